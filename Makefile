@@ -1,0 +1,45 @@
+# contratos: PGXS build.  `make PG_CONFIG=/path/to/pg_config install`
+EXTENSION = contratos
+DATA = extension/contratos--1.0.sql
+MODULE_big = contratos
+OBJS = \
+	src/contratos.o \
+	src/setup.o \
+	src/run.o \
+	src/ledger.o \
+	src/schedule.o \
+	src/fdw.o \
+	src/deparse.o \
+	src/options.o \
+	src/stream.o \
+	src/values.o \
+	src/bigquery.o \
+	src/rows.o \
+	src/auth.o \
+	src/jwt.o \
+	src/json.o \
+	src/http.o \
+	src/extension.o \
+	src/settings.o \
+	src/failure.o
+
+PKG_CONFIG ?= pkg-config
+LIBRARIES = libcurl jansson openssl
+PG_CPPFLAGS = $(shell $(PKG_CONFIG) --cflags $(LIBRARIES))
+SHLIB_LINK = $(shell $(PKG_CONFIG) --libs $(LIBRARIES)) -Wl,--version-script=exports.map
+
+# What needs no network; `make installcheck` runs against any server.
+REGRESS = setup options arguments
+REGRESS_OPTS = --inputdir=. --outputdir=.
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+$(shlib): exports.map
+
+.PHONY: format lint
+format:
+	script/format
+lint:
+	script/lint

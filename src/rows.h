@@ -1,0 +1,88 @@
+/*
+ * rows.h
+ *	  Incremental decoder of a BigQuery page: bytes in, rows out.
+ *
+ * Pure C, no PostgreSQL.  Feed the body as it arrives, cut anywhere; get one
+ * row at a time.  What is not the top-level "rows" array is collected, small,
+ * as the page's envelope.
+ *
+ *	rows_feed(d, data, len);
+ *	for (;;)
+ *		switch (rows_next(d))
+ *			case ROWS_ROW:   rows_cells(d, &n)
+ *			case ROWS_MORE:  feed the next piece (all of the last is consumed)
+ *			case ROWS_END:   the document is complete
+ *			case ROWS_ERROR: rows_error(d, &offset)
+ */
+#ifndef CONTRATOS_ROWS_H
+#define CONTRATOS_ROWS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum RowsKind
+{
+	ROWS_NULL,					/* {"v":null} */
+	ROWS_STRING,				/* a string, unescaped, UTF-8 checked */
+	ROWS_JSON					/* anything else, as its JSON text: an array,
+								 * an object, a number, true or false */
+} RowsKind;
+
+typedef struct RowsCell
+{
+	const char *data;			/* not NUL-terminated; may hold U+0000 */
+	size_t		len;			/* bytes */
+	RowsKind	kind;
+} RowsCell;
+
+typedef enum RowsResult
+{
+	ROWS_ROW, ROWS_MORE, ROWS_END, ROWS_ERROR
+} RowsResult;
+
+/*
+ * Memory comes from the caller: like realloc(ptr, size), size 0 frees.  NULL
+ * for a size above 0 makes the decoder fail with "out of memory".
+ */
+typedef void *(*RowsAlloc) (void *arg, void *ptr, size_t size);
+
+typedef struct RowsDecoder RowsDecoder;
+
+/* NULL when the allocator gives nothing. */
+extern RowsDecoder *rows_create(RowsAlloc alloc, void *arg);
+extern void rows_destroy(RowsDecoder *d);
+
+/* Forget everything but the buffers: ready for another page. */
+extern void rows_reset(RowsDecoder *d);
+
+/*
+ * Hand over the next piece.  It must stay in place until rows_next() has
+ * returned ROWS_MORE, ROWS_END or ROWS_ERROR for it.
+ */
+extern void rows_feed(RowsDecoder *d, const char *data, size_t len);
+
+/* The next row, or why there is none. */
+extern RowsResult rows_next(RowsDecoder *d);
+
+/* Cells of the row that rows_next() gave last, valid until its next call. */
+extern const RowsCell *rows_cells(const RowsDecoder *d, int *ncells);
+
+/*
+ * The page without the contents of its top-level "rows", as one well-formed
+ * JSON object of what has been seen so far; NUL-terminated, valid until the
+ * next rows_next().  May be asked for at the first row (it then lacks what
+ * comes after) or at the end.
+ */
+extern const char *rows_envelope(RowsDecoder *d, size_t *len);
+
+/* After ROWS_ERROR: what is wrong (static text) and at which byte of the page. */
+extern const char *rows_error(const RowsDecoder *d, uint64_t *offset);
+
+/* Limits; beyond them rows_next() says ROWS_ERROR. */
+#define ROWS_MAX_DEPTH		100		/* nesting, from the top of the document */
+#define ROWS_MAX_ENVELOPE	(16 * 1024 * 1024)
+#define ROWS_MAX_ROW		(512 * 1024 * 1024)
+#define ROWS_MAX_CELLS		10000	/* BigQuery's columns in a result */
+
+#endif							/* CONTRATOS_ROWS_H */
