@@ -16,11 +16,11 @@
 
 typedef struct AuthConfig
 {
-	const char *credentials_file;	/* absolute path */
-	const char *ca_file;		/* as in HttpRequest, for the token endpoint */
+	const char *credentials_file; /* absolute path */
+	const char *ca_file; /* as in HttpRequest, for the token endpoint */
 	const char *proxy;
-	int			connect_timeout_ms;
-	int			timeout_ms;		/* for the token request with its repetitions */
+	int connect_timeout_ms;
+	int timeout_ms; /* for the token request with its repetitions */
 } AuthConfig;
 
 /*
@@ -36,8 +36,7 @@ typedef struct AuthConfig
  *	F0000 broken private key    28000 refused by the token endpoint
  *	08001, 08006 the token endpoint could not be reached
  */
-extern const char *auth_token(const AuthConfig *config, HttpClient *http,
-							  const char *refused, Failure *f);
+extern const char *auth_token(const AuthConfig *config, HttpClient *http, const char *refused, Failure *f);
 
 /*
  * The key's project_id, in CurrentMemoryContext; NULL with *f clear when the
@@ -45,4 +44,4 @@ extern const char *auth_token(const AuthConfig *config, HttpClient *http,
  */
 extern char *auth_project(const AuthConfig *config, Failure *f);
 
-#endif							/* CONTRATOS_AUTH_H */
+#endif /* CONTRATOS_AUTH_H */

@@ -17,24 +17,24 @@
 /* What asking again could do about it. */
 typedef enum FailureRetry
 {
-	FAILURE_FINAL = 0,			/* the same question gets the same answer */
-	FAILURE_ASK_AGAIN,			/* the same request may succeed later */
-	FAILURE_NEW_TOKEN,			/* HTTP 401: worth one fresh token */
-	FAILURE_NEW_JOB				/* the job is lost, a new one may succeed */
+	FAILURE_FINAL = 0, /* the same question gets the same answer */
+	FAILURE_ASK_AGAIN, /* the same request may succeed later */
+	FAILURE_NEW_TOKEN, /* HTTP 401: worth one fresh token */
+	FAILURE_NEW_JOB /* the job is lost, a new one may succeed */
 } FailureRetry;
 
 typedef struct Failure
 {
-	int			sqlstate;		/* MAKE_SQLSTATE code; 0: nothing is wrong */
+	int sqlstate; /* MAKE_SQLSTATE code; 0: nothing is wrong */
 	FailureRetry retry;
-	bool		every_day;		/* would fail whatever the day is (key, rights,
+	bool every_day; /* would fail whatever the day is (key, rights,
 								 * query text), not only for this one */
-	int			retry_after_ms; /* what Retry-After asked for; 0: nothing */
-	int			http_status;	/* of the answer; 0: there was none */
-	char		reason[64];		/* BigQuery's or OAuth's reason, or "" */
-	char		message[512];	/* lower case, no full stop, no secret */
-	char		detail[1024];	/* facts, "" if none */
-	char		hint[512];		/* what to do next, "" if none */
+	int retry_after_ms; /* what Retry-After asked for; 0: nothing */
+	int http_status; /* of the answer; 0: there was none */
+	char reason[64]; /* BigQuery's or OAuth's reason, or "" */
+	char message[512]; /* lower case, no full stop, no secret */
+	char detail[1024]; /* facts, "" if none */
+	char hint[512]; /* what to do next, "" if none */
 } Failure;
 
 /*
@@ -42,11 +42,11 @@ typedef struct Failure
  * character boundary of UTF-8.  Returns false, so that a caller can write
  * "return failure_set(...)".
  */
-extern bool failure_set(Failure *f, int sqlstate, const char *fmt,...) pg_attribute_printf(3, 4);
+extern bool failure_set(Failure *f, int sqlstate, const char *fmt, ...) pg_attribute_printf(3, 4);
 
 /* Add detail or hint to a Failure already set; each replaces an earlier one. */
-extern void failure_detail(Failure *f, const char *fmt,...) pg_attribute_printf(2, 3);
-extern void failure_hint(Failure *f, const char *fmt,...) pg_attribute_printf(2, 3);
+extern void failure_detail(Failure *f, const char *fmt, ...) pg_attribute_printf(2, 3);
+extern void failure_hint(Failure *f, const char *fmt, ...) pg_attribute_printf(2, 3);
 
 /* Remember the reason (cut to the field; NULL clears it). */
 extern void failure_reason(Failure *f, const char *reason);
@@ -66,4 +66,4 @@ extern void failure_throw(const Failure *f) pg_attribute_noreturn();
 extern const Failure *failure_last(void);
 extern void failure_forget(void);
 
-#endif							/* CONTRATOS_FAILURE_H */
+#endif /* CONTRATOS_FAILURE_H */

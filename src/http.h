@@ -23,28 +23,28 @@ typedef struct HttpExchange HttpExchange;
 
 typedef struct HttpRequest
 {
-	const char *method;			/* "GET" or "POST" */
-	const char *url;			/* absolute, already percent-encoded */
-	const char *bearer;			/* access token, or NULL for none; a secret */
-	const char *content_type;	/* of body; NULL when there is none */
-	const char *body;			/* NULL: no body (POST sends length 0) */
-	size_t		body_len;
-	const char *ca_file;		/* PEM of trusted roots; NULL: the system's */
-	const char *proxy;			/* proxy URL; NULL: none, and the environment
+	const char *method; /* "GET" or "POST" */
+	const char *url; /* absolute, already percent-encoded */
+	const char *bearer; /* access token, or NULL for none; a secret */
+	const char *content_type; /* of body; NULL when there is none */
+	const char *body; /* NULL: no body (POST sends length 0) */
+	size_t body_len;
+	const char *ca_file; /* PEM of trusted roots; NULL: the system's */
+	const char *proxy; /* proxy URL; NULL: none, and the environment
 								 * is not consulted */
-	int			connect_timeout_ms; /* name, TCP and TLS together; > 0 */
-	int			timeout_ms;		/* for time spent waiting in this room; what
+	int connect_timeout_ms; /* name, TCP and TLS together; > 0 */
+	int timeout_ms; /* for time spent waiting in this room; what
 								 * the caller does between reads is free; > 0 */
-	size_t		max_body;		/* decoded bytes; 0: no limit (streamed) */
+	size_t max_body; /* decoded bytes; 0: no limit (streamed) */
 } HttpRequest;
 
 /* A small answer, whole. */
 typedef struct HttpResponse
 {
-	int			status;
-	char	   *body;			/* NUL-terminated, in CurrentMemoryContext */
-	size_t		len;
-	int			retry_after_ms; /* Retry-After, seconds or date; 0: none */
+	int status;
+	char *body; /* NUL-terminated, in CurrentMemoryContext */
+	size_t len;
+	int retry_after_ms; /* Retry-After, seconds or date; 0: none */
 } HttpResponse;
 
 /*
@@ -63,8 +63,7 @@ extern void http_client_close(HttpClient *client);
  * its own under `parent` until http_finish(), the deletion of `parent`, or
  * http_client_close().
  */
-extern HttpExchange *http_start(HttpClient *client, const HttpRequest *request,
-								MemoryContext parent, Failure *f);
+extern HttpExchange *http_start(HttpClient *client, const HttpRequest *request, MemoryContext parent, Failure *f);
 
 /*
  * Wait for the status line and headers.  Returns the HTTP status, or 0 with
@@ -72,7 +71,7 @@ extern HttpExchange *http_start(HttpClient *client, const HttpRequest *request,
  * 08006, 58030 TLS, 54000 a cap was exceeded; f->retry says whether it may
  * pass.
  */
-extern int	http_wait_status(HttpExchange *exchange, Failure *f);
+extern int http_wait_status(HttpExchange *exchange, Failure *f);
 
 /*
  * The next piece of the (decoded) body.  Waits until there is at least one
@@ -83,7 +82,7 @@ extern int	http_wait_status(HttpExchange *exchange, Failure *f);
 extern ssize_t http_read(HttpExchange *exchange, const char **data, Failure *f);
 
 /* What Retry-After asked for in milliseconds (seconds or HTTP date), or 0. */
-extern int	http_retry_after(const HttpExchange *exchange);
+extern int http_retry_after(const HttpExchange *exchange);
 
 /*
  * End an exchange; tolerates NULL.  A body read to its end leaves the
@@ -96,8 +95,7 @@ extern void http_finish(HttpExchange *exchange);
  * (which must not be 0).  True with *response filled for any HTTP status;
  * false with *f set when there was no complete answer.
  */
-extern bool http_fetch(HttpClient *client, const HttpRequest *request,
-					   HttpResponse *response, Failure *f);
+extern bool http_fetch(HttpClient *client, const HttpRequest *request, HttpResponse *response, Failure *f);
 
 /*
  * Wait on the latch for `ms` milliseconds, interruptible: the pause between
@@ -120,4 +118,4 @@ extern char *http_escape(const char *text);
 /* "libcurl/7.88.1 …" as libcurl reports itself. */
 extern const char *http_library_version(void);
 
-#endif							/* CONTRATOS_HTTP_H */
+#endif /* CONTRATOS_HTTP_H */

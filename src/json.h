@@ -39,11 +39,11 @@ extern bool json_bool_at(const JsonDoc *doc, const char *path, bool missing);
 extern bool json_has(const JsonDoc *doc, const char *path);
 
 /* Elements of the array at `path`; 0 when there is none. */
-extern int	json_length_at(const JsonDoc *doc, const char *path);
+extern int json_length_at(const JsonDoc *doc, const char *path);
 
 /* Append `text` (UTF-8) to buf as a quoted JSON string; NULL as null. */
 extern void json_append_string(StringInfo buf, const char *text);
 
 extern const char *json_library_version(void);
 
-#endif							/* CONTRATOS_JSON_H */
+#endif /* CONTRATOS_JSON_H */

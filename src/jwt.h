@@ -16,9 +16,8 @@
  * cannot be read, or is of another kind than RSA, or signing fails.  OpenSSL's
  * error queue is left empty, the key is freed and no part of it reaches *f.
  */
-extern bool jwt_sign(const char *pem, const char *kid, const char *claims,
-					 StringInfo out, Failure *f);
+extern bool jwt_sign(const char *pem, const char *kid, const char *claims, StringInfo out, Failure *f);
 
 extern const char *jwt_library_version(void);
 
-#endif							/* CONTRATOS_JWT_H */
+#endif /* CONTRATOS_JWT_H */

@@ -23,29 +23,32 @@
 
 typedef enum RowsKind
 {
-	ROWS_NULL,					/* {"v":null} */
-	ROWS_STRING,				/* a string, unescaped, UTF-8 checked */
-	ROWS_JSON					/* anything else, as its JSON text: an array,
+	ROWS_NULL, /* {"v":null} */
+	ROWS_STRING, /* a string, unescaped, UTF-8 checked */
+	ROWS_JSON /* anything else, as its JSON text: an array,
 								 * an object, a number, true or false */
 } RowsKind;
 
 typedef struct RowsCell
 {
-	const char *data;			/* not NUL-terminated; may hold U+0000 */
-	size_t		len;			/* bytes */
-	RowsKind	kind;
+	const char *data; /* not NUL-terminated; may hold U+0000 */
+	size_t len; /* bytes */
+	RowsKind kind;
 } RowsCell;
 
 typedef enum RowsResult
 {
-	ROWS_ROW, ROWS_MORE, ROWS_END, ROWS_ERROR
+	ROWS_ROW,
+	ROWS_MORE,
+	ROWS_END,
+	ROWS_ERROR
 } RowsResult;
 
 /*
  * Memory comes from the caller: like realloc(ptr, size), size 0 frees.  NULL
  * for a size above 0 makes the decoder fail with "out of memory".
  */
-typedef void *(*RowsAlloc) (void *arg, void *ptr, size_t size);
+typedef void *(*RowsAlloc)(void *arg, void *ptr, size_t size);
 
 typedef struct RowsDecoder RowsDecoder;
 
@@ -80,9 +83,9 @@ extern const char *rows_envelope(RowsDecoder *d, size_t *len);
 extern const char *rows_error(const RowsDecoder *d, uint64_t *offset);
 
 /* Limits; beyond them rows_next() says ROWS_ERROR. */
-#define ROWS_MAX_DEPTH		100		/* nesting, from the top of the document */
-#define ROWS_MAX_ENVELOPE	(16 * 1024 * 1024)
-#define ROWS_MAX_ROW		(512 * 1024 * 1024)
-#define ROWS_MAX_CELLS		10000	/* BigQuery's columns in a result */
+#define ROWS_MAX_DEPTH 100 /* nesting, from the top of the document */
+#define ROWS_MAX_ENVELOPE (16 * 1024 * 1024)
+#define ROWS_MAX_ROW (512 * 1024 * 1024)
+#define ROWS_MAX_CELLS 10000 /* BigQuery's columns in a result */
 
-#endif							/* CONTRATOS_ROWS_H */
+#endif /* CONTRATOS_ROWS_H */
