@@ -1,0 +1,285 @@
+/* extension/contratos--1.0.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION contratos" to load this file. \quit
+
+-- ---------------------------------------------------------------------------
+-- The foreign-data wrapper
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION contratos_fdw_handler() RETURNS fdw_handler
+AS 'MODULE_PATHNAME', 'contratos_fdw_handler'
+LANGUAGE C STRICT;
+COMMENT ON FUNCTION contratos_fdw_handler() IS
+'internal: handler of the foreign-data wrapper contratos';
+
+CREATE FUNCTION contratos_fdw_validator(options text[], catalog oid) RETURNS void
+AS 'MODULE_PATHNAME', 'contratos_fdw_validator'
+LANGUAGE C STRICT;
+COMMENT ON FUNCTION contratos_fdw_validator(text[], oid) IS
+'internal: checks the options of servers, user mappings, foreign tables and columns';
+
+CREATE FOREIGN DATA WRAPPER contratos
+	HANDLER contratos_fdw_handler
+	VALIDATOR contratos_fdw_validator;
+COMMENT ON FOREIGN DATA WRAPPER contratos IS
+'reads BigQuery tables: a query''s rows stream into the executor';
+
+-- ---------------------------------------------------------------------------
+-- Private tables.  They are empty here and only ever hold what users put in:
+-- a row put in by this script would come twice in a restored dump.
+-- ---------------------------------------------------------------------------
+
+CREATE TABLE contratos_sources (
+	name text PRIMARY KEY,
+	remote_table text NOT NULL,
+	target_table text NOT NULL,
+	timestamp_column text,
+	start_date date NOT NULL,
+	run_at time NOT NULL DEFAULT '08:00',
+	enabled boolean NOT NULL DEFAULT true,
+	catchup_days integer NOT NULL DEFAULT 31,
+	recheck_days integer NOT NULL DEFAULT 7,
+	ready_timeout interval NOT NULL DEFAULT '12 hours',
+	max_shrink double precision NOT NULL DEFAULT 0.1,
+	allow_empty boolean NOT NULL DEFAULT false,
+	after_load text,
+	on_failure text,
+	CONSTRAINT contratos_sources_name_check CHECK (name ~ '^[a-z_][a-z0-9_]*$' AND length(name) <= 63),
+	CONSTRAINT contratos_sources_timestamp_column_check CHECK (timestamp_column <> ''),
+	CONSTRAINT contratos_sources_start_date_check CHECK (isfinite(start_date)),
+	CONSTRAINT contratos_sources_run_at_check CHECK (run_at < '24:00'),
+	CONSTRAINT contratos_sources_catchup_days_check CHECK (catchup_days BETWEEN 0 AND 3660),
+	CONSTRAINT contratos_sources_recheck_days_check CHECK (recheck_days BETWEEN 0 AND 3660),
+	CONSTRAINT contratos_sources_ready_timeout_check
+		CHECK (ready_timeout BETWEEN '0' AND '30 days'),
+	CONSTRAINT contratos_sources_max_shrink_check CHECK (max_shrink BETWEEN 0 AND 1),
+	CONSTRAINT contratos_sources_after_load_check CHECK (after_load <> ''),
+	CONSTRAINT contratos_sources_on_failure_check CHECK (on_failure <> '')
+);
+SELECT pg_catalog.pg_extension_config_dump('contratos_sources', '');
+COMMENT ON TABLE contratos_sources IS
+'what is kept equal to what: a row for each local table mirrored from BigQuery';
+COMMENT ON COLUMN contratos_sources.name IS
+'the name the functions take as source: lower-case letters, digits and _';
+COMMENT ON COLUMN contratos_sources.remote_table IS
+'the local foreign table that stands for the BigQuery table, kept as schema.table';
+COMMENT ON COLUMN contratos_sources.target_table IS
+'the local table that is loaded, kept as schema.table; a load runs as its owner';
+COMMENT ON COLUMN contratos_sources.timestamp_column IS
+'the column a day is cut by, in UTC; null: a snapshot, the whole table is replaced';
+COMMENT ON COLUMN contratos_sources.start_date IS
+'first day the worker keeps (UTC); default: the day before the source was made';
+COMMENT ON COLUMN contratos_sources.run_at IS
+'time of day, UTC, at which yesterday is due';
+COMMENT ON COLUMN contratos_sources.enabled IS
+'whether the worker loads it; calls by hand work either way';
+COMMENT ON COLUMN contratos_sources.catchup_days IS
+'how many days back the worker fills gaps';
+COMMENT ON COLUMN contratos_sources.recheck_days IS
+'how many days back loaded days are compared with BigQuery once a day';
+COMMENT ON COLUMN contratos_sources.ready_timeout IS
+'how long the worker waits for an empty day before it fails';
+COMMENT ON COLUMN contratos_sources.max_shrink IS
+'a reload with fewer rows than (1 - max_shrink) times the last success is refused';
+COMMENT ON COLUMN contratos_sources.allow_empty IS
+'whether a day without rows is a success';
+COMMENT ON COLUMN contratos_sources.after_load IS
+'function or procedure (source text, day date) called in the transaction of each load';
+COMMENT ON COLUMN contratos_sources.on_failure IS
+'function (source text, day date, error text) called when a day has finally failed';
+
+CREATE TABLE contratos_runs (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	source text NOT NULL,
+	day date NOT NULL,
+	cause text NOT NULL,
+	status text NOT NULL,
+	attempt integer NOT NULL DEFAULT 1,
+	started_at timestamptz,
+	finished_at timestamptz,
+	rows_loaded bigint,
+	rows_replaced bigint,
+	rows_inserted bigint,
+	values_altered bigint,
+	bytes_processed bigint,
+	bytes_billed bigint,
+	pages integer,
+	job_id text,
+	source_max_timestamp timestamptz,
+	target_rows bigint,
+	target_max_timestamp timestamptz,
+	fingerprint text,
+	confirmed_at timestamptz,
+	next_attempt_at timestamptz,
+	sqlstate text,
+	reason text,
+	error text,
+	CONSTRAINT contratos_runs_day_check CHECK (isfinite(day)),
+	CONSTRAINT contratos_runs_cause_check
+		CHECK (cause IN ('schedule', 'catchup', 'recheck', 'queue', 'manual', 'backfill')),
+	CONSTRAINT contratos_runs_status_check
+		CHECK (status IN ('queued', 'running', 'waiting', 'succeeded', 'failed', 'refused',
+						  'interrupted', 'canceled', 'unchanged', 'differs')),
+	CONSTRAINT contratos_runs_attempt_check CHECK (attempt >= 0),
+	CONSTRAINT contratos_runs_counts_check
+		CHECK (rows_loaded >= 0 AND rows_replaced >= 0 AND rows_inserted >= 0 AND values_altered >= 0
+			   AND bytes_processed >= 0 AND bytes_billed >= 0 AND pages >= 0 AND target_rows >= 0),
+	CONSTRAINT contratos_runs_times_check CHECK (finished_at >= started_at),
+	CONSTRAINT contratos_runs_sqlstate_check CHECK (sqlstate ~ '^[0-9A-Z]{5}$'),
+	CONSTRAINT contratos_runs_succeeded_check
+		CHECK (status <> 'succeeded' OR (rows_loaded IS NOT NULL AND finished_at IS NOT NULL))
+);
+-- one open attempt a day
+CREATE UNIQUE INDEX contratos_runs_open_idx ON contratos_runs (source, day)
+	WHERE status IN ('queued', 'running', 'waiting');
+CREATE INDEX contratos_runs_source_day_idx ON contratos_runs (source, day, id);
+SELECT pg_catalog.pg_extension_config_dump('contratos_runs', '');
+SELECT pg_catalog.pg_extension_config_dump(
+	pg_catalog.pg_get_serial_sequence('contratos_runs', 'id')::regclass, '');
+COMMENT ON TABLE contratos_runs IS
+'the ledger: a row for each attempt to load or recheck a day';
+COMMENT ON COLUMN contratos_runs.id IS 'number of the run';
+COMMENT ON COLUMN contratos_runs.source IS 'name in contratos_sources';
+COMMENT ON COLUMN contratos_runs.day IS 'the UTC day';
+COMMENT ON COLUMN contratos_runs.cause IS
+'why it ran: schedule, catchup, recheck, queue (the worker), manual, backfill (a call)';
+COMMENT ON COLUMN contratos_runs.status IS
+'queued, running, waiting, succeeded, failed, refused, interrupted, canceled, unchanged, differs';
+COMMENT ON COLUMN contratos_runs.attempt IS 'which attempt of the day this was, from 1';
+COMMENT ON COLUMN contratos_runs.started_at IS 'when it began';
+COMMENT ON COLUMN contratos_runs.finished_at IS 'when it ended, well or not';
+COMMENT ON COLUMN contratos_runs.rows_loaded IS 'rows received from BigQuery';
+COMMENT ON COLUMN contratos_runs.rows_replaced IS 'rows of the day deleted from the target before';
+COMMENT ON COLUMN contratos_runs.rows_inserted IS
+'rows the target took; fewer than rows_loaded only where its triggers or rules said so';
+COMMENT ON COLUMN contratos_runs.values_altered IS
+'values that could not be kept as they were (see contratos_rejects)';
+COMMENT ON COLUMN contratos_runs.bytes_processed IS 'bytes BigQuery processed for the query';
+COMMENT ON COLUMN contratos_runs.bytes_billed IS
+'bytes BigQuery bills for it: as it says, or else by its rule (whole MB, 10 MB at least, 0 for a cached result)';
+COMMENT ON COLUMN contratos_runs.pages IS 'pages fetched';
+COMMENT ON COLUMN contratos_runs.job_id IS 'BigQuery job';
+COMMENT ON COLUMN contratos_runs.source_max_timestamp IS 'latest timestamp received';
+COMMENT ON COLUMN contratos_runs.target_rows IS 'rows of the day in the target at the end of the load';
+COMMENT ON COLUMN contratos_runs.target_max_timestamp IS
+'latest timestamp of the day in the target at the end of the load';
+COMMENT ON COLUMN contratos_runs.fingerprint IS 'order-free fingerprint of the rows received';
+COMMENT ON COLUMN contratos_runs.confirmed_at IS
+'when a recheck, a day or more after the day''s end, found it equal';
+COMMENT ON COLUMN contratos_runs.next_attempt_at IS 'when the worker tries again';
+COMMENT ON COLUMN contratos_runs.sqlstate IS 'SQLSTATE of the error';
+COMMENT ON COLUMN contratos_runs.reason IS 'the reason BigQuery gave';
+COMMENT ON COLUMN contratos_runs.error IS 'the error, in words';
+
+CREATE TABLE contratos_rejects (
+	run bigint NOT NULL REFERENCES contratos_runs (id) ON DELETE CASCADE,
+	row_number bigint NOT NULL,
+	column_name text NOT NULL,
+	raw_value text,
+	reason text NOT NULL,
+	CONSTRAINT contratos_rejects_row_number_check CHECK (row_number > 0)
+);
+CREATE INDEX contratos_rejects_run_idx ON contratos_rejects (run);
+SELECT pg_catalog.pg_extension_config_dump('contratos_rejects', '');
+COMMENT ON TABLE contratos_rejects IS
+'values of a load that could not be kept as they were: the first 1,000 of a run';
+COMMENT ON COLUMN contratos_rejects.run IS 'contratos_runs.id';
+COMMENT ON COLUMN contratos_rejects.row_number IS 'position of the row among those received, from 1';
+COMMENT ON COLUMN contratos_rejects.column_name IS 'column of the foreign table';
+COMMENT ON COLUMN contratos_rejects.raw_value IS
+'the value as BigQuery sent it, U+0000 shown as U+FFFD, cut at 8 kB';
+COMMENT ON COLUMN contratos_rejects.reason IS 'why it could not be kept';
+
+-- Names are kept as schema.table, so that they mean the same whatever the
+-- search_path, and as text, so that a restore brings back names, not numbers.
+CREATE FUNCTION contratos_sources_normalize() RETURNS trigger
+AS 'MODULE_PATHNAME', 'contratos_sources_normalize'
+LANGUAGE C;
+COMMENT ON FUNCTION contratos_sources_normalize() IS
+'internal: trigger that writes table names as schema.table';
+CREATE TRIGGER contratos_sources_normalize
+	BEFORE INSERT OR UPDATE ON contratos_sources
+	FOR EACH ROW EXECUTE FUNCTION contratos_sources_normalize();
+COMMENT ON TRIGGER contratos_sources_normalize ON contratos_sources IS
+'writes table names as schema.table';
+
+-- ---------------------------------------------------------------------------
+-- What users call
+-- ---------------------------------------------------------------------------
+
+-- The last complete day, in UTC.
+CREATE FUNCTION contratos_yesterday() RETURNS date
+AS 'MODULE_PATHNAME', 'contratos_yesterday'
+LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION contratos_yesterday() IS
+'yesterday in UTC: the last complete day';
+
+ALTER TABLE contratos_sources ALTER COLUMN start_date SET DEFAULT contratos_yesterday();
+
+-- No arguments; nothing comes back.  42501 when the caller lacks a right
+-- (the message says which), 42804 when an existing table `tokens` does not fit.
+CREATE FUNCTION contratos_setup() RETURNS void
+AS 'MODULE_PATHNAME', 'contratos_setup'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION contratos_setup() IS
+'makes what is missing of the built-in source: server bigquery, foreign table bigquery_tokens, table tokens, source tokens';
+
+-- One complete UTC day, now, in this transaction; an error is an error.
+-- day: before today in UTC; source: a name in contratos_sources; allow_shrink:
+-- load the day even when it has far fewer rows than it had last time.
+-- Errors: 22023 or 22004 a bad argument, 42704 unknown source, 25000 isolation
+-- level, 55000 refused by the guard, 54000 over the byte cap, 28000 key or
+-- token, 08001 and 08006 not reached, 42P01 and 42703 what is not there.
+CREATE FUNCTION contratos_run(
+	day date DEFAULT contratos_yesterday(),
+	source text DEFAULT 'tokens',
+	allow_shrink boolean DEFAULT false)
+RETURNS TABLE (day date, status text, rows_loaded bigint, rows_replaced bigint, message text, run bigint)
+AS 'MODULE_PATHNAME', 'contratos_run'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
+COMMENT ON FUNCTION contratos_run(date, text, boolean) IS
+'loads one UTC day now, in this transaction: what the target had of the day is replaced';
+
+-- The last `days` complete days, oldest first, each in a subtransaction: a bad
+-- day is a row `failed`, not an error.  days: 1 to 3660; only_missing: skip
+-- days that have a success.  Errors as above, when nothing has succeeded yet
+-- and every day would fail alike.
+CREATE FUNCTION contratos_backfill(
+	days integer,
+	source text DEFAULT 'tokens',
+	only_missing boolean DEFAULT false,
+	allow_shrink boolean DEFAULT false)
+RETURNS TABLE (day date, status text, rows_loaded bigint, rows_replaced bigint, message text, run bigint)
+AS 'MODULE_PATHNAME', 'contratos_backfill'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
+COMMENT ON FUNCTION contratos_backfill(integer, text, boolean, boolean) IS
+'loads the last complete UTC days, oldest first; a row a day tells how it went';
+
+-- The same for any days: first and last included, both before today in UTC.
+CREATE FUNCTION contratos_backfill_range(
+	first date,
+	last date,
+	source text DEFAULT 'tokens',
+	only_missing boolean DEFAULT false,
+	allow_shrink boolean DEFAULT false)
+RETURNS TABLE (day date, status text, rows_loaded bigint, rows_replaced bigint, message text, run bigint)
+AS 'MODULE_PATHNAME', 'contratos_backfill_range'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
+COMMENT ON FUNCTION contratos_backfill_range(date, date, text, boolean, boolean) IS
+'loads the UTC days from first to last, oldest first; a row a day tells how it went';
+
+CREATE FUNCTION contratos_version()
+RETURNS TABLE (component text, version text)
+AS 'MODULE_PATHNAME', 'contratos_version'
+LANGUAGE C STABLE PARALLEL SAFE ROWS 5;
+COMMENT ON FUNCTION contratos_version() IS
+'versions of extension, library, libcurl, OpenSSL and jansson';
+
+-- What reaches the network, costs money or writes is for whom the
+-- administrator grants it to.
+REVOKE ALL ON FUNCTION contratos_setup() FROM PUBLIC;
+REVOKE ALL ON FUNCTION contratos_run(date, text, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION contratos_backfill(integer, text, boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION contratos_backfill_range(date, date, text, boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION contratos_sources_normalize() FROM PUBLIC;

@@ -1,0 +1,37 @@
+/*
+ * extension.h
+ *	  Where this extension is installed, and how SQL inside of it is run.
+ */
+#ifndef CONTRATOS_EXTENSION_H
+#define CONTRATOS_EXTENSION_H
+
+#include "postgres.h"
+#include "executor/spi.h"
+
+/* Version of this library; the control file's default_version. */
+#define CONTRATOS_VERSION "1.0"
+
+/*
+ * Take AccessShareLock on the extension until the end of the transaction and
+ * make sure that it is there.  First thing in each transaction of ours, so
+ * that DROP EXTENSION cannot deadlock with a load.  42704 when it is not
+ * installed in this database.
+ */
+extern Oid extension_lock(void);
+
+/* The extension's schema; its name is quoted and in CurrentMemoryContext. */
+extern Oid extension_schema(void);
+extern char *extension_schema_name(void);
+
+/* One of the extension's own tables, such as "contratos_runs". */
+extern Oid extension_relation(const char *name);
+
+/*
+ * Run one statement through SPI (the caller has connected) and insist on its
+ * kind: `expected` is the SPI_OK_… code.  Arguments are given by type, value
+ * and a nulls array as SPI has it (NULL: none is null).  Anything else is an
+ * ERROR of core's or, for another code, an internal one.
+ */
+extern void extension_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls, int expected);
+
+#endif /* CONTRATOS_EXTENSION_H */

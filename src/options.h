@@ -1,0 +1,60 @@
+/*
+ * options.h
+ *	  Options of servers, user mappings, foreign tables and their columns: what
+ *	  may be set where, and what follows from them.
+ */
+#ifndef CONTRATOS_OPTIONS_H
+#define CONTRATOS_OPTIONS_H
+
+#include "bigquery.h"
+#include "access/attnum.h"
+
+/* A column of a foreign table and what it stands for. */
+typedef struct RemoteColumn
+{
+	AttrNumber attnum;
+	char *name; /* the local name */
+	char *remote_name; /* BigQuery's, UTF-8 */
+	char *remote_type; /* option `type`, GoogleSQL name; NULL: whatever
+								 * the local type suggests */
+	Oid type; /* local */
+	int32 typmod;
+	bool not_null;
+} RemoteColumn;
+
+/* A foreign table in plain data: needs no catalog to be used. */
+typedef struct RemoteTable
+{
+	Oid relid;
+	char *table; /* "project.dataset.table", UTF-8, as the options
+								 * of table and server together say */
+	char *row_filter; /* GoogleSQL, UTF-8, or NULL */
+	char *partition_column; /* local name, or NULL */
+	bool require_filter;
+	bool null_on_bad_value; /* on_bad_value 'null': ad-hoc SELECT only */
+	int ncolumns;
+	RemoteColumn *columns; /* live columns in order of attnum */
+} RemoteTable;
+
+/*
+ * Read a foreign table's options.  42P01/42809 when relid is no foreign table
+ * of this wrapper; HV00D-class errors for options that do not make sense
+ * together.  In CurrentMemoryContext.
+ */
+extern RemoteTable *options_table(Oid relid);
+
+/*
+ * Where and as whom a foreign table is read by `userid`: the nearest of table,
+ * user mapping, server and setting wins, but of byte caps the smallest that is
+ * set.  contratos.credentials_file serves only servers owned by a superuser
+ * (42501 with a hint otherwise).  In CurrentMemoryContext.
+ */
+extern BqConnection *options_connection(Oid relid, Oid userid);
+
+/* The column of that local name, or NULL. */
+extern RemoteColumn *options_column(RemoteTable *table, const char *name);
+
+/* The validator's work: `options` is a text[], `catalog` where they stand. */
+extern void options_validate(Datum options, Oid catalog);
+
+#endif /* CONTRATOS_OPTIONS_H */

@@ -1,0 +1,35 @@
+/*
+ * run.h
+ *	  One day of one source from start to finish, and a row of days.
+ */
+#ifndef CONTRATOS_RUN_H
+#define CONTRATOS_RUN_H
+
+#include "postgres.h"
+#include "utils/date.h"
+
+/* How a day ended; strings in the caller's context. */
+typedef struct RunResult
+{
+	DateADT day;
+	const char *status; /* "succeeded", "failed", "refused", "canceled" */
+	int64 rows_loaded; /* -1: null */
+	int64 rows_replaced; /* -1: null */
+	const char *message; /* NULL: nothing to say */
+	int64 run; /* id in contratos_runs; 0: null */
+} RunResult;
+
+/*
+ * Load one day now, in this transaction.  An error is an error, and leaves
+ * nothing in the ledger.
+ */
+extern RunResult *run_day(const char *source, DateADT day, bool allow_shrink);
+
+/*
+ * Load the days from first to last, oldest first, each in a subtransaction;
+ * `emit` is called for each with its result.
+ */
+extern void run_days(const char *source, DateADT first, DateADT last, bool only_missing, bool allow_shrink,
+					 void (*emit)(void *arg, const RunResult *result), void *arg);
+
+#endif /* CONTRATOS_RUN_H */

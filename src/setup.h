@@ -1,0 +1,22 @@
+/*
+ * setup.h
+ *	  The built-in source: server bigquery, foreign table bigquery_tokens, table
+ *	  tokens and its row in contratos_sources.
+ */
+#ifndef CONTRATOS_SETUP_H
+#define CONTRATOS_SETUP_H
+
+#include "postgres.h"
+
+/*
+ * Make what is missing of it, in the extension's schema, owned by the current
+ * user.  What is there is kept; a table tokens must fit (42804 says which
+ * column does not and why).  42501 names the right that is missing and who
+ * should call contratos_setup() once.
+ */
+extern void setup_builtin(void);
+
+/* The same, but only while no source and no run has ever been there. */
+extern void setup_if_untouched(void);
+
+#endif /* CONTRATOS_SETUP_H */

@@ -1,0 +1,37 @@
+/*
+ * stream.h
+ *	  A finished job → its rows, in order, each exactly once.
+ *
+ * Pages are decoded as they arrive.  A page that breaks off is asked for again
+ * from the row after the last one given.  The number of rows given equals the
+ * job's total_rows, or it is an error.  Opened again, or rewound, a stream
+ * gives the same rows from the start: a finished job can be paged any number
+ * of times.
+ */
+#ifndef CONTRATOS_STREAM_H
+#define CONTRATOS_STREAM_H
+
+#include "bigquery.h"
+#include "rows.h"
+
+typedef struct RowStream RowStream;
+
+/* In a child of `parent`, freed with it or by stream_close(). */
+extern RowStream *stream_open(BqJob *job, MemoryContext parent);
+extern void stream_close(RowStream *stream);
+
+/*
+ * The next row: job->nfields cells, valid until the next call.  NULL at the
+ * end of all rows.  Failures are thrown.
+ */
+extern const RowsCell *stream_next(RowStream *stream);
+
+/* Start over: the next row is the first again. */
+extern void stream_rewind(RowStream *stream);
+
+/* What has come so far: rows since the start, bytes and pages since it opened. */
+extern int64 stream_rows(const RowStream *stream);
+extern int64 stream_bytes(const RowStream *stream);
+extern int stream_pages(const RowStream *stream);
+
+#endif /* CONTRATOS_STREAM_H */

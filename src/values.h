@@ -1,0 +1,53 @@
+/*
+ * values.h
+ *	  One BigQuery value (its type, its text) → one Datum of a column's type.
+ *
+ * A value is either held as it is or reported: nothing is silently altered.
+ * Numbers and timestamps are parsed by hand, since PostgreSQL 15 has no input
+ * functions that do not throw; what they accept is what PostgreSQL 15's own
+ * input functions accept of a decimal number, on every version.
+ */
+#ifndef CONTRATOS_VALUES_H
+#define CONTRATOS_VALUES_H
+
+#include "failure.h"
+#include "rows.h"
+
+typedef enum ValueResult
+{
+	VALUE_OK,
+	VALUE_ALTERED, /* held, but for U+0000 that a text cannot hold */
+	VALUE_BAD /* not convertible: *isnull is true */
+} ValueResult;
+
+typedef struct ValueReader ValueReader;
+
+/*
+ * A reader for values of BigQuery type `remote` (a GoogleSQL name; `repeated`:
+ * an array of it) into the local type.  The reader and its scratch space live
+ * in CurrentMemoryContext.  NULL with *f set (0A000, naming `column` and both
+ * types) when there is no such conversion.
+ */
+extern ValueReader *values_reader(const char *remote, bool repeated, Oid type, int32 typmod, const char *column,
+								  Failure *f);
+
+/*
+ * Convert one cell.  Datums by reference are allocated in
+ * CurrentMemoryContext.  Except for VALUE_OK, *reason is a static text.
+ */
+extern ValueResult values_read(ValueReader *reader, const RowsCell *cell, Datum *value, bool *isnull,
+							   const char **reason);
+
+/*
+ * The BigQuery type a local type stands for when no option says it: text →
+ * STRING, bigint → INT64, timestamptz → TIMESTAMP, …; NULL: none.
+ */
+extern const char *values_natural_type(Oid type);
+
+/* A timestamp as BigQuery's parameter text, "YYYY-MM-DD HH:MM:SS.ffffff+00:00". */
+extern char *values_timestamp_text(int64 timestamp);
+
+/* Whether a timestamp lies in BigQuery's range, years 1 to 9999. */
+extern bool values_timestamp_in_range(int64 timestamp);
+
+#endif /* CONTRATOS_VALUES_H */
