@@ -14,6 +14,8 @@ OBJS = \
 	src/stream.o \
 	src/values.o \
 	src/bigquery.o \
+	src/message.o \
+	src/request.o \
 	src/rows.o \
 	src/auth.o \
 	src/jwt.o \

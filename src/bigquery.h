@@ -11,73 +11,10 @@
 #ifndef CONTRATOS_BIGQUERY_H
 #define CONTRATOS_BIGQUERY_H
 
-#include "failure.h"
-#include "http.h"
-
-/* Where to ask, as whom, and at what cost at most: plain data. */
-typedef struct BqConnection
-{
-	char *endpoint; /* "https://bigquery.googleapis.com" */
-	char *project; /* billed; NULL: the key's project_id */
-	char *location; /* "US" */
-	char *credentials_file; /* NULL: none, no token is sent */
-	char *ca_file; /* NULL: the system's roots */
-	char *proxy; /* NULL: none */
-	int64 max_bytes_billed; /* bytes; 0: no cap */
-	const char *cap_name; /* what sets that cap, for the message */
-	int connect_timeout_ms;
-	int request_timeout_ms; /* one request with its repetitions */
-	int job_timeout_ms; /* from asking for a job to its result */
-	int page_rows; /* rows asked for at a time; > 0 */
-} BqConnection;
-
-/* A named parameter; value is UTF-8 text in BigQuery's format, NULL for NULL. */
-typedef struct BqParam
-{
-	char *name;
-	const char *type; /* "TIMESTAMP", … */
-	char *value;
-} BqParam;
-
-typedef struct BqQuery
-{
-	char *text; /* GoogleSQL, UTF-8 */
-	int nparams;
-	BqParam *params;
-} BqQuery;
-
-/* A column of a result, as its schema says it. */
-typedef struct BqField
-{
-	char *name;
-	char *type; /* GoogleSQL name: INT64, FLOAT64, BOOL, STRUCT, … */
-	bool repeated;
-} BqField;
+#include "message.h"
 
 /* One server and key with its connections, for a call, a scan or a worker. */
 typedef struct Bigquery Bigquery;
-
-typedef struct BqPage BqPage; /* a page's answer, still arriving; stream.h */
-
-/* A query job.  Filled by bigquery_query(); read-only for others. */
-typedef struct BqJob
-{
-	Bigquery *bq;
-	MemoryContext context; /* the job's own; bigquery_forget() deletes it */
-	char job_id[128];
-	char *project;
-	char *location;
-	BqQuery query;
-	int64 total_rows;
-	int64 bytes_processed; /* -1: not said */
-	int64 bytes_billed; /* -1: not known */
-	bool cache_hit;
-	int nfields;
-	BqField *fields;
-	HttpExchange *first_page; /* the answer that brought "done", its body read
-								 * up to the first row; taken by stream.c */
-	struct RowsDecoder *first_decoder;
-} BqJob;
 
 /*
  * Connect nothing yet, only remember: the connection's strings are copied.
@@ -85,7 +22,6 @@ typedef struct BqJob
  */
 extern Bigquery *bigquery_open(const BqConnection *connection, MemoryContext parent);
 extern void bigquery_close(Bigquery *bq);
-extern const BqConnection *bigquery_connection(const Bigquery *bq);
 
 /*
  * Make a job id: "contratos_" and 32 random hex digits, the part after which
@@ -120,10 +56,10 @@ extern void bigquery_cancel(Bigquery *bq, const char *project, const char *locat
 /* Free the job and what is still open of it; the job itself stays there. */
 extern void bigquery_forget(BqJob *job);
 
-/* The GoogleSQL name of a type that may come under its legacy name. */
-extern const char *bigquery_type_name(const char *type);
+/* A decoder whose memory is of `context`. */
+extern RowsDecoder *bigquery_decoder(MemoryContext context);
 
-/* How long to wait before try number `tries` + 1: jittered, at most 32 s. */
-extern int bigquery_backoff_ms(int tries, int retry_after_ms);
+/* Fill *f from a decoder that said ROWS_ERROR; returns false. */
+extern bool bigquery_bad_page(Failure *f, RowsDecoder *decoder);
 
 #endif /* CONTRATOS_BIGQUERY_H */

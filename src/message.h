@@ -1,0 +1,96 @@
+/*
+ * message.h
+ *	  What requests to BigQuery say and what its answers mean: paths, bodies,
+ *	  jobs, schemas.  No network.
+ */
+#ifndef CONTRATOS_MESSAGE_H
+#define CONTRATOS_MESSAGE_H
+
+#include "json.h"
+#include "rows.h"
+#include "request.h"
+
+/* A named parameter; value is UTF-8 text in BigQuery's format, NULL for NULL. */
+typedef struct BqParam
+{
+	char *name;
+	const char *type; /* "TIMESTAMP", … */
+	char *value;
+} BqParam;
+
+typedef struct BqQuery
+{
+	char *text; /* GoogleSQL, UTF-8 */
+	int nparams;
+	BqParam *params;
+} BqQuery;
+
+/* A column of a result, as its schema says it. */
+typedef struct BqField
+{
+	char *name;
+	char *type; /* GoogleSQL name: INT64, FLOAT64, BOOL, STRUCT, … */
+	bool repeated;
+} BqField;
+
+/* A query job.  Made by bigquery_query(); read-only for others. */
+typedef struct BqJob
+{
+	/* written when it is made */
+	struct Bigquery *bq;
+	const BqConnection *connection; /* of bq */
+	MemoryContext context; /* the job's own; bigquery_forget() deletes it */
+	char job_id[128];
+	char *project; /* that is billed */
+	char *location; /* as configured, then as BigQuery says */
+	BqQuery query;
+
+	/* written when it is done */
+	int64 total_rows;
+	int64 bytes_processed; /* -1: not said */
+	int64 bytes_billed; /* -1: not known */
+	bool cache_hit;
+	int nfields;
+	BqField *fields;
+
+	/* the answer that brought "done", read up to its first row; stream.c takes
+	 * it.  NULL: there is none (any more) */
+	HttpExchange *first_page;
+	RowsDecoder *first_decoder;
+	bool first_row_ready; /* first_decoder holds the first row */
+} BqJob;
+
+/* jobs.insert */
+extern char *message_insert_path(const char *project);
+extern char *message_insert_body(const BqJob *job, const char *label);
+
+/*
+ * Anything about one job: `kind` is "jobs" or "queries", `suffix` "" or
+ * "/cancel".  The location goes with it: without it a job outside US and EU is
+ * not found.
+ */
+extern char *message_job_path(const char *project, const char *kind, const char *job_id, const char *suffix,
+							  const char *location);
+
+/* jobs.getQueryResults: `max_rows` from row `start` on, waiting `wait_ms`. */
+extern char *message_results_path(const BqJob *job, int64 start, int max_rows, int wait_ms);
+
+/*
+ * Take what a Job (the answer of jobs.insert and jobs.get) says.  False with
+ * *f set when the job has failed.
+ */
+extern bool message_read_job(BqJob *job, const JsonDoc *doc, Failure *f);
+
+/*
+ * Take what the head of a finished job's answer says of the whole result.
+ * False with *f set when something is missing.
+ */
+extern bool message_read_head(BqJob *job, const JsonDoc *doc, Failure *f);
+
+/*
+ * The GoogleSQL name (INT64, FLOAT64, BOOL, STRUCT, …) of a type that may come
+ * under its legacy name; NULL when it is no BigQuery type.
+ */
+extern const char *message_type_name(const char *type);
+
+#endif /* CONTRATOS_MESSAGE_H */
