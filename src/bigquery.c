@@ -182,7 +182,7 @@ bigquery_bad_page(Failure *f, RowsDecoder *decoder)
 
 /* Read an answer up to its first row or its end.  False with *f set. */
 static bool
-read_to_first_row(HttpExchange *exchange, RowsDecoder *decoder, RowsResult *got, Failure *f)
+read_to_first_row(HttpExchange *exchange, RowsDecoder *decoder, RowsResult *got, int64 *bytes, Failure *f)
 {
 	const char *piece;
 	ssize_t n;
@@ -198,6 +198,7 @@ read_to_first_row(HttpExchange *exchange, RowsDecoder *decoder, RowsResult *got,
 			f->retry = FAILURE_ASK_AGAIN;
 			return false;
 		}
+		*bytes += n;
 		rows_feed(decoder, piece, n);
 	}
 	return *got != ROWS_ERROR || bigquery_bad_page(f, decoder);
@@ -209,6 +210,7 @@ typedef struct Answer
 	HttpExchange *exchange;
 	RowsDecoder *decoder;
 	RowsResult got;
+	int64 bytes; /* of the body, so far */
 	JsonDoc *head; /* all but the rows, as far as it has come */
 } Answer;
 
@@ -231,7 +233,8 @@ open_answer(BqJob *job, int max_rows, int wait_ms, Answer *answer, Failure *f)
 	*answer = (Answer){.decoder = bigquery_decoder(job->context)};
 	answer->exchange = request_open(&job->bq->requester, message_results_path(job, 0, max_rows, wait_ms), job->context,
 									1, &spent_ms, f);
-	if (answer->exchange != NULL && read_to_first_row(answer->exchange, answer->decoder, &answer->got, f))
+	if (answer->exchange != NULL &&
+		read_to_first_row(answer->exchange, answer->decoder, &answer->got, &answer->bytes, f))
 	{
 		envelope = rows_envelope(answer->decoder, &len);
 		answer->head = json_parse_document(envelope, len, f);
@@ -286,6 +289,7 @@ ask_for_result(BqJob *job, int wait_ms, bool *done, Failure *f)
 	json_free_document(answer.head);
 	job->first_page = answer.exchange;
 	job->first_decoder = answer.decoder;
+	job->first_bytes = answer.bytes;
 	job->first_row_ready = answer.got == ROWS_ROW;
 	return true;
 }

@@ -23,6 +23,9 @@ extern Oid extension_lock(void);
 extern Oid extension_schema(void);
 extern char *extension_schema_name(void);
 
+/* The version that is installed in this database, as its catalog says. */
+extern char *extension_version(void);
+
 /* One of the extension's own tables, such as "contratos_runs". */
 extern Oid extension_relation(const char *name);
 

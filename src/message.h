@@ -57,6 +57,7 @@ typedef struct BqJob
 	 * it.  NULL: there is none (any more) */
 	HttpExchange *first_page;
 	RowsDecoder *first_decoder;
+	int64 first_bytes; /* of its body, read so far */
 	bool first_row_ready; /* first_decoder holds the first row */
 } BqJob;
 

@@ -1,0 +1,215 @@
+/*
+ * contratos.c
+ *	  What PostgreSQL calls: the library's start and its SQL functions.
+ *
+ * They read arguments and delegate.  Arguments may be NULL in the signature
+ * (the functions are not STRICT) so that a NULL is an error that names the
+ * argument, and not a silent NULL result.
+ */
+#include "postgres.h"
+
+#include "access/reloptions.h"
+#include "commands/extension.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/tuplestore.h"
+
+#include "compat.h"
+#include "extension.h"
+#include "fdw.h"
+#include "http.h"
+#include "json.h"
+#include "jwt.h"
+#include "ledger.h"
+#include "options.h"
+#include "run.h"
+#include "schedule.h"
+#include "settings.h"
+#include "setup.h"
+
+/* A backfill may not go further back at once. */
+#define MAX_DAYS 3660
+
+CONTRATOS_MODULE_MAGIC;
+
+PG_FUNCTION_INFO_V1(contratos_fdw_handler);
+PG_FUNCTION_INFO_V1(contratos_fdw_validator);
+PG_FUNCTION_INFO_V1(contratos_sources_normalize);
+PG_FUNCTION_INFO_V1(contratos_yesterday);
+PG_FUNCTION_INFO_V1(contratos_setup);
+PG_FUNCTION_INFO_V1(contratos_run);
+PG_FUNCTION_INFO_V1(contratos_backfill);
+PG_FUNCTION_INFO_V1(contratos_backfill_range);
+PG_FUNCTION_INFO_V1(contratos_version);
+
+PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	settings_define();
+}
+
+Datum
+contratos_fdw_handler(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_POINTER(fdw_routine());
+}
+
+Datum
+contratos_fdw_validator(PG_FUNCTION_ARGS)
+{
+	options_validate(PG_GETARG_DATUM(0), PG_GETARG_OID(1));
+	PG_RETURN_VOID();
+}
+
+/* Replace one of the row's names by schema.table. */
+static HeapTuple
+normalize_column(Relation relation, HeapTuple tuple, const char *column)
+{
+	int attnum = SPI_fnumber(RelationGetDescr(relation), column);
+	char *name = SPI_getvalue(tuple, RelationGetDescr(relation), attnum);
+	Datum value;
+	bool isnull = false;
+
+	if (name == NULL)
+		return tuple; /* NOT NULL says it better */
+	value = CStringGetTextDatum(ledger_normalize_name(name, column));
+	return heap_modify_tuple_by_cols(tuple, RelationGetDescr(relation), 1, &attnum, &value, &isnull);
+}
+
+Datum
+contratos_sources_normalize(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	HeapTuple tuple;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("contratos_sources_normalize() is for the trigger of contratos_sources only")));
+	tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
+	tuple = normalize_column(trigger->tg_relation, tuple, "remote_table");
+	tuple = normalize_column(trigger->tg_relation, tuple, "target_table");
+	return PointerGetDatum(tuple);
+}
+
+Datum
+contratos_yesterday(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATEADT(schedule_yesterday(settings_now()));
+}
+
+Datum
+contratos_setup(PG_FUNCTION_ARGS)
+{
+	extension_lock();
+	setup_builtin();
+	PG_RETURN_VOID();
+}
+
+static void
+refuse_null(FunctionCallInfo fcinfo, int n, const char *name)
+{
+	if (PG_ARGISNULL(n))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"%s\" must not be null", name)));
+}
+
+/* A result set being returned. */
+static void
+emit(void *arg, const RunResult *result)
+{
+	ReturnSetInfo *set = arg;
+	Datum values[6] = {0};
+	bool nulls[6] = {0};
+
+	values[0] = DateADTGetDatum(result->day);
+	values[1] = CStringGetTextDatum(result->status);
+	values[2] = Int64GetDatum(result->rows_loaded);
+	values[3] = Int64GetDatum(result->rows_replaced);
+	nulls[2] = result->rows_loaded < 0;
+	nulls[3] = result->rows_replaced < 0;
+	nulls[4] = result->message == NULL;
+	if (!nulls[4])
+		values[4] = CStringGetTextDatum(result->message);
+	values[5] = Int64GetDatum(result->run);
+	nulls[5] = result->run == 0;
+	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
+}
+
+Datum
+contratos_run(PG_FUNCTION_ARGS)
+{
+	refuse_null(fcinfo, 0, "day");
+	refuse_null(fcinfo, 1, "source");
+	refuse_null(fcinfo, 2, "allow_shrink");
+	InitMaterializedSRF(fcinfo, 0);
+	emit(fcinfo->resultinfo, run_day(text_to_cstring(PG_GETARG_TEXT_PP(1)), PG_GETARG_DATEADT(0), PG_GETARG_BOOL(2)));
+	return (Datum) 0;
+}
+
+Datum
+contratos_backfill(PG_FUNCTION_ARGS)
+{
+	DateADT last = schedule_yesterday(settings_now());
+	int32 days;
+
+	refuse_null(fcinfo, 0, "days");
+	refuse_null(fcinfo, 1, "source");
+	refuse_null(fcinfo, 2, "only_missing");
+	refuse_null(fcinfo, 3, "allow_shrink");
+	days = PG_GETARG_INT32(0);
+	if (days < 1 || days > MAX_DAYS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("days must be between 1 and %d", MAX_DAYS),
+				 errdetail("It was %d.", days), errhint("contratos_backfill(7) loads the last seven complete days.")));
+	InitMaterializedSRF(fcinfo, 0);
+	run_days(text_to_cstring(PG_GETARG_TEXT_PP(1)), last - (days - 1), last, PG_GETARG_BOOL(2), PG_GETARG_BOOL(3), emit,
+			 fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+Datum
+contratos_backfill_range(PG_FUNCTION_ARGS)
+{
+	DateADT first;
+	DateADT last;
+
+	refuse_null(fcinfo, 0, "first");
+	refuse_null(fcinfo, 1, "last");
+	refuse_null(fcinfo, 2, "source");
+	refuse_null(fcinfo, 3, "only_missing");
+	refuse_null(fcinfo, 4, "allow_shrink");
+	first = PG_GETARG_DATEADT(0);
+	last = PG_GETARG_DATEADT(1);
+	if (first > last)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("first must not be after last"),
+						errhint("contratos_backfill_range(first, last) takes the earlier day first.")));
+	InitMaterializedSRF(fcinfo, 0);
+	run_days(text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, PG_GETARG_BOOL(3), PG_GETARG_BOOL(4), emit,
+			 fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+Datum
+contratos_version(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *set = (ReturnSetInfo *) fcinfo->resultinfo;
+	const char *rows[][2] = {
+		{"extension", extension_version()}, {"library", CONTRATOS_VERSION},		 {"libcurl", http_library_version()},
+		{"OpenSSL", jwt_library_version()}, {"jansson", json_library_version()},
+	};
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < lengthof(rows); i++)
+	{
+		Datum values[2] = {CStringGetTextDatum(rows[i][0]), CStringGetTextDatum(rows[i][1])};
+		bool nulls[2] = {false, false};
+
+		tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,160 @@
+/*
+ * fdw.c
+ *	  The foreign-data wrapper: planning and EXPLAIN.
+ *
+ * A foreign table is read by one BigQuery query that names just the columns
+ * used (they are what is billed) and the conditions that may be pushed.  All
+ * conditions are checked here as well.  There is one path: BigQuery returns
+ * rows in no order, and each parameterised scan would be a job and a bill.
+ */
+#include "postgres.h"
+
+#include "access/sysattr.h"
+#include "commands/explain.h"
+#include "foreign/fdwapi.h"
+#include "nodes/makefuncs.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
+#include "optimizer/planmain.h"
+#include "optimizer/restrictinfo.h"
+
+#include "compat.h"
+#include "fdw.h"
+#include "pushdown.h"
+#include "scan.h"
+
+/* A job takes a second or two whatever it reads; a row costs a little more
+ * than one from a file. */
+#define STARTUP_COST 10000.0
+#define ROW_COST 0.02
+
+/* Rows a foreign table is taken to have, as long as nobody says. */
+#define DEFAULT_ROWS 5000
+
+static void
+get_rel_size(PlannerInfo *root, RelOptInfo *rel, Oid relid)
+{
+	rel->fdw_private = options_table(relid);
+	if (rel->tuples <= 0)
+		rel->tuples = DEFAULT_ROWS;
+	set_baserel_size_estimates(root, rel);
+}
+
+static void
+get_paths(PlannerInfo *root, RelOptInfo *rel, Oid relid)
+{
+	Cost total = STARTUP_COST + rel->rows * ROW_COST + rel->baserestrictcost.per_tuple * rel->tuples;
+
+	add_path(rel, (Path *) create_foreignscan_path_compat(root, rel, rel->rows, STARTUP_COST, total));
+}
+
+/* Attribute numbers that must come from BigQuery, ascending. */
+static List *
+used_columns(RelOptInfo *rel, const RemoteTable *table, List *clauses)
+{
+	Bitmapset *used = NULL;
+	List *columns = NIL;
+	bool whole_row;
+
+	pull_varattnos((Node *) rel->reltarget->exprs, rel->relid, &used);
+	pull_varattnos((Node *) clauses, rel->relid, &used);
+	whole_row = bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, used);
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		AttrNumber attnum = table->columns[i].attnum;
+
+		if (whole_row || bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber, used))
+			columns = lappend_int(columns, attnum);
+	}
+	return columns;
+}
+
+/*
+ * Reading all of a partitioned table is seldom meant, and always paid: a table
+ * with require_filter wants a condition on its partition column.
+ */
+static void
+check_filter(RemoteTable *table, List *pushed)
+{
+	RemoteColumn *column = table->partition_column ? options_column(table, table->partition_column) : NULL;
+	ListCell *cell;
+
+	if (!table->require_filter || column == NULL)
+		return;
+	foreach (cell, pushed)
+		if (pushdown_column(lfirst(cell)) == column->attnum)
+			return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("a query of foreign table \"%s\" needs a condition on column \"%s\"", get_rel_name(table->relid),
+					column->name),
+			 errdetail("Without one BigQuery would read, and bill, the whole table."),
+			 errhint("Add a condition such as %s >= '2026-01-01', or set the table's option require_filter to 'false'.",
+					 quote_identifier(column->name))));
+}
+
+static ForeignScan *
+get_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid, ForeignPath *best_path, List *tlist, List *scan_clauses,
+		 Plan *outer_plan)
+{
+	RemoteTable *table = rel->fdw_private;
+	List *clauses = extract_actual_clauses(scan_clauses, false);
+	List *values;
+	List *pushed = pushdown_find(root, rel, table, clauses, &values);
+
+	check_filter(table, pushed);
+	return make_foreignscan(tlist, clauses, rel->relid, values, list_make2(used_columns(rel, table, clauses), pushed),
+							NIL, NIL, outer_plan);
+}
+
+static void
+explain_query(ForeignScanState *node, ExplainState *es)
+{
+	BqQuery *query = scan_query(node);
+
+	ExplainPropertyText("GoogleSQL", query->text, es);
+	for (int i = 0; i < query->nparams; i++)
+	{
+		const char *value = query->params[i].value ? query->params[i].value : "(known at execution)";
+
+		ExplainPropertyText(psprintf("Parameter @%s", query->params[i].name),
+							psprintf("%s %s", query->params[i].type, value), es);
+	}
+}
+
+static void
+explain_scan(ForeignScanState *node, ExplainState *es)
+{
+	int pages;
+	int64 bytes;
+	const BqJob *job;
+
+	if (es->verbose)
+		explain_query(node, es);
+	if (!es->analyze)
+		return;
+	job = scan_job(node, &pages, &bytes);
+	if (job == NULL)
+		return;
+	ExplainPropertyText("BigQuery Job", job->job_id, es);
+	ExplainPropertyInteger("Bytes Processed", "B", job->bytes_processed, es);
+	ExplainPropertyInteger("Bytes Billed", "B", job->bytes_billed, es);
+	ExplainPropertyInteger("Pages", NULL, pages, es);
+	ExplainPropertyInteger("Bytes Received", "B", bytes, es);
+}
+
+FdwRoutine *
+fdw_routine(void)
+{
+	FdwRoutine *routine = makeNode(FdwRoutine);
+
+	routine->GetForeignRelSize = get_rel_size;
+	routine->GetForeignPaths = get_paths;
+	routine->GetForeignPlan = get_plan;
+	routine->BeginForeignScan = scan_begin;
+	routine->IterateForeignScan = scan_next;
+	routine->ReScanForeignScan = scan_again;
+	routine->EndForeignScan = scan_end;
+	routine->ExplainForeignScan = explain_scan;
+	return routine;
+}

@@ -1,0 +1,480 @@
+/*
+ * load.c
+ *	  One day of one source: ask, guard, replace.
+ *
+ * The day is deleted and inserted again, and not merged by key, because the
+ * source has no key and because upstream itself replaces whole days.  The
+ * INSERT reads the foreign table, whose scan adopts the job that the guard has
+ * already judged: what is written is what was looked at.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "load.h"
+#include "scan.h"
+#include "schedule.h"
+#include "values.h"
+
+/* Rejects kept of a run, and bytes of each. */
+#define MAX_REJECTS 1000
+#define MAX_RAW_BYTES 8192
+
+/* Between two NOTICEs. */
+#define NOTICE_MS 1000
+
+/* --------------------------------------------------------------------------
+ * Resolving a source
+ * -------------------------------------------------------------------------- */
+
+static Oid
+resolve(const char *name)
+{
+	RangeVar *range = makeRangeVarFromNameList(qualified_name_list_compat(name));
+
+	return RangeVarGetRelid(range, AccessShareLock, false);
+}
+
+static char *
+qualified_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+}
+
+static void
+check_rights(const LoadPlan *plan)
+{
+	if (pg_class_aclcheck(plan->table->relid, plan->owner, ACL_SELECT) != ACLCHECK_OK)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied for foreign table %s", plan->remote_name),
+						errdetail("Source \"%s\" is loaded as role \"%s\", the owner of %s.", plan->source->name,
+								  GetUserNameFromId(plan->owner, false), plan->target_name),
+						errhint("GRANT SELECT ON %s TO %s;", plan->remote_name,
+								quote_identifier(GetUserNameFromId(plan->owner, false)))));
+}
+
+/* Each column of the foreign table goes into the target's of the same name. */
+static void
+match_columns(LoadPlan *plan)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	plan->ncolumns = plan->table->ncolumns;
+	plan->columns = palloc(sizeof(AttrNumber) * Max(plan->ncolumns, 1));
+	for (int i = 0; i < plan->ncolumns; i++)
+	{
+		const char *name = plan->table->columns[i].name;
+
+		if (get_attnum(plan->target, name) == InvalidAttrNumber)
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+							errmsg("table %s has no column \"%s\"", plan->target_name, name),
+							errdetail("Foreign table %s has it, and columns are matched by name.", plan->remote_name),
+							errhint("Add the column to the table, or drop it from the foreign table.")));
+		plan->columns[i] = plan->table->columns[i].attnum;
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", quote_identifier(name));
+	}
+	if (plan->ncolumns == 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+						errmsg("foreign table %s has no columns", plan->remote_name)));
+	plan->column_list = list.data;
+}
+
+static void
+find_timestamp_column(LoadPlan *plan)
+{
+	const char *name = plan->source->timestamp_column;
+	const char *type;
+
+	if (name == NULL)
+		return;
+	plan->timestamp = options_column(plan->table, name);
+	if (plan->timestamp == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+						errmsg("foreign table %s has no column \"%s\"", plan->remote_name, name),
+						errdetail("It is the timestamp_column of source \"%s\".", plan->source->name),
+						errhint("Correct timestamp_column in contratos_sources.")));
+	type = plan->timestamp->remote_type ? plan->timestamp->remote_type : values_natural_type(plan->timestamp->type);
+	if (plan->timestamp->type != TIMESTAMPTZOID || type == NULL || strcmp(type, "TIMESTAMP") != 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+						errmsg("column \"%s\" of foreign table %s cannot cut a day", name, plan->remote_name),
+						errdetail("The timestamp_column of a source must be timestamp with time zone here and "
+								  "TIMESTAMP in BigQuery."),
+						errhint("Correct timestamp_column in contratos_sources, or the column's type.")));
+}
+
+LoadPlan *
+load_plan(const LedgerSource *source)
+{
+	LoadPlan *plan = palloc0(sizeof(LoadPlan));
+	Relation target;
+
+	plan->source = source;
+	plan->table = options_table(resolve(source->remote_table));
+	plan->remote_name = qualified_name(plan->table->relid);
+	plan->target = resolve(source->target_table);
+	plan->target_name = qualified_name(plan->target);
+	target = table_open(plan->target, NoLock);
+	plan->owner = target->rd_rel->relowner;
+	table_close(target, NoLock);
+
+	match_columns(plan);
+	find_timestamp_column(plan);
+	check_rights(plan);
+	plan->connection = options_connection(plan->table->relid, plan->owner);
+	return plan;
+}
+
+/* --------------------------------------------------------------------------
+ * Ask and guard
+ * -------------------------------------------------------------------------- */
+
+/* The half-open window of the day, as conditions and as a key. */
+static int
+day_window(const LoadPlan *plan, DateADT day, RemoteCondition *conditions)
+{
+	if (plan->timestamp == NULL)
+		return 0;
+	for (int i = 0; i < 2; i++)
+		conditions[i] = (RemoteCondition){
+			.attnum = plan->timestamp->attnum,
+			.op = i == 0 ? ">=" : "<",
+			.type = "TIMESTAMP",
+			.value = values_timestamp_text(schedule_day_start(day + i)),
+		};
+	return 2;
+}
+
+static BqJob *
+ask(const LoadPlan *plan, Bigquery *bq, DateADT day, LoadOutcome *outcome)
+{
+	RemoteCondition window[2];
+	int n = day_window(plan, day, window);
+	BqQuery *query = deparse_query(plan->table, plan->columns, plan->ncolumns, window, n);
+	BqJob *job;
+	Failure f;
+
+	bigquery_make_job_id(outcome->job_id, sizeof(outcome->job_id));
+	job = bigquery_query(bq, query, outcome->job_id, plan->source->name, CurrentMemoryContext, &f);
+	if (job == NULL)
+		failure_throw(&f);
+	strlcpy(outcome->job_id, job->job_id, sizeof(outcome->job_id));
+	outcome->asked = true;
+	outcome->bytes_processed = job->bytes_processed;
+	outcome->bytes_billed = job->bytes_billed;
+	return job;
+}
+
+static void
+refuse_empty(const LoadPlan *plan, DateADT day, int64 last, LoadOutcome *outcome)
+{
+	outcome->refused = true;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("BigQuery has no rows of %s for source \"%s\"", schedule_day_text(day), plan->source->name),
+			 last > 0 ? errdetail("The last load of the day had " INT64_FORMAT " rows; they are kept.", last)
+					  : errdetail("The day may not be there yet: upstream writes it some hours after its end."),
+			 errhint("Try again later, or if the day is really empty: UPDATE contratos_sources SET allow_empty = true "
+					 "WHERE name = '%s';",
+					 plan->source->name)));
+}
+
+static void
+refuse_shrunk(const LoadPlan *plan, DateADT day, int64 last, int64 rows, LoadOutcome *outcome)
+{
+	outcome->refused = true;
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("%s of source \"%s\" has shrunk from " INT64_FORMAT " rows to " INT64_FORMAT,
+						   schedule_day_text(day), plan->source->name, last, rows),
+					errdetail("Source \"%s\" allows a loss of %g %% (max_shrink). The rows loaded before are kept.",
+							  plan->source->name, plan->source->max_shrink * 100),
+					errhint("If BigQuery is right, load the day with allow_shrink => true.")));
+}
+
+/* Known before a byte is written: is this day worth replacing the old one? */
+static void
+guard(const LoadPlan *plan, const BqJob *job, DateADT day, bool allow_shrink, LoadOutcome *outcome)
+{
+	int64 last = ledger_last_rows(plan->source->name, day);
+
+	if (job->total_rows == 0 && !plan->source->allow_empty)
+		refuse_empty(plan, day, last, outcome);
+	if (last > 0 && !allow_shrink && (double) job->total_rows < (1.0 - plan->source->max_shrink) * (double) last)
+		refuse_shrunk(plan, day, last, job->total_rows, outcome);
+}
+
+/* --------------------------------------------------------------------------
+ * What the scan tells while it runs
+ * -------------------------------------------------------------------------- */
+
+typedef struct Progress
+{
+	const LoadPlan *plan;
+	DateADT day;
+	int64 total;
+	int64 started; /* request_clock_ms() */
+	LoadOutcome *outcome;
+} Progress;
+
+static void
+show_progress(void *arg, int64 rows, int64 bytes)
+{
+	Progress *progress = arg;
+	int64 now = request_clock_ms();
+	double seconds = Max(now - progress->started, 1) / 1000.0;
+	double rate = rows / seconds;
+
+	if (now < progress->outcome->next_notice || rows == 0)
+		return;
+	progress->outcome->next_notice = now + NOTICE_MS;
+	ereport(NOTICE,
+			(errmsg("%s %s: " INT64_FORMAT " of " INT64_FORMAT " rows (%.0f %%), %.1f MB, %.0f rows/s, %.0f s left",
+					progress->plan->source->name, schedule_day_text(progress->day), rows, progress->total,
+					progress->total > 0 ? 100.0 * rows / progress->total : 100.0, bytes / 1e6, rate,
+					(progress->total - rows) / Max(rate, 1.0))));
+}
+
+/* As the ledger can hold it: no U+0000, cut, in the server's encoding. */
+static char *
+raw_text(const RowsCell *cell)
+{
+	StringInfoData buf;
+	int len = pg_encoding_mbcliplen(PG_UTF8, cell->data, (int) Min(cell->len, MAX_RAW_BYTES), MAX_RAW_BYTES);
+	char *converted;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < len; i++)
+	{
+		if (cell->data[i] == '\0')
+			appendStringInfoString(&buf, "\357\277\275"); /* U+FFFD */
+		else
+			appendStringInfoChar(&buf, cell->data[i]);
+	}
+	if (GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
+		return buf.data;
+	converted = palloc0((Size) buf.len * MAX_CONVERSION_GROWTH + 1);
+	pg_do_encoding_conversion_buf(FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding()), PG_UTF8,
+								  GetDatabaseEncoding(), (unsigned char *) buf.data, buf.len,
+								  (unsigned char *) converted, buf.len * MAX_CONVERSION_GROWTH + 1, true);
+	return converted;
+}
+
+static void
+keep_reject(void *arg, int64 row_number, const char *column, const RowsCell *raw, const char *reason)
+{
+	LoadOutcome *outcome = ((Progress *) arg)->outcome;
+	MemoryContext old;
+
+	if (outcome->nrejects == MAX_REJECTS)
+		return;
+	old = MemoryContextSwitchTo(outcome->context);
+	if (outcome->rejects == NULL)
+		outcome->rejects = palloc(sizeof(LedgerReject) * MAX_REJECTS);
+	outcome->rejects[outcome->nrejects++] = (LedgerReject){
+		.row_number = row_number,
+		.column = pstrdup(column),
+		.raw_value = raw_text(raw),
+		.reason = reason,
+	};
+	MemoryContextSwitchTo(old);
+}
+
+/* --------------------------------------------------------------------------
+ * Replace
+ * -------------------------------------------------------------------------- */
+
+static void
+set_for_load(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, superuser() ? PGC_SUSET : PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
+							 0, false);
+}
+
+/*
+ * What a load must not depend on.  Hidden rows become an error, never half a
+ * DELETE; and JIT would cost more than the statement.
+ */
+static void
+pin_settings(void)
+{
+	set_for_load("row_security", "off");
+	set_for_load("timezone", "UTC");
+	set_for_load("datestyle", "ISO");
+	set_for_load("search_path", "pg_catalog, pg_temp");
+	set_for_load("jit", "off");
+}
+
+static int64
+execute(const char *sql, int nargs, Datum *values)
+{
+	Oid types[2] = {TIMESTAMPTZOID, TIMESTAMPTZOID};
+	int code = SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0);
+
+	/* a rule may have put something else in its place */
+	if (code != SPI_OK_DELETE && code != SPI_OK_INSERT && code != SPI_OK_REWRITTEN)
+		elog(ERROR, "unexpected result of a load's statement: %s", SPI_result_code_string(code));
+	return (int64) SPI_processed;
+}
+
+static int64
+insert_adopting(const char *sql, int nargs, Datum *values, ScanAdoption *adoption)
+{
+	int64 inserted = 0;
+
+	scan_arm(adoption);
+	PG_TRY();
+	{
+		inserted = execute(sql, nargs, values);
+	}
+	PG_FINALLY();
+	{
+		scan_disarm();
+	}
+	PG_END_TRY();
+	return inserted;
+}
+
+/* Whether the target itself may take fewer rows than it is given. */
+static bool
+may_filter(Oid relid)
+{
+	bool filters = false;
+	ListCell *cell;
+
+	foreach (cell, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
+		Relation relation = table_open(lfirst_oid(cell), NoLock);
+		TriggerDesc *triggers = relation->trigdesc;
+
+		if (relation->rd_rel->relhasrules || relation->rd_rel->relkind == RELKIND_VIEW ||
+			relation->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
+			filters = true;
+		if (triggers != NULL && (triggers->trig_insert_before_row || triggers->trig_insert_instead_row))
+			filters = true;
+		table_close(relation, NoLock);
+	}
+	return filters;
+}
+
+static void
+check_counts(const LoadPlan *plan, const BqJob *job, const ScanAdoption *adoption, int64 inserted)
+{
+	if (adoption->scans == 0 || !adoption->complete || adoption->rows != job->total_rows)
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
+						errmsg("only " INT64_FORMAT " of " INT64_FORMAT " rows were read for table %s", adoption->rows,
+							   job->total_rows, plan->target_name),
+						errhint("A rule of the table may replace the INSERT: a load needs one that reads all rows.")));
+	if (inserted != adoption->rows && !may_filter(plan->target))
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
+						errmsg("table %s took " INT64_FORMAT " of " INT64_FORMAT " rows", plan->target_name, inserted,
+							   adoption->rows),
+						errdetail("BigQuery sent rows outside of the day that was asked for.")));
+}
+
+static char *
+window_clause(const LoadPlan *plan)
+{
+	const char *column;
+
+	if (plan->timestamp == NULL)
+		return "";
+	column = quote_identifier(plan->timestamp->name);
+	return psprintf(" WHERE %s >= $1 AND %s < $2", column, column);
+}
+
+static void
+take_from_scan(LoadOutcome *outcome, const ScanAdoption *adoption)
+{
+	outcome->rows_loaded = adoption->rows;
+	outcome->values_altered = adoption->values_altered;
+	outcome->pages = adoption->pages;
+	outcome->has_max_timestamp = adoption->has_max_timestamp;
+	outcome->source_max_timestamp = adoption->max_timestamp;
+}
+
+/* DELETE and INSERT as whoever we are now, with the settings pinned. */
+static void
+delete_and_insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
+{
+	Datum window[2] = {TimestampTzGetDatum(schedule_day_start(day)), TimestampTzGetDatum(schedule_day_start(day + 1))};
+	int nargs = plan->timestamp ? 2 : 0;
+	RemoteCondition conditions[2];
+	Progress progress = {
+		.plan = plan, .day = day, .total = job->total_rows, .started = request_clock_ms(), .outcome = outcome};
+	ScanAdoption adoption = {
+		.relid = plan->table->relid,
+		.rows_key = deparse_rows_key(plan->table, conditions, day_window(plan, day, conditions)),
+		.ncolumns = plan->ncolumns,
+		.columns = plan->columns,
+		.timestamp_column = plan->timestamp ? plan->timestamp->attnum : InvalidAttrNumber,
+		.job = job,
+		.progress = show_progress,
+		.reject = keep_reject,
+		.arg = &progress,
+	};
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	outcome->rows_replaced =
+		execute(psprintf("DELETE FROM %s%s", plan->target_name, window_clause(plan)), nargs, window);
+	outcome->rows_inserted =
+		insert_adopting(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s%s", plan->target_name, plan->column_list,
+								 plan->column_list, plan->remote_name, window_clause(plan)),
+						nargs, window, &adoption);
+	check_counts(plan, job, &adoption, outcome->rows_inserted);
+	take_from_scan(outcome, &adoption);
+	SPI_finish();
+}
+
+/*
+ * Everything on the target runs under one role, its owner (a distributed table
+ * accepts no second one in a transaction).  User and settings need no PG_TRY:
+ * an error ends the (sub)transaction, which puts both back.
+ */
+static void
+replace(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
+{
+	Oid user;
+	int context;
+	int nest_level;
+
+	GetUserIdAndSecContext(&user, &context);
+	if (user != plan->owner)
+		SetUserIdAndSecContext(plan->owner, context | SECURITY_RESTRICTED_OPERATION);
+	nest_level = NewGUCNestLevel();
+	pin_settings();
+	delete_and_insert(plan, job, day, outcome);
+	AtEOXact_GUC(true, nest_level);
+	SetUserIdAndSecContext(user, context);
+}
+
+void
+load_day(const LoadPlan *plan, Bigquery *bq, DateADT day, bool allow_shrink, LoadOutcome *outcome)
+{
+	BqJob *job;
+
+	outcome->started_at = GetCurrentTimestamp();
+	outcome->bytes_processed = outcome->bytes_billed = -1;
+	failure_forget();
+	job = ask(plan, bq, day, outcome);
+	guard(plan, job, day, allow_shrink, outcome);
+	if (outcome->next_notice == 0)
+		outcome->next_notice = request_clock_ms() + NOTICE_MS;
+	replace(plan, job, day, outcome);
+	bigquery_forget(job);
+}

@@ -1,0 +1,71 @@
+/*
+ * load.h
+ *	  One day of one source: ask BigQuery, guard, replace the day in the target.
+ *
+ * Throws whatever goes wrong, for the caller's (sub)transaction to undo; knows
+ * nothing of what is recorded about it but the last success, which the guard
+ * needs.
+ */
+#ifndef CONTRATOS_LOAD_H
+#define CONTRATOS_LOAD_H
+
+#include "ledger.h"
+#include "options.h"
+
+/* A source resolved into plain data: what to ask, and where to put it. */
+typedef struct LoadPlan
+{
+	const LedgerSource *source;
+	RemoteTable *table;
+	BqConnection *connection;
+	RemoteColumn *timestamp; /* the column a day is cut by; NULL: a snapshot */
+	Oid target;
+	Oid owner; /* of the target: the role that loads */
+	char *target_name; /* schema.table, quoted where needed */
+	char *remote_name; /* the foreign table's, likewise */
+	char *column_list; /* local names, quoted: "address, symbol, …" */
+	int ncolumns; /* those of the foreign table … */
+	AttrNumber *columns; /* … by number, ascending */
+} LoadPlan;
+
+/*
+ * What has happened so far.  Filled as it happens, so that it is worth reading
+ * after an error as well; the caller provides it, zeroed, with a context for
+ * the rejects that outlives the day's subtransaction.
+ */
+typedef struct LoadOutcome
+{
+	MemoryContext context;
+	TimestampTz started_at;
+	char job_id[128];
+	bool asked; /* BigQuery has answered: what follows is known */
+	bool refused; /* by the guard */
+	int64 rows_loaded;
+	int64 rows_replaced;
+	int64 rows_inserted;
+	int64 values_altered;
+	int64 bytes_processed; /* -1: not known */
+	int64 bytes_billed; /* -1: not known */
+	int pages;
+	bool has_max_timestamp;
+	TimestampTz source_max_timestamp;
+	int nrejects;
+	LedgerReject *rejects;
+	int64 next_notice; /* by request_clock_ms() */
+} LoadOutcome;
+
+/*
+ * Resolve a source: 42P01 when a table is not there, 42703 when the target
+ * lacks a column, 42P17 when the timestamp column is not one, 42501 when the
+ * target's owner may not read the foreign table, and the errors of
+ * options_table() and options_connection().  In CurrentMemoryContext.
+ */
+extern LoadPlan *load_plan(const LedgerSource *source);
+
+/*
+ * Replace one day in the current (sub)transaction.  55000 when the guard
+ * refuses it; otherwise what BigQuery, the target or its triggers throw.
+ */
+extern void load_day(const LoadPlan *plan, Bigquery *bq, DateADT day, bool allow_shrink, LoadOutcome *outcome);
+
+#endif /* CONTRATOS_LOAD_H */

@@ -1,0 +1,367 @@
+/*
+ * run.c
+ *	  Days in a row: claim, subtransactions, what is recorded, what comes back.
+ *
+ * contratos_run() lets an error be an error: nothing of it stays.  A backfill
+ * puts each day into a subtransaction, so that one bad day does not undo the
+ * others, and records it in the call's own transaction.  What would fail every
+ * day alike ends the call: 365 attempts at a wrong key help nobody.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "tcop/utility.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "extension.h"
+#include "load.h"
+#include "run.h"
+#include "schedule.h"
+#include "settings.h"
+#include "setup.h"
+
+/* A call's source and connections, for all its days. */
+typedef struct Call
+{
+	const char *cause;
+	MemoryContext context; /* lives as long as the call */
+	LedgerSource *source;
+	LoadPlan *plan;
+	Bigquery *bq;
+	int64 next_notice; /* NOTICEs are a second apart, whatever the day */
+} Call;
+
+/*
+ * Under a snapshot that was taken before another session loaded the day, the
+ * DELETE would not see that day's rows, and the INSERT would double them.
+ */
+static void
+check_transaction(const char *function)
+{
+	PreventCommandDuringRecovery(function);
+	PreventCommandIfReadOnly(function);
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+				 errmsg("%s cannot run in a transaction of isolation level REPEATABLE READ or SERIALIZABLE", function),
+				 errdetail("It could not see a day that another session loads meanwhile, and would double it."),
+				 errhint("Run it in a READ COMMITTED transaction.")));
+}
+
+/* A day must be over, and one that BigQuery can express. */
+static void
+check_day(const LedgerSource *source, DateADT day)
+{
+	TimestampTz now = settings_now();
+
+	if (DATE_NOT_FINITE(day) || day < SCHEDULE_FIRST_DAY)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("day is out of range"),
+						errhint("Days go from 0001-01-01 to yesterday in UTC.")));
+	if (day >= schedule_day_of(now))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("day %s is not over yet", schedule_day_text(day)),
+				 errdetail("Days are UTC days, and today is %s in UTC.", schedule_day_text(schedule_day_of(now))),
+				 errhint("The last day that can be loaded is %s.", schedule_day_text(schedule_yesterday(now)))));
+	if (source->timestamp_column == NULL && day != schedule_yesterday(now))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("source \"%s\" has only one day to load, %s", source->name,
+							   schedule_day_text(schedule_yesterday(now))),
+						errdetail("It has no timestamp_column: it is a snapshot, replaced as a whole.")));
+}
+
+/* Everything up to the first question; errors here are the call's. */
+static Call *
+begin_call(const char *function, const char *source, const char *cause)
+{
+	Call *call;
+
+	check_transaction(function);
+	extension_lock();
+	setup_if_untouched();
+	call = palloc0(sizeof(Call));
+	call->context = CurrentMemoryContext;
+	call->cause = cause;
+	call->source = ledger_source(source);
+	return call;
+}
+
+/* Wait for our turn; what the source says is read again once it has come. */
+static void
+claim(Call *call)
+{
+	ledger_claim(call->source->name);
+	call->source = ledger_source(call->source->name);
+	call->plan = load_plan(call->source);
+	call->bq = bigquery_open(call->plan->connection, call->context);
+}
+
+static void
+end_call(Call *call)
+{
+	bigquery_close(call->bq);
+}
+
+static LoadOutcome *
+new_outcome(Call *call)
+{
+	LoadOutcome *outcome = palloc0(sizeof(LoadOutcome));
+
+	outcome->context = CurrentMemoryContext;
+	outcome->next_notice = call->next_notice;
+	outcome->started_at = GetCurrentTimestamp();
+	outcome->bytes_processed = outcome->bytes_billed = -1;
+	return outcome;
+}
+
+/* What the ledger says of a day, however it ended. */
+static LedgerRun
+describe(const Call *call, DateADT day, const char *status, const LoadOutcome *outcome)
+{
+	LedgerRun run = {
+		.source = call->source->name,
+		.day = day,
+		.cause = call->cause,
+		.status = status,
+		.started_at = outcome->started_at,
+		.rows_loaded = -1,
+		.rows_replaced = -1,
+		.rows_inserted = -1,
+		.values_altered = -1,
+		.bytes_processed = outcome->bytes_processed,
+		.bytes_billed = outcome->bytes_billed,
+		.pages = -1,
+		.job_id = outcome->job_id[0] ? outcome->job_id : NULL,
+	};
+
+	return run;
+}
+
+static char *
+success_message(const LoadOutcome *outcome)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	if (outcome->values_altered > 0)
+		appendStringInfo(&buf, INT64_FORMAT " values could not be kept as they were: see contratos_rejects",
+						 outcome->values_altered);
+	if (outcome->rows_inserted != outcome->rows_loaded)
+		appendStringInfo(&buf, "%sthe target's triggers or rules took " INT64_FORMAT " of the rows",
+						 buf.len > 0 ? "; " : "", outcome->rows_inserted);
+	return buf.len > 0 ? buf.data : NULL;
+}
+
+static RunResult *
+record_success(Call *call, DateADT day, const LoadOutcome *outcome)
+{
+	LedgerRun run = describe(call, day, "succeeded", outcome);
+	RunResult *result = palloc0(sizeof(RunResult));
+
+	run.rows_loaded = outcome->rows_loaded;
+	run.rows_replaced = outcome->rows_replaced;
+	run.rows_inserted = outcome->rows_inserted;
+	run.values_altered = outcome->values_altered;
+	run.pages = outcome->pages;
+	run.has_max_timestamp = outcome->has_max_timestamp;
+	run.source_max_timestamp = outcome->source_max_timestamp;
+
+	result->day = day;
+	result->status = "succeeded";
+	result->rows_loaded = outcome->rows_loaded;
+	result->rows_replaced = outcome->rows_replaced;
+	result->message = success_message(outcome);
+	result->run = ledger_record(&run);
+	ledger_record_rejects(result->run, outcome->rejects, outcome->nrejects);
+	return result;
+}
+
+RunResult *
+run_day(const char *source, DateADT day, bool allow_shrink)
+{
+	Call *call = begin_call("contratos_run()", source, "manual");
+	LoadOutcome *outcome;
+	RunResult *result;
+
+	check_day(call->source, day);
+	claim(call);
+	outcome = new_outcome(call);
+	load_day(call->plan, call->bq, day, allow_shrink, outcome);
+	result = record_success(call, day, outcome);
+	end_call(call);
+	return result;
+}
+
+/* --------------------------------------------------------------------------
+ * Backfill
+ * -------------------------------------------------------------------------- */
+
+/* The failure behind an error, if it came from the other side. */
+static const Failure *
+foreign_cause(const ErrorData *edata)
+{
+	const Failure *f = failure_last();
+
+	return f != NULL && f->sqlstate == edata->sqlerrcode ? f : NULL;
+}
+
+/* Not for us to catch: the session's, the server's or the transaction's. */
+static bool
+must_rethrow(const ErrorData *edata)
+{
+	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
+	{
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'): /* cancel, shutdown */
+			return true;
+		default:
+			return edata->sqlerrcode == ERRCODE_OUT_OF_MEMORY ||
+				   edata->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE ||
+				   edata->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
+	}
+}
+
+/* Whether another day would fail just the same. */
+static bool
+fails_every_day(const ErrorData *edata)
+{
+	const Failure *f = foreign_cause(edata);
+
+	if (f != NULL && f->every_day)
+		return true;
+	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
+	{
+		case MAKE_SQLSTATE('0', '8', '0', '0', '0'): /* not reached, after all repetitions */
+		case MAKE_SQLSTATE('2', '8', '0', '0', '0'): /* key or token */
+		case MAKE_SQLSTATE('4', '2', '0', '0', '0'): /* names and rights */
+		case MAKE_SQLSTATE('F', '0', '0', '0', '0'): /* the key file */
+			return true;
+		default:
+			return edata->sqlerrcode == ERRCODE_UNDEFINED_FILE;
+	}
+}
+
+static const char *
+error_text(const ErrorData *edata)
+{
+	if (edata->detail == NULL)
+		return edata->message;
+	return psprintf("%s\nDETAIL:  %s", edata->message, edata->detail);
+}
+
+static RunResult *
+record_failure(Call *call, DateADT day, const LoadOutcome *outcome, const ErrorData *edata)
+{
+	const char *status = outcome->refused ? "refused" : "failed";
+	const Failure *f = foreign_cause(edata);
+	LedgerRun run = describe(call, day, status, outcome);
+	RunResult *result = palloc0(sizeof(RunResult));
+
+	run.sqlstate = unpack_sql_state(edata->sqlerrcode);
+	run.reason = f != NULL && f->reason[0] ? f->reason : NULL;
+	run.error = error_text(edata);
+
+	result->day = day;
+	result->status = status;
+	result->rows_loaded = result->rows_replaced = -1;
+	result->message = edata->message;
+	result->run = ledger_record(&run);
+	ereport(WARNING,
+			(errcode(edata->sqlerrcode),
+			 errmsg("%s of source \"%s\" %s: %s", schedule_day_text(day), call->source->name, status, edata->message),
+			 edata->detail ? errdetail("%s", edata->detail) : 0, edata->hint ? errhint("%s", edata->hint) : 0));
+	return result;
+}
+
+/*
+ * One day in a subtransaction.  NULL: it worked, and *outcome tells; else the
+ * error, with the subtransaction undone.
+ */
+static ErrorData *
+try_day(Call *call, DateADT day, bool allow_shrink, LoadOutcome *outcome)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *volatile edata = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		load_day(call->plan, call->bq, day, allow_shrink, outcome);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return edata;
+}
+
+typedef void (*Emit)(void *arg, const RunResult *result);
+
+/* The rest is not tried: it would fail just the same. */
+static void
+cancel_rest(const Call *call, DateADT first, DateADT last, const char *why, Emit emit, void *arg)
+{
+	if (first > last)
+		return;
+	ereport(WARNING, (errmsg("backfill of source \"%s\" stopped: %d days were not tried", call->source->name,
+							 (int) (last - first + 1)),
+					  errdetail("They would fail for the same reason: %s", why)));
+	for (DateADT day = first; day <= last; day++)
+	{
+		RunResult result = {.day = day, .status = "canceled", .rows_loaded = -1, .rows_replaced = -1, .message = why};
+
+		emit(arg, &result);
+	}
+}
+
+void
+run_days(const char *source, DateADT first, DateADT last, bool only_missing, bool allow_shrink, Emit emit, void *arg)
+{
+	Call *call = begin_call("contratos_backfill()", source, "backfill");
+	MemoryContext per_day = AllocSetContextCreate(call->context, "contratos backfill day", ALLOCSET_DEFAULT_SIZES);
+	bool any_success = false;
+
+	check_day(call->source, first);
+	check_day(call->source, last);
+	claim(call);
+	for (DateADT day = first; day <= last; day++)
+	{
+		LoadOutcome *outcome;
+		ErrorData *edata;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(per_day);
+		MemoryContextSwitchTo(per_day);
+		if (only_missing && ledger_last_rows(call->source->name, day) >= 0)
+			continue;
+		outcome = new_outcome(call);
+		edata = try_day(call, day, allow_shrink, outcome);
+		call->next_notice = outcome->next_notice;
+		if (edata == NULL)
+			emit(arg, record_success(call, day, outcome));
+		else if (must_rethrow(edata) || (!any_success && fails_every_day(edata)))
+			ReThrowError(edata);
+		else
+		{
+			emit(arg, record_failure(call, day, outcome, edata));
+			if (fails_every_day(edata))
+			{
+				cancel_rest(call, day + 1, last, edata->message, emit, arg);
+				break;
+			}
+		}
+		any_success |= edata == NULL;
+	}
+	MemoryContextSwitchTo(call->context);
+	end_call(call);
+}

@@ -1,0 +1,455 @@
+/*
+ * scan.c
+ *	  A foreign scan's life.
+ *
+ * Nothing happens at the network until the first row is wanted.  Then either
+ * the finished job of a load is adopted, or a job is asked for and waited for
+ * here, in the middle of the statement.  Rows are converted as they arrive:
+ * what lives as long as the scan is in a context of its own, what lives as
+ * long as a row in the executor's per-tuple context.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "commands/explain.h"
+#include "executor/executor.h"
+#include "foreign/fdwapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "pushdown.h"
+#include "scan.h"
+#include "stream.h"
+#include "values.h"
+
+/* Rows between two looks at the clock for progress. */
+#define PROGRESS_ROWS 256
+
+/* As much of a bad value as a message shows. */
+#define SHOWN_BYTES 100
+
+typedef struct ScanColumn
+{
+	const RemoteColumn *column;
+	int position; /* among the cells of a row */
+	ValueReader *reader;
+} ScanColumn;
+
+typedef struct Scan
+{
+	/* set by scan_begin() */
+	MemoryContext context;
+	RemoteTable *table;
+	Oid userid; /* whose mapping counts */
+	List *pairs; /* conditions that may be pushed … */
+	List *values; /* … and the ExprStates of what they compare with */
+	int ncolumns;
+	AttrNumber *attnums;
+
+	/* set by start() at the first row */
+	bool started;
+	bool no_rows; /* a condition is NULL: nothing satisfies it */
+	RemoteCondition *conditions;
+	int nconditions;
+	char *rows_key;
+	ScanAdoption *adoption; /* the load's, or NULL */
+	bool reports; /* this is the adoption's first scan */
+	Bigquery *bq; /* own; NULL when adopted */
+	BqJob *job;
+	RowStream *stream;
+	ScanColumn *columns;
+} Scan;
+
+/* The load's finished job, while its statement runs. */
+static ScanAdoption *armed = NULL;
+
+void
+scan_arm(ScanAdoption *adoption)
+{
+	Assert(armed == NULL);
+	armed = adoption;
+}
+
+void
+scan_disarm(void)
+{
+	armed = NULL;
+}
+
+void
+scan_begin(ForeignScanState *node, int eflags)
+{
+	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+	MemoryContext context =
+		AllocSetContextCreate(node->ss.ps.state->es_query_cxt, "contratos scan", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Scan *scan = palloc0(sizeof(Scan));
+	List *columns = list_nth(plan->fdw_private, SCAN_COLUMNS);
+	Oid user = foreign_scan_user_compat(node);
+
+	scan->context = context;
+	scan->table = options_table(RelationGetRelid(node->ss.ss_currentRelation));
+	scan->userid = OidIsValid(user) ? user : GetUserId();
+	scan->pairs = list_nth(plan->fdw_private, SCAN_PUSHED);
+	scan->ncolumns = list_length(columns);
+	scan->attnums = palloc(sizeof(AttrNumber) * Max(scan->ncolumns, 1));
+	for (int i = 0; i < scan->ncolumns; i++)
+		scan->attnums[i] = (AttrNumber) list_nth_int(columns, i);
+	MemoryContextSwitchTo(old);
+
+	/* the executor's own context: these are part of the plan's state */
+	scan->values = ExecInitExprList(plan->fdw_exprs, (PlanState *) node);
+	node->fdw_state = scan;
+}
+
+/* Evaluate what the pushed conditions compare with. */
+static void
+evaluate_conditions(ForeignScanState *node, Scan *scan)
+{
+	ExprContext *econtext = node->ss.ps.ps_ExprContext;
+
+	scan->conditions = palloc(sizeof(RemoteCondition) * Max(list_length(scan->pairs), 1));
+	scan->nconditions = 0;
+	scan->no_rows = false;
+	for (int i = 0; i < list_length(scan->pairs); i++)
+	{
+		ExprState *state = list_nth(scan->values, i);
+		bool isnull;
+		Datum value = ExecEvalExpr(state, econtext, &isnull);
+
+		if (isnull)
+			scan->no_rows = true;
+		else if (pushdown_condition(list_nth(scan->pairs, i), exprType((Node *) state->expr), value,
+									&scan->conditions[scan->nconditions]))
+			scan->nconditions++;
+	}
+}
+
+static int
+position_in(const AttrNumber *columns, int ncolumns, AttrNumber attnum)
+{
+	for (int i = 0; i < ncolumns; i++)
+		if (columns[i] == attnum)
+			return i;
+	return -1;
+}
+
+/* Whether the load's job holds all this scan reads. */
+static bool
+is_held_by(const Scan *scan, const ScanAdoption *adoption)
+{
+	if (strcmp(scan->rows_key, adoption->rows_key) != 0)
+		return false;
+	for (int i = 0; i < scan->ncolumns; i++)
+		if (position_in(adoption->columns, adoption->ncolumns, scan->attnums[i]) < 0)
+			return false;
+	return true;
+}
+
+static void
+adopt(Scan *scan, ScanAdoption *adoption)
+{
+	if (!is_held_by(scan, adoption))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("a load reads other rows of foreign table \"%s\" than it has asked BigQuery for",
+							   get_rel_name(scan->table->relid)),
+						errdetail("A trigger, rule or view of the target reads the foreign table."),
+						errhint("Let it read the target instead: during a load the foreign table gives just the day "
+								"that is loaded.")));
+	scan->adoption = adoption;
+	scan->reports = adoption->scans++ == 0;
+	scan->job = adoption->job;
+}
+
+static void
+ask(Scan *scan)
+{
+	BqQuery *query = deparse_query(scan->table, scan->attnums, scan->ncolumns, scan->conditions, scan->nconditions);
+	Failure f;
+
+	scan->bq = bigquery_open(options_connection(scan->table->relid, scan->userid), scan->context);
+	scan->job = bigquery_query(scan->bq, query, NULL, NULL, scan->context, &f);
+	if (scan->job == NULL)
+		failure_throw(&f);
+}
+
+/* The type a column is declared to have there, by option or by its own type. */
+static void
+check_type(const RemoteTable *table, const RemoteColumn *column, const BqField *field)
+{
+	const char *declared = column->remote_type ? column->remote_type : field->type;
+
+	if (strcmp(declared, field->type) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of foreign table \"%s\" is of another type in BigQuery", column->name,
+						get_rel_name(table->relid)),
+				 errdetail("It is %s there, and the column's option type says %s.", field->type, declared),
+				 errhint("ALTER FOREIGN TABLE %s ALTER COLUMN %s OPTIONS (SET type '%s'), and change the column's "
+						 "own type if it needs another.",
+						 get_rel_name(table->relid), quote_identifier(column->name), field->type)));
+}
+
+/* Before the first row: each column there, of the type it should be. */
+static void
+prepare_columns(Scan *scan)
+{
+	const RemoteTable *table = scan->table;
+	int expected = scan->adoption ? scan->adoption->ncolumns : Max(scan->ncolumns, 1);
+	Failure f;
+
+	if (scan->job->nfields != expected)
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer has %d columns where %d were asked for",
+														   scan->job->nfields, expected)));
+	scan->columns = palloc0(sizeof(ScanColumn) * Max(scan->ncolumns, 1));
+	for (int i = 0, c = 0; c < table->ncolumns && i < scan->ncolumns; c++)
+	{
+		const RemoteColumn *column = &table->columns[c];
+		ScanColumn *mine = &scan->columns[i];
+		const BqField *field;
+
+		if (column->attnum != scan->attnums[i])
+			continue;
+		mine->column = column;
+		mine->position =
+			scan->adoption ? position_in(scan->adoption->columns, scan->adoption->ncolumns, column->attnum) : i;
+		field = &scan->job->fields[mine->position];
+		check_type(table, column, field);
+		mine->reader = values_reader(field->type, field->repeated, column->type, column->typmod, column->name, &f);
+		if (mine->reader == NULL)
+			failure_throw(&f);
+		i++;
+	}
+}
+
+/* The first row is wanted. */
+static void
+start(ForeignScanState *node, Scan *scan)
+{
+	MemoryContext old = MemoryContextSwitchTo(scan->context);
+
+	evaluate_conditions(node, scan);
+	scan->rows_key = deparse_rows_key(scan->table, scan->conditions, scan->nconditions);
+	if (!scan->no_rows)
+	{
+		if (armed != NULL && armed->relid == scan->table->relid)
+			adopt(scan, armed);
+		else
+			ask(scan);
+		prepare_columns(scan);
+		scan->stream = stream_open(scan->job, scan->context);
+	}
+	scan->started = true;
+	MemoryContextSwitchTo(old);
+}
+
+static char *
+shown_value(const RowsCell *cell)
+{
+	int len = pg_mbcliplen(cell->data, (int) Min(cell->len, SHOWN_BYTES), SHOWN_BYTES);
+
+	return pg_any_to_server(pnstrdup(cell->data, strnlen(cell->data, len)), (int) strnlen(cell->data, len), PG_UTF8);
+}
+
+/* A value that cannot be held as it is: recorded in a load, else an error. */
+static void
+bad_value(Scan *scan, const ScanColumn *mine, const RowsCell *cell, const char *reason)
+{
+	int64 row = stream_rows(scan->stream);
+
+	if (scan->adoption != NULL)
+	{
+		if (!scan->reports)
+			return;
+		scan->adoption->values_altered++;
+		scan->adoption->reject(scan->adoption->arg, row, mine->column->name, cell, reason);
+		return;
+	}
+	if (scan->table->null_on_bad_value)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+			 errmsg("value of column \"%s\" in row " INT64_FORMAT " cannot be held as it is", mine->column->name, row),
+			 errdetail("\"%s\": %s.", shown_value(cell), reason),
+			 errhint("The foreign table's option on_bad_value 'null' gives NULL instead.")));
+}
+
+static void
+refuse_null(const Scan *scan, const ScanColumn *mine, const char *reason)
+{
+	ereport(ERROR, (errcode(ERRCODE_NOT_NULL_VIOLATION),
+					errmsg("null value in column \"%s\" of foreign table \"%s\"", mine->column->name,
+						   get_rel_name(scan->table->relid)),
+					errdetail("Row " INT64_FORMAT ": %s.", stream_rows(scan->stream),
+							  reason ? reason : "BigQuery's value is NULL"),
+					errhint("The column is declared NOT NULL: ALTER FOREIGN TABLE … ALTER COLUMN … DROP NOT NULL lets "
+							"it be NULL here.")));
+}
+
+static void
+note_timestamp(ScanAdoption *adoption, TimestampTz value)
+{
+	if (!adoption->has_max_timestamp || value > adoption->max_timestamp)
+		adoption->max_timestamp = value;
+	adoption->has_max_timestamp = true;
+}
+
+static void
+fill_slot(Scan *scan, const RowsCell *cells, TupleTableSlot *slot)
+{
+	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts);
+	for (int i = 0; i < scan->ncolumns; i++)
+	{
+		ScanColumn *mine = &scan->columns[i];
+		const RowsCell *cell = &cells[mine->position];
+		int attribute = mine->column->attnum - 1;
+		const char *reason = NULL;
+		ValueResult result =
+			values_read(mine->reader, cell, &slot->tts_values[attribute], &slot->tts_isnull[attribute], &reason);
+
+		if (unlikely(result != VALUE_OK))
+			bad_value(scan, mine, cell, reason);
+		if (unlikely(slot->tts_isnull[attribute] && mine->column->not_null))
+			refuse_null(scan, mine, reason);
+		if (scan->reports && mine->column->attnum == scan->adoption->timestamp_column && !slot->tts_isnull[attribute])
+			note_timestamp(scan->adoption, DatumGetTimestampTz(slot->tts_values[attribute]));
+	}
+}
+
+/* Keep the load informed. */
+static void
+report(Scan *scan, bool at_end)
+{
+	ScanAdoption *adoption = scan->adoption;
+
+	if (!scan->reports)
+		return;
+	adoption->rows = stream_rows(scan->stream);
+	if (!at_end && adoption->rows % PROGRESS_ROWS != 0)
+		return;
+	adoption->bytes = stream_bytes(scan->stream);
+	adoption->pages = stream_pages(scan->stream);
+	adoption->complete = at_end;
+	adoption->progress(adoption->arg, adoption->rows, adoption->bytes);
+}
+
+TupleTableSlot *
+scan_next(ForeignScanState *node)
+{
+	Scan *scan = node->fdw_state;
+	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
+	const RowsCell *cells;
+
+	if (!scan->started)
+		start(node, scan);
+	ExecClearTuple(slot);
+	if (scan->no_rows)
+		return slot;
+	cells = stream_next(scan->stream);
+	report(scan, cells == NULL);
+	if (cells == NULL)
+		return slot;
+	fill_slot(scan, cells, slot);
+	return ExecStoreVirtualTuple(slot);
+}
+
+static void
+stop(Scan *scan)
+{
+	stream_close(scan->stream);
+	scan->stream = NULL;
+	if (scan->bq != NULL)
+		bigquery_close(scan->bq);
+	scan->bq = NULL;
+	scan->started = false;
+}
+
+void
+scan_again(ForeignScanState *node)
+{
+	Scan *scan = node->fdw_state;
+	char *before = scan->rows_key;
+	MemoryContext old;
+
+	if (!scan->started)
+		return;
+	if (node->ss.ps.chgParam != NULL)
+	{
+		old = MemoryContextSwitchTo(scan->context);
+		evaluate_conditions(node, scan);
+		scan->rows_key = deparse_rows_key(scan->table, scan->conditions, scan->nconditions);
+		MemoryContextSwitchTo(old);
+		/* other rows are another job */
+		if (scan->stream == NULL || strcmp(before, scan->rows_key) != 0)
+		{
+			stop(scan);
+			return;
+		}
+	}
+	if (scan->stream != NULL)
+		stream_rewind(scan->stream);
+}
+
+void
+scan_end(ForeignScanState *node)
+{
+	Scan *scan = node->fdw_state;
+
+	/* nothing to end if scan_begin() did not get there */
+	if (scan == NULL)
+		return;
+	stop(scan);
+	MemoryContextDelete(scan->context);
+	node->fdw_state = NULL;
+}
+
+/* Conditions for EXPLAIN: only constants are known without executing. */
+static int
+known_conditions(Scan *scan, RemoteCondition *conditions)
+{
+	int n = 0;
+
+	for (int i = 0; i < list_length(scan->pairs); i++)
+	{
+		List *pair = list_nth(scan->pairs, i);
+		Const *value = (Const *) ((ExprState *) list_nth(scan->values, i))->expr;
+
+		conditions[n] =
+			(RemoteCondition){.attnum = pushdown_column(pair), .op = pushdown_operator(pair), .type = "TIMESTAMP"};
+		if (!IsA(value, Const) || value->constisnull ||
+			pushdown_condition(pair, value->consttype, value->constvalue, &conditions[n]))
+			n++;
+	}
+	return n;
+}
+
+BqQuery *
+scan_query(ForeignScanState *node)
+{
+	Scan *scan = node->fdw_state;
+	RemoteCondition *conditions = scan->conditions;
+	int n = scan->nconditions;
+
+	if (!scan->started)
+	{
+		conditions = palloc(sizeof(RemoteCondition) * Max(list_length(scan->pairs), 1));
+		n = known_conditions(scan, conditions);
+	}
+	return deparse_query(scan->table, scan->attnums, scan->ncolumns, conditions, n);
+}
+
+const BqJob *
+scan_job(ForeignScanState *node, int *pages, int64 *bytes)
+{
+	Scan *scan = node->fdw_state;
+
+	if (scan->stream == NULL)
+		return NULL;
+	*pages = stream_pages(scan->stream);
+	*bytes = stream_bytes(scan->stream);
+	return scan->job;
+}
