@@ -15,6 +15,8 @@ OBJS = \
 	src/values.o \
 	src/bigquery.o \
 	src/rows.o \
+	src/rows_grammar.o \
+	src/rows_token.o \
 	src/auth.o \
 	src/jwt.o \
 	src/json.o \
