@@ -198,7 +198,7 @@ rows_member_begin(RowsDecoder *d)
 		d->closed = 1;
 	}
 	rows_copy_begin(d, e, d->p);
-	/* together with what closes it; at least a byte, 0 being no limit */
+	/* together with what closes it (the key of "rows" counts until it is known); at least a byte, 0 being no limit */
 	rows_limit(d, d->closed + 4 < ROWS_MAX_ENVELOPE ? ROWS_MAX_ENVELOPE - (d->closed + 3) : 1);
 	return true;
 }
