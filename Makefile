@@ -17,6 +17,8 @@ OBJS = \
 	src/message.o \
 	src/request.o \
 	src/rows.o \
+	src/rows_grammar.o \
+	src/rows_token.o \
 	src/auth.o \
 	src/jwt.o \
 	src/json.o \
