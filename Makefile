@@ -11,9 +11,12 @@ OBJS = \
 	src/fdw.o \
 	src/deparse.o \
 	src/options.o \
+	src/options_connection.o \
+	src/options_validate.o \
 	src/stream.o \
 	src/values.o \
 	src/bigquery.o \
+	src/bigquery_types.o \
 	src/rows.o \
 	src/auth.o \
 	src/jwt.o \
