@@ -15,6 +15,7 @@ OBJS = \
 	src/options_validate.o \
 	src/stream.o \
 	src/values.o \
+	src/values_numeric.o \
 	src/bigquery.o \
 	src/bigquery_types.o \
 	src/rows.o \
