@@ -6,13 +6,19 @@ OBJS = \
 	src/contratos.o \
 	src/setup.o \
 	src/run.o \
+	src/load.o \
 	src/ledger.o \
 	src/schedule.o \
 	src/fdw.o \
+	src/scan.o \
+	src/pushdown.o \
 	src/deparse.o \
 	src/options.o \
+	src/options_connection.o \
+	src/options_validate.o \
 	src/stream.o \
 	src/values.o \
+	src/values_numeric.o \
 	src/bigquery.o \
 	src/message.o \
 	src/request.o \

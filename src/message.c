@@ -157,44 +157,52 @@ message_read_head(BqJob *job, const JsonDoc *doc, Failure *f)
 }
 
 /*
- * Type names as schemas and casts write them (google/cloud/bigquery/v2,
- * TableFieldSchema.type; legacy and GoogleSQL names alike).
+ * The REST API says the legacy names (INTEGER, FLOAT, BOOLEAN, RECORD), DDL and
+ * INFORMATION_SCHEMA GoogleSQL's; everything here speaks GoogleSQL.
  */
 static const struct
 {
+	const char *said;
 	const char *name;
-	const char *googlesql;
 } type_names[] = {
-	{"BIGDECIMAL", "BIGNUMERIC"},
-	{"BIGINT", "INT64"},
+	{"STRING", "STRING"},
+	{"INT64", "INT64"},
+	{"TIMESTAMP", "TIMESTAMP"},
+	{"NUMERIC", "NUMERIC"},
 	{"BIGNUMERIC", "BIGNUMERIC"},
+	{"FLOAT64", "FLOAT64"},
 	{"BOOL", "BOOL"},
-	{"BOOLEAN", "BOOL"},
-	{"BYTES", "BYTES"},
 	{"DATE", "DATE"},
 	{"DATETIME", "DATETIME"},
-	{"DECIMAL", "NUMERIC"},
-	{"FLOAT", "FLOAT64"},
-	{"FLOAT64", "FLOAT64"},
-	{"GEOGRAPHY", "GEOGRAPHY"},
-	{"INT64", "INT64"},
-	{"INTEGER", "INT64"},
-	{"INTERVAL", "INTERVAL"},
-	{"JSON", "JSON"},
-	{"NUMERIC", "NUMERIC"},
-	{"RANGE", "RANGE"},
-	{"RECORD", "STRUCT"},
-	{"STRING", "STRING"},
-	{"STRUCT", "STRUCT"},
 	{"TIME", "TIME"},
-	{"TIMESTAMP", "TIMESTAMP"},
+	{"BYTES", "BYTES"},
+	{"JSON", "JSON"},
+	{"GEOGRAPHY", "GEOGRAPHY"},
+	{"INTERVAL", "INTERVAL"},
+	{"RANGE", "RANGE"},
+	{"STRUCT", "STRUCT"},
+	/* legacy names */
+	{"INTEGER", "INT64"},
+	{"FLOAT", "FLOAT64"},
+	{"BOOLEAN", "BOOL"},
+	{"RECORD", "STRUCT"},
+	/* GoogleSQL's own aliases */
+	{"INT", "INT64"},
+	{"SMALLINT", "INT64"},
+	{"BIGINT", "INT64"},
+	{"TINYINT", "INT64"},
+	{"BYTEINT", "INT64"},
+	{"DECIMAL", "NUMERIC"},
+	{"BIGDECIMAL", "BIGNUMERIC"},
 };
 
 const char *
 message_type_name(const char *type)
 {
-	for (int i = 0; i < lengthof(type_names); i++)
-		if (pg_strcasecmp(type, type_names[i].name) == 0)
-			return type_names[i].googlesql;
+	for (size_t i = 0; i < lengthof(type_names); i++)
+	{
+		if (pg_strcasecmp(type, type_names[i].said) == 0)
+			return type_names[i].name;
+	}
 	return NULL;
 }

@@ -23,12 +23,33 @@ extern int contratos_request_timeout; /* ms, one request with its repetitions */
 extern int contratos_job_timeout; /* ms */
 extern int contratos_page_rows;
 
+#define SETTINGS_DEFAULT_ENDPOINT "https://bigquery.googleapis.com"
+#define SETTINGS_DEFAULT_LOCATION "US"
+
+/* Ranges, the same for the server and table options of those names */
+#define SETTINGS_MIN_TIMEOUT 100 /* ms */
+#define SETTINGS_MAX_CONNECT_TIMEOUT (10 * 60 * 1000)
+#define SETTINGS_MAX_REQUEST_TIMEOUT (60 * 60 * 1000)
+#define SETTINGS_MAX_JOB_TIMEOUT (24 * 60 * 60 * 1000)
+#define SETTINGS_MAX_PAGE_ROWS 1000000
+
+/*
+ * What is wrong with a value by its looks, as a sentence for errdetail, or
+ * NULL; '' is for the caller to judge.  The same for settings and options.
+ */
+extern const char *settings_path_problem(const char *path);
+extern const char *settings_endpoint_problem(const char *url);
+extern const char *settings_proxy_problem(const char *url);
+extern const char *settings_project_problem(const char *project);
+extern const char *settings_location_problem(const char *location);
+
 /* Define the settings; called once by _PG_init. */
 extern void settings_define(void);
 
 /*
- * The current time, or what contratos.now says in its place.  Not for
- * timestamps in the ledger or tokens: those follow the real clock.
+ * The current time, or what contratos.now says in its place (22007 or 22008
+ * when that is no timestamp).  Not for timestamps in the ledger or tokens:
+ * those follow the real clock.
  */
 extern TimestampTz settings_now(void);
 

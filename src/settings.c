@@ -1,0 +1,278 @@
+/*
+ * settings.c
+ *	  Every GUC of ours, and what "now" is.
+ *
+ * A check hook judges a value by its looks only: files and hosts may come and
+ * go after it was set, so they are judged when they are used.  Connection and
+ * cost are PGC_SUSET and not PGC_SIGHUP, so that ALTER DATABASE … SET works.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "settings.h"
+
+char *contratos_credentials_file = NULL;
+char *contratos_project = NULL;
+char *contratos_location = NULL;
+char *contratos_endpoint = NULL;
+char *contratos_ca_file = NULL;
+char *contratos_proxy = NULL;
+int contratos_max_bytes_billed = 1024;
+
+int contratos_connect_timeout = 10 * 1000;
+int contratos_request_timeout = 240 * 1000;
+int contratos_job_timeout = 10 * 60 * 1000;
+int contratos_page_rows = 50000;
+
+/* Read by settings_now() alone; '' follows the real clock. */
+static char *pretended_now = NULL;
+
+/* Whether text has a blank, a control character or a byte from `forbidden`. */
+static bool
+has_any_of(const char *text, const char *forbidden)
+{
+	for (const char *p = text; *p; p++)
+	{
+		if ((unsigned char) *p <= ' ' || *p == 0x7f || strchr(forbidden, *p))
+			return true;
+	}
+	return false;
+}
+
+/* Whether text consists of ASCII letters, digits and bytes from `others`. */
+static bool
+is_made_of(const char *text, const char *others)
+{
+	for (const char *p = text; *p; p++)
+	{
+		bool plain = (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9');
+
+		if (!plain && !strchr(others, *p))
+			return false;
+	}
+	return true;
+}
+
+/* What comes after the first of `schemes` that url starts with, or NULL. */
+static const char *
+after_scheme(const char *url, const char *const *schemes)
+{
+	for (; *schemes; schemes++)
+	{
+		size_t len = strlen(*schemes);
+
+		if (pg_strncasecmp(url, *schemes, len) == 0 && url[len] != '\0')
+			return url + len;
+	}
+	return NULL;
+}
+
+const char *
+settings_path_problem(const char *path)
+{
+	if (!is_absolute_path(path))
+		return "A file is named by its absolute path.";
+	if (strlen(path) >= MAXPGPATH)
+		return "The path is too long.";
+	return NULL;
+}
+
+const char *
+settings_endpoint_problem(const char *url)
+{
+	static const char *const schemes[] = {"https://", "http://", NULL};
+	const char *rest = after_scheme(url, schemes);
+
+	if (rest == NULL)
+		return "An endpoint is a URL that starts with https:// (or, to this machine only, http://).";
+	if (has_any_of(rest, "?#@\"<>\\^`{|}"))
+		return "An endpoint is a host, perhaps with a port and a path: no user, query, fragment or blank.";
+	return NULL;
+}
+
+/* A password in a proxy's URL would be a secret in a setting. */
+const char *
+settings_proxy_problem(const char *url)
+{
+	static const char *const schemes[] = {"http://", "https://", "socks5://", "socks5h://", NULL};
+	const char *rest = after_scheme(url, schemes);
+
+	if (rest == NULL)
+		return "A proxy is a URL that starts with http://, https://, socks5:// or socks5h://.";
+	if (has_any_of(rest, "?#@\"<>\\^`{|}"))
+		return "A proxy is a host, perhaps with a port: no user or password, query, fragment or blank.";
+	return NULL;
+}
+
+/* Old projects carry a domain: "example.com:project". */
+const char *
+settings_project_problem(const char *project)
+{
+	const char *colon = strchr(project, ':');
+	const char *name = colon ? colon + 1 : project;
+
+	if (strlen(project) > 255)
+		return "The project id is too long.";
+	if (colon == project || !is_made_of(project, ":.-_") || *name == '\0' || !is_made_of(name, "-_"))
+		return "A project id is made of letters, digits and hyphens, perhaps with a domain in front "
+			   "(\"example.com:project\").";
+	return NULL;
+}
+
+const char *
+settings_location_problem(const char *location)
+{
+	if (strlen(location) > 63 || !is_made_of(location, "-"))
+		return "A location is a name like US, EU or southamerica-east1.";
+	return NULL;
+}
+
+/* What all check hooks of strings do; '' means "none" and is always right. */
+static bool
+check_text(const char *value, const char *(*problem)(const char *), const char *hint)
+{
+	const char *why = (value && *value) ? problem(value) : NULL;
+
+	if (why == NULL)
+		return true;
+	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
+	GUC_check_errdetail("%s", why);
+	if (hint)
+		GUC_check_errhint("%s", hint);
+	return false;
+}
+
+static bool
+check_path(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
+{
+	return check_text(*newval, settings_path_problem, NULL);
+}
+
+static bool
+check_project(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
+{
+	return check_text(*newval, settings_project_problem, NULL);
+}
+
+static bool
+check_location(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
+{
+	return check_text(*newval, settings_location_problem, NULL);
+}
+
+static bool
+check_endpoint(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
+{
+	return check_text(*newval, settings_endpoint_problem, "The default is \"" SETTINGS_DEFAULT_ENDPOINT "\".");
+}
+
+static bool
+check_proxy(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
+{
+	return check_text(*newval, settings_proxy_problem, "For example \"http://proxy.example.com:3128\".");
+}
+
+/* A string setting for superusers. */
+static void
+define_text(const char *name, const char *short_desc, const char *long_desc, char **variable, const char *boot,
+			int flags, GucStringCheckHook check)
+{
+	DefineCustomStringVariable(name, short_desc, long_desc, variable, boot, PGC_SUSET, flags, check, NULL, NULL);
+}
+
+static void
+define_connection(void)
+{
+	define_text("contratos.credentials_file", "Sets the file with the service-account key used for BigQuery.",
+				"It serves servers owned by a superuser; a user mapping can name another file.",
+				&contratos_credentials_file, "", GUC_SUPERUSER_ONLY, check_path);
+	define_text("contratos.project", "Sets the Google Cloud project that is billed for queries.",
+				"An empty string means the project of the key.", &contratos_project, "", 0, check_project);
+	define_text("contratos.location", "Sets the location of the BigQuery datasets that are read.", NULL,
+				&contratos_location, SETTINGS_DEFAULT_LOCATION, 0, check_location);
+	define_text("contratos.endpoint", "Sets the URL of the BigQuery service.",
+				"Plain http is accepted for this machine only.", &contratos_endpoint, SETTINGS_DEFAULT_ENDPOINT, 0,
+				check_endpoint);
+	define_text("contratos.ca_file", "Sets the file with the certificate authorities that are trusted.",
+				"An empty string means those of the operating system.", &contratos_ca_file, "", GUC_SUPERUSER_ONLY,
+				check_path);
+	define_text("contratos.proxy", "Sets the URL of the proxy through which BigQuery is reached.",
+				"An empty string means none.", &contratos_proxy, "", 0, check_proxy);
+	DefineCustomIntVariable("contratos.max_bytes_billed", "Sets the most that one query may be billed for.",
+							"BigQuery refuses a query above it before it runs; 0 means no limit.",
+							&contratos_max_bytes_billed, 1024, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
+}
+
+/* A timeout that anyone may set. */
+static void
+define_timeout(const char *name, const char *short_desc, const char *long_desc, int *variable, int boot, int max)
+{
+	DefineCustomIntVariable(name, short_desc, long_desc, variable, boot, SETTINGS_MIN_TIMEOUT, max, PGC_USERSET,
+							GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+static void
+define_tuning(void)
+{
+	define_timeout("contratos.connect_timeout", "Sets the maximum time to wait for a connection to BigQuery.",
+				   "It covers the look-up of the name, TCP and TLS.", &contratos_connect_timeout, 10 * 1000,
+				   SETTINGS_MAX_CONNECT_TIMEOUT);
+	define_timeout("contratos.request_timeout", "Sets the maximum time to spend on one request to BigQuery.",
+				   "It covers all repetitions of the request and the pauses between them.", &contratos_request_timeout,
+				   240 * 1000, SETTINGS_MAX_REQUEST_TIMEOUT);
+	define_timeout("contratos.job_timeout", "Sets the maximum time to wait for a BigQuery job to finish.",
+				   "A job that takes longer is cancelled.", &contratos_job_timeout, 10 * 60 * 1000,
+				   SETTINGS_MAX_JOB_TIMEOUT);
+	DefineCustomIntVariable("contratos.page_rows", "Sets how many rows are asked of BigQuery at a time.", NULL,
+							&contratos_page_rows, 50000, 1, SETTINGS_MAX_PAGE_ROWS, PGC_USERSET, 0, NULL, NULL, NULL);
+}
+
+void
+settings_define(void)
+{
+	define_connection();
+	define_tuning();
+
+	/*
+	 * No check hook: PostgreSQL 15 cannot parse a timestamp without throwing,
+	 * and what it means may depend on TimeZone, so settings_now() judges it.
+	 */
+	define_text("contratos.now", "Sets the time that takes the place of the current time in tests.",
+				"An empty string means the real clock.", &pretended_now, "", GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL);
+
+	MarkGUCPrefixReserved("contratos");
+}
+
+static void
+name_the_setting(void *arg pg_attribute_unused())
+{
+	errcontext("setting \"contratos.now\"");
+}
+
+TimestampTz
+settings_now(void)
+{
+	if (pretended_now == NULL || *pretended_now == '\0')
+		return GetCurrentTimestamp();
+
+	ErrorContextCallback context = {.previous = error_context_stack, .callback = name_the_setting};
+
+	error_context_stack = &context;
+
+	TimestampTz now = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(pretended_now),
+															  ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+
+	if (TIMESTAMP_NOT_FINITE(now))
+		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("the current time cannot be infinite")));
+
+	error_context_stack = context.previous;
+	return now;
+}
