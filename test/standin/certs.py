@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""Keys and certificates for the stand-in, made with the openssl command line.
+
+    certs.py DIRECTORY [--token-uri URL] [--project ID]
+
+makes, with mode 0600 each:
+
+    ca.pem              a certificate authority; server.pem, server.key: a server certificate for localhost, 127.0.0.1
+    other_ca.pem        another authority, which signed nothing
+    key.json            a service-account key file that the stand-in accepts
+    unknown_key.json    the same account with another RSA key, which the stand-in does not know
+    ec_key.json         the same account with an elliptic-curve key
+    service.key, unknown.key, ec.key    their private keys, as PEM
+"""
+import argparse
+import json
+import os
+import subprocess
+
+EMAIL = "contratos-test@test-project.iam.gserviceaccount.com"
+KEY_ID = "0123456789abcdef0123456789abcdef01234567"
+OTHER_KEY_ID = "fedcba9876543210fedcba9876543210fedcba98"
+
+CONFIG = """
+[req]
+distinguished_name = dn
+prompt = no
+[dn]
+CN = {name}
+[ca]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+[server]
+basicConstraints = CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectAltName = DNS:localhost, IP:127.0.0.1
+"""
+
+
+def openssl(*arguments):
+    """Run openssl; its output is shown only when it fails."""
+    done = subprocess.run(["openssl", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode:
+        raise RuntimeError(f"openssl {arguments[0]} failed: {done.stderr.decode(errors='replace')}")
+    return done.stdout.decode()
+
+
+def make_key(path, elliptic=False):
+    kind = ["EC", "-pkeyopt", "ec_paramgen_curve:P-256"] if elliptic else ["RSA", "-pkeyopt", "rsa_keygen_bits:2048"]
+    openssl("genpkey", "-algorithm", *kind, "-out", path)
+
+
+def write_config(directory, name):
+    path = os.path.join(directory, "openssl.cnf")
+    with open(path, "w") as file:
+        file.write(CONFIG.format(name=name))
+    return path
+
+
+def make_ca(directory, stem, name):
+    key = os.path.join(directory, stem + ".key")
+    make_key(key, elliptic=True)
+    config = write_config(directory, name)
+    openssl("req", "-x509", "-new", "-key", key, "-days", "3650", "-sha256", "-config", config, "-extensions", "ca",
+            "-out", os.path.join(directory, stem + ".pem"))
+
+
+def make_server(directory):
+    def path(name):
+        return os.path.join(directory, name)
+
+    make_key(path("server.key"), elliptic=True)
+    config = write_config(directory, "localhost")
+    openssl("req", "-new", "-key", path("server.key"), "-config", config, "-out", path("server.csr"))
+    openssl("x509", "-req", "-in", path("server.csr"), "-CA", path("ca.pem"), "-CAkey", path("ca.key"), "-days", "3650",
+            "-set_serial", str(int.from_bytes(os.urandom(8), "big")), "-sha256", "-extfile", config,
+            "-extensions", "server", "-out", path("server.pem"))
+
+
+def write_key_file(directory, name, pem, token_uri, project, key_id=KEY_ID):
+    """A service-account key file around a private key."""
+    with open(os.path.join(directory, pem)) as file:
+        private_key = file.read()
+    content = {
+        "type": "service_account", "project_id": project, "private_key_id": key_id, "private_key": private_key,
+        "client_email": EMAIL, "client_id": "100000000000000000001",
+        "auth_uri": "https://accounts.google.com/o/oauth2/auth", "token_uri": token_uri,
+        "universe_domain": "googleapis.com",
+    }
+    path = os.path.join(directory, name)
+    descriptor = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(content, file, indent=2)
+    os.replace(path + ".new", path)
+
+
+def write_key_files(directory, token_uri, project):
+    """All three key files; they can be written again when the stand-in's address is known."""
+    write_key_file(directory, "key.json", "service.key", token_uri, project)
+    write_key_file(directory, "unknown_key.json", "unknown.key", token_uri, project, OTHER_KEY_ID)
+    write_key_file(directory, "ec_key.json", "ec.key", token_uri, project)
+
+
+def modulus(directory):
+    """The RSA modulus of the account's key."""
+    out = openssl("rsa", "-in", os.path.join(directory, "service.key"), "-noout", "-modulus")
+    return int(out.strip().split("=", 1)[1], 16)
+
+
+def make(directory):
+    """Everything but the key files.  What is there already is kept, so that a restart needs no new keys."""
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    if os.path.exists(os.path.join(directory, "complete")):
+        return
+    old_mask = os.umask(0o077)
+    try:
+        make_ca(directory, "ca", "contratos test CA")
+        make_ca(directory, "other_ca", "contratos other test CA")
+        make_server(directory)
+        make_key(os.path.join(directory, "service.key"))
+        make_key(os.path.join(directory, "unknown.key"))
+        make_key(os.path.join(directory, "ec.key"), elliptic=True)
+        for name in ("openssl.cnf", "server.csr"):
+            os.unlink(os.path.join(directory, name))
+        with open(os.path.join(directory, "complete"), "w"):
+            pass
+    finally:
+        os.umask(old_mask)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Make keys and certificates for the stand-in.")
+    parser.add_argument("directory")
+    parser.add_argument("--token-uri", default="http://127.0.0.1:9050/token")
+    parser.add_argument("--project", default="test-project")
+    options = parser.parse_args()
+    make(options.directory)
+    write_key_files(options.directory, options.token_uri, options.project)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The control interface under /_control/: data, rules, the log, waiting, stopping.  See README.md."""
+import json
+
+MAX_WAIT_SECONDS = 180
+
+
+class Refused(Exception):
+    """A control request that makes no sense; the message goes back to the test."""
+
+
+class Control:
+    """Requests of tests, as opposed to those of the client under test."""
+
+    def __init__(self, standin):
+        self.standin = standin
+
+    def handle(self, method, path, query, body):
+        """(status, JSON) for a control request."""
+        name = path.rsplit("/", 1)[-1].lower()
+        call = getattr(self, f"{method.lower()}_{name}", None)
+        if call is None:
+            return 404, {"error": f"no such control call: {method} {path}"}
+        try:
+            return 200, call(query if method == "GET" else json.loads(body or b"{}"))
+        except (Refused, ValueError, KeyError, TypeError) as problem:
+            return 400, {"error": f"{type(problem).__name__}: {problem}"}
+        except TimeoutError as problem:
+            return 408, {"error": str(problem)}
+
+    def post_reset(self, body):
+        """Forget log, rules, jobs and tokens; the tables go back to what they were at the start."""
+        self.standin.reset(tables=body.get("tables", True))
+        return {}
+
+    def get_requests(self, query):
+        return {"requests": self.standin.board.log(query.get("kind"))}
+
+    def get_jobs(self, query):
+        with self.standin.jobs.changed:
+            return {"jobs": [job.summary() for job in self.standin.jobs.jobs.values()]}
+
+    def get_rules(self, query):
+        return {"rules": [rule.as_json() for rule in self.standin.board.rules]}
+
+    def post_rule(self, body):
+        rule = self.standin.board.add_rule(body.get("match", {}), body.get("action", {}))
+        return {"id": rule.number}
+
+    def post_release(self, body):
+        rule = body.get("rule")
+        self.standin.board.release(rule)
+        self.standin.jobs.release(rule)
+        return {}
+
+    def post_wait(self, body):
+        timeout = min(float(body.get("timeout", 60)), MAX_WAIT_SECONDS)
+        entry = self.standin.board.wait(body, timeout)
+        if entry is None:
+            raise TimeoutError(f"not reached within {timeout:g} s: {json.dumps(body)}")
+        return {"request": entry}
+
+    def post_table(self, body):
+        """Create or replace a table, or change its rows: table, schema, rows, generate, replace_day, bytes_processed."""
+        catalog = self.standin.catalog
+        table = catalog.get(body["table"])
+        if table is None or "schema" in body:
+            table = catalog.create(body["table"], body.get("schema"), body.get("location", "US"),
+                                   body.get("partition_column"))
+        elif "replace_day" in body:
+            table.delete_day(body["replace_day"])
+        elif not body.get("append"):
+            table.delete_all()
+        if "generate" in body:
+            table.add_generated(body["generate"]["day"], body["generate"]["rows"], body["generate"].get("seed", 0))
+        if body.get("rows"):
+            table.add_json(body["rows"])
+        if "bytes_processed" in body:
+            table.bytes_processed = body["bytes_processed"]
+        table.touch()
+        return {"rows": table.row_count()}
+
+    def delete_table(self, body):
+        """Delete the rows of a day, or without a day the table itself."""
+        table = self.standin.catalog.get(body["table"])
+        if table is None:
+            raise Refused(f"no such table: {body['table']}")
+        if "day" not in body:
+            del self.standin.catalog.tables[body["table"]]
+            return {"rows": 0}
+        table.delete_day(body["day"])
+        return {"rows": table.row_count()}
+
+    def post_quit(self, body):
+        self.standin.stop()
+        return {}

@@ -1,0 +1,465 @@
+"""The GoogleSQL that the stand-in runs: SELECT columns FROM one table [WHERE condition].
+
+    parse(text)                     text → Select, a syntax tree
+    plan(select, table, parameters) → Plan: output schema, rows, columns read
+
+Conditions may use AND, OR, NOT, comparisons, IS NULL, IN, BETWEEN, LIKE, literals, columns and @parameters, with SQL's
+three-valued logic.  Everything else is refused as the real service refuses bad SQL.  To add aggregates: let
+Parser.select_item() read a call, and give Plan.rows() a form that folds instead of maps.
+"""
+import operator
+import re
+from collections import namedtuple
+
+from errors import invalid_query
+from lexer import KEYWORDS, describe, place, tokens
+from values import comparable, from_text, googlesql_name, legacy_name
+
+# A node of a condition: what it is, where it stands, its parts.
+Node = namedtuple("Node", "kind position args")
+Item = namedtuple("Item", "node alias")
+# A compiled expression: its type, a function of a row, and its value if it is a literal.
+Compiled = namedtuple("Compiled", "type call literal")
+
+COMPARISONS = {
+    "=": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "<>": operator.ne, "!=": operator.ne,
+}
+NUMBERS = {"INTEGER", "FLOAT", "NUMERIC", "BIGNUMERIC"}
+TYPED_LITERALS = {"TIMESTAMP", "DATE", "DATETIME", "TIME", "NUMERIC", "BIGNUMERIC"}
+
+
+class Select:
+    """A parsed query."""
+
+    def __init__(self, text, items, path, path_position, where):
+        self.text = text
+        self.items = items  # None stands for *
+        self.path = path
+        self.path_position = path_position
+        self.where = where
+
+
+class Parser:
+    """Recursive descent over the tokens of one text."""
+
+    def __init__(self, text):
+        self.text = text
+        self.tokens = tokens(text)
+        self.at = 0
+
+    @property
+    def token(self):
+        return self.tokens[self.at]
+
+    def advance(self):
+        self.at += 1
+        return self.tokens[self.at - 1]
+
+    def fail(self, expected=None):
+        token = self.token
+        where = place(self.text, token.position)
+        if expected:
+            raise invalid_query(f"Syntax error: Expected {expected} but got {describe(token)} at {where}")
+        raise invalid_query(f"Syntax error: Unexpected {describe(token)} at {where}")
+
+    def accept(self, *words):
+        """Take the token when it is one of these keywords or operators."""
+        if self.token.kind in ("name", "op") and self.token.text.upper() in words:
+            return self.advance()
+        return None
+
+    def expect(self, word):
+        return self.accept(word) or self.fail(f'keyword {word}' if word.isalpha() else f'"{word}"')
+
+    def identifier(self):
+        if self.token.kind == "quoted" or (self.token.kind == "name" and self.token.text.upper() not in KEYWORDS):
+            return self.advance()
+        return self.fail()
+
+    def statement(self):
+        self.expect("SELECT")
+        items = self.select_list()
+        self.expect("FROM")
+        path_token = self.identifier()
+        path = path_token.value.split(".")
+        while self.accept("."):
+            path.extend(self.identifier().value.split("."))
+        where = self.disjunction() if self.accept("WHERE") else None
+        if self.token.kind != "end":
+            self.fail("end of input")
+        return Select(self.text, items, path, path_token.position, where)
+
+    def select_list(self):
+        if self.accept("*"):
+            return None
+        items = [self.select_item()]
+        while self.accept(","):
+            items.append(self.select_item())
+        return items
+
+    def select_item(self):
+        node = self.operand()
+        alias = self.identifier().value if self.accept("AS") else None
+        return Item(node, alias)
+
+    def disjunction(self):
+        return self.chain("OR", self.conjunction)
+
+    def conjunction(self):
+        return self.chain("AND", self.negation)
+
+    def chain(self, word, part):
+        node = part()
+        while self.token.text.upper() == word and self.token.kind == "name":
+            position = self.advance().position
+            node = Node(word, position, (node, part()))
+        return node
+
+    def negation(self):
+        token = self.accept("NOT")
+        return Node("NOT", token.position, (self.negation(),)) if token else self.predicate()
+
+    def predicate(self):
+        left = self.operand()
+        position = self.token.position
+        comparison = self.accept(*COMPARISONS)
+        if comparison:
+            return Node("compare", position, (comparison.text, left, self.operand()))
+        if self.accept("IS"):
+            negated = self.accept("NOT")
+            self.expect("NULL")
+            return self.negated(negated, Node("is null", position, (left,)))
+        negated = self.accept("NOT")
+        if self.accept("IN"):
+            return self.negated(negated, Node("in", position, (left, self.in_list())))
+        if self.accept("BETWEEN"):
+            low = self.operand()
+            self.expect("AND")
+            high = Node("compare", position, ("<=", left, self.operand()))
+            return self.negated(negated, Node("AND", position, (Node("compare", position, (">=", left, low)), high)))
+        if self.accept("LIKE"):
+            return self.negated(negated, Node("like", position, (left, self.operand())))
+        return self.fail() if negated else left
+
+    @staticmethod
+    def negated(token, node):
+        return Node("NOT", token.position, (node,)) if token else node
+
+    def in_list(self):
+        if self.accept("UNNEST"):
+            self.expect("(")
+            parameter = self.advance() if self.token.kind == "param" else self.fail()
+            self.expect(")")
+            return Node("array", parameter.position, (parameter.value,))
+        self.expect("(")
+        nodes = [self.operand()]
+        while self.accept(","):
+            nodes.append(self.operand())
+        self.expect(")")
+        return tuple(nodes)
+
+    def operand(self):
+        token = self.token
+        if self.accept("("):
+            node = self.disjunction()
+            self.expect(")")
+            return node
+        if self.accept("-") and self.token.kind == "number":
+            return Node("number", token.position, ("-" + self.advance().text,))
+        if token.kind in ("string", "number", "param"):
+            self.advance()
+            return Node(token.kind, token.position, (token.value,))
+        if self.accept("TRUE", "FALSE", "NULL"):
+            return Node("constant", token.position, (token.text.upper(),))
+        return self.name_or_call(self.identifier())
+
+    def name_or_call(self, token):
+        if self.token.text == "(" and token.kind == "name":
+            raise invalid_query(f"Function not found: {token.text} at {place(self.text, token.position)}")
+        if token.kind == "name" and token.text.upper() in TYPED_LITERALS and self.token.kind == "string":
+            return Node("typed", token.position, (token.text.upper(), self.advance().value))
+        return Node("column", token.position, (token.value,))
+
+
+def parse(text):
+    """The syntax tree of a query; ApiError invalidQuery when it is not one that can be run here."""
+    return Parser(text).statement()
+
+
+class Parameters:
+    """Named query parameters, checked: name → (type, value), value a list for an ARRAY."""
+
+    def __init__(self, mode, items):
+        self.values = {}
+        for item in items if mode == "NAMED" else ():
+            self.values[item["name"].lower()] = self.one(item["name"], item["parameterType"], item["parameterValue"])
+
+    def one(self, name, kind, value):
+        if kind.get("type", "").upper() == "ARRAY":
+            element = kind["arrayType"]
+            return "ARRAY", [self.one(name, element, each) for each in value.get("arrayValues", [])]
+        type_name = kind.get("type", "")
+        text = value.get("value")
+        if text is None:
+            return legacy_name(type_name), None
+        try:
+            return legacy_name(type_name), from_text(type_name, text)
+        except ValueError as problem:
+            raise invalid_query(
+                f"Unparseable query parameter `{name}` in type `TYPE_{googlesql_name(type_name)}`, "
+                f"{problem} value: '{text}'"
+            ) from None
+
+    def get(self, name):
+        return self.values.get(name.lower())
+
+
+class Compiler:
+    """Conditions to Python functions over the rows of one table."""
+
+    def __init__(self, text, table, parameters):
+        self.text = text
+        self.table = table
+        self.parameters = parameters
+        self.used = set()
+
+    def fail(self, message, position):
+        raise invalid_query(f"{message} at {place(self.text, position)}")
+
+    def compile(self, node):
+        method = getattr(self, "_" + node.kind.lower().replace(" ", "_"))
+        return method(node, *node.args)
+
+    def condition(self, node):
+        compiled = self.compile(node)
+        if compiled.type not in ("BOOLEAN", None):
+            self.fail(f"WHERE clause should return type BOOL, but returns {googlesql_name(compiled.type)}", node.position)
+        return compiled
+
+    def _column(self, node, name):
+        position = self.table.position.get(name.lower())
+        if position is None:
+            self.fail(f"Unrecognized name: {name}", node.position)
+        self.used.add(position)
+        kind = self.table.fields[position]["type"]
+        return Compiled(kind, lambda row: comparable(kind, row[position]), None)
+
+    def _constant_value(self, kind, value, literal=None):
+        prepared = comparable(kind, value) if kind else None
+        return Compiled(kind, lambda row: prepared, literal)
+
+    def _string(self, node, value):
+        return self._constant_value("STRING", value, literal=value)
+
+    def _number(self, node, text):
+        kind = "INTEGER" if text.lstrip("-").isdigit() else "FLOAT"
+        return self._constant_value(kind, from_text(kind, text), literal=text)
+
+    def _constant(self, node, word):
+        return self._constant_value(None if word == "NULL" else "BOOLEAN", None if word == "NULL" else word == "TRUE")
+
+    def _typed(self, node, kind, text):
+        try:
+            return self._constant_value(kind, from_text(kind, text))
+        except ValueError:
+            return self.fail(f"Invalid {kind} literal", node.position)
+
+    def _param(self, node, name):
+        parameter = self.parameters.get(name)
+        if parameter is None:
+            self.fail(f"Query parameter '{name}' not found", node.position)
+        return self._constant_value(*parameter)
+
+    def _and(self, node, left, right):
+        left, right = self.condition(left).call, self.condition(right).call
+
+        def both(row):
+            one = left(row)
+            if one is False:
+                return False
+            other = right(row)
+            return other if one or other is False else None
+
+        return Compiled("BOOLEAN", both, None)
+
+    def _or(self, node, left, right):
+        left, right = self.condition(left).call, self.condition(right).call
+
+        def either(row):
+            one = left(row)
+            if one:
+                return True
+            other = right(row)
+            return other if one is False or other else None
+
+        return Compiled("BOOLEAN", either, None)
+
+    def _not(self, node, inner):
+        inner = self.condition(inner).call
+
+        def negate(row):
+            value = inner(row)
+            return None if value is None else not value
+
+        return Compiled("BOOLEAN", negate, None)
+
+    def _is_null(self, node, inner):
+        inner = self.compile(inner).call
+        return Compiled("BOOLEAN", lambda row: inner(row) is None, None)
+
+    def matched(self, node, symbol, left, right):
+        """Both sides in a form that Python can compare; a string literal becomes what it is compared with."""
+        for one, other in ((left, right), (right, left)):
+            if one.literal is not None and one.type == "STRING" and other.type not in ("STRING", None):
+                try:
+                    converted = self._constant_value(other.type, from_text(other.type, one.literal))
+                except ValueError:
+                    self.fail(f"Could not cast literal {one.literal!r} to type {googlesql_name(other.type)}", node.position)
+                return (converted, right) if one is left else (left, converted)
+        kinds = {left.type, right.type} - {None}
+        if len(kinds) > 1 and not kinds <= NUMBERS:
+            names = ", ".join(googlesql_name(kind) for kind in (left.type, right.type))
+            self.fail(f"No matching signature for operator {symbol} for argument types: {names}", node.position)
+        return left, right
+
+    def _compare(self, node, symbol, left, right):
+        left, right = self.matched(node, symbol, self.compile(left), self.compile(right))
+        left, right, compare = left.call, right.call, COMPARISONS[symbol]
+
+        def run(row):
+            one, other = left(row), right(row)
+            return None if one is None or other is None else compare(one, other)
+
+        return Compiled("BOOLEAN", run, None)
+
+    def _in(self, node, left, choices):
+        if isinstance(choices, Node):
+            return self._in_array(node, left, choices)
+        tree = None
+        for choice in choices:
+            test = Node("compare", node.position, ("=", left, choice))
+            tree = Node("OR", node.position, (tree, test)) if tree else test
+        return self.compile(tree)
+
+    def _in_array(self, node, left, array):
+        parameter = self.parameters.get(array.args[0])
+        if parameter is None:
+            self.fail(f"Query parameter '{array.args[0]}' not found", array.position)
+        if parameter[0] != "ARRAY":
+            self.fail("Values referenced in UNNEST must be arrays", array.position)
+        left = self.compile(left)
+        elements = [self.matched(node, "IN", left, self._constant_value(*each))[1].call(None) for each in parameter[1]]
+        known = {each for each in elements if each is not None}
+        miss = None if len(known) < len(elements) else False
+
+        def run(row):
+            value = left.call(row)
+            return None if value is None else True if value in known else miss
+
+        return Compiled("BOOLEAN", run if elements else lambda row: False, None)
+
+    def _like(self, node, left, pattern):
+        left, pattern = self.matched(node, "LIKE", self.compile(left), self.compile(pattern))
+
+        def run(row):
+            value, like = left.call(row), pattern.call(row)
+            return None if value is None or like is None else bool(re.fullmatch(like_regex(like), value, re.DOTALL))
+
+        return Compiled("BOOLEAN", run, None)
+
+
+def like_regex(pattern):
+    parts = re.findall(r"\\.|[%_]|[^\\%_]+", pattern, re.DOTALL)
+    special = {"%": ".*", "_": "."}
+    return "".join(special.get(part) or re.escape(part[1:] if part.startswith("\\") else part) for part in parts)
+
+
+class Plan:
+    """A query ready to run: what it returns, what it reads."""
+
+    def __init__(self, table, fields, picks, predicate, used, window):
+        self.table = table
+        self.fields = fields
+        self.picks = picks  # for each output: a position in the table's rows, or a Literal
+        self.predicate = predicate
+        self.used = used
+        self.window = window
+
+    def rows(self):
+        """The result's rows as tuples, in the order of the table."""
+        rows = self.table.rows(*self.window)
+        predicate, picks = self.predicate, self.picks
+        if predicate:
+            rows = (row for row in rows if predicate(row))
+        if picks == list(range(len(self.table.fields))):
+            return rows
+        return (tuple(row[pick] if isinstance(pick, int) else pick.value for pick in picks) for row in rows)
+
+    def bytes_processed(self):
+        return self.table.bytes_of(sorted(self.used), *self.window)
+
+
+Literal = namedtuple("Literal", "value")
+
+
+def outputs(select, table, compiler):
+    """Output fields and picks of a select list."""
+    if select.items is None:
+        compiler.used.update(range(len(table.fields)))
+        return [dict(field) for field in table.fields], list(range(len(table.fields)))
+    fields, picks = [], []
+    for number, item in enumerate(select.items):
+        if item.node.kind not in ("column", "string", "number", "constant", "typed", "param"):
+            compiler.fail("Syntax error: Only columns and literals can be selected", item.node.position)
+        compiled = compiler.compile(item.node)
+        if item.node.kind == "column":
+            position = table.position[item.node.args[0].lower()]
+            fields.append(dict(table.fields[position], name=item.alias or item.node.args[0]))
+            picks.append(position)
+        else:
+            fields.append({"name": item.alias or f"f{number}_", "type": compiled.type or "INTEGER"})
+            picks.append(Literal(compiled.call(None)))
+    names = [field["name"].lower() for field in fields]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise invalid_query(
+            f"Duplicate column names in the result are not supported. Found duplicate(s): {', '.join(twice)}"
+        )
+    return fields, picks
+
+
+def window_of(node, table, compiler):
+    """Bounds that the ANDed comparisons put on the partition column: what pruning can use."""
+    low = high = None
+    position = table.partition_position()
+    pending = [node] if node and position is not None else []
+    while pending:
+        node = pending.pop()
+        if node.kind == "AND":
+            pending.extend(node.args)
+        if node.kind != "compare" or node.args[1].kind != "column" or node.args[2].kind == "column":
+            continue
+        symbol, left, right = node.args
+        if table.position.get(left.args[0].lower()) != position:
+            continue
+        bound = compiler.matched(node, symbol, compiler.compile(left), compiler.compile(right))[1].call(None)
+        if not isinstance(bound, int):
+            continue
+        if symbol in (">", ">=", "="):
+            low = bound if low is None else max(low, bound)
+        if symbol in ("<", "<=", "="):
+            bound += symbol != "<"
+            high = bound if high is None else min(high, bound)
+    return low, high
+
+
+def plan(select, table, parameters):
+    """Bind a query to its table and parameters; ApiError invalidQuery when a name or a type does not fit."""
+    compiler = Compiler(select.text, table, parameters)
+    fields, picks = outputs(select, table, compiler)
+    # The service makes every column of a result NULLABLE, but keeps arrays.
+    for field in fields:
+        field["mode"] = "REPEATED" if field.get("mode") == "REPEATED" else "NULLABLE"
+    predicate = compiler.condition(select.where).call if select.where else None
+    return Plan(table, fields, picks, predicate, compiler.used, window_of(select.where, table, compiler))
