@@ -187,7 +187,7 @@ build() {
 	{
 		as_user make -s -C "$work/src" -j2 with_llvm=no PG_CONFIG="$PG_CONFIG" &&
 			"${install[@]}" make -s -C "$work/src" with_llvm=no PG_CONFIG="$PG_CONFIG" install
-	} >"$log" 2>&1 || { tail -n 30 "$log" >&2; return 1; }
+	} >"$log" 2>&1
 }
 
 # ------------------------------------------------------------------- a cluster
