@@ -56,7 +56,7 @@ is( query(q(SELECT day, status, rows_loaded, rows_replaced FROM contratos_run('2
 	'2024-02-29|succeeded|67|0',
 	'contratos_run loads a day');
 is( query(q(SELECT count(*), min(block_timestamp) AT TIME ZONE 'UTC', max(block_timestamp) AT TIME ZONE 'UTC' FROM tokens)),
-	'67|2024-02-29 00:00:00|2024-02-29 23:59:59',
+	'67|2024-02-29 00:00:00|2024-02-29 23:59:59.999999',
 	'the day is the UTC day, and nothing else');
 is( query(q(SELECT status, cause, rows_loaded, rows_inserted, pages FROM contratos_runs)),
 	'succeeded|manual|67|67|1',
@@ -67,7 +67,7 @@ like(fails(q(\set VERBOSITY verbose
 SELECT contratos_run('2024-06-01'))), qr/ERROR:  55000:/, 'an empty day is refused');
 is(query('SELECT count(*) FROM contratos_runs'), $before, 'and leaves nothing in the ledger');
 is( query(q(SELECT day, status, rows_loaded FROM contratos_backfill_range('2024-03-07', '2024-03-08'))),
-	"2024-03-07|succeeded|55\n2024-03-08|refused|",
+	"2024-03-07|succeeded|65\n2024-03-08|refused|",
 	'in a backfill an empty day is a row `refused`');
 
 # ---- the edges of a day, to the microsecond
@@ -133,6 +133,7 @@ is( query(q(SELECT status, rows_loaded, rows_replaced FROM contratos_run('2025-0
 
 # ---- the whole sample, row by row
 
+my $last = query('SELECT max(id) FROM contratos_runs');
 my $array = join ',', map { "'$_'" } sample_days();
 is( query(qq(SELECT status, count(*), sum(rows_loaded) FROM unnest(ARRAY[$array]::date[]) AS d,
 			 LATERAL contratos_backfill_range(d, d) GROUP BY 1)),
@@ -161,7 +162,7 @@ my $here = q(SELECT address, symbol, name, decimals::text, total_supply::text,
 is(query("SELECT count(*) FROM sample"), 912, 'the sample was read');
 is(query("($there) EXCEPT ALL ($here)"), '', 'every row of the sample is in tokens, as it is');
 is(query("($here) EXCEPT ALL ($there)"), '', 'and nothing else');
-is( query(q(SELECT sum(values_altered) FROM contratos_runs WHERE cause = 'backfill' AND status = 'succeeded' AND id > (SELECT max(id) - ) . scalar(sample_days()) . q( FROM contratos_runs))),
+is( query("SELECT sum(values_altered) FROM contratos_runs WHERE id > $last"),
 	query(q(SELECT count(*) FILTER (WHERE decimals IS NOT NULL AND as_numeric(decimals) IS NULL)
 		+ count(*) FILTER (WHERE total_supply IS NOT NULL AND as_numeric(total_supply) IS NULL) FROM sample)),
 	'what is no number is counted, value by value');
