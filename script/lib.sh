@@ -66,7 +66,8 @@ name_packages() {
 		Needed: PostgreSQL 15 to 18 with its development files, a C compiler, make, pkg-config,
 		libcurl, jansson and OpenSSL with their development files, Python 3.9 or newer, Perl.
 		  Debian, Ubuntu: apt-get install postgresql postgresql-server-dev-all gcc make pkg-config
-		                  libcurl4-openssl-dev libjansson-dev libssl-dev python3 perl libipc-run-perl
+		                  libcurl4-openssl-dev libjansson-dev libssl-dev openssl python3 perl
+		                  libipc-run-perl
 		  Fedora:         dnf install postgresql-server postgresql-server-devel postgresql-contrib gcc make
 		                  pkgconf libcurl-devel jansson-devel openssl-devel python3 perl perl-IPC-Run
 		  Arch:           pacman -S postgresql base-devel curl jansson openssl python perl perl-ipc-run
@@ -81,7 +82,7 @@ need_build() {
 	local version tool library
 	mkdir -p "$cache"
 	if is_debian; then
-		install_packages gcc make pkg-config libcurl4-openssl-dev libjansson-dev libssl-dev python3 perl
+		install_packages gcc make pkg-config libcurl4-openssl-dev libjansson-dev libssl-dev openssl python3 perl
 		if [[ -z ${PG_CONFIG-} ]]; then
 			version=$(debian_version)
 			install_packages "postgresql-$version" "postgresql-server-dev-$version"
@@ -89,7 +90,7 @@ need_build() {
 		fi
 	fi
 	: "${PG_CONFIG:=$(command -v pg_config || true)}"
-	for tool in cc make pkg-config python3 perl "${PG_CONFIG:-pg_config}"; do
+	for tool in cc make pkg-config openssl python3 perl "${PG_CONFIG:-pg_config}"; do
 		command -v "$tool" >/dev/null || { name_packages; die "$tool is missing"; }
 	done
 	for library in libcurl jansson openssl; do
