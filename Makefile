@@ -7,6 +7,7 @@ OBJS = \
 	src/setup.o \
 	src/run.o \
 	src/load.o \
+	src/load_plan.o \
 	src/ledger.o \
 	src/schedule.o \
 	src/fdw.o \

@@ -17,8 +17,10 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 
 #include "compat.h"
 #include "pushdown.h"
@@ -39,7 +41,7 @@ typedef struct ScanColumn
 	ValueReader *reader;
 } ScanColumn;
 
-typedef struct Scan
+typedef struct BqScan
 {
 	/* set by scan_begin() */
 	MemoryContext context;
@@ -62,7 +64,7 @@ typedef struct Scan
 	BqJob *job;
 	RowStream *stream;
 	ScanColumn *columns;
-} Scan;
+} BqScan;
 
 /* The load's finished job, while its statement runs. */
 static ScanAdoption *armed = NULL;
@@ -87,7 +89,7 @@ scan_begin(ForeignScanState *node, int eflags)
 	MemoryContext context =
 		AllocSetContextCreate(node->ss.ps.state->es_query_cxt, "contratos scan", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	Scan *scan = palloc0(sizeof(Scan));
+	BqScan *scan = palloc0(sizeof(BqScan));
 	List *columns = list_nth(plan->fdw_private, SCAN_COLUMNS);
 	Oid user = foreign_scan_user_compat(node);
 
@@ -108,7 +110,7 @@ scan_begin(ForeignScanState *node, int eflags)
 
 /* Evaluate what the pushed conditions compare with. */
 static void
-evaluate_conditions(ForeignScanState *node, Scan *scan)
+evaluate_conditions(ForeignScanState *node, BqScan *scan)
 {
 	ExprContext *econtext = node->ss.ps.ps_ExprContext;
 
@@ -140,7 +142,7 @@ position_in(const AttrNumber *columns, int ncolumns, AttrNumber attnum)
 
 /* Whether the load's job holds all this scan reads. */
 static bool
-is_held_by(const Scan *scan, const ScanAdoption *adoption)
+is_held_by(const BqScan *scan, const ScanAdoption *adoption)
 {
 	if (strcmp(scan->rows_key, adoption->rows_key) != 0)
 		return false;
@@ -151,7 +153,7 @@ is_held_by(const Scan *scan, const ScanAdoption *adoption)
 }
 
 static void
-adopt(Scan *scan, ScanAdoption *adoption)
+adopt(BqScan *scan, ScanAdoption *adoption)
 {
 	if (!is_held_by(scan, adoption))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -166,7 +168,7 @@ adopt(Scan *scan, ScanAdoption *adoption)
 }
 
 static void
-ask(Scan *scan)
+ask(BqScan *scan)
 {
 	BqQuery *query = deparse_query(scan->table, scan->attnums, scan->ncolumns, scan->conditions, scan->nconditions);
 	Failure f;
@@ -196,7 +198,7 @@ check_type(const RemoteTable *table, const RemoteColumn *column, const BqField *
 
 /* Before the first row: each column there, of the type it should be. */
 static void
-prepare_columns(Scan *scan)
+prepare_columns(BqScan *scan)
 {
 	const RemoteTable *table = scan->table;
 	int expected = scan->adoption ? scan->adoption->ncolumns : Max(scan->ncolumns, 1);
@@ -228,7 +230,7 @@ prepare_columns(Scan *scan)
 
 /* The first row is wanted. */
 static void
-start(ForeignScanState *node, Scan *scan)
+start(ForeignScanState *node, BqScan *scan)
 {
 	MemoryContext old = MemoryContextSwitchTo(scan->context);
 
@@ -257,7 +259,7 @@ shown_value(const RowsCell *cell)
 
 /* A value that cannot be held as it is: recorded in a load, else an error. */
 static void
-bad_value(Scan *scan, const ScanColumn *mine, const RowsCell *cell, const char *reason)
+bad_value(BqScan *scan, const ScanColumn *mine, const RowsCell *cell, const char *reason)
 {
 	int64 row = stream_rows(scan->stream);
 
@@ -279,7 +281,7 @@ bad_value(Scan *scan, const ScanColumn *mine, const RowsCell *cell, const char *
 }
 
 static void
-refuse_null(const Scan *scan, const ScanColumn *mine, const char *reason)
+refuse_null(const BqScan *scan, const ScanColumn *mine, const char *reason)
 {
 	ereport(ERROR, (errcode(ERRCODE_NOT_NULL_VIOLATION),
 					errmsg("null value in column \"%s\" of foreign table \"%s\"", mine->column->name,
@@ -299,7 +301,7 @@ note_timestamp(ScanAdoption *adoption, TimestampTz value)
 }
 
 static void
-fill_slot(Scan *scan, const RowsCell *cells, TupleTableSlot *slot)
+fill_slot(BqScan *scan, const RowsCell *cells, TupleTableSlot *slot)
 {
 	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts);
 	for (int i = 0; i < scan->ncolumns; i++)
@@ -322,7 +324,7 @@ fill_slot(Scan *scan, const RowsCell *cells, TupleTableSlot *slot)
 
 /* Keep the load informed. */
 static void
-report(Scan *scan, bool at_end)
+report(BqScan *scan, bool at_end)
 {
 	ScanAdoption *adoption = scan->adoption;
 
@@ -340,7 +342,7 @@ report(Scan *scan, bool at_end)
 TupleTableSlot *
 scan_next(ForeignScanState *node)
 {
-	Scan *scan = node->fdw_state;
+	BqScan *scan = node->fdw_state;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 	const RowsCell *cells;
 
@@ -358,7 +360,7 @@ scan_next(ForeignScanState *node)
 }
 
 static void
-stop(Scan *scan)
+stop(BqScan *scan)
 {
 	stream_close(scan->stream);
 	scan->stream = NULL;
@@ -371,7 +373,7 @@ stop(Scan *scan)
 void
 scan_again(ForeignScanState *node)
 {
-	Scan *scan = node->fdw_state;
+	BqScan *scan = node->fdw_state;
 	char *before = scan->rows_key;
 	MemoryContext old;
 
@@ -397,7 +399,7 @@ scan_again(ForeignScanState *node)
 void
 scan_end(ForeignScanState *node)
 {
-	Scan *scan = node->fdw_state;
+	BqScan *scan = node->fdw_state;
 
 	/* nothing to end if scan_begin() did not get there */
 	if (scan == NULL)
@@ -409,7 +411,7 @@ scan_end(ForeignScanState *node)
 
 /* Conditions for EXPLAIN: only constants are known without executing. */
 static int
-known_conditions(Scan *scan, RemoteCondition *conditions)
+known_conditions(BqScan *scan, RemoteCondition *conditions)
 {
 	int n = 0;
 
@@ -430,7 +432,7 @@ known_conditions(Scan *scan, RemoteCondition *conditions)
 BqQuery *
 scan_query(ForeignScanState *node)
 {
-	Scan *scan = node->fdw_state;
+	BqScan *scan = node->fdw_state;
 	RemoteCondition *conditions = scan->conditions;
 	int n = scan->nconditions;
 
@@ -445,7 +447,7 @@ scan_query(ForeignScanState *node)
 const BqJob *
 scan_job(ForeignScanState *node, int *pages, int64 *bytes)
 {
-	Scan *scan = node->fdw_state;
+	BqScan *scan = node->fdw_state;
 
 	if (scan->stream == NULL)
 		return NULL;

@@ -1,0 +1,121 @@
+/*
+ * load_plan.c
+ *	  A source resolved into plain data.
+ *
+ * Names are resolved at each load and never kept: after a restore, or when a
+ * table was made anew, the name still says what is meant and a number would
+ * not.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "load.h"
+#include "values.h"
+
+static Oid
+resolve(const char *name)
+{
+	RangeVar *range = makeRangeVarFromNameList(qualified_name_list_compat(name));
+
+	return RangeVarGetRelid(range, AccessShareLock, false);
+}
+
+static char *
+qualified_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+}
+
+static void
+check_rights(const LoadPlan *plan)
+{
+	if (pg_class_aclcheck(plan->table->relid, plan->owner, ACL_SELECT) != ACLCHECK_OK)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied for foreign table %s", plan->remote_name),
+						errdetail("Source \"%s\" is loaded as role \"%s\", the owner of %s.", plan->source->name,
+								  GetUserNameFromId(plan->owner, false), plan->target_name),
+						errhint("GRANT SELECT ON %s TO %s;", plan->remote_name,
+								quote_identifier(GetUserNameFromId(plan->owner, false)))));
+}
+
+/* Each column of the foreign table goes into the target's of the same name. */
+static void
+match_columns(LoadPlan *plan)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	plan->ncolumns = plan->table->ncolumns;
+	plan->columns = palloc(sizeof(AttrNumber) * Max(plan->ncolumns, 1));
+	for (int i = 0; i < plan->ncolumns; i++)
+	{
+		const char *name = plan->table->columns[i].name;
+
+		if (get_attnum(plan->target, name) == InvalidAttrNumber)
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+							errmsg("table %s has no column \"%s\"", plan->target_name, name),
+							errdetail("Foreign table %s has it, and columns are matched by name.", plan->remote_name),
+							errhint("Add the column to the table, or drop it from the foreign table.")));
+		plan->columns[i] = plan->table->columns[i].attnum;
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", quote_identifier(name));
+	}
+	if (plan->ncolumns == 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+						errmsg("foreign table %s has no columns", plan->remote_name)));
+	plan->column_list = list.data;
+}
+
+static void
+find_timestamp_column(LoadPlan *plan)
+{
+	const char *name = plan->source->timestamp_column;
+	const char *type;
+
+	if (name == NULL)
+		return;
+	plan->timestamp = options_column(plan->table, name);
+	if (plan->timestamp == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+						errmsg("foreign table %s has no column \"%s\"", plan->remote_name, name),
+						errdetail("It is the timestamp_column of source \"%s\".", plan->source->name),
+						errhint("Correct timestamp_column in contratos_sources.")));
+	type = plan->timestamp->remote_type ? plan->timestamp->remote_type : values_natural_type(plan->timestamp->type);
+	if (plan->timestamp->type != TIMESTAMPTZOID || type == NULL || strcmp(type, "TIMESTAMP") != 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+						errmsg("column \"%s\" of foreign table %s cannot cut a day", name, plan->remote_name),
+						errdetail("The timestamp_column of a source must be timestamp with time zone here and "
+								  "TIMESTAMP in BigQuery."),
+						errhint("Correct timestamp_column in contratos_sources, or the column's type.")));
+}
+
+LoadPlan *
+load_plan(const LedgerSource *source)
+{
+	LoadPlan *plan = palloc0(sizeof(LoadPlan));
+	Relation target;
+
+	plan->source = source;
+	plan->table = options_table(resolve(source->remote_table));
+	plan->remote_name = qualified_name(plan->table->relid);
+	plan->target = resolve(source->target_table);
+	plan->target_name = qualified_name(plan->target);
+	target = table_open(plan->target, NoLock);
+	plan->owner = target->rd_rel->relowner;
+	table_close(target, NoLock);
+
+	match_columns(plan);
+	find_timestamp_column(plan);
+	check_rights(plan);
+	plan->connection = options_connection(plan->table->relid, plan->owner);
+	return plan;
+}
