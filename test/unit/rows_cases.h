@@ -34,6 +34,8 @@ static const struct
 	{"{\"rows\":[{\"f\":[{\"v\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"}]}]}", "row of 1: 1,8<\"\\/\b\f\n\r\t>\nenvelope {}\n"},
 	{"{\"rows\":[{\"f\":[{\"v\":\"\\u0041\\u00e9\\u20aC\\uD83D\\uDE00\\udbff\\udfff.\"}]}]}",
 	 "row of 1: 1,15<A\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\xF4\x8F\xBF\xBF.>\nenvelope {}\n"},
+	{"{\"rows\":[{\"f\":[{\"v\":\"\\u0080\\u07ff\\u0800\\ud7ff\\ue000\\uffff\\ud800\\udc00\"}]}]}",
+	 "row of 1: 1,20<\xC2\x80\xDF\xBF\xE0\xA0\x80\xED\x9F\xBF\xEE\x80\x80\xEF\xBF\xBF\xF0\x90\x80\x80>\nenvelope {}\n"},
 	{"{\"rows\":[{\"f\":[{\"v\":\"plain\"},{\"v\":\"a\\tb\"},{\"v\":\"also plain\"},{\"v\":\"\\\\\"}]}]}",
 	 "row of 4: 1,5<plain> 1,3<a\tb> 1,10<also plain> 1,1<\\>\nenvelope {}\n"},
 	/* the ends of the ranges of UTF-8 */

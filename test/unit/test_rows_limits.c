@@ -123,11 +123,10 @@ test_envelope(void)
 	text_free(&error);
 }
 
-/* A row with so many bytes of what is not asked for, a piece fed again and again. */
+/* Such a row, with so many bytes more that are not asked for: a piece fed again and again. */
 static RowsResult
-long_row(size_t bytes, Text *t)
+long_row(const char *head, size_t bytes, const char *tail, Text *t)
 {
-	static const char head[] = "{\"rows\":[{\"x\":\"", tail[] = "\",\"f\":[]}]}";
 	RowsDecoder *d = new_decoder();
 	char *piece = malloc(MB);
 
@@ -152,14 +151,14 @@ long_row(size_t bytes, Text *t)
 }
 
 static void
-test_row(void)
+test_row(const char *head, const char *tail, const char *name)
 {
 	Text got = {.data = NULL}, error = {.data = NULL};
-	size_t most = ROWS_MAX_ROW - strlen("{\"x\":\"\",\"f\":[]}");
+	size_t most = ROWS_MAX_ROW - (strlen(head) - strlen("{\"rows\":[")) - (strlen(tail) - strlen("]}"));
 
-	ok(long_row(most, &got) == ROWS_END, "the longest row");
+	ok(long_row(head, most, tail, &got) == ROWS_END, name);
 	text_printf(&error, "error row too long at %zu\n", strlen("{\"rows\":[") + (size_t) ROWS_MAX_ROW);
-	ok(long_row(most + 1, &got) == ROWS_ERROR && same(&got, &error), "a row one byte longer");
+	ok(long_row(head, most + 1, tail, &got) == ROWS_ERROR && same(&got, &error), "a row one byte longer");
 	text_free(&got);
 	text_free(&error);
 }
@@ -186,6 +185,24 @@ test_linear(void)
 	ok(memory.bytes < 8 * doc.len, "its memory doubles, it does not grow piece by piece");
 	rows_destroy(d);
 	ok(memory.blocks == 0, "all memory is given back");
+	text_free(&doc);
+	text_free(&got);
+}
+
+/* The buffers are for one row, not for a page. */
+static void
+test_many_rows(void)
+{
+	Text doc = {.data = NULL}, got = {.data = NULL};
+	Memory memory = {.blocks = 0};
+	RowsDecoder *d = rows_create(counting_alloc, &memory);
+
+	text_puts(&doc, "{\"rows\":[{\"f\":[]}");
+	repeat(&doc, ",{\"f\":[{\"v\":\"0123456789\"},{\"v\":\"\\u00e9\\n\"}]}", 10000);
+	text_puts(&doc, "]}");
+	ok(decode(d, doc.data, doc.len, (Cuts){.first = 5, .step = 25}, &got) == ROWS_END && memory.bytes < 16384,
+	   "10000 rows with escapes, cut: no more memory than for one");
+	rows_destroy(d);
 	text_free(&doc);
 	text_free(&got);
 }
@@ -218,6 +235,7 @@ static void
 test_door(void)
 {
 	static const char doc[] = "{\"rows\":[{\"f\":[{\"v\":\"a\\u0000b\"}]},{\"f\":[]}]}";
+	static const char rest[] = "{\"rows\":[{\"f\":[]},{\"f\":[{\"v\":\"1\"}";
 	RowsDecoder *d = new_decoder();
 	int n;
 	size_t len;
@@ -243,6 +261,11 @@ test_door(void)
 	rows_reset(d);
 	rows_feed(d, "{\"a\":2}", 7);
 	ok(rows_next(d) == ROWS_END && strcmp(rows_envelope(d, &len), "{  \"a\":2}") == 0, "reset: another page");
+	rows_reset(d);
+	rows_feed(d, rest, strlen(rest));
+	ok(rows_next(d) == ROWS_ROW && rows_next(d) == ROWS_MORE, "a row, and a piece of the next");
+	rows_cells(d, &n);
+	ok(n == 0, "which is not shown");
 	rows_destroy(d);
 	rows_destroy(NULL);
 }
@@ -272,7 +295,7 @@ test_memory(void)
 			RowsResult result = decode(d, doc.data, doc.len, (Cuts){.first = 9, .step = 29}, &got);
 
 			if (result == ROWS_ERROR)
-				good = good && strstr(got.data, "error out of memory at ") != NULL;
+				good = good && rows_next(d) == ROWS_ERROR && strstr(got.data, "error out of memory at ") != NULL;
 			else
 				good = good && same(&expected, &got);
 		}
@@ -293,8 +316,10 @@ test_limits(void)
 	test_cells("{\"v\":\"1\"},", "as many cells as a row may have");
 	test_cells("{\"v\": 1 },", "the same, of the uncommon form");
 	test_envelope();
-	test_row();
+	test_row("{\"rows\":[{\"x\":\"", "\",\"f\":[]}]}", "the longest row");
+	test_row("{\"rows\":[{\"f\":[{\"v\":\"1\"}],\"x\":\"", "\"}]}", "the longest row that starts like a common one");
 	test_linear();
+	test_many_rows();
 	test_in_place();
 	test_door();
 	test_memory();
