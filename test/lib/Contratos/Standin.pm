@@ -86,6 +86,9 @@ sub key_file { return $_[0]->directory . '/certs/key.json'; }
 sub unknown_key_file { return $_[0]->directory . '/certs/unknown_key.json'; }
 sub ec_key_file { return $_[0]->directory . '/certs/ec_key.json'; }
 
+# The server's process, while it runs.
+sub pid { return $_[0]{pid}; }
+
 # What the server wrote to its standard error.
 sub log_file { return $_[0]->directory . '/log'; }
 
