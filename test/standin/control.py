@@ -60,7 +60,7 @@ class Control:
         return {"request": entry}
 
     def post_table(self, body):
-        """Create or replace a table, or change its rows: table, schema, rows, generate, replace_day, bytes_processed."""
+        """Create or replace a table, or change its rows."""
         catalog = self.standin.catalog
         table = catalog.get(body["table"])
         if table is None or "schema" in body:

@@ -1,5 +1,4 @@
 """Query jobs: insert, wait, page, cancel, with the checks and answers of the real service."""
-import base64
 import re
 import threading
 import time
@@ -14,7 +13,9 @@ from errors import (
     not_found_job,
     not_found_table,
 )
+from options import first_row, number, page_token, timestamp_format
 from pages import Answer, ResultCache
+from syntax import parse
 
 MEGABYTE = 1 << 20
 MINIMUM_BILL = 10 * MEGABYTE
@@ -208,7 +209,7 @@ class Jobs:
             legacy = re.sub(r"\.", ":", name.group(1), count=1) if name else text.split()[-1]
             raise ApiError("invalidQuery", f"Invalid table name: `{legacy}`\n{TRY_STANDARD}.",
                            location="query")
-        select = query.parse(text)
+        select = parse(text)
         parameters = query.Parameters(config.get("parameterMode"), self.checked_parameters(config))
         table = self.find_table(select.path, job)
         job.plan = query.plan(select, table, parameters)
@@ -224,15 +225,15 @@ class Jobs:
     def checked_parameters(config):
         """Query parameters, with every key that the evaluator needs."""
         checked = []
-        for number, item in enumerate(config.get("queryParameters") or []):
+        for at, item in enumerate(config.get("queryParameters") or []):
             if not item.get("name"):
-                raise invalid(f"Named parameter expected, but parameter {number} has no name")
+                raise invalid(f"Named parameter expected, but parameter {at} has no name")
             kind = item.get("parameterType") or {}
             if not kind.get("type"):
                 raise invalid(f"Missing type for query parameter {item['name']}")
             value = item.get("parameterValue") or {}
             if not isinstance(value.get("value", ""), (str, type(None))):
-                raise invalid(f"Invalid value at 'query_parameters[{number}].parameter_value.value' (TYPE_STRING)")
+                raise invalid(f"Invalid value at 'query_parameters[{at}].parameter_value.value' (TYPE_STRING)")
             checked.append({"name": item["name"], "parameterType": kind, "parameterValue": value})
         return checked
 
@@ -362,41 +363,3 @@ class Jobs:
         answer = self.results(project, inserted["jobReference"]["jobId"], options, action)
         answer.fields["kind"] = "bigquery#queryResponse"
         return answer
-
-
-def number(options, name, default):
-    """A number among the query options; the service does not read 1e5."""
-    text = options.get(name)
-    if text is None:
-        return default
-    if not re.fullmatch(r"\d{1,18}", text):
-        raise invalid(f"Invalid value at '{name}' (TYPE_UINT32), \"{text}\"")
-    return int(text)
-
-
-def page_token(row):
-    return base64.urlsafe_b64encode(b"standin:%d" % row).decode().rstrip("=")
-
-
-def first_row(options):
-    token = options.get("pagetoken")
-    if token is None:
-        return number(options, "startindex", 0)
-    if "startindex" in options:
-        raise invalid("Cannot specify both startIndex and pageToken")
-    try:
-        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
-        return int(re.fullmatch(r"standin:(\d+)", text).group(1))
-    except (ValueError, AttributeError):
-        raise invalid("Invalid value for: pageToken is not a valid value") from None
-
-
-def timestamp_format(options):
-    """Which way timestamps are written: floats, unless the request says otherwise."""
-    text = options.get("formatoptions.timestampoutputformat")
-    wants_int = options.get("formatoptions.useint64timestamp", "false").lower() == "true"
-    if text and wants_int:
-        raise invalid("Cannot specify both use_int64_timestamp and timestamp_output_format")
-    if text and text not in ("FLOAT64", "INT64", "ISO8601_STRING"):
-        raise invalid(f'Invalid value at \'format_options.timestamp_output_format\', "{text}"')
-    return text or ("INT64" if wants_int else "FLOAT64")

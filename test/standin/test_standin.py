@@ -1,146 +1,11 @@
 #!/usr/bin/env python3
-"""The stand-in's own tests: every call, every refusal, the evaluation of queries.  The rules: test_rules.py."""
+"""BigQuery's calls, the evaluation of queries, the tables.  Tokens: test_auth.py; misbehaviour: test_rules.py."""
 import json
-import time
 import unittest
 import urllib.request
 
-from client import ALL_COLUMNS, TOKENS, Client, cells, select
-
-INVALID_TIME = ("Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. "
-                "Check your iat and exp values in the JWT claim.")
-
-
-class StandinTest(unittest.TestCase):
-    """One server for all tests of a class, reset before each."""
-
-    options = ()
-
-    @classmethod
-    def setUpClass(cls):
-        cls.c = Client(*cls.options)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.c.stop()
-
-    def setUp(self):
-        self.c.control("POST", "reset", {})
-        self.c.base = self.c.http
-        self.c.login()
-
-    def assert_error(self, got, status, reason, message):
-        """got is (status, answer, …) of a call that must have failed just so."""
-        self.assertEqual(got[0], status, got[1])
-        error = got[1]["error"]
-        self.assertEqual(error["code"], status)
-        self.assertEqual(error["errors"][0]["reason"], reason)
-        self.assertEqual(error["errors"][0]["domain"], "global")
-        self.assertEqual(error["errors"][0]["message"], error["message"])
-        self.assertIn(message, error["message"])
-
-    def assert_job_fails(self, status, reason, message, text=None, **query):
-        """The job fails: jobs.insert says so with 200, getQueryResults with an error."""
-        job, inserted, answer = self.c.insert(text, **query)
-        self.assertEqual(inserted, 200, answer)
-        self.assertEqual(answer["status"]["state"], "DONE")
-        self.assertEqual(answer["status"]["errorResult"]["reason"], reason)
-        self.assertIn(message, answer["status"]["errorResult"]["message"])
-        self.assert_error(self.c.results(job), status, reason, message)
-
-
-class TokenTest(StandinTest):
-    def assert_refused(self, description, error="invalid_grant", status=400, **how):
-        got, answer, _ = self.c.exchange(self.c.assertion(**how))
-        self.assertEqual((got, answer), (status, {"error": error, "error_description": description}))
-
-    def test_token(self):
-        answer = self.c.login()
-        self.assertEqual(answer["token_type"], "Bearer")
-        self.assertEqual(answer["expires_in"], 3599)
-        self.assertTrue(answer["access_token"].startswith("ya29."))
-
-    def test_wrong_key(self):
-        self.assert_refused("Invalid JWT Signature.", key_file="unknown.key")
-
-    def test_signature_altered(self):
-        good = self.c.assertion()
-        head, body, signature = good.split(".")
-        bad = ".".join((head, body, ("A" if signature[0] != "A" else "B") + signature[1:]))
-        self.assertEqual(self.c.exchange(bad)[1]["error_description"], "Invalid JWT Signature.")
-
-    def test_claims_altered(self):
-        one, two = self.c.assertion().split("."), self.c.assertion(exp=int(time.time()) + 60).split(".")
-        mixed = ".".join((one[0], two[1], one[2]))
-        self.assertEqual(self.c.exchange(mixed)[1]["error_description"], "Invalid JWT Signature.")
-
-    def test_unknown_key_id(self):
-        self.assert_refused("Invalid JWT Signature.", header={"kid": "nobody"})
-
-    def test_unknown_account(self):
-        self.assert_refused("Invalid grant: account not found", iss="nobody@example.iam.gserviceaccount.com")
-
-    def test_wrong_audience(self):
-        self.assert_refused("Invalid JWT: Failed audience check. The right audience is "
-                            "https://oauth2.googleapis.com/token", aud=self.c.http + "/token")
-
-    def test_times(self):
-        now = int(time.time())
-        for iat, exp in ((now, now + 3601), (now - 7200, now - 3600), (now + 1000, now + 2000), (now, now), (None, now),
-                         (str(now), now + 60), (now, None)):
-            with self.subTest(iat=iat, exp=exp):
-                self.assert_refused(INVALID_TIME, iat=iat, exp=exp)
-
-    def test_scopes(self):
-        for scope in (None, "", "https://www.googleapis.com/auth/drive"):
-            with self.subTest(scope=scope):
-                self.assert_refused("Invalid OAuth scope or ID token audience provided.", "invalid_scope", scope=scope)
-
-    def test_header(self):
-        for header in ({"alg": "none"}, {"alg": "HS256"}, {"typ": "JWS"}):
-            with self.subTest(header=header):
-                self.assertEqual(self.c.exchange(self.c.assertion(header=header))[0], 400)
-
-    def test_not_a_jwt(self):
-        for assertion in ("", "a.b.c", "only.two", self.c.assertion() + "=="):
-            with self.subTest(assertion=assertion[:20]):
-                self.assertEqual(self.c.exchange(assertion)[0], 400)
-
-    def test_form(self):
-        status, answer, _ = self.c.exchange(self.c.assertion(), grant_type="password")
-        self.assertEqual((status, answer["error"]), (400, "unsupported_grant_type"))
-        status, answer, _ = self.c.exchange(self.c.assertion(), content_type="application/json")
-        self.assertEqual((status, answer["error"]), (400, "invalid_request"))
-
-    def test_log_has_claims_but_no_secret(self):
-        text = json.dumps(self.c.log())
-        entry = self.c.log("token")[0]
-        self.assertEqual(entry["assertion"]["claims"]["scope"], "https://www.googleapis.com/auth/bigquery")
-        self.assertNotIn(self.c.bearer, text)
-
-
-class BearerTest(StandinTest):
-    def test_missing(self):
-        self.c.bearer = None
-        got = self.c.call("GET", "jobs/x", options={"location": "US"})
-        self.assert_error(got, 401, "required", "Request is missing required authentication credential.")
-
-    def test_unknown(self):
-        self.c.bearer = "ya29.nonsense"
-        got = self.c.call("GET", "jobs/x", options={"location": "US"})
-        self.assert_error(got, 401, "authError", "Request had invalid authentication credentials.")
-
-    def test_expired(self):
-        self.c.rule("get", expire_token=True)
-        got = self.c.call("GET", "jobs/x", options={"location": "US"})
-        self.assert_error(got, 401, "authError", "Request had invalid authentication credentials.")
-        self.c.login()
-        self.assertEqual(self.c.call("GET", "jobs/x", options={"location": "US"})[0], 404)
-
-    def test_scope_too_small(self):
-        self.c.login(scope="https://www.googleapis.com/auth/bigquery.readonly")
-        got = self.c.call("POST", "jobs", self.c.insert_body())
-        self.assert_error(got, 403, "insufficientPermissions", "insufficient authentication scopes")
+from base import StandinTest
+from client import ALL_COLUMNS, TOKENS, cells, select
 
 
 class InsertTest(StandinTest):
@@ -445,8 +310,8 @@ class TableTest(StandinTest):
         schema = [{"name": "i", "type": "INT64"}, {"name": "f", "type": "FLOAT64"}, {"name": "b", "type": "BOOL"},
                   {"name": "t", "type": "TIMESTAMP"}, {"name": "d", "type": "DATE"}, {"name": "n", "type": "NUMERIC"},
                   {"name": "a", "type": "STRING", "mode": "REPEATED"}, {"name": "s", "type": "STRING"}]
-        row = {"i": -(2**63), "f": 1e10, "b": True, "t": "2026-11-19 00:00:00.000001+00", "d": "2026-11-19", "n": "1.50",
-               "a": [{"v": "x"}], "s": "a\u0000\"é\U0001f600"}
+        row = {"i": -(2**63), "f": 1e10, "b": True, "t": "2026-11-19 00:00:00.000001+00", "d": "2026-11-19",
+               "n": "1.50", "a": [{"v": "x"}], "s": "a\u0000\"é\U0001f600"}
         self.c.control("POST", "table", {"table": "test-project.own.things", "schema": schema,
                                          "rows": [row, [None] * 8, [{"wire": "x"}] + [None] * 7]})
         _, answer = self.c.run("SELECT * FROM own.things")
@@ -484,7 +349,8 @@ class TableTest(StandinTest):
 
     def test_page_cut_by_bytes(self):
         schema = [{"name": "s", "type": "STRING"}]
-        self.c.control("POST", "table", {"table": "test-project.own.big", "schema": schema, "rows": [["x" * 1_000_000]] * 30})
+        rows = [["x" * 1_000_000]] * 30
+        self.c.control("POST", "table", {"table": "test-project.own.big", "schema": schema, "rows": rows})
         _, answer = self.c.run("SELECT s FROM own.big")
         self.assertEqual((len(answer["rows"]), answer["totalRows"]), (20, "30"))
         self.assertIn("pageToken", answer)

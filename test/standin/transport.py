@@ -37,7 +37,8 @@ def fault_answer(action):
             headers.setdefault("Content-Type", "text/html; charset=UTF-8")
             return RawAnswer(body.encode(), action.get("status", 200), headers)
         return Answer(body, action.get("status", 200), headers)
-    problem = ApiError(action.get("reason", "backendError"), action.get("message", "made to fail"), action.get("status"))
+    message = action.get("message", "made to fail")
+    problem = ApiError(action.get("reason", "backendError"), message, action.get("status"))
     return Answer(problem.body(), problem.status, headers)
 
 

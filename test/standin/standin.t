@@ -1,0 +1,60 @@
+# Contratos::Standin drives the stand-in: start, rules, waiting, tables, kill, restart, stop.
+#   prove test/standin/standin.t
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+
+use Contratos::Standin;
+use HTTP::Tiny;
+use POSIX ();
+use Test::More;
+
+my $bq = Contratos::Standin->start(generate => '2026-11-01:10', dense_ends => '2026-11-20', anonymous => 1);
+my $row = [ '0xaa', 'S', undef, '18', '1', '2026-11-20 12:00:00+00', 1, '0xbb' ];
+
+ok(-r $bq->$_, "$_ is there") for qw(ca_file other_ca_file key_file unknown_key_file ec_key_file log_file);
+is((stat $bq->key_file)[2] & 07777, 0600, 'the key file is private');
+is($bq->table(undef, append => 1, rows => [$row]), 923, 'rows are added to the tokens');
+
+my $rule = $bq->rule({ kind => 'get' }, { stall => 'before_headers' });
+my $pid = fork // die "could not fork: $!";
+if (!$pid)
+{
+	HTTP::Tiny->new->get($bq->url . '/bigquery/v2/projects/test-project/jobs/x?location=US');
+	POSIX::_exit(0);
+}
+is($bq->wait(rule => $rule, state => 'stalled')->{kind}, 'get', 'the request is stalled');
+kill 'KILL', $pid;
+waitpid $pid, 0;
+is($bq->wait(rule => $rule, state => 'closed')->{kind}, 'get', 'the stand-in sees the client go');
+$bq->release($rule);
+is(scalar(my @got = $bq->requests('get')), 1, 'the log has one request');
+is(scalar(@got = $bq->rules), 1, 'and there is one rule');
+is(scalar(@got = $bq->jobs), 0, 'and no job');
+
+my $url = $bq->url;
+$bq->kill;
+ok(!eval { $bq->jobs; 1 }, 'a killed stand-in answers nothing');
+like($@, qr/not running/, 'and says so');
+$bq->restart;
+is($bq->url, $url, 'a restart keeps the port');
+is($bq->delete_day(undef, '2026-11-01'), 913, 'and the tables');
+$bq->reset;
+is($bq->table(undef, append => 1), 922, 'a reset puts the tables back');
+
+ok(!eval { $bq->rule({}, { nonsense => 1 }); 1 }, 'a rule with an unknown key is refused');
+like($@, qr/unknown key in rule: nonsense/, 'by name');
+ok(!eval { $bq->wait(kind => 'cancel', timeout => 0.1); 1 }, 'a wait has a deadline');
+like($@, qr/not reached within/, 'and says so');
+
+my ($directory, $server) = ($bq->directory, $bq->pid);
+undef $bq;
+ok(!-e $directory, 'the directory goes with the object');
+ok(!kill(0, $server), 'and so does the server');
+
+ok(!eval { Contratos::Standin->start(csv => '/nonexistent'); 1 }, 'a server that cannot start is an error');
+like($@, qr/did not start.*nonexistent/s, 'with its output');
+
+done_testing;
