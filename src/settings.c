@@ -135,15 +135,20 @@ settings_location_problem(const char *location)
 	return NULL;
 }
 
-/* What all check hooks of strings do; '' means "none" and is always right. */
+/*
+ * What all check hooks of strings do; '' means "none" and is always right.
+ * The message leaves out the value, which core would put there: it may be a
+ * key or a password that went astray.
+ */
 static bool
-check_text(const char *value, const char *(*problem)(const char *), const char *hint)
+check_text(const char *name, const char *value, const char *(*problem)(const char *), const char *hint)
 {
 	const char *why = (value && *value) ? problem(value) : NULL;
 
 	if (why == NULL)
 		return true;
 	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
+	GUC_check_errmsg("invalid value for parameter \"%s\"", name);
 	GUC_check_errdetail("%s", why);
 	if (hint)
 		GUC_check_errhint("%s", hint);
@@ -151,33 +156,41 @@ check_text(const char *value, const char *(*problem)(const char *), const char *
 }
 
 static bool
-check_path(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
+check_credentials_file(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
 {
-	return check_text(*newval, settings_path_problem, NULL);
+	return check_text("contratos.credentials_file", *newval, settings_path_problem, NULL);
+}
+
+static bool
+check_ca_file(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
+{
+	return check_text("contratos.ca_file", *newval, settings_path_problem, NULL);
 }
 
 static bool
 check_project(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
 {
-	return check_text(*newval, settings_project_problem, NULL);
+	return check_text("contratos.project", *newval, settings_project_problem, NULL);
 }
 
 static bool
 check_location(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
 {
-	return check_text(*newval, settings_location_problem, NULL);
+	return check_text("contratos.location", *newval, settings_location_problem, NULL);
 }
 
 static bool
 check_endpoint(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
 {
-	return check_text(*newval, settings_endpoint_problem, "The default is \"" SETTINGS_DEFAULT_ENDPOINT "\".");
+	return check_text("contratos.endpoint", *newval, settings_endpoint_problem,
+					  "The default is \"" SETTINGS_DEFAULT_ENDPOINT "\".");
 }
 
 static bool
 check_proxy(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
 {
-	return check_text(*newval, settings_proxy_problem, "For example \"http://proxy.example.com:3128\".");
+	return check_text("contratos.proxy", *newval, settings_proxy_problem,
+					  "For example \"http://proxy.example.com:3128\".");
 }
 
 /* A string setting for superusers. */
@@ -193,7 +206,7 @@ define_connection(void)
 {
 	define_text("contratos.credentials_file", "Sets the file with the service-account key used for BigQuery.",
 				"It serves servers owned by a superuser; a user mapping can name another file.",
-				&contratos_credentials_file, "", GUC_SUPERUSER_ONLY, check_path);
+				&contratos_credentials_file, "", GUC_SUPERUSER_ONLY, check_credentials_file);
 	define_text("contratos.project", "Sets the Google Cloud project that is billed for queries.",
 				"An empty string means the project of the key.", &contratos_project, "", 0, check_project);
 	define_text("contratos.location", "Sets the location of the BigQuery datasets that are read.", NULL,
@@ -203,7 +216,7 @@ define_connection(void)
 				check_endpoint);
 	define_text("contratos.ca_file", "Sets the file with the certificate authorities that are trusted.",
 				"An empty string means those of the operating system.", &contratos_ca_file, "", GUC_SUPERUSER_ONLY,
-				check_path);
+				check_ca_file);
 	define_text("contratos.proxy", "Sets the URL of the proxy through which BigQuery is reached.",
 				"An empty string means none.", &contratos_proxy, "", 0, check_proxy);
 	DefineCustomIntVariable("contratos.max_bytes_billed", "Sets the most that one query may be billed for.",

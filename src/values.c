@@ -308,7 +308,12 @@ values_reader(const char *remote, bool repeated, Oid type, int32 typmod, const c
 
 	reader->read = read;
 	reader->conversion = conversion;
-	reader->by_hand = read == read_numeric && values_numeric_layout_known();
+	if (read == read_numeric)
+	{
+		reader->by_hand = values_numeric_layout_known();
+		if (!reader->by_hand)
+			elog(DEBUG1, "numerics go through numeric_in(): this server stores them in an unknown way");
+	}
 	return reader;
 }
 
