@@ -89,10 +89,9 @@ setup_check_kind(const Setup *setup)
 	if (OidIsValid(setup->remote) &&
 		(get_rel_relkind(setup->remote) != RELKIND_FOREIGN_TABLE ||
 		 GetForeignServer(GetForeignTable(setup->remote)->serverid)->fdwid != setup->wrapper))
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s.%s\" exists and is no foreign table of contratos", setup->schema_name, SETUP_REMOTE),
-				 errhint("Rename it and call contratos_setup() again.")));
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("%s.%s exists and is no foreign table of contratos", setup->schema_name, SETUP_REMOTE),
+						errhint("Rename it and call contratos_setup() again.")));
 }
 
 static Setup
@@ -142,7 +141,7 @@ setup_check_rights(const Setup *setup)
 	/* loads will run as its owner, so only he may have it registered */
 	if (OidIsValid(setup->target) && !setup->has_source &&
 		!has_privs_of_role(GetUserId(), extension_relation_owner(setup->target)))
-		appendStringInfo(&missing, "%sownership of \"%s.%s\"", missing.len > 0 ? ", " : "", setup->schema_name,
+		appendStringInfo(&missing, "%sownership of %s.%s", missing.len > 0 ? ", " : "", setup->schema_name,
 						 SETUP_TARGET);
 	if (missing.len > 0)
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
