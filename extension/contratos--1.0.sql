@@ -174,8 +174,10 @@ COMMENT ON COLUMN contratos_runs.sqlstate IS 'SQLSTATE of the error';
 COMMENT ON COLUMN contratos_runs.reason IS 'the reason BigQuery gave';
 COMMENT ON COLUMN contratos_runs.error IS 'the error, in words';
 
+-- No foreign key on `run`: pg_restore -j fills an extension's tables in any
+-- order, and would now and then fail on it.
 CREATE TABLE contratos_rejects (
-	run bigint NOT NULL REFERENCES contratos_runs (id) ON DELETE CASCADE,
+	run bigint NOT NULL,
 	row_number bigint NOT NULL,
 	column_name text NOT NULL,
 	raw_value text,
