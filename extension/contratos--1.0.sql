@@ -130,13 +130,15 @@ CREATE TABLE contratos_runs (
 	CONSTRAINT contratos_runs_succeeded_check
 		CHECK (status <> 'succeeded' OR (rows_loaded IS NOT NULL AND finished_at IS NOT NULL))
 );
--- one open attempt a day
 CREATE UNIQUE INDEX contratos_runs_open_idx ON contratos_runs (source, day)
 	WHERE status IN ('queued', 'running', 'waiting');
 CREATE INDEX contratos_runs_source_day_idx ON contratos_runs (source, day, id);
 SELECT pg_catalog.pg_extension_config_dump('contratos_runs', '');
 SELECT pg_catalog.pg_extension_config_dump(
 	pg_catalog.pg_get_serial_sequence('contratos_runs', 'id')::regclass, '');
+COMMENT ON SEQUENCE contratos_runs_id_seq IS 'numbers of runs';
+COMMENT ON INDEX contratos_runs_open_idx IS 'one open attempt a day';
+COMMENT ON INDEX contratos_runs_source_day_idx IS 'finds the attempts of a day';
 COMMENT ON TABLE contratos_runs IS
 'the ledger: a row for each attempt to load or recheck a day';
 COMMENT ON COLUMN contratos_runs.id IS 'number of the run';
@@ -172,8 +174,10 @@ COMMENT ON COLUMN contratos_runs.sqlstate IS 'SQLSTATE of the error';
 COMMENT ON COLUMN contratos_runs.reason IS 'the reason BigQuery gave';
 COMMENT ON COLUMN contratos_runs.error IS 'the error, in words';
 
+-- No foreign key on `run`: pg_restore -j fills an extension's tables in any
+-- order, and would now and then fail on it.
 CREATE TABLE contratos_rejects (
-	run bigint NOT NULL REFERENCES contratos_runs (id) ON DELETE CASCADE,
+	run bigint NOT NULL,
 	row_number bigint NOT NULL,
 	column_name text NOT NULL,
 	raw_value text,
@@ -182,6 +186,7 @@ CREATE TABLE contratos_rejects (
 );
 CREATE INDEX contratos_rejects_run_idx ON contratos_rejects (run);
 SELECT pg_catalog.pg_extension_config_dump('contratos_rejects', '');
+COMMENT ON INDEX contratos_rejects_run_idx IS 'finds the rejects of a run';
 COMMENT ON TABLE contratos_rejects IS
 'values of a load that could not be kept as they were: the first 1,000 of a run';
 COMMENT ON COLUMN contratos_rejects.run IS 'contratos_runs.id';

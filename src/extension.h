@@ -29,6 +29,16 @@ extern char *extension_version(void);
 /* One of the extension's own tables, such as "contratos_runs". */
 extern Oid extension_relation(const char *name);
 
+/* Who owns a relation, whichever it is. */
+extern Oid extension_relation_owner(Oid relid);
+
+/*
+ * Open a level of settings with search_path 'pg_catalog, pg_temp' and
+ * row_security off.  The caller closes it: AtEOXact_GUC(true, level), in
+ * PG_FINALLY.
+ */
+extern int extension_pin_settings(void);
+
 /*
  * Run one statement through SPI (the caller has connected) and insist on its
  * kind: `expected` is the SPI_OK_… code.  Arguments are given by type, value

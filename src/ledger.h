@@ -67,6 +67,9 @@ extern bool ledger_is_untouched(void);
  */
 extern LedgerSource *ledger_source(const char *name);
 
+/* Whether there is a source of that name. */
+extern bool ledger_has_source(const char *name);
+
 /* Put the built-in source in, unless a source of that name is there. */
 extern bool ledger_add_source(const char *name, const char *remote_table, const char *target_table,
 							  const char *timestamp_column);
@@ -92,8 +95,9 @@ extern void ledger_claim(const char *source);
 /*
  * The trigger function's work: the name of a relation as schema.table, quoted
  * where needed, in CurrentMemoryContext.  A name without schema that is not
- * found: 42P01.  One with schema that is not found: as it is, with a WARNING
- * (a restore may fill this table before that one is made).
+ * found: 42P01.  One with schema that is not found: as it is written, with a
+ * WARNING (a restore may fill this table before that one is made).  A temporary
+ * table: 42P16.
  */
 extern char *ledger_normalize_name(const char *name, const char *column);
 

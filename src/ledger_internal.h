@@ -1,0 +1,57 @@
+/*
+ * ledger_internal.h
+ *	  How a statement on the private tables is run; for ledger*.c alone.
+ */
+#ifndef CONTRATOS_LEDGER_INTERNAL_H
+#define CONTRATOS_LEDGER_INTERNAL_H
+
+#include "postgres.h"
+#include "datatype/timestamp.h"
+
+/* More than any statement here has. */
+#define LEDGER_MAX_ARGS 32
+
+/* Arguments of a statement; where they become a row, by column name. */
+typedef struct LedgerArgs
+{
+	int n;
+	const char *names[LEDGER_MAX_ARGS];
+	Oid types[LEDGER_MAX_ARGS];
+	Datum values[LEDGER_MAX_ARGS];
+	char nulls[LEDGER_MAX_ARGS];
+} LedgerArgs;
+
+/*
+ * Reads SPI_tuptable; called with the caller's memory context as the current
+ * one, also when there is no row.
+ */
+typedef void (*LedgerReader)(void *result);
+
+/* Add an argument. */
+extern void ledger_arg(LedgerArgs *args, const char *name, Oid type, Datum value, bool isnull);
+extern void ledger_text(LedgerArgs *args, const char *name, const char *value); /* NULL: null */
+extern void ledger_count(LedgerArgs *args, const char *name, int64 value); /* -1: null */
+extern void ledger_time(LedgerArgs *args, const char *name, TimestampTz value, bool isnull);
+
+/*
+ * Run one statement as the owner of `table`, connected to SPI by itself.  In
+ * `sql`, %s stands for the extension's schema.  `expected` is SPI's code of
+ * success; `read` (may be NULL) gets the result.
+ */
+extern void ledger_execute(const char *table, const char *sql, LedgerArgs *args, int expected, LedgerReader read,
+						   void *result);
+
+/* Columns of the first row of the result, from 1; for readers. */
+extern Datum ledger_first(int column, bool *isnull);
+extern char *ledger_first_text(int column); /* NULL: null */
+
+/* A LedgerReader for an int64, which stays as it is when there is no row or a null. */
+extern void ledger_read_int64(void *result);
+
+/* A LedgerReader for a bool: whether there was any row. */
+extern void ledger_read_found(void *result);
+
+/* A LedgerReader for a char *: NULL when there is no row or a null. */
+extern void ledger_read_text(void *result);
+
+#endif /* CONTRATOS_LEDGER_INTERNAL_H */

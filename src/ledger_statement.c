@@ -1,0 +1,137 @@
+/*
+ * ledger_statement.c
+ *	  How a statement on the private tables is run.
+ *
+ * Who may call contratos_run() needs no right on these tables: each statement
+ * runs as the owner of the table it touches, as a SECURITY DEFINER function
+ * would.  User and settings are put back in PG_FINALLY, although an abort
+ * would do the same: what catches an error may look at them before.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+
+#include "extension.h"
+#include "ledger_internal.h"
+
+void
+ledger_arg(LedgerArgs *args, const char *name, Oid type, Datum value, bool isnull)
+{
+	Assert(args->n < LEDGER_MAX_ARGS);
+	args->names[args->n] = name;
+	args->types[args->n] = type;
+	args->values[args->n] = value;
+	args->nulls[args->n] = isnull ? 'n' : ' ';
+	args->n++;
+}
+
+void
+ledger_text(LedgerArgs *args, const char *name, const char *value)
+{
+	ledger_arg(args, name, TEXTOID, value ? CStringGetTextDatum(value) : (Datum) 0, value == NULL);
+}
+
+void
+ledger_count(LedgerArgs *args, const char *name, int64 value)
+{
+	ledger_arg(args, name, INT8OID, Int64GetDatum(value), value < 0);
+}
+
+void
+ledger_time(LedgerArgs *args, const char *name, TimestampTz value, bool isnull)
+{
+	ledger_arg(args, name, TIMESTAMPTZOID, TimestampTzGetDatum(value), isnull);
+}
+
+/*
+ * Become the owner of a table until the caller puts the old user back.  An
+ * owner who could not become the current user by himself must not get at him
+ * through a trigger either: for him the operation is restricted.
+ */
+static void
+ledger_become_owner(Oid relid, Oid user, int context)
+{
+	Oid owner = extension_relation_owner(relid);
+	if (owner == user)
+		return;
+	context |= SECURITY_LOCAL_USERID_CHANGE;
+	if (!is_member_of_role(owner, user))
+		context |= SECURITY_RESTRICTED_OPERATION;
+	SetUserIdAndSecContext(owner, context);
+}
+
+void
+ledger_execute(const char *table, const char *sql, LedgerArgs *args, int expected, LedgerReader read, void *result)
+{
+	Oid relid = extension_relation(table);
+	StringInfoData text;
+	initStringInfo(&text);
+	appendStringInfo(&text, sql, extension_schema_name());
+
+	MemoryContext caller = CurrentMemoryContext;
+	Oid user;
+	int context;
+	GetUserIdAndSecContext(&user, &context);
+	int level = extension_pin_settings();
+	PG_TRY();
+	{
+		ledger_become_owner(relid, user, context);
+		SPI_connect();
+		extension_execute(text.data, args->n, args->types, args->values, args->nulls, expected);
+		if (read)
+		{
+			MemoryContextSwitchTo(caller);
+			read(result);
+		}
+		SPI_finish();
+	}
+	PG_FINALLY();
+	{
+		AtEOXact_GUC(true, level);
+		SetUserIdAndSecContext(user, context);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+}
+
+Datum
+ledger_first(int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, isnull);
+}
+
+char *
+ledger_first_text(int column)
+{
+	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column);
+}
+
+void
+ledger_read_int64(void *result)
+{
+	if (SPI_processed == 0)
+		return;
+	bool isnull;
+	Datum value = ledger_first(1, &isnull);
+	if (!isnull)
+		*(int64 *) result = DatumGetInt64(value);
+}
+
+void
+ledger_read_found(void *result)
+{
+	*(bool *) result = SPI_processed > 0;
+}
+
+void
+ledger_read_text(void *result)
+{
+	*(char **) result = SPI_processed > 0 ? ledger_first_text(1) : NULL;
+}
