@@ -1,22 +1,69 @@
 /*
  * compat.h
- *	  The differences between PostgreSQL 15 to 18, and between libcurl's: the
- *	  only place that looks at PG_VERSION_NUM and LIBCURL_VERSION_NUM.
+ *	  Differences between the versions we support, each behind one name.
  *
- * Each is a function or macro named …_compat (or after what it stands for),
- * with the version in which things changed.
+ * The only place for PG_VERSION_NUM (15 to 18) and LIBCURL_VERSION_NUM.  What
+ * concerns libcurl is seen only by who has included <curl/curl.h> before.
  */
 #ifndef CONTRATOS_COMPAT_H
 #define CONTRATOS_COMPAT_H
 
 #include "postgres.h"
+
+#include "common/base64.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "nodes/execnodes.h"
 #include "optimizer/pathnode.h"
 #include "parser/parsetree.h"
+#include "storage/latch.h" /* 18: brings storage/waiteventset.h along */
+#include "utils/memutils.h"
 #include "utils/regproc.h"
+#include "utils/resowner.h"
 #include "utils/varlena.h"
+#include "utils/wait_event.h"
+
+/* 18 has pg_noreturn, before the declaration, and no pg_attribute_noreturn() any more. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
+/*
+ * 17 made wait event sets belong to a resource owner instead of a memory
+ * context.  The caller frees the set in PG_FINALLY either way: outside a
+ * transaction there is no owner, and before 17 its descriptor would leak.
+ */
+static inline WaitEventSet *
+CreateWaitEventSet_compat(int nevents)
+{
+#if PG_VERSION_NUM >= 170000
+	return CreateWaitEventSet(CurrentResourceOwner, nevents);
+#else
+	return CreateWaitEventSet(CurrentMemoryContext, nevents);
+#endif
+}
+
+/* 17 lets extensions name what they wait for (the name shows in pg_stat_activity). */
+static inline uint32
+wait_event_compat(const char *name pg_attribute_unused())
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+/* 18 takes const uint8 * where earlier versions take const char *. */
+static inline int
+pg_b64_encode_compat(const void *src, int len, char *dst, int dstlen)
+{
+#if PG_VERSION_NUM >= 180000
+	return pg_b64_encode((const uint8 *) src, len, dst, dstlen);
+#else
+	return pg_b64_encode((const char *) src, len, dst, dstlen);
+#endif
+}
 
 /* 18 lets a module name itself and its version. */
 #if PG_VERSION_NUM >= 180000
@@ -61,5 +108,34 @@ foreign_scan_user_compat(ForeignScanState *node)
 	return exec_rt_fetch(plan->scan.scanrelid, node->ss.ps.state)->checkAsUser;
 #endif
 }
+
+#ifdef LIBCURL_VERSION_NUM
+
+/* 7.85 names protocols by text and deprecates the bit mask. */
+static inline CURLcode
+curl_http_only_compat(CURL *easy, bool tls)
+{
+#if LIBCURL_VERSION_NUM >= 0x075500
+	return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, tls ? "https" : "http");
+#else
+	return curl_easy_setopt(easy, CURLOPT_PROTOCOLS, tls ? (long) CURLPROTO_HTTPS : (long) CURLPROTO_HTTP);
+#endif
+}
+
+/*
+ * 7.87 can leave a resolver thread behind that gets no answer.  Older ones wait
+ * for it when a request is given up: a cancel is then as slow as the resolver.
+ */
+static inline CURLcode
+curl_quick_exit_compat(CURL *easy pg_attribute_unused())
+{
+#if LIBCURL_VERSION_NUM >= 0x075700
+	return curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#else
+	return CURLE_OK;
+#endif
+}
+
+#endif /* LIBCURL_VERSION_NUM */
 
 #endif /* CONTRATOS_COMPAT_H */

@@ -14,6 +14,8 @@
 
 #include "postgres.h"
 
+#include "compat.h" /* pg_noreturn */
+
 /* What asking again could do about it. */
 typedef enum FailureRetry
 {
@@ -56,7 +58,7 @@ extern void failure_reason(Failure *f, const char *reason);
  * checked first, so that a cancelled request reads as a cancel.  Text is
  * converted from UTF-8 to the server encoding where it can be.
  */
-extern void failure_throw(const Failure *f) pg_attribute_noreturn();
+pg_noreturn extern void failure_throw(const Failure *f);
 
 /*
  * The Failure last thrown in this backend, for the ledger (it holds what an

@@ -1,0 +1,200 @@
+/*
+ * json.c
+ *	  Small JSON documents over jansson; see json.h.
+ *
+ * Two traps.  postgres exports a function named json_object(), and a call of
+ * jansson's would bind to it and crash: it must never be called here.  And
+ * jansson.h cannot be included together with utils/builtins.h.
+ */
+#include "postgres.h"
+
+#include <jansson.h>
+
+#include "utils/json.h"
+#include "utils/memutils.h"
+
+#include "json.h"
+
+/* Longer member names than any document we read has. */
+#define MAX_NAME 128
+
+struct JsonDoc
+{
+	json_t *root; /* jansson's, from malloc; NULL once freed */
+	MemoryContext context; /* holds this struct */
+	MemoryContextCallback callback; /* frees root with the context */
+};
+
+/*
+ * Overwrite the strings of an object's members: a key file's private key
+ * should not lie about in freed memory.  One level is all such a file has.
+ */
+static void
+wipe_strings(json_t *root)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(root, name, value)
+	{
+		if (json_is_string(value))
+			explicit_bzero((char *) json_string_value(value), json_string_length(value));
+	}
+}
+
+/* Memory-context callback: idempotent, allocates nothing. */
+static void
+release_document(void *arg)
+{
+	JsonDoc *doc = arg;
+
+	if (doc->root == NULL)
+		return;
+	wipe_strings(doc->root);
+	json_decref(doc->root);
+	doc->root = NULL;
+}
+
+JsonDoc *
+json_parse_document(const char *text, size_t len, Failure *f)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "contratos json", ALLOCSET_SMALL_SIZES);
+	JsonDoc *doc = MemoryContextAllocZero(context, sizeof(JsonDoc));
+	json_error_t error;
+
+	doc->context = context;
+	doc->callback.func = release_document;
+	doc->callback.arg = doc;
+	MemoryContextRegisterResetCallback(context, &doc->callback);
+
+	/*
+	 * A string may hold U+0000 (the C string then ends there); of two members
+	 * of one name readers take different ones, so such a document is refused.
+	 */
+	doc->root = json_loadb(text, len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
+	if (doc->root != NULL && json_is_object(doc->root))
+		return doc;
+
+	if (f != NULL)
+	{
+		if (doc->root != NULL)
+			failure_set(f, ERRCODE_INVALID_TEXT_REPRESENTATION, "not a JSON object");
+		else if (json_error_code(&error) == json_error_out_of_memory)
+			failure_set(f, ERRCODE_OUT_OF_MEMORY, "out of memory while reading a JSON document");
+		else
+			failure_set(f, ERRCODE_INVALID_TEXT_REPRESENTATION, "not valid JSON at line %d, column %d", error.line,
+						error.column);
+	}
+	MemoryContextDelete(context);
+	return NULL;
+}
+
+void
+json_free_document(JsonDoc *doc)
+{
+	if (doc != NULL)
+		MemoryContextDelete(doc->context);
+}
+
+/* The child of `value` named by `name`, a member or a position; NULL if none. */
+static const json_t *
+child(const json_t *value, const char *name)
+{
+	if (json_is_array(value))
+	{
+		char *end;
+		unsigned long position = strtoul(name, &end, 10);
+
+		return isdigit((unsigned char) *name) && *end == '\0' ? json_array_get(value, position) : NULL;
+	}
+	return json_object_get(value, name); /* NULL if value is no object */
+}
+
+/* The value at `path`; NULL when there is none, or null. */
+static const json_t *
+value_at(const JsonDoc *doc, const char *path)
+{
+	const json_t *value = doc->root;
+
+	while (value != NULL && *path != '\0')
+	{
+		size_t len = strcspn(path, ".");
+		char name[MAX_NAME];
+
+		if (len >= sizeof(name))
+			return NULL;
+		memcpy(name, path, len);
+		name[len] = '\0';
+		value = child(value, name);
+		path += len + (path[len] == '.');
+	}
+	return json_is_null(value) ? NULL : value;
+}
+
+const char *
+json_string_at(const JsonDoc *doc, const char *path)
+{
+	return json_string_value(value_at(doc, path)); /* NULL if no string */
+}
+
+bool
+json_int64_at(const JsonDoc *doc, const char *path, int64 *value)
+{
+	const json_t *found = value_at(doc, path);
+	const char *text = json_string_value(found);
+
+	if (json_is_integer(found))
+	{
+		*value = json_integer_value(found);
+		return true;
+	}
+	if (text != NULL && (isdigit((unsigned char) text[0]) || (text[0] == '-' && isdigit((unsigned char) text[1]))))
+	{
+		char *end;
+		long long parsed;
+
+		errno = 0;
+		parsed = strtoll(text, &end, 10);
+		if (errno == 0 && *end == '\0')
+		{
+			*value = parsed;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool
+json_bool_at(const JsonDoc *doc, const char *path, bool missing)
+{
+	const json_t *found = value_at(doc, path);
+
+	return json_is_boolean(found) ? json_is_true(found) : missing;
+}
+
+bool
+json_has(const JsonDoc *doc, const char *path)
+{
+	return value_at(doc, path) != NULL;
+}
+
+int
+json_length_at(const JsonDoc *doc, const char *path)
+{
+	return (int) json_array_size(value_at(doc, path)); /* 0 if no array */
+}
+
+void
+json_append_string(StringInfo buf, const char *text)
+{
+	if (text == NULL)
+		appendStringInfoString(buf, "null");
+	else
+		escape_json(buf, text);
+}
+
+const char *
+json_library_version(void)
+{
+	return jansson_version_str();
+}
