@@ -13,7 +13,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "options_parts.h"
+#include "options_internal.h"
 #include "settings.h"
 
 const char *

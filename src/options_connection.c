@@ -13,7 +13,7 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
-#include "options_parts.h"
+#include "options_internal.h"
 #include "settings.h"
 
 /* Where an option may be found, the nearest first. */

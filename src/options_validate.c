@@ -21,7 +21,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
-#include "options_parts.h"
+#include "options_internal.h"
 #include "settings.h"
 
 /* Where an option may stand */
@@ -187,7 +187,7 @@ endpoint_problem(const char *value)
 
 	if (looks != NULL || http_url_check(value, &f))
 		return looks;
-	return psprintf("The URL cannot be used: %s.", f.message);
+	return psprintf("%s.", f.message);
 }
 
 static const OptionDef option_defs[] = {
@@ -316,10 +316,13 @@ options_validate(Datum options, Oid catalog)
 		DefElem *option = lfirst_node(DefElem, cell);
 		const OptionDef *def = find_def(option->defname, where);
 
-		if (def == NULL)
+		if (def != NULL)
+		{
+			check_privilege(def);
+			check_value(def, defGetString(option));
+		}
+		else
 			refuse_unknown(option->defname, where);
-		check_privilege(def);
-		check_value(def, defGetString(option));
 	}
 	if (where == ON_TABLE)
 		check_table(list);

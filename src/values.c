@@ -20,7 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "values.h"
-#include "values_numeric.h"
+#include "values_internal.h"
 
 typedef ValueResult (*ReadFunction)(const ValueReader *reader, const char *data, size_t len, Datum *value,
 									const char **reason);

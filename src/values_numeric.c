@@ -23,7 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
-#include "values_numeric.h"
+#include "values_internal.h"
 
 /* What numeric can hold: NUMERIC_WEIGHT_MAX and NUMERIC_DSCALE_MAX of numeric.c */
 #define MAX_DIGITS_BEFORE 131072

@@ -1,9 +1,9 @@
 /*
- * options_parts.h
+ * options_internal.h
  *	  What the files of the options room share; no door for others.
  */
-#ifndef CONTRATOS_OPTIONS_PARTS_H
-#define CONTRATOS_OPTIONS_PARTS_H
+#ifndef CONTRATOS_OPTIONS_INTERNAL_H
+#define CONTRATOS_OPTIONS_INTERNAL_H
 
 #include "foreign/foreign.h"
 #include "nodes/pg_list.h"
@@ -19,4 +19,4 @@ extern ForeignTable *options_foreign_table(Oid relid);
 /* 'error' or 'null'; false for anything else.  null_on_bad_value may be NULL. */
 extern bool options_parse_on_bad_value(const char *value, bool *null_on_bad_value);
 
-#endif /* CONTRATOS_OPTIONS_PARTS_H */
+#endif /* CONTRATOS_OPTIONS_INTERNAL_H */

@@ -1,9 +1,9 @@
 /*
- * values_numeric.h
- *	  Decimal text → numeric, for values.c; no door for others.
+ * values_internal.h
+ *	  What the files of the values room share; no door for others.
  */
-#ifndef CONTRATOS_VALUES_NUMERIC_H
-#define CONTRATOS_VALUES_NUMERIC_H
+#ifndef CONTRATOS_VALUES_INTERNAL_H
+#define CONTRATOS_VALUES_INTERNAL_H
 
 #include "values.h"
 
@@ -16,4 +16,4 @@ extern bool values_numeric_layout_known(void);
 /* Convert text (not NUL-terminated); by hand where that is known to work. */
 extern ValueResult values_read_numeric(const char *data, size_t len, bool by_hand, Datum *value, const char **reason);
 
-#endif /* CONTRATOS_VALUES_NUMERIC_H */
+#endif /* CONTRATOS_VALUES_INTERNAL_H */
