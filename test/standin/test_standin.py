@@ -281,7 +281,7 @@ class ResultsTest(StandinTest):
         body.update(location="US", maxResults=10, formatOptions={"useInt64Timestamp": True})
         status, answer, _ = self.c.call("POST", "queries", body)
         self.assertEqual((status, answer["kind"], len(answer["rows"])), (200, "bigquery#queryResponse", 10))
-        body["query"] = "SELECT foo FROM `%s`" % TOKENS
+        body["query"] = f"SELECT foo FROM `{TOKENS}`"
         self.assert_error(self.c.call("POST", "queries", body), 400, "invalidQuery", "Unrecognized name: foo")
 
     def test_tables_get(self):
