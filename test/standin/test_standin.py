@@ -124,6 +124,13 @@ class QueryTest(StandinTest):
         self.assertEqual(count(">="), count(">") + count("="))
         self.assertGreater(count("="), 0)
 
+    def test_timestamp_texts(self):
+        midnight = self.c.run()[1]["rows"]
+        for low in ("2024-02-29", "2024-02-29T00:00:00Z", "2024-02-29 00:00:00 UTC", "2024-02-29 05:30:00.000000+05:30",
+                    "2024-02-28 19:00:00-05"):
+            with self.subTest(low=low):
+                self.assertEqual(self.c.run(low=low)[1].get("rows"), midnight)
+
     def test_whole_table_and_layout(self):
         self.assertEqual(self.c.run("SELECT\n  address\nFROM `bigquery-public-data`.crypto_ethereum . tokens")[1]
                          ["totalRows"], "912")
