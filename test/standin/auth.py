@@ -45,7 +45,7 @@ def decode_jwt(assertion):
     """Header, claims, signed bytes and signature of a JWT, unverified; ValueError when it is not one."""
     head, body, signature = assertion.split(".")
     header, claims = json.loads(b64url(head)), json.loads(b64url(body))
-    if not isinstance(header, dict) or not isinstance(claims, dict):
+    if not all(isinstance(part, dict) for part in (header, claims)):
         raise ValueError("not objects")
     return header, claims, f"{head}.{body}".encode(), b64url(signature)
 

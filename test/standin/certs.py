@@ -41,7 +41,7 @@ subjectAltName = DNS:localhost, IP:127.0.0.1
 
 def openssl(*arguments):
     """Run openssl; its output is shown only when it fails."""
-    done = subprocess.run(["openssl", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    done = subprocess.run(["openssl", *arguments], capture_output=True, check=False)
     if done.returncode:
         raise RuntimeError(f"openssl {arguments[0]} failed: {done.stderr.decode(errors='replace')}")
     return done.stdout.decode()

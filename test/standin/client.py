@@ -15,7 +15,8 @@ import uuid
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOKENS = "bigquery-public-data.crypto_ethereum.tokens"
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-ALL_COLUMNS = "address symbol name decimals total_supply block_timestamp block_number block_hash".split()
+ALL_COLUMNS = ["address", "symbol", "name", "decimals", "total_supply", "block_timestamp", "block_number",
+               "block_hash"]
 
 
 def b64url(data):

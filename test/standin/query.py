@@ -210,7 +210,7 @@ class Compiler:
 def like_regex(pattern):
     parts = re.findall(r"\\.|[%_]|[^\\%_]+", pattern, re.DOTALL)
     special = {"%": ".*", "_": "."}
-    return "".join(special.get(part) or re.escape(part[1:] if part.startswith("\\") else part) for part in parts)
+    return "".join(special.get(part) or re.escape(part[1:] if part[0] == "\\" else part) for part in parts)
 
 
 class Plan:

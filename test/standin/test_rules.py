@@ -130,7 +130,7 @@ class RuleTest(StandinTest):
     def test_rows_first(self):
         self.c.rule("results", rows_first=True)
         page = self.c.results(self.job)[1]
-        self.assertEqual(list(page)[0], "rows")
+        self.assertEqual(next(iter(page)), "rows")
         self.assertEqual(page, self.good)
 
     def test_envelope(self):
@@ -159,7 +159,7 @@ class RuleTest(StandinTest):
 
     def test_chunked(self):
         self.c.rule("results", chunked=100)
-        status, page, headers = self.c.results(self.job)
+        _, page, headers = self.c.results(self.job)
         self.assertEqual((page, headers["Transfer-Encoding"]), (self.good, "chunked"))
 
     def test_broken_chunk(self):
@@ -344,9 +344,9 @@ class RuleTest(StandinTest):
 
     def test_wrong_authority(self):
         context = ssl.create_default_context(cafile=self.c.certs + "/other_ca.pem")
-        with socket.create_connection(("127.0.0.1", self.c.ready["https_port"])) as connection:
-            with self.assertRaises(ssl.SSLCertVerificationError):
-                context.wrap_socket(connection, server_hostname="localhost")
+        with socket.create_connection(("127.0.0.1", self.c.ready["https_port"])) as connection, \
+                self.assertRaises(ssl.SSLCertVerificationError):
+            context.wrap_socket(connection, server_hostname="localhost")
 
     def test_connections_are_kept(self):
         connection = http.client.HTTPConnection("127.0.0.1", self.c.ready["http_port"])

@@ -124,6 +124,13 @@ class QueryTest(StandinTest):
         self.assertEqual(count(">="), count(">") + count("="))
         self.assertGreater(count("="), 0)
 
+    def test_timestamp_texts(self):
+        midnight = self.c.run()[1]["rows"]
+        for low in ("2024-02-29", "2024-02-29T00:00:00Z", "2024-02-29 00:00:00 UTC", "2024-02-29 05:30:00.000000+05:30",
+                    "2024-02-28 19:00:00-05"):
+            with self.subTest(low=low):
+                self.assertEqual(self.c.run(low=low)[1].get("rows"), midnight)
+
     def test_whole_table_and_layout(self):
         self.assertEqual(self.c.run("SELECT\n  address\nFROM `bigquery-public-data`.crypto_ethereum . tokens")[1]
                          ["totalRows"], "912")
@@ -281,7 +288,7 @@ class ResultsTest(StandinTest):
         body.update(location="US", maxResults=10, formatOptions={"useInt64Timestamp": True})
         status, answer, _ = self.c.call("POST", "queries", body)
         self.assertEqual((status, answer["kind"], len(answer["rows"])), (200, "bigquery#queryResponse", 10))
-        body["query"] = "SELECT foo FROM `%s`" % TOKENS
+        body["query"] = f"SELECT foo FROM `{TOKENS}`"
         self.assert_error(self.c.call("POST", "queries", body), 400, "invalidQuery", "Unrecognized name: foo")
 
     def test_tables_get(self):

@@ -88,8 +88,7 @@ class Sender:
     def phase(self, name):
         """Stall or cut here, if the rule says so; a client that left during a stall ends the request."""
         if self.stall_at[0] == name:
-            if not self.board.stall(self.rule, self.entry, self.connection):
-                raise Dropped
+            self.stall_here()
         if self.close_at[0] == name:
             self.drop()
 

@@ -5,6 +5,7 @@ BOOLEAN (bool) and NULL (None).  A value of any column may also be a Wire: JSON 
 of what a broken service might send.
 """
 import json
+import math
 import re
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
@@ -148,7 +149,7 @@ def size_of(type_name, value):
 
 def float_text(value):
     """A double as the service writes it: shortest digits, exponent from 1E7 on and below 1E-3."""
-    if value != value:
+    if math.isnan(value):
         return "NaN"
     if value in (float("inf"), float("-inf")):
         return "Infinity" if value > 0 else "-Infinity"
