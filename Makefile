@@ -5,10 +5,12 @@ MODULE_big = contratos
 OBJS = \
 	src/contratos.o \
 	src/setup.o \
+	src/setup_adopt.o \
 	src/run.o \
 	src/load.o \
 	src/load_plan.o \
 	src/ledger.o \
+	src/ledger_statement.o \
 	src/schedule.o \
 	src/fdw.o \
 	src/scan.o \
@@ -27,9 +29,14 @@ OBJS = \
 	src/rows_grammar.o \
 	src/rows_token.o \
 	src/auth.o \
+	src/auth_key.o \
 	src/jwt.o \
 	src/json.o \
 	src/http.o \
+	src/http_wait.o \
+	src/http_setup.o \
+	src/http_error.o \
+	src/http_url.o \
 	src/extension.o \
 	src/settings.o \
 	src/failure.o
@@ -37,6 +44,8 @@ OBJS = \
 PKG_CONFIG ?= pkg-config
 LIBRARIES = libcurl jansson openssl
 PG_CPPFLAGS = $(shell $(PKG_CONFIG) --cflags $(LIBRARIES))
+# C99 declares at first use; Debian builds PostgreSQL with a warning against it
+PG_CFLAGS = -Wno-declaration-after-statement
 SHLIB_LINK = $(shell $(PKG_CONFIG) --libs $(LIBRARIES)) -Wl,--version-script=exports.map
 
 # What needs no network; `make installcheck` runs against any server.
@@ -47,7 +56,9 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(shlib): exports.map
+# PGXS follows no headers: any of them rebuilds all, which takes seconds
+$(OBJS): $(wildcard src/*.h) Makefile
+$(shlib): exports.map Makefile
 
 .PHONY: format lint
 format:

@@ -24,11 +24,11 @@
 #include "extension.h"
 
 /*
- * The extension's OID, or InvalidOid, and its schema.  By hand, since
- * get_extension_schema() is not exported before PostgreSQL 16.
+ * The extension's OID, or InvalidOid, its schema and, unless NULL, its version.
+ * By hand, since get_extension_schema() is not exported before PostgreSQL 16.
  */
 static Oid
-extension_find(Oid *schema)
+extension_find(Oid *schema, char **version)
 {
 	Relation catalog = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
@@ -43,6 +43,13 @@ extension_find(Oid *schema)
 		Form_pg_extension form = (Form_pg_extension) GETSTRUCT(tuple);
 		extension = form->oid;
 		*schema = form->extnamespace;
+		if (version != NULL)
+		{
+			bool isnull;
+			Datum value = heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(catalog), &isnull);
+
+			*version = isnull ? NULL : TextDatumGetCString(value);
+		}
 	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
@@ -51,9 +58,9 @@ extension_find(Oid *schema)
 
 /* The same, but 42704 when it is not there. */
 static Oid
-extension_must_find(Oid *schema)
+extension_must_find(Oid *schema, char **version)
 {
-	Oid extension = extension_find(schema);
+	Oid extension = extension_find(schema, version);
 	if (!OidIsValid(extension))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("extension \"contratos\" is not installed in this database"),
@@ -67,11 +74,11 @@ extension_lock(void)
 	for (;;)
 	{
 		Oid schema;
-		Oid extension = extension_must_find(&schema);
+		Oid extension = extension_must_find(&schema, NULL);
 		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
 
 		/* it may have been dropped, and even made anew, while we waited */
-		if (extension_find(&schema) == extension)
+		if (extension_find(&schema, NULL) == extension)
 			return extension;
 		UnlockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
 	}
@@ -81,8 +88,18 @@ Oid
 extension_schema(void)
 {
 	Oid schema;
-	extension_must_find(&schema);
+	extension_must_find(&schema, NULL);
 	return schema;
+}
+
+char *
+extension_version(void)
+{
+	Oid schema;
+	char *version = NULL;
+
+	extension_must_find(&schema, &version);
+	return version;
 }
 
 char *

@@ -140,8 +140,12 @@ explain_scan(ForeignScanState *node, ExplainState *es)
 	if (job == NULL)
 		return;
 	ExplainPropertyText("BigQuery Job", job->job_id, es);
-	ExplainPropertyInteger("Bytes Processed", "B", job->bytes_processed, es);
-	ExplainPropertyInteger("Bytes Billed", "B", job->bytes_billed, es);
+	/* not known when the scan was stopped before the first page's end */
+	if (job->bytes_processed >= 0)
+	{
+		ExplainPropertyInteger("Bytes Processed", "B", job->bytes_processed, es);
+		ExplainPropertyInteger("Bytes Billed", "B", job->bytes_billed, es);
+	}
 	ExplainPropertyInteger("Pages", NULL, pages, es);
 	ExplainPropertyInteger("Bytes Received", "B", bytes, es);
 }

@@ -24,6 +24,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "extension.h"
 #include "load.h"
 #include "scan.h"
 #include "schedule.h"
@@ -70,9 +71,6 @@ ask(const LoadPlan *plan, Bigquery *bq, DateADT day, LoadOutcome *outcome)
 	if (job == NULL)
 		failure_throw(&f);
 	strlcpy(outcome->job_id, job->job_id, sizeof(outcome->job_id));
-	outcome->asked = true;
-	outcome->bytes_processed = job->bytes_processed;
-	outcome->bytes_billed = job->bytes_billed;
 	return job;
 }
 
@@ -194,25 +192,17 @@ keep_reject(void *arg, int64 row_number, const char *column, const RowsCell *raw
  * Replace
  * -------------------------------------------------------------------------- */
 
-static void
-set_for_load(const char *name, const char *value)
-{
-	(void) set_config_option(name, value, superuser() ? PGC_SUSET : PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true,
-							 0, false);
-}
-
-/*
- * What a load must not depend on.  Hidden rows become an error, never half a
- * DELETE; and JIT would cost more than the statement.
- */
-static void
+/* What a load must not depend on.  JIT would cost more than the statement. */
+static int
 pin_settings(void)
 {
-	set_for_load("row_security", "off");
-	set_for_load("timezone", "UTC");
-	set_for_load("datestyle", "ISO");
-	set_for_load("search_path", "pg_catalog, pg_temp");
-	set_for_load("jit", "off");
+	static const char *const settings[][2] = {{"timezone", "UTC"}, {"datestyle", "ISO"}, {"jit", "off"}};
+	int nest_level = extension_pin_settings();
+
+	for (int i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+								 false);
+	return nest_level;
 }
 
 static int64
@@ -296,6 +286,8 @@ window_clause(const LoadPlan *plan)
 static void
 take_from_scan(LoadOutcome *outcome, const ScanAdoption *adoption)
 {
+	outcome->bytes_processed = adoption->job->bytes_processed;
+	outcome->bytes_billed = adoption->job->bytes_billed;
 	outcome->rows_loaded = adoption->rows;
 	outcome->values_altered = adoption->values_altered;
 	outcome->pages = adoption->pages;
@@ -352,8 +344,7 @@ replace(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 	GetUserIdAndSecContext(&user, &context);
 	if (user != plan->owner)
 		SetUserIdAndSecContext(plan->owner, context | SECURITY_RESTRICTED_OPERATION);
-	nest_level = NewGUCNestLevel();
-	pin_settings();
+	nest_level = pin_settings();
 	delete_and_insert(plan, job, day, outcome);
 	AtEOXact_GUC(true, nest_level);
 	SetUserIdAndSecContext(user, context);

@@ -150,10 +150,17 @@ message_read_head(BqJob *job, const JsonDoc *doc, Failure *f)
 		return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer does not say how many rows there are");
 	if (!read_fields(job, doc, f))
 		return false;
-	(void) json_int64_at(doc, "totalBytesProcessed", &job->bytes_processed);
+	message_read_cost(job, doc);
+	return true;
+}
+
+void
+message_read_cost(BqJob *job, const JsonDoc *doc)
+{
+	if (!json_int64_at(doc, "totalBytesProcessed", &job->bytes_processed))
+		return;
 	job->cache_hit = json_bool_at(doc, "cacheHit", false);
 	estimate_bill(job);
-	return true;
 }
 
 /*

@@ -89,6 +89,12 @@ extern bool message_read_job(BqJob *job, const JsonDoc *doc, Failure *f);
 extern bool message_read_head(BqJob *job, const JsonDoc *doc, Failure *f);
 
 /*
+ * Take what an answer says of the query's cost, if it does: BigQuery says it
+ * behind the rows.
+ */
+extern void message_read_cost(BqJob *job, const JsonDoc *doc);
+
+/*
  * The GoogleSQL name (INT64, FLOAT64, BOOL, STRUCT, …) of a type that may come
  * under its legacy name; NULL when it is no BigQuery type.
  */

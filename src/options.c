@@ -85,8 +85,8 @@ full_table_name(const char *name, ForeignServer *server)
 		return to_utf8(name);
 	if (project == NULL)
 		project = options_find(server->options, "project");
-	if (project == NULL && *contratos_project != '\0')
-		project = contratos_project;
+	if (project == NULL && *settings_project != '\0')
+		project = settings_project;
 	return to_utf8(project ? psprintf("%s.%s", project, name) : name);
 }
 

@@ -101,7 +101,7 @@ apply_cap(BqConnection *connection, List *options, const char *kind, const char 
 static void
 set_cap(BqConnection *connection, const Layers *layers)
 {
-	connection->max_bytes_billed = (int64) contratos_max_bytes_billed * 1024 * 1024;
+	connection->max_bytes_billed = (int64) settings_max_bytes_billed * 1024 * 1024;
 	connection->cap_name = pstrdup("contratos.max_bytes_billed");
 	apply_cap(connection, layers->server->options, "server", layers->server->servername);
 	apply_cap(connection, layers->table->options, "foreign table", get_rel_name(layers->table->relid));
@@ -111,7 +111,7 @@ set_cap(BqConnection *connection, const Layers *layers)
 static void
 set_endpoint(BqConnection *connection, const Layers *layers)
 {
-	char *url = nearest_text(layers, "endpoint", contratos_endpoint);
+	char *url = nearest_text(layers, "endpoint", settings_endpoint);
 	Failure f;
 
 	if (url == NULL)
@@ -145,7 +145,7 @@ set_credentials(BqConnection *connection, const Layers *layers, Oid userid)
 	const char *option = nearest(layers, "credentials_file");
 	const char *server = layers->server->servername;
 
-	connection->credentials_file = nearest_text(layers, "credentials_file", contratos_credentials_file);
+	connection->credentials_file = nearest_text(layers, "credentials_file", settings_credentials_file);
 	if (connection->credentials_file == NULL)
 	{
 		if (!needs_no_credentials(connection->endpoint))
@@ -179,17 +179,15 @@ options_connection(Oid relid, Oid userid)
 	set_endpoint(connection, &layers);
 	set_credentials(connection, &layers, userid);
 	set_cap(connection, &layers);
-	connection->project = nearest_text(&layers, "project", contratos_project);
-	connection->location = nearest_text(&layers, "location", contratos_location);
+	connection->project = nearest_text(&layers, "project", settings_project);
+	connection->location = nearest_text(&layers, "location", settings_location);
 	if (connection->location == NULL)
 		connection->location = pstrdup(SETTINGS_DEFAULT_LOCATION);
-	connection->ca_file = nearest_text(&layers, "ca_file", contratos_ca_file);
-	connection->proxy = nearest_text(&layers, "proxy", contratos_proxy);
-	connection->connect_timeout_ms =
-		nearest_integer(&layers, "connect_timeout", GUC_UNIT_MS, contratos_connect_timeout);
-	connection->request_timeout_ms =
-		nearest_integer(&layers, "request_timeout", GUC_UNIT_MS, contratos_request_timeout);
-	connection->job_timeout_ms = nearest_integer(&layers, "job_timeout", GUC_UNIT_MS, contratos_job_timeout);
-	connection->page_rows = nearest_integer(&layers, "page_rows", 0, contratos_page_rows);
+	connection->ca_file = nearest_text(&layers, "ca_file", settings_ca_file);
+	connection->proxy = nearest_text(&layers, "proxy", settings_proxy);
+	connection->connect_timeout_ms = nearest_integer(&layers, "connect_timeout", GUC_UNIT_MS, settings_connect_timeout);
+	connection->request_timeout_ms = nearest_integer(&layers, "request_timeout", GUC_UNIT_MS, settings_request_timeout);
+	connection->job_timeout_ms = nearest_integer(&layers, "job_timeout", GUC_UNIT_MS, settings_job_timeout);
+	connection->page_rows = nearest_integer(&layers, "page_rows", 0, settings_page_rows);
 	return connection;
 }

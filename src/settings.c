@@ -19,18 +19,18 @@
 
 #include "settings.h"
 
-char *contratos_credentials_file = NULL;
-char *contratos_project = NULL;
-char *contratos_location = NULL;
-char *contratos_endpoint = NULL;
-char *contratos_ca_file = NULL;
-char *contratos_proxy = NULL;
-int contratos_max_bytes_billed = 1024;
+char *settings_credentials_file = NULL;
+char *settings_project = NULL;
+char *settings_location = NULL;
+char *settings_endpoint = NULL;
+char *settings_ca_file = NULL;
+char *settings_proxy = NULL;
+int settings_max_bytes_billed = 1024;
 
-int contratos_connect_timeout = 10 * 1000;
-int contratos_request_timeout = 240 * 1000;
-int contratos_job_timeout = 10 * 60 * 1000;
-int contratos_page_rows = 50000;
+int settings_connect_timeout = 10 * 1000;
+int settings_request_timeout = 240 * 1000;
+int settings_job_timeout = 10 * 60 * 1000;
+int settings_page_rows = 50000;
 
 /* Read by settings_now() alone; '' follows the real clock. */
 static char *pretended_now = NULL;
@@ -206,22 +206,22 @@ define_connection(void)
 {
 	define_text("contratos.credentials_file", "Sets the file with the service-account key used for BigQuery.",
 				"It serves servers owned by a superuser; a user mapping can name another file.",
-				&contratos_credentials_file, "", GUC_SUPERUSER_ONLY, check_credentials_file);
+				&settings_credentials_file, "", GUC_SUPERUSER_ONLY, check_credentials_file);
 	define_text("contratos.project", "Sets the Google Cloud project that is billed for queries.",
-				"An empty string means the project of the key.", &contratos_project, "", 0, check_project);
+				"An empty string means the project of the key.", &settings_project, "", 0, check_project);
 	define_text("contratos.location", "Sets the location of the BigQuery datasets that are read.", NULL,
-				&contratos_location, SETTINGS_DEFAULT_LOCATION, 0, check_location);
+				&settings_location, SETTINGS_DEFAULT_LOCATION, 0, check_location);
 	define_text("contratos.endpoint", "Sets the URL of the BigQuery service.",
-				"Plain http is accepted for this machine only.", &contratos_endpoint, SETTINGS_DEFAULT_ENDPOINT, 0,
+				"Plain http is accepted for this machine only.", &settings_endpoint, SETTINGS_DEFAULT_ENDPOINT, 0,
 				check_endpoint);
 	define_text("contratos.ca_file", "Sets the file with the certificate authorities that are trusted.",
-				"An empty string means those of the operating system.", &contratos_ca_file, "", GUC_SUPERUSER_ONLY,
+				"An empty string means those of the operating system.", &settings_ca_file, "", GUC_SUPERUSER_ONLY,
 				check_ca_file);
 	define_text("contratos.proxy", "Sets the URL of the proxy through which BigQuery is reached.",
-				"An empty string means none.", &contratos_proxy, "", 0, check_proxy);
+				"An empty string means none.", &settings_proxy, "", 0, check_proxy);
 	DefineCustomIntVariable("contratos.max_bytes_billed", "Sets the most that one query may be billed for.",
 							"BigQuery refuses a query above it before it runs; 0 means no limit.",
-							&contratos_max_bytes_billed, 1024, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
+							&settings_max_bytes_billed, 1024, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
 }
 
 /* A timeout that anyone may set. */
@@ -236,16 +236,16 @@ static void
 define_tuning(void)
 {
 	define_timeout("contratos.connect_timeout", "Sets the maximum time to wait for a connection to BigQuery.",
-				   "It covers the look-up of the name, TCP and TLS.", &contratos_connect_timeout, 10 * 1000,
+				   "It covers the look-up of the name, TCP and TLS.", &settings_connect_timeout, 10 * 1000,
 				   SETTINGS_MAX_CONNECT_TIMEOUT);
 	define_timeout("contratos.request_timeout", "Sets the maximum time to spend on one request to BigQuery.",
-				   "It covers all repetitions of the request and the pauses between them.", &contratos_request_timeout,
+				   "It covers all repetitions of the request and the pauses between them.", &settings_request_timeout,
 				   240 * 1000, SETTINGS_MAX_REQUEST_TIMEOUT);
 	define_timeout("contratos.job_timeout", "Sets the maximum time to wait for a BigQuery job to finish.",
-				   "A job that takes longer is cancelled.", &contratos_job_timeout, 10 * 60 * 1000,
+				   "A job that takes longer is cancelled.", &settings_job_timeout, 10 * 60 * 1000,
 				   SETTINGS_MAX_JOB_TIMEOUT);
 	DefineCustomIntVariable("contratos.page_rows", "Sets how many rows are asked of BigQuery at a time.", NULL,
-							&contratos_page_rows, 50000, 1, SETTINGS_MAX_PAGE_ROWS, PGC_USERSET, 0, NULL, NULL, NULL);
+							&settings_page_rows, 50000, 1, SETTINGS_MAX_PAGE_ROWS, PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
 void

@@ -9,19 +9,19 @@
 #include "datatype/timestamp.h"
 
 /* SUSET: connection and cost; '' where there is none */
-extern char *contratos_credentials_file;
-extern char *contratos_project;
-extern char *contratos_location;
-extern char *contratos_endpoint;
-extern char *contratos_ca_file;
-extern char *contratos_proxy;
-extern int contratos_max_bytes_billed; /* MB; 0: no cap */
+extern char *settings_credentials_file;
+extern char *settings_project;
+extern char *settings_location;
+extern char *settings_endpoint;
+extern char *settings_ca_file;
+extern char *settings_proxy;
+extern int settings_max_bytes_billed; /* MB; 0: no cap */
 
 /* USERSET: tuning */
-extern int contratos_connect_timeout; /* ms */
-extern int contratos_request_timeout; /* ms, one request with its repetitions */
-extern int contratos_job_timeout; /* ms */
-extern int contratos_page_rows;
+extern int settings_connect_timeout; /* ms */
+extern int settings_request_timeout; /* ms, one request with its repetitions */
+extern int settings_job_timeout; /* ms */
+extern int settings_page_rows;
 
 #define SETTINGS_DEFAULT_ENDPOINT "https://bigquery.googleapis.com"
 #define SETTINGS_DEFAULT_LOCATION "US"

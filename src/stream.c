@@ -129,6 +129,23 @@ take_up_again(RowStream *stream, Failure *f)
 	stream->spent_ms += pause;
 }
 
+/* What stood behind the rows: what the query has cost. */
+static void
+note_cost(RowStream *stream)
+{
+	size_t len;
+	const char *envelope;
+	JsonDoc *doc;
+
+	if (stream->job->bytes_processed >= 0)
+		return;
+	envelope = rows_envelope(stream->decoder, &len);
+	doc = json_parse_document(envelope, len, NULL);
+	if (doc != NULL)
+		message_read_cost(stream->job, doc);
+	json_free_document(doc);
+}
+
 /* The document is complete: what follows must be the body's end. */
 static void
 end_page(RowStream *stream)
@@ -136,6 +153,8 @@ end_page(RowStream *stream)
 	const char *piece;
 	ssize_t n;
 	Failure f;
+
+	note_cost(stream);
 
 	while ((n = http_read(stream->page, &piece, &f)) > 0)
 	{
