@@ -243,9 +243,12 @@ RESET ROLE;
 DROP SERVER bigquery;
 GRANT USAGE ON FOREIGN DATA WRAPPER contratos TO regress_contratos_loader;
 SET ROLE regress_contratos_loader;
-SELECT contratos_test.contratos_setup();
 \set VERBOSITY terse
+-- the transaction goes on as whoever he was, with the settings he had
+BEGIN;
+SELECT contratos_test.contratos_setup();
 SELECT current_user, current_setting('search_path') AS search_path, current_setting('row_security') AS row_security;
+COMMIT;
 RESET ROLE;
 SELECT c.relname, pg_get_userbyid(c.relowner) FROM pg_class c
 WHERE c.oid IN ('contratos_test.tokens'::regclass, 'contratos_test.bigquery_tokens'::regclass)
