@@ -4,6 +4,9 @@ CREATE EXTENSION contratos SCHEMA contratos_arguments;
 SET search_path = contratos_arguments, public;
 SET contratos.now = '2026-11-20 00:30:00+00';
 SET client_min_messages = warning;
+-- whatever the server's own settings are
+SET contratos.endpoint = 'https://bigquery.googleapis.com';
+SET contratos.credentials_file = '';
 SELECT contratos_setup();
 
 -- nothing is taken for something when it is NULL

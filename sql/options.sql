@@ -261,6 +261,7 @@ SELECT * FROM t;
 ALTER FOREIGN TABLE t ALTER a OPTIONS (DROP name);
 ALTER FOREIGN TABLE t ALTER b OPTIONS (DROP type);
 
+SET contratos.endpoint = 'https://bigquery.googleapis.com';
 SET contratos.credentials_file = '';
 SELECT * FROM t;
 -- the setting serves only servers of superusers

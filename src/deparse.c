@@ -60,7 +60,7 @@ compare_conditions(const void *a, const void *b)
 	int diff = (int) x->attnum - (int) y->attnum;
 
 	if (diff == 0)
-		diff = strcmp(x->op, y->op);
+		diff = strcmp(y->op, x->op); /* lower bounds first, as people write them */
 	if (diff == 0)
 		diff = compare_text(x->value, y->value);
 	return diff;

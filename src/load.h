@@ -38,7 +38,6 @@ typedef struct LoadOutcome
 	MemoryContext context;
 	TimestampTz started_at;
 	char job_id[128];
-	bool asked; /* BigQuery has answered: what follows is known */
 	bool refused; /* by the guard */
 	int64 rows_loaded;
 	int64 rows_replaced;
