@@ -18,9 +18,7 @@
 #include "parser/parsetree.h"
 #include "storage/latch.h" /* 18: brings storage/waiteventset.h along */
 #include "utils/memutils.h"
-#include "utils/regproc.h"
 #include "utils/resowner.h"
-#include "utils/varlena.h"
 #include "utils/wait_event.h"
 
 /* 18 has pg_noreturn, before the declaration, and no pg_attribute_noreturn() any more. */
@@ -71,17 +69,6 @@ pg_b64_encode_compat(const void *src, int len, char *dst, int dstlen)
 #else
 #define CONTRATOS_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
-
-/* 16 added an error context. */
-static inline List *
-qualified_name_list_compat(const char *name)
-{
-#if PG_VERSION_NUM >= 160000
-	return stringToQualifiedNameList(name, NULL);
-#else
-	return stringToQualifiedNameList(name);
-#endif
-}
 
 /* 17 added the list of restrictions, 18 the number of disabled nodes. */
 static inline ForeignPath *

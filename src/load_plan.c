@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/varlena.h"
 
 #include "compat.h"
 #include "load.h"
@@ -25,7 +26,7 @@
 static Oid
 resolve(const char *name)
 {
-	RangeVar *range = makeRangeVarFromNameList(qualified_name_list_compat(name));
+	RangeVar *range = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
 
 	return RangeVarGetRelid(range, AccessShareLock, false);
 }
