@@ -75,7 +75,11 @@ forget_token(CachedToken *cached)
 		pfree(file);
 }
 
-/* The token made from this file that can still be used, or NULL. */
+/*
+ * The token made from this file that can still be used, or NULL.  `refused` may
+ * be the kept token itself, freed in here: a file has one place at most, so it
+ * is not looked at again.
+ */
 static CachedToken *
 find_token(const char *file, const AuthFileId *id, const char *refused)
 {
@@ -134,7 +138,6 @@ build_body(const JsonDoc *key, const char *file, StringInfo body, Failure *f)
 	pfree(claims.data);
 	if (!ok)
 	{
-		*f = why;
 		failure_set(f, why.sqlstate, "credentials file \"%s\": %s", file, why.message);
 		failure_detail(f, "%s", why.detail);
 		failure_hint(f, "%s", why.hint);

@@ -32,9 +32,11 @@ typedef struct AuthConfig
  * NULL with *f set:
  *	58P01 no such file          42501 its mode or owner is not safe
  *	58030 cannot be read        22P02 not JSON
- *	22023 a field is missing, or the type is not supported
+ *	22023 a field is missing, or the type is not supported (or too large a file)
+ *	42809 not a regular file
  *	F0000 broken private key    28000 refused by the token endpoint
- *	08001, 08006 the token endpoint could not be reached
+ *	08001, 08006, 58030 the token endpoint could not be reached, or failed
+ *	08P01 its answer makes no sense
  */
 extern const char *auth_token(const AuthConfig *config, HttpClient *http, const char *refused, Failure *f);
 

@@ -33,6 +33,8 @@ file_failure(const char *action, const char *path, Failure *f)
 	failure_set(f, sqlstate, "could not %s credentials file \"%s\": %s", action, path, strerror(saved));
 	if (sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE)
 		failure_hint(f, "The operating system user that runs the server must be able to read it.");
+	else if (sqlstate == ERRCODE_UNDEFINED_FILE)
+		failure_hint(f, "Put the service account's JSON key there, on the machine that runs the server.");
 	f->every_day = true;
 }
 

@@ -203,6 +203,8 @@ http_wait_status(HttpExchange *exchange, Failure *f)
 ssize_t
 http_read(HttpExchange *exchange, const char **data, Failure *f)
 {
+	ssize_t len;
+
 	while (exchange->start == exchange->end)
 	{
 		/* all handed out and, by this call, done with */
@@ -224,7 +226,7 @@ http_read(HttpExchange *exchange, const char **data, Failure *f)
 	}
 
 	*data = exchange->buffer + exchange->start;
-	ssize_t len = exchange->end - exchange->start;
+	len = exchange->end - exchange->start;
 	exchange->start = exchange->end;
 	return len;
 }

@@ -30,8 +30,9 @@ typedef struct HttpRequest
 	const char *body; /* NULL: no body (POST sends length 0) */
 	size_t body_len;
 	const char *ca_file; /* PEM of trusted roots; NULL: the system's */
-	const char *proxy; /* proxy URL; NULL: none, and the environment
-								 * is not consulted */
+	const char *proxy; /* proxy URL; NULL or "": none, and the environment
+								 * is not consulted; loopback never goes
+								 * through it */
 	int connect_timeout_ms; /* name, TCP and TLS together; > 0 */
 	int timeout_ms; /* for time spent waiting in this room; what
 								 * the caller does between reads is free; > 0 */
@@ -59,7 +60,7 @@ extern void http_client_close(HttpClient *client);
 /*
  * Start a request without waiting.  The strings of *request are copied.
  * Returns NULL with *f set when it cannot even be started (bad URL, plain http
- * to another host, unreadable ca_file).  The exchange lives in a context of
+ * to another host, unreadable ca_file: 22023, 58P01, 42501).  The exchange lives in a context of
  * its own under `parent` until http_finish(), the deletion of `parent`, or
  * http_client_close().
  */
@@ -67,9 +68,9 @@ extern HttpExchange *http_start(HttpClient *client, const HttpRequest *request, 
 
 /*
  * Wait for the status line and headers.  Returns the HTTP status, or 0 with
- * *f set: 08001 could not connect, 08006 broken off, 57014-free timeouts as
- * 08006, 58030 TLS, 54000 a cap was exceeded; f->retry says whether it may
- * pass.
+ * *f set: 08001 could not connect (in time), 08006 broken off or timed out
+ * later, 58030 TLS, F0000 no roots in ca_file, 08P01 not HTTP, 54000 a cap was
+ * exceeded; f->retry says whether it may pass.
  */
 extern int http_wait_status(HttpExchange *exchange, Failure *f);
 

@@ -31,13 +31,13 @@ static const char *
 connect_phase(const HttpExchange *exchange)
 {
 	curl_off_t resolved = 0;
-	curl_off_t connected = 0;
+	long local_port = 0; /* known from the TCP connection on; the connect time only after TLS */
 
 	curl_easy_getinfo(exchange->easy, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
-	curl_easy_getinfo(exchange->easy, CURLINFO_CONNECT_TIME_T, &connected);
+	curl_easy_getinfo(exchange->easy, CURLINFO_LOCAL_PORT, &local_port);
 	if (resolved == 0)
 		return "The host name had not been resolved.";
-	if (connected == 0)
+	if (local_port == 0)
 		return "The TCP connection had not been accepted.";
 	return exchange->proxied ? "The proxy or the TLS handshake had not finished."
 							 : "The TLS handshake had not finished.";
@@ -107,6 +107,24 @@ certificate_error(const HttpExchange *exchange, Failure *f)
 	f->every_day = true;
 }
 
+/* The handshake failed: for good, unless it was the connection that broke. */
+static void
+handshake_error(const HttpExchange *exchange, Failure *f)
+{
+	/* libcurl has one code for both; only the text tells them apart */
+	bool broke = strstr(exchange->errbuf, "SSL_ERROR_SYSCALL") != NULL;
+
+	failure_set(f, ERRCODE_IO_ERROR, "TLS handshake with \"%s\" port %d failed", exchange->host, exchange->port);
+	failure_detail(f, "%s", curl_text(exchange));
+	if (broke)
+		f->retry = FAILURE_ASK_AGAIN;
+	else
+	{
+		failure_hint(f, "Check that this port speaks TLS, version 1.2 or newer.");
+		f->every_day = true;
+	}
+}
+
 /* The connection could not be made. */
 static void
 connect_error(const HttpExchange *exchange, Failure *f)
@@ -160,9 +178,7 @@ http_error(const HttpExchange *exchange, Failure *f)
 			connect_error(exchange, f);
 			break;
 		case CURLE_SSL_CONNECT_ERROR:
-			failure_set(f, ERRCODE_IO_ERROR, "TLS handshake with \"%s\" failed", exchange->host);
-			failure_detail(f, "%s", curl_text(exchange));
-			f->retry = FAILURE_ASK_AGAIN;
+			handshake_error(exchange, f);
 			break;
 		case CURLE_WEIRD_SERVER_REPLY:
 		case CURLE_UNSUPPORTED_PROTOCOL:

@@ -18,6 +18,13 @@
 /* Longer waits are not ours to honour; it also keeps the product in range. */
 #define MAX_RETRY_AFTER_S (24 * 60 * 60)
 
+/*
+ * What libcurl reads at once.  Of what it has unpacked while we are not ready
+ * for more it keeps at most 64 MB; gzip makes at most 1032 bytes of one, so this
+ * and no other encoding (the others have no such bound) stay well below.
+ */
+#define RECEIVE_SIZE (16 * 1024)
+
 /* Set one option; true if libcurl took it. */
 #define SET(exchange, option, value) (curl_easy_setopt((exchange)->easy, (option), (value)) == CURLE_OK)
 
@@ -131,8 +138,9 @@ set_connection(HttpExchange *exchange, const HttpUrl *url)
 		   curl_http_only_compat(exchange->easy, url->tls) == CURLE_OK && SET(exchange, CURLOPT_FOLLOWLOCATION, 0L) &&
 		   SET(exchange, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1) &&
 		   SET(exchange, CURLOPT_TCP_NODELAY, 1L) && SET(exchange, CURLOPT_TCP_KEEPALIVE, 1L) &&
-		   SET(exchange, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED) && SET(exchange, CURLOPT_ACCEPT_ENCODING, "") &&
-		   SET(exchange, CURLOPT_USERAGENT, "contratos/1.0 (gzip)") && SET(exchange, CURLOPT_BUFFERSIZE, 65536L) &&
+		   SET(exchange, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED) && SET(exchange, CURLOPT_ACCEPT_ENCODING, "gzip") &&
+		   SET(exchange, CURLOPT_USERAGENT, "contratos/1.0 (gzip)") &&
+		   SET(exchange, CURLOPT_BUFFERSIZE, (long) RECEIVE_SIZE) &&
 		   SET(exchange, CURLOPT_CONNECTTIMEOUT_MS, (long) exchange->connect_timeout_ms);
 }
 

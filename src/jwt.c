@@ -71,17 +71,14 @@ read_key(const char *pem, Failure *f)
 
 	BIO_free(bio);
 	if (key == NULL)
-	{
 		openssl_failure(f, "private key cannot be read");
-		failure_hint(f, "It must be an unencrypted RSA key in PEM format, as in the key file that was downloaded.");
-	}
-	else if (EVP_PKEY_base_id(key) != EVP_PKEY_RSA)
-	{
+	else if (EVP_PKEY_base_id(key) == EVP_PKEY_RSA)
+		return key;
+	else
 		openssl_failure(f, "private key is not an RSA key");
-		EVP_PKEY_free(key);
-		key = NULL;
-	}
-	return key;
+	failure_hint(f, "It must be an unencrypted RSA key in PEM format, as in the key file that was downloaded.");
+	EVP_PKEY_free(key);
+	return NULL;
 }
 
 /* RS256 over `text` into `signature`, MAX_SIGNATURE bytes; false with *f set. */

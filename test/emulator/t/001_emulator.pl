@@ -145,8 +145,8 @@ CREATE TABLE sample (address text, symbol text, name text, decimals text, total_
 	block_timestamp timestamptz, block_number bigint, block_hash text, origin text);
 CREATE FUNCTION as_numeric(value text) RETURNS numeric LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
-	-- a decimal number; what later versions read besides (0x, _) is none
-	IF value ~ '^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$' THEN
+	-- what numeric takes in PostgreSQL 15; what later versions read besides (0x, _) is none
+	IF value ~* '^\s*([-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|nan|[-+]?inf(inity)?)\s*$' THEN
 		RETURN value::numeric;
 	END IF;
 	RETURN NULL;

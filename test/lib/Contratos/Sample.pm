@@ -68,7 +68,8 @@ sub sample_rows
 sub sample_days
 {
 	my %days = map { substr($_->{block_timestamp}, 0, 10) => 1 } sample_rows();
-	return sort keys %days;
+	my @days = sort keys %days;
+	return @days;
 }
 
 1;
