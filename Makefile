@@ -7,6 +7,7 @@ OBJS = \
 	src/setup.o \
 	src/setup_adopt.o \
 	src/run.o \
+	src/verdict.o \
 	src/load.o \
 	src/load_plan.o \
 	src/ledger.o \

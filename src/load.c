@@ -18,6 +18,7 @@
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "pgstat.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/rel.h"
@@ -57,8 +58,8 @@ day_window(const LoadPlan *plan, DateADT day, RemoteCondition *conditions)
 	return 2;
 }
 
-static BqJob *
-ask(const LoadPlan *plan, Bigquery *bq, DateADT day, LoadOutcome *outcome)
+BqJob *
+load_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, MemoryContext parent, LoadOutcome *outcome)
 {
 	RemoteCondition window[2];
 	int n = day_window(plan, day, window);
@@ -66,8 +67,7 @@ ask(const LoadPlan *plan, Bigquery *bq, DateADT day, LoadOutcome *outcome)
 	BqJob *job;
 	Failure f;
 
-	bigquery_make_job_id(outcome->job_id, sizeof(outcome->job_id));
-	job = bigquery_query(bq, query, outcome->job_id, plan->source->name, CurrentMemoryContext, &f);
+	job = bigquery_query(bq, query, outcome->job_id, plan->source->name, parent, &f);
 	if (job == NULL)
 		failure_throw(&f);
 	strlcpy(outcome->job_id, job->job_id, sizeof(outcome->job_id));
@@ -78,6 +78,7 @@ static void
 refuse_empty(const LoadPlan *plan, DateADT day, int64 last, LoadOutcome *outcome)
 {
 	outcome->refused = true;
+	outcome->empty = last <= 0;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("BigQuery has no rows of %s for source \"%s\"", schedule_day_text(day), plan->source->name),
@@ -132,15 +133,19 @@ show_progress(void *arg, int64 rows, int64 bytes)
 	int64 now = request_clock_ms();
 	double seconds = Max(now - progress->started, 1) / 1000.0;
 	double rate = rows / seconds;
+	char *text;
 
 	if (now < progress->outcome->next_notice || rows == 0)
 		return;
 	progress->outcome->next_notice = now + NOTICE_MS;
-	ereport(NOTICE,
-			(errmsg("%s %s: " INT64_FORMAT " of " INT64_FORMAT " rows (%.0f %%), %.1f MB, %.0f rows/s, %.0f s left",
+	text = psprintf("%s %s: " INT64_FORMAT " of " INT64_FORMAT " rows (%.0f %%), %.1f MB, %.0f rows/s, %.0f s left",
 					progress->plan->source->name, schedule_day_text(progress->day), rows, progress->total,
 					progress->total > 0 ? 100.0 * rows / progress->total : 100.0, bytes / 1e6, rate,
-					(progress->total - rows) / Max(rate, 1.0))));
+					(progress->total - rows) / Max(rate, 1.0));
+	if (progress->outcome->background)
+		pgstat_report_activity(STATE_RUNNING, text);
+	else
+		ereport(NOTICE, (errmsg_internal("%s", text)));
 }
 
 /* As the ledger can hold it: no U+0000, cut, in the server's encoding. */
@@ -351,17 +356,48 @@ replace(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 }
 
 void
-load_day(const LoadPlan *plan, Bigquery *bq, DateADT day, bool allow_shrink, LoadOutcome *outcome)
+load_begin(LoadOutcome *outcome, MemoryContext context)
 {
-	BqJob *job;
-
+	memset(outcome, 0, sizeof(*outcome));
+	outcome->context = context;
 	outcome->started_at = GetCurrentTimestamp();
 	outcome->bytes_processed = outcome->bytes_billed = -1;
+	bigquery_make_job_id(outcome->job_id, sizeof(outcome->job_id));
 	failure_forget();
-	job = ask(plan, bq, day, outcome);
+}
+
+void
+load_replace(const LoadPlan *plan, BqJob *job, DateADT day, bool allow_shrink, LoadOutcome *outcome)
+{
 	guard(plan, job, day, allow_shrink, outcome);
 	if (outcome->next_notice == 0)
 		outcome->next_notice = request_clock_ms() + NOTICE_MS;
 	replace(plan, job, day, outcome);
-	bigquery_forget(job);
+}
+
+LedgerRun
+load_describe(const LedgerSource *source, DateADT day, const char *cause, const char *status,
+			  const LoadOutcome *outcome)
+{
+	bool done = strcmp(status, "succeeded") == 0;
+	LedgerRun run = {
+		.source = source->name,
+		.day = day,
+		.cause = cause,
+		.status = status,
+		.started_at = outcome->started_at,
+		.rows_loaded = done ? outcome->rows_loaded : -1,
+		.rows_replaced = done ? outcome->rows_replaced : -1,
+		.rows_inserted = done ? outcome->rows_inserted : -1,
+		.values_altered = done ? outcome->values_altered : -1,
+		.bytes_processed = outcome->bytes_processed,
+		.bytes_billed = outcome->bytes_billed,
+		.pages = done ? outcome->pages : -1,
+		.job_id = outcome->job_id[0] ? outcome->job_id : NULL,
+		.has_max_timestamp = done && outcome->has_max_timestamp,
+		.source_max_timestamp = outcome->source_max_timestamp,
+		.target_rows = -1,
+	};
+
+	return run;
 }

@@ -38,7 +38,9 @@ typedef struct LoadOutcome
 	MemoryContext context;
 	TimestampTz started_at;
 	char job_id[128];
-	bool refused; /* by the guard */
+	bool background; /* set by the worker: progress goes to pg_stat_activity */
+	bool refused; /* by the guard … */
+	bool empty; /* … because BigQuery has nothing, and neither have we */
 	int64 rows_loaded;
 	int64 rows_replaced;
 	int64 rows_inserted;
@@ -62,9 +64,32 @@ typedef struct LoadOutcome
 extern LoadPlan *load_plan(const LedgerSource *source);
 
 /*
- * Replace one day in the current (sub)transaction.  55000 when the guard
- * refuses it; otherwise what BigQuery, the target or its triggers throw.
+ * Begin: zero what has happened, and make the id of the job that will be asked
+ * for.
  */
-extern void load_day(const LoadPlan *plan, Bigquery *bq, DateADT day, bool allow_shrink, LoadOutcome *outcome);
+extern void load_begin(LoadOutcome *outcome, MemoryContext context);
+
+/*
+ * Ask BigQuery for the day and wait.  Needs no transaction.  The job lives
+ * under `parent`; throws what BigQuery fails with.
+ */
+extern BqJob *load_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, MemoryContext parent, LoadOutcome *outcome);
+
+/*
+ * Judge the finished job and replace the day in the current (sub)transaction.
+ * 55000 when the guard refuses it (outcome->refused, outcome->empty);
+ * otherwise what BigQuery, the target or its triggers throw.
+ */
+extern void load_replace(const LoadPlan *plan, BqJob *job, DateADT day, bool allow_shrink, LoadOutcome *outcome);
+
+/*
+ * Rows and largest timestamp of the day in the target, as its owner sees them.
+ * In the current transaction.
+ */
+extern int64 load_measure(const LoadPlan *plan, DateADT day, TimestampTz *max_timestamp, bool *has_max);
+
+/* What the ledger says of a day that ended so; rows only of a success. */
+extern LedgerRun load_describe(const LedgerSource *source, DateADT day, const char *cause, const char *status,
+							   const LoadOutcome *outcome);
 
 #endif /* CONTRATOS_LOAD_H */

@@ -22,6 +22,7 @@
 #include "schedule.h"
 #include "settings.h"
 #include "setup.h"
+#include "verdict.h"
 
 /* A call's source and connections, for all its days. */
 typedef struct Call
@@ -107,36 +108,21 @@ end_call(Call *call)
 static LoadOutcome *
 new_outcome(Call *call)
 {
-	LoadOutcome *outcome = palloc0(sizeof(LoadOutcome));
+	LoadOutcome *outcome = palloc(sizeof(LoadOutcome));
 
-	outcome->context = CurrentMemoryContext;
+	load_begin(outcome, CurrentMemoryContext);
 	outcome->next_notice = call->next_notice;
-	outcome->started_at = GetCurrentTimestamp();
-	outcome->bytes_processed = outcome->bytes_billed = -1;
 	return outcome;
 }
 
-/* What the ledger says of a day, however it ended. */
-static LedgerRun
-describe(const Call *call, DateADT day, const char *status, const LoadOutcome *outcome)
+/* Ask for the day and replace it, all in the present (sub)transaction. */
+static void
+load_day(Call *call, DateADT day, bool allow_shrink, LoadOutcome *outcome)
 {
-	LedgerRun run = {
-		.source = call->source->name,
-		.day = day,
-		.cause = call->cause,
-		.status = status,
-		.started_at = outcome->started_at,
-		.rows_loaded = -1,
-		.rows_replaced = -1,
-		.rows_inserted = -1,
-		.values_altered = -1,
-		.bytes_processed = outcome->bytes_processed,
-		.bytes_billed = outcome->bytes_billed,
-		.pages = -1,
-		.job_id = outcome->job_id[0] ? outcome->job_id : NULL,
-	};
+	BqJob *job = load_ask(call->plan, call->bq, day, CurrentMemoryContext, outcome);
 
-	return run;
+	load_replace(call->plan, job, day, allow_shrink, outcome);
+	bigquery_forget(job);
 }
 
 static char *
@@ -157,16 +143,8 @@ success_message(const LoadOutcome *outcome)
 static RunResult *
 record_success(Call *call, DateADT day, const LoadOutcome *outcome)
 {
-	LedgerRun run = describe(call, day, "succeeded", outcome);
+	LedgerRun run = load_describe(call->plan->source, day, call->cause, "succeeded", outcome);
 	RunResult *result = palloc0(sizeof(RunResult));
-
-	run.rows_loaded = outcome->rows_loaded;
-	run.rows_replaced = outcome->rows_replaced;
-	run.rows_inserted = outcome->rows_inserted;
-	run.values_altered = outcome->values_altered;
-	run.pages = outcome->pages;
-	run.has_max_timestamp = outcome->has_max_timestamp;
-	run.source_max_timestamp = outcome->source_max_timestamp;
 
 	result->day = day;
 	result->status = "succeeded";
@@ -188,7 +166,7 @@ run_day(const char *source, DateADT day, bool allow_shrink)
 	check_day(call->source, day);
 	claim(call);
 	outcome = new_outcome(call);
-	load_day(call->plan, call->bq, day, allow_shrink, outcome);
+	load_day(call, day, allow_shrink, outcome);
 	result = record_success(call, day, outcome);
 	end_call(call);
 	return result;
@@ -198,69 +176,17 @@ run_day(const char *source, DateADT day, bool allow_shrink)
  * Backfill
  * -------------------------------------------------------------------------- */
 
-/* The failure behind an error, if it came from the other side. */
-static const Failure *
-foreign_cause(const ErrorData *edata)
-{
-	const Failure *f = failure_last();
-
-	return f != NULL && f->sqlstate == edata->sqlerrcode ? f : NULL;
-}
-
-/* Not for us to catch: the session's, the server's or the transaction's. */
-static bool
-must_rethrow(const ErrorData *edata)
-{
-	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
-	{
-		case MAKE_SQLSTATE('5', '7', '0', '0', '0'): /* cancel, shutdown */
-			return true;
-		default:
-			return edata->sqlerrcode == ERRCODE_OUT_OF_MEMORY ||
-				   edata->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE ||
-				   edata->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
-	}
-}
-
-/* Whether another day would fail just the same. */
-static bool
-fails_every_day(const ErrorData *edata)
-{
-	const Failure *f = foreign_cause(edata);
-
-	if (f != NULL && f->every_day)
-		return true;
-	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
-	{
-		case MAKE_SQLSTATE('0', '8', '0', '0', '0'): /* not reached, after all repetitions */
-		case MAKE_SQLSTATE('2', '8', '0', '0', '0'): /* key or token */
-		case MAKE_SQLSTATE('4', '2', '0', '0', '0'): /* names and rights */
-		case MAKE_SQLSTATE('F', '0', '0', '0', '0'): /* the key file */
-			return true;
-		default:
-			return edata->sqlerrcode == ERRCODE_UNDEFINED_FILE;
-	}
-}
-
-static const char *
-error_text(const ErrorData *edata)
-{
-	if (edata->detail == NULL)
-		return edata->message;
-	return psprintf("%s\nDETAIL:  %s", edata->message, edata->detail);
-}
-
 static RunResult *
 record_failure(Call *call, DateADT day, const LoadOutcome *outcome, const ErrorData *edata)
 {
 	const char *status = outcome->refused ? "refused" : "failed";
-	const Failure *f = foreign_cause(edata);
-	LedgerRun run = describe(call, day, status, outcome);
+	const Failure *f = verdict_cause(edata);
+	LedgerRun run = load_describe(call->plan->source, day, call->cause, status, outcome);
 	RunResult *result = palloc0(sizeof(RunResult));
 
 	run.sqlstate = unpack_sql_state(edata->sqlerrcode);
 	run.reason = f != NULL && f->reason[0] ? f->reason : NULL;
-	run.error = error_text(edata);
+	run.error = verdict_text(edata);
 
 	result->day = day;
 	result->status = status;
@@ -289,7 +215,7 @@ try_day(Call *call, DateADT day, bool allow_shrink, LoadOutcome *outcome)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		load_day(call->plan, call->bq, day, allow_shrink, outcome);
+		load_day(call, day, allow_shrink, outcome);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -349,12 +275,12 @@ run_days(const char *source, DateADT first, DateADT last, bool only_missing, boo
 		call->next_notice = outcome->next_notice;
 		if (edata == NULL)
 			emit(arg, record_success(call, day, outcome));
-		else if (must_rethrow(edata) || (!any_success && fails_every_day(edata)))
+		else if (verdict_must_rethrow(edata) || (!any_success && verdict_every_day(edata)))
 			ReThrowError(edata);
 		else
 		{
 			emit(arg, record_failure(call, day, outcome, edata));
-			if (fails_every_day(edata))
+			if (verdict_every_day(edata))
 			{
 				cancel_rest(call, day + 1, last, edata->message, emit, arg);
 				break;
