@@ -367,6 +367,15 @@ bigquery_cancel(Bigquery *bq, const char *project, const char *location, const c
 	request_once(&bq->requester, message_job_path(project, "jobs", job_id, "/cancel", location), "", CANCEL_TIMEOUT_MS);
 }
 
+void
+bigquery_cancel_by_id(Bigquery *bq, const char *job_id)
+{
+	Failure f;
+
+	if (find_project(bq, &f))
+		bigquery_cancel(bq, bq->project, bq->connection.location, job_id);
+}
+
 /* Whether the job may still be running there although we have given up. */
 static bool
 may_be_running(const Failure *f)

@@ -53,6 +53,9 @@ extern HttpExchange *bigquery_page(BqJob *job, int64 start, int max_rows, Memory
 /* Ask BigQuery to cancel a job; 2 s at most, failures are nobody's business. */
 extern void bigquery_cancel(Bigquery *bq, const char *project, const char *location, const char *job_id);
 
+/* The same for a job known only by its id: one that a dead process has left. */
+extern void bigquery_cancel_by_id(Bigquery *bq, const char *job_id);
+
 /* Free the job and what is still open of it; the job itself stays there. */
 extern void bigquery_forget(BqJob *job);
 

@@ -43,8 +43,8 @@
  * -------------------------------------------------------------------------- */
 
 /* The half-open window of the day, as conditions and as a key. */
-static int
-day_window(const LoadPlan *plan, DateADT day, RemoteCondition *conditions)
+int
+load_window(const LoadPlan *plan, DateADT day, RemoteCondition *conditions)
 {
 	if (plan->timestamp == NULL)
 		return 0;
@@ -62,7 +62,7 @@ BqJob *
 load_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, MemoryContext parent, LoadOutcome *outcome)
 {
 	RemoteCondition window[2];
-	int n = day_window(plan, day, window);
+	int n = load_window(plan, day, window);
 	BqQuery *query = deparse_query(plan->table, plan->columns, plan->ncolumns, window, n);
 	BqJob *job;
 	Failure f;
@@ -311,7 +311,7 @@ delete_and_insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *ou
 		.plan = plan, .day = day, .total = job->total_rows, .started = request_clock_ms(), .outcome = outcome};
 	ScanAdoption adoption = {
 		.relid = plan->table->relid,
-		.rows_key = deparse_rows_key(plan->table, conditions, day_window(plan, day, conditions)),
+		.rows_key = deparse_rows_key(plan->table, conditions, load_window(plan, day, conditions)),
 		.ncolumns = plan->ncolumns,
 		.columns = plan->columns,
 		.timestamp_column = plan->timestamp ? plan->timestamp->attnum : InvalidAttrNumber,
@@ -335,6 +335,19 @@ delete_and_insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *ou
 }
 
 /*
+ * Deferred triggers would fail inside the security-restricted operation, or
+ * run at commit as the worker, outside of it.
+ */
+static void
+set_constraints_immediate(void)
+{
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	extension_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, NULL, SPI_OK_UTILITY);
+	SPI_finish();
+}
+
+/*
  * Everything on the target runs under one role, its owner (a distributed table
  * accepts no second one in a transaction).  User and settings need no PG_TRY:
  * an error ends the (sub)transaction, which puts both back.
@@ -348,7 +361,11 @@ replace(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 
 	GetUserIdAndSecContext(&user, &context);
 	if (user != plan->owner)
+	{
+		if (outcome->background)
+			set_constraints_immediate();
 		SetUserIdAndSecContext(plan->owner, context | SECURITY_RESTRICTED_OPERATION);
+	}
 	nest_level = pin_settings();
 	delete_and_insert(plan, job, day, outcome);
 	AtEOXact_GUC(true, nest_level);

@@ -63,6 +63,9 @@ typedef struct LoadOutcome
  */
 extern LoadPlan *load_plan(const LedgerSource *source);
 
+/* The half-open window of the day, as conditions; their number (0: a snapshot). */
+extern int load_window(const LoadPlan *plan, DateADT day, RemoteCondition conditions[2]);
+
 /*
  * Begin: zero what has happened, and make the id of the job that will be asked
  * for.

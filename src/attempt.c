@@ -1,0 +1,479 @@
+/*
+ * attempt.c
+ *	  One attempt by the worker at one day.
+ *
+ * Pessimistic accounting: an attempt is counted when `running` is committed,
+ * and a process that dies has used it up.  Otherwise a day that crashes the
+ * server would be tried for ever.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "parser/parse_func.h"
+#include "pgstat.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/varlena.h"
+
+#include "attempt.h"
+#include "extension.h"
+#include "load.h"
+#include "settings.h"
+#include "verdict.h"
+#include "verify.h"
+
+/* One attempt, while it lasts; in the caller's context. */
+typedef struct Attempt
+{
+	MemoryContext context;
+	const LedgerSchedule *schedule;
+	const ScheduleRules *rules;
+	const ScheduleAction *action;
+	const char *cause;
+	LoadPlan *plan; /* NULL until the source is resolved */
+	Bigquery *bq; /* NULL until it is needed */
+	int64 run; /* row of the ledger; 0: none yet */
+	LoadOutcome outcome;
+} Attempt;
+
+bool
+attempt_begin_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (OidIsValid(get_extension_oid("contratos", true)))
+	{
+		extension_lock();
+		return true;
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	return false;
+}
+
+void
+attempt_commit(MemoryContext context)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(true);
+	/* commit leaves us elsewhere */
+	MemoryContextSwitchTo(context);
+}
+
+static void
+must_begin(Attempt *attempt)
+{
+	if (!attempt_begin_transaction())
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("extension \"contratos\" was dropped meanwhile")));
+	MemoryContextSwitchTo(attempt->context);
+}
+
+static void
+show(Attempt *attempt, const char *what)
+{
+	pgstat_report_activity(STATE_RUNNING, psprintf("%s %s: %s", attempt->schedule->source.name,
+												   schedule_day_text(attempt->action->day), what));
+}
+
+/* The ledger's own cap on what a source may cost in a day. */
+static void
+check_budget(Attempt *attempt)
+{
+	int64 cap = (int64) settings_max_bytes_per_day * 1024 * 1024;
+	int64 billed;
+
+	if (cap == 0)
+		return;
+	billed = ledger_billed_today(attempt->schedule->source.name, settings_now());
+	if (billed >= cap)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("source \"%s\" has used up its bytes of today", attempt->schedule->source.name),
+				 errdetail(INT64_FORMAT " bytes were billed, and contratos.max_bytes_per_day allows " INT64_FORMAT ".",
+						   billed, cap),
+				 errhint("Raise contratos.max_bytes_per_day, or wait until tomorrow (UTC).")));
+}
+
+/* Resolve the source and commit that we are at it. */
+static void
+open_run(Attempt *attempt, int64 open)
+{
+	must_begin(attempt);
+	attempt->plan = load_plan(&attempt->schedule->source);
+	check_budget(attempt);
+	attempt->run = ledger_begin(open, attempt->schedule->source.name, attempt->action->day, attempt->cause,
+								attempt->action->attempt, attempt->outcome.job_id);
+	attempt_commit(attempt->context);
+	attempt->bq = bigquery_open(attempt->plan->connection, attempt->context);
+}
+
+static void
+load(Attempt *attempt)
+{
+	const ScheduleAction *action = attempt->action;
+	BqJob *job;
+	LedgerRun run;
+
+	show(attempt, "waiting for BigQuery");
+	job = load_ask(attempt->plan, attempt->bq, action->day, attempt->context, &attempt->outcome);
+	show(attempt, "loading");
+	must_begin(attempt);
+	load_replace(attempt->plan, job, action->day, false, &attempt->outcome);
+	run = load_describe(attempt->plan->source, action->day, attempt->cause, "succeeded", &attempt->outcome);
+	ledger_end(attempt->run, &run, 0);
+	ledger_record_rejects(attempt->run, attempt->outcome.rejects, attempt->outcome.nrejects);
+	attempt_commit(attempt->context);
+	ereport(LOG, (errmsg("source \"%s\": %s loaded, " INT64_FORMAT " rows (" INT64_FORMAT " replaced), attempt %d",
+						 attempt->schedule->source.name, schedule_day_text(action->day), attempt->outcome.rows_loaded,
+						 attempt->outcome.rows_replaced, action->attempt)));
+	bigquery_forget(job);
+}
+
+/* The day is as it should be. */
+static void
+end_unchanged(Attempt *attempt, const VerifyAnswer *answer)
+{
+	LedgerRun run =
+		load_describe(attempt->plan->source, attempt->action->day, attempt->cause, "unchanged", &attempt->outcome);
+
+	run.bytes_processed = answer->bytes_processed;
+	run.bytes_billed = answer->bytes_billed;
+	ledger_end(attempt->run, &run, 0);
+	if (schedule_confirms(attempt->action->day, settings_now()))
+		ledger_confirm(attempt->schedule->source.name, attempt->action->day);
+	attempt_commit(attempt->context);
+}
+
+/* Reloading has not helped: say so, loudly, and leave it. */
+static void
+end_differs(Attempt *attempt, const VerifyAnswer *answer, const char *what)
+{
+	LedgerRun run =
+		load_describe(attempt->plan->source, attempt->action->day, attempt->cause, "differs", &attempt->outcome);
+
+	run.bytes_processed = answer->bytes_processed;
+	run.bytes_billed = answer->bytes_billed;
+	run.error = what;
+	ledger_end(attempt->run, &run, 0);
+	attempt_commit(attempt->context);
+	ereport(WARNING, (errmsg("source \"%s\": %s still differs after it was loaded again twice",
+							 attempt->schedule->source.name, schedule_day_text(attempt->action->day)),
+					  errdetail("%s.", what),
+					  errhint("If the target is changed on purpose (a trigger, rows erased), nothing needs to be done; "
+							  "otherwise load the day with contratos_run().")));
+}
+
+/*
+ * Compare the day there with what was loaded, and what was loaded with what
+ * stands here.  Only a day that differs is loaded again.
+ */
+static void
+recheck(Attempt *attempt)
+{
+	DateADT day = attempt->action->day;
+	VerifyAnswer answer = {0};
+	LedgerSuccess success;
+	char *what;
+
+	strlcpy(answer.job_id, attempt->outcome.job_id, sizeof(answer.job_id));
+	show(attempt, "comparing with BigQuery");
+	verify_ask(attempt->plan, attempt->bq, day, &answer);
+	must_begin(attempt);
+	if (!ledger_last_success(attempt->schedule->source.name, day, &success))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the ledger's row of %s is gone", schedule_day_text(day))));
+	what = verify_source(&answer, &success);
+	if (what == NULL)
+		what = verify_target(attempt->plan, day, &success);
+	if (what == NULL)
+		end_unchanged(attempt, &answer);
+	else if (success.reloads >= 2)
+		end_differs(attempt, &answer, what);
+	else
+	{
+		attempt_commit(attempt->context);
+		ereport(LOG, (errmsg("source \"%s\": %s differs and is loaded again", attempt->schedule->source.name,
+							 schedule_day_text(day)),
+					  errdetail("%s.", what)));
+		bigquery_make_job_id(attempt->outcome.job_id, sizeof(attempt->outcome.job_id));
+		load(attempt);
+	}
+}
+
+/* --------------------------------------------------------------------------
+ * When it has failed
+ * -------------------------------------------------------------------------- */
+
+/* How the attempt ended, and when the next one is due (0: never). */
+static const char *
+judge(Attempt *attempt, const ErrorData *edata, TimestampTz *next)
+{
+	TimestampTz now = settings_now();
+
+	*next = 0;
+	if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		return "canceled";
+	if (attempt->outcome.empty)
+	{
+		*next = schedule_ready_at(attempt->rules, attempt->action->day, now);
+		return *next != 0 ? "waiting" : "failed";
+	}
+	if (attempt->outcome.refused)
+		return "refused";
+	if (verdict_may_pass(edata))
+		*next = schedule_retry_at(attempt->rules, attempt->action->attempt, false, now);
+	return "failed";
+}
+
+/*
+ * Tell the user's function, as the target's owner; its own error is only
+ * logged.
+ */
+static void
+call_on_failure(Attempt *attempt, const char *error)
+{
+	Oid types[3] = {TEXTOID, DATEOID, TEXTOID};
+	Datum values[3] = {CStringGetTextDatum(attempt->schedule->source.name), DateADTGetDatum(attempt->action->day),
+					   CStringGetTextDatum(error)};
+	Oid function;
+	Oid user;
+	int context;
+	int level;
+
+	must_begin(attempt);
+	function = LookupFuncName(textToQualifiedNameList(cstring_to_text(attempt->schedule->on_failure)), 3, types, false);
+	GetUserIdAndSecContext(&user, &context);
+	if (user != attempt->plan->owner)
+		SetUserIdAndSecContext(attempt->plan->owner, context | SECURITY_RESTRICTED_OPERATION);
+	level = extension_pin_settings();
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	extension_execute(
+		psprintf("SELECT %s($1, $2, $3)",
+				 quote_qualified_identifier(get_namespace_name(get_func_namespace(function)), get_func_name(function))),
+		3, types, values, NULL, SPI_OK_SELECT);
+	SPI_finish();
+	AtEOXact_GUC(true, level);
+	SetUserIdAndSecContext(user, context);
+	attempt_commit(attempt->context);
+}
+
+/* Run a step of the clean-up; what fails in it is logged and no more. */
+static void
+quietly(Attempt *attempt, void (*step)(Attempt *attempt, const char *error), const char *error)
+{
+	PG_TRY();
+	{
+		step(attempt, error);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(attempt->context);
+		EmitErrorReport();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		MemoryContextSwitchTo(attempt->context);
+	}
+	PG_END_TRY();
+}
+
+static void
+record(Attempt *attempt, const ErrorData *edata)
+{
+	TimestampTz next;
+	const char *status = judge(attempt, edata, &next);
+	const Failure *cause = verdict_cause(edata);
+	const LedgerSource *source = &attempt->schedule->source;
+	LedgerRun run = load_describe(source, attempt->action->day, attempt->cause, status, &attempt->outcome);
+
+	run.sqlstate = unpack_sql_state(edata->sqlerrcode);
+	run.reason = cause != NULL && cause->reason[0] ? cause->reason : NULL;
+	run.error = verdict_text(edata);
+	must_begin(attempt);
+	if (attempt->run == 0)
+		attempt->run =
+			ledger_begin(0, source->name, attempt->action->day, attempt->cause, attempt->action->attempt, NULL);
+	ledger_end(attempt->run, &run, next);
+	attempt_commit(attempt->context);
+
+	if (next == 0 && strcmp(status, "canceled") != 0 && attempt->schedule->on_failure != NULL && attempt->plan != NULL)
+		quietly(attempt, call_on_failure, run.error);
+}
+
+/* The error that `record` is to record, for quietly(). */
+static ErrorData *recorded_error;
+
+static void
+record_step(Attempt *attempt, const char *unused)
+{
+	record(attempt, recorded_error);
+}
+
+static void
+after_error(Attempt *attempt)
+{
+	MemoryContextSwitchTo(attempt->context);
+	recorded_error = CopyErrorData();
+	errcontext("source \"%s\", %s", attempt->schedule->source.name, schedule_day_text(attempt->action->day));
+	EmitErrorReport();
+	FlushErrorState();
+	AbortOutOfAnyTransaction();
+	MemoryContextSwitchTo(attempt->context);
+	bigquery_close(attempt->bq);
+	attempt->bq = NULL;
+	/* should this fail too, the row stays `running` and is found dead later */
+	quietly(attempt, record_step, NULL);
+}
+
+/* Take the claim in a transaction; false when the source is busy. */
+static bool
+claim(Attempt *attempt)
+{
+	bool claimed;
+
+	must_begin(attempt);
+	claimed = ledger_try_claim(attempt->schedule->source.name);
+	attempt_commit(attempt->context);
+	return claimed;
+}
+
+AttemptEnd
+attempt_run(const LedgerSchedule *schedule, const ScheduleRules *rules, const ScheduleAction *action, int64 open,
+			MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Attempt *attempt = palloc0(sizeof(Attempt));
+	volatile bool claimed = false;
+
+	attempt->context = context;
+	attempt->schedule = schedule;
+	attempt->rules = rules;
+	attempt->action = action;
+	attempt->cause = action->cause;
+	load_begin(&attempt->outcome, context);
+	attempt->outcome.background = true;
+
+	PG_TRY();
+	{
+		claimed = claim(attempt);
+		if (claimed)
+		{
+			open_run(attempt, open);
+			if (action->what == SCHEDULE_RECHECK)
+				recheck(attempt);
+			else
+				load(attempt);
+			bigquery_close(attempt->bq);
+		}
+	}
+	PG_CATCH();
+	{
+		after_error(attempt);
+	}
+	PG_END_TRY();
+	if (claimed)
+		ledger_unclaim(schedule->source.name);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	MemoryContextSwitchTo(old);
+	return claimed ? ATTEMPT_ENDED : ATTEMPT_BUSY;
+}
+
+/* --------------------------------------------------------------------------
+ * The dead
+ * -------------------------------------------------------------------------- */
+
+static const LedgerSchedule *
+schedule_of(const List *schedules, const char *source)
+{
+	ListCell *cell;
+
+	foreach (cell, schedules)
+		if (strcmp(((LedgerSchedule *) lfirst(cell))->source.name, source) == 0)
+			return lfirst(cell);
+	return NULL; /* deleted meanwhile */
+}
+
+static void
+end_dead(const LedgerSchedule *schedule, const LedgerDead *dead)
+{
+	TimestampTz next = schedule ? schedule_retry_at(&schedule->rules, dead->attempt, true, settings_now()) : 0;
+	LedgerRun run = {
+		.source = dead->source,
+		.day = dead->day,
+		.status = "interrupted",
+		.rows_loaded = -1,
+		.rows_replaced = -1,
+		.rows_inserted = -1,
+		.values_altered = -1,
+		.bytes_processed = -1,
+		.bytes_billed = -1,
+		.pages = -1,
+		.target_rows = -1,
+		.job_id = dead->job_id,
+		.sqlstate = unpack_sql_state(ERRCODE_CRASH_SHUTDOWN),
+		.error = "the process that loaded the day ended before it was done",
+	};
+
+	ledger_end(dead->run, &run, next);
+	ereport(LOG, (errmsg("source \"%s\": the attempt to load %s was interrupted", dead->source,
+						 schedule_day_text(dead->day))));
+}
+
+/* Nobody waits for its job any more. */
+static void
+cancel_job(const LedgerSchedule *schedule, const LedgerDead *dead, MemoryContext context)
+{
+	LoadPlan *plan;
+	Bigquery *bq;
+
+	if (schedule == NULL || dead->job_id == NULL || !attempt_begin_transaction())
+		return;
+	MemoryContextSwitchTo(context);
+	plan = load_plan(&schedule->source);
+	attempt_commit(context);
+	bq = bigquery_open(plan->connection, context);
+	bigquery_cancel_by_id(bq, dead->job_id);
+	bigquery_close(bq);
+}
+
+void
+attempt_bury(const List *schedules, MemoryContext context)
+{
+	List *dead;
+	ListCell *cell;
+
+	if (!attempt_begin_transaction())
+		return;
+	MemoryContextSwitchTo(context);
+	dead = ledger_dead_runs();
+	foreach (cell, dead)
+		end_dead(schedule_of(schedules, ((LedgerDead *) lfirst(cell))->source), lfirst(cell));
+	attempt_commit(context);
+
+	foreach (cell, dead)
+	{
+		PG_TRY();
+		{
+			cancel_job(schedule_of(schedules, ((LedgerDead *) lfirst(cell))->source), lfirst(cell), context);
+		}
+		PG_CATCH();
+		{
+			/* the source may not resolve any more: its day will say so */
+			MemoryContextSwitchTo(context);
+			EmitErrorReport();
+			FlushErrorState();
+			AbortOutOfAnyTransaction();
+			MemoryContextSwitchTo(context);
+		}
+		PG_END_TRY();
+	}
+}

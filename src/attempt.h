@@ -1,0 +1,40 @@
+/*
+ * attempt.h
+ *	  One attempt by the worker at one day: the phases and their transactions.
+ *
+ * `running` is committed before anything is asked, with the id of the job; the
+ * question and the wait happen outside any transaction; the data and
+ * `succeeded` are one transaction; `failed` has one of its own.
+ */
+#ifndef CONTRATOS_ATTEMPT_H
+#define CONTRATOS_ATTEMPT_H
+
+#include "ledger.h"
+#include "schedule.h"
+
+typedef enum AttemptEnd
+{
+	ATTEMPT_ENDED, /* well or not: the ledger tells */
+	ATTEMPT_BUSY /* somebody else is loading the source: nothing was done */
+} AttemptEnd;
+
+/*
+ * Do what the schedule says.  `open_run` is the queued or waiting row of the
+ * day, or 0.  Called outside a transaction; catches everything but what ends
+ * the process.  `context` is the caller's, reset after each attempt.
+ */
+extern AttemptEnd attempt_run(const LedgerSchedule *schedule, const ScheduleRules *rules, const ScheduleAction *action,
+							  int64 open_run, MemoryContext context);
+
+/*
+ * Runs of a dead process become `interrupted`, and their jobs are cancelled.
+ * Called outside a transaction.
+ */
+extern void attempt_bury(const List *schedules, MemoryContext context);
+
+/* A transaction of the worker's, with its snapshot; the extension is locked.
+ * False, and no transaction is open, when it is not installed (any more). */
+extern bool attempt_begin_transaction(void);
+extern void attempt_commit(MemoryContext context);
+
+#endif /* CONTRATOS_ATTEMPT_H */

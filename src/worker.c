@@ -1,0 +1,334 @@
+/*
+ * worker.c
+ *	  The worker of one database: decides when, never how.
+ *
+ * A round: see whether the extension is there, close what a dead process has
+ * left, ask schedule.c for each source what is due, do the most urgent, and
+ * start over; when nothing is due, sleep until something is.  What is due is
+ * derived from the tables each time, never from a timer in memory, so clock
+ * jumps, restarts and other people's changes need no special care.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "commands/dbcommands.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "attempt.h"
+#include "compat.h"
+#include "extension.h"
+#include "launcher.h"
+#include "ledger.h"
+#include "settings.h"
+#include "setup.h"
+#include "wake.h"
+#include "worker.h"
+
+/* No sleep is longer: a clock that was set is noticed then at the latest. */
+#define MAX_SLEEP_MS (60 * 60 * 1000)
+
+/* How soon to look again for a source that somebody else is loading, or after
+ * a round that failed. */
+#define BUSY_MS (10 * 1000)
+#define FAILED_ROUND_MS (60 * 1000)
+
+/* What the worker remembers of a source; all of it can be lost. */
+typedef struct Memory
+{
+	char name[NAMEDATALEN];
+	uint64 version; /* of its row, when last seen */
+	uint64 key_version; /* of its credentials file */
+	TimestampTz changed_at; /* when one of these was seen to change; 0 */
+	int64 served; /* number of the round that last served it */
+	int64 busy_until; /* request_clock_ms(); 0: not known to be busy */
+} Memory;
+
+static List *memories = NIL;
+static int64 round_number = 0;
+static TimestampTz started_changed_at = 0;
+static DateADT pruned_on = 0;
+static bool said_absent = false;
+static bool said_version = false;
+
+/* The most urgent thing found in a round. */
+typedef struct Choice
+{
+	const LedgerSchedule *schedule;
+	Memory *memory;
+	ScheduleRules rules;
+	ScheduleAction action;
+	int64 open_run; /* queued or waiting row of the day */
+} Choice;
+
+static Memory *
+memory_of(const LedgerSchedule *schedule)
+{
+	ListCell *cell;
+	Memory *memory;
+	MemoryContext old;
+
+	foreach (cell, memories)
+		if (strcmp(((Memory *) lfirst(cell))->name, schedule->source.name) == 0)
+			return lfirst(cell);
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	memory = palloc0(sizeof(Memory));
+	strlcpy(memory->name, schedule->source.name, sizeof(memory->name));
+	memory->version = schedule->version;
+	memory->changed_at = started_changed_at;
+	memories = lappend(memories, memory);
+	MemoryContextSwitchTo(old);
+	return memory;
+}
+
+/* The row's part of the rules, completed by the settings and by what changed. */
+static ScheduleRules
+rules_of(const LedgerSchedule *schedule, Memory *memory)
+{
+	ScheduleRules rules = schedule->rules;
+
+	if (schedule->version != memory->version)
+		memory->changed_at = settings_now();
+	memory->version = schedule->version;
+	rules.retries = settings_retries;
+	rules.retry_delay = (int64) settings_retry_delay * 1000;
+	rules.ready_interval = (int64) settings_ready_interval * 1000;
+	rules.changed_at = memory->changed_at;
+	return rules;
+}
+
+static int64
+open_run_of(const ScheduleDay *days, int ndays, DateADT day)
+{
+	for (int i = 0; i < ndays; i++)
+		if (days[i].day == day && (days[i].state == SCHEDULE_QUEUED || days[i].state == SCHEDULE_WAITING))
+			return days[i].run;
+	return 0;
+}
+
+static Choice
+consider(const LedgerSchedule *schedule, TimestampTz now)
+{
+	Memory *memory = memory_of(schedule);
+	Choice choice = {.schedule = schedule, .memory = memory, .rules = rules_of(schedule, memory)};
+	int ndays;
+	ScheduleDay *days =
+		ledger_days(schedule->source.name, schedule_first_day(&choice.rules, now), schedule_yesterday(now), &ndays);
+
+	choice.action = schedule_next(&choice.rules, days, ndays, now);
+	choice.open_run = open_run_of(days, ndays, choice.action.day);
+	return choice;
+}
+
+/*
+ * Of two sources that are due, the one served longer ago, so that none holds up
+ * another; otherwise the one due first.
+ */
+static bool
+is_better(const Choice *a, const Choice *b, TimestampTz now)
+{
+	bool a_due = a->action.what != SCHEDULE_NOTHING && a->action.due <= now;
+	bool b_due = b->action.what != SCHEDULE_NOTHING && b->action.due <= now;
+
+	if (b->schedule == NULL || a_due != b_due)
+		return b->schedule == NULL || a_due;
+	return a_due ? a->memory->served < b->memory->served : a->action.due < b->action.due;
+}
+
+static long
+ms_until(TimestampTz due, TimestampTz now)
+{
+	if (due <= now)
+		return 0;
+	return (long) Min((due - now) / 1000 + 1, (int64) MAX_SLEEP_MS);
+}
+
+/* The extension is there, and of our version. */
+static bool
+is_ours(MemoryContext context)
+{
+	char *version;
+
+	if (!attempt_begin_transaction())
+	{
+		if (!said_absent)
+			ereport(LOG, (errmsg("extension \"contratos\" is not installed in database \"%s\"",
+								 MyBgworkerEntry->bgw_name + strlen("contratos worker for ")),
+						  errdetail("The worker looks again within the hour; CREATE EXTENSION wakes it.")));
+		said_absent = true;
+		return false;
+	}
+	said_absent = false;
+	version = extension_version();
+	if (strcmp(version, CONTRATOS_VERSION) != 0 && !said_version)
+		ereport(LOG, (errmsg("extension \"contratos\" is of version %s, but the library is of version %s", version,
+							 CONTRATOS_VERSION),
+					  errhint("Run ALTER EXTENSION contratos UPDATE, or restart the server.")));
+	said_version = strcmp(version, CONTRATOS_VERSION) != 0;
+	if (!said_version)
+		setup_if_untouched();
+	attempt_commit(context);
+	return !said_version;
+}
+
+/* Once a day of the schedule. */
+static void
+prune(MemoryContext context)
+{
+	DateADT today = schedule_day_of(settings_now());
+
+	if (pruned_on == today || !attempt_begin_transaction())
+		return;
+	MemoryContextSwitchTo(context);
+	(void) ledger_prune(settings_history_days, settings_now());
+	attempt_commit(context);
+	pruned_on = today;
+}
+
+/* All sources considered; *best is the one to serve, or to wait for. */
+static void
+choose(MemoryContext context, List **schedules, Choice *best)
+{
+	TimestampTz now = settings_now();
+	int64 clock = request_clock_ms();
+	ListCell *cell;
+
+	*schedules = NIL;
+	best->schedule = NULL;
+	if (!attempt_begin_transaction())
+		return;
+	MemoryContextSwitchTo(context);
+	*schedules = ledger_schedules();
+	foreach (cell, *schedules)
+	{
+		Choice choice = consider(lfirst(cell), now);
+
+		if (choice.memory->busy_until > clock)
+			choice.action.due = Max(choice.action.due, TimestampTzPlusMilliseconds(now, BUSY_MS));
+		if (is_better(&choice, best, now))
+			*best = choice;
+	}
+	attempt_commit(context);
+}
+
+/* One round; how long to sleep after it. */
+static long
+work(MemoryContext context)
+{
+	List *schedules;
+	Choice best;
+	TimestampTz now;
+
+	if (!is_ours(context))
+		return MAX_SLEEP_MS;
+	MemoryContextSwitchTo(context);
+	choose(context, &schedules, &best);
+	attempt_bury(schedules, context);
+	choose(context, &schedules, &best);
+	prune(context);
+	if (best.schedule == NULL)
+		return MAX_SLEEP_MS;
+	now = settings_now();
+	if (best.action.what == SCHEDULE_NOTHING || best.action.due > now)
+		return ms_until(best.action.due, now);
+
+	best.memory->served = ++round_number;
+	if (attempt_run(best.schedule, &best.rules, &best.action, best.open_run, context) == ATTEMPT_BUSY)
+		best.memory->busy_until = request_clock_ms() + BUSY_MS;
+	return 0;
+}
+
+/* A round that fails as a whole is logged, and the loop goes on. */
+static long
+work_safely(MemoryContext context)
+{
+	volatile long sleep = FAILED_ROUND_MS;
+
+	PG_TRY();
+	{
+		sleep = work(context);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		EmitErrorReport();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	return sleep;
+}
+
+/*
+ * Sleep.  On a reload an idle worker leaves and the launcher starts it anew, so
+ * that it sees what ALTER DATABASE … SET says too.  A stray cancel is no
+ * reason to do anything.
+ */
+static void
+sleep_until_something(long ms)
+{
+	if (ConfigReloadPending)
+		proc_exit(0);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	QueryCancelPending = false;
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+		proc_exit(0);
+}
+
+/* What no ALTER DATABASE or ALTER ROLE may change for a load. */
+static void
+pin_session(void)
+{
+	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("statement_timeout", "0", PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_USERSET, PGC_S_OVERRIDE);
+}
+
+void
+contratos_worker_main(Datum arg)
+{
+	LauncherOrder order;
+	MemoryContext context;
+	const char *database = MyBgworkerEntry->bgw_name + strlen("contratos worker for ");
+
+	memcpy(&order, MyBgworkerEntry->bgw_extra, sizeof(order));
+	started_changed_at = order.changed_at;
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(database, settings_role[0] ? settings_role : NULL, 0);
+	pgstat_report_appname("contratos worker");
+	if (!wake_lock_worker())
+		proc_exit(0); /* another one serves this database */
+	pin_session();
+	context = AllocSetContextCreate(TopMemoryContext, "contratos worker", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+	ereport(LOG, (errmsg("contratos worker started for database \"%s\"", database),
+				  settings_project[0] ? errdetail("BigQuery project: %s.", settings_project) : 0));
+
+	for (;;)
+	{
+		long sleep;
+
+		MemoryContextReset(context);
+		sleep = work_safely(context);
+		if (sleep > 0 || ConfigReloadPending)
+			sleep_until_something(sleep);
+		CHECK_FOR_INTERRUPTS();
+	}
+}

@@ -1,0 +1,13 @@
+/*
+ * worker.h
+ *	  The worker of one database: decides when, never how.
+ */
+#ifndef CONTRATOS_WORKER_H
+#define CONTRATOS_WORKER_H
+
+#include "postgres.h"
+
+/* Entry point, by name from the launcher's registration. */
+extern PGDLLEXPORT void contratos_worker_main(Datum arg);
+
+#endif /* CONTRATOS_WORKER_H */
