@@ -152,11 +152,12 @@ messages match.
 sub begin
 {
 	my ($self, $sql) = @_;
-	my %session = (in => "\\set VERBOSITY verbose\n$sql\n", out => '', err => '');
+	my %session = (in => "\\set VERBOSITY verbose\n$sql;\n", out => '', err => '');
 	$session{harness} = IPC::Run::start(
 		[ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $self->{node}->connstr($self->{database}), '-f', '-' ],
 		'<', \$session{in}, '>', \$session{out}, '2>', \$session{err},
 		IPC::Run::timeout($patience));
+	$session{harness}->pump_nb while length $session{in};
 	return \%session;
 }
 
