@@ -119,12 +119,11 @@ convert_char(Oid proc, const char *text, int len, char out[MAX_CONVERSION_GROWTH
 }
 
 /*
- * `text` in the server encoding, palloc'd.  The service's texts are foreign:
- * an error message that cannot be converted must not hide the error, so bad or
- * missing characters become '?' instead of another error.
+ * The service's texts are foreign: an error message that cannot be converted
+ * must not hide the error.
  */
-static char *
-to_server_encoding(const char *text)
+char *
+failure_to_server(const char *text)
 {
 	int len = strlen(text);
 	StringInfoData buf;
@@ -157,9 +156,9 @@ failure_throw(const Failure *f)
 	have_last_thrown = true;
 
 	ereport(ERROR, (errcode(f->sqlstate ? f->sqlstate : ERRCODE_INTERNAL_ERROR),
-					errmsg_internal("%s", to_server_encoding(f->message)),
-					f->detail[0] ? errdetail_internal("%s", to_server_encoding(f->detail)) : 0,
-					f->hint[0] ? errhint("%s", to_server_encoding(f->hint)) : 0));
+					errmsg_internal("%s", failure_to_server(f->message)),
+					f->detail[0] ? errdetail_internal("%s", failure_to_server(f->detail)) : 0,
+					f->hint[0] ? errhint("%s", failure_to_server(f->hint)) : 0));
 }
 
 const Failure *

@@ -68,4 +68,10 @@ pg_noreturn extern void failure_throw(const Failure *f);
 extern const Failure *failure_last(void);
 extern void failure_forget(void);
 
+/*
+ * A text of the service, UTF-8, in the server's encoding, palloc'd: bad or
+ * missing characters become '?' instead of an error.
+ */
+extern char *failure_to_server(const char *text);
+
 #endif /* CONTRATOS_FAILURE_H */

@@ -44,7 +44,8 @@ wait_event_id(void)
 }
 
 int
-http_wait_record_socket(CURL *easy, curl_socket_t fd, int what, void *client, void *socketp)
+http_wait_record_socket(CURL *easy pg_attribute_unused(), curl_socket_t fd, int what, void *client,
+						void *socketp pg_attribute_unused())
 {
 	HttpClient *c = client;
 	int i = 0;

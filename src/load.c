@@ -12,11 +12,9 @@
 #include "access/table.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/builtins.h"
@@ -148,31 +146,6 @@ show_progress(void *arg, int64 rows, int64 bytes)
 		ereport(NOTICE, (errmsg_internal("%s", text)));
 }
 
-/* As the ledger can hold it: no U+0000, cut, in the server's encoding. */
-static char *
-raw_text(const RowsCell *cell)
-{
-	StringInfoData buf;
-	int len = pg_encoding_mbcliplen(PG_UTF8, cell->data, (int) Min(cell->len, MAX_RAW_BYTES), MAX_RAW_BYTES);
-	char *converted;
-
-	initStringInfo(&buf);
-	for (int i = 0; i < len; i++)
-	{
-		if (cell->data[i] == '\0')
-			appendStringInfoString(&buf, "\357\277\275"); /* U+FFFD */
-		else
-			appendStringInfoChar(&buf, cell->data[i]);
-	}
-	if (GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
-		return buf.data;
-	converted = palloc0((Size) buf.len * MAX_CONVERSION_GROWTH + 1);
-	pg_do_encoding_conversion_buf(FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding()), PG_UTF8,
-								  GetDatabaseEncoding(), (unsigned char *) buf.data, buf.len,
-								  (unsigned char *) converted, buf.len * MAX_CONVERSION_GROWTH + 1, true);
-	return converted;
-}
-
 static void
 keep_reject(void *arg, int64 row_number, const char *column, const RowsCell *raw, const char *reason)
 {
@@ -187,7 +160,7 @@ keep_reject(void *arg, int64 row_number, const char *column, const RowsCell *raw
 	outcome->rejects[outcome->nrejects++] = (LedgerReject){
 		.row_number = row_number,
 		.column = pstrdup(column),
-		.raw_value = raw_text(raw),
+		.raw_value = values_shown(raw, MAX_RAW_BYTES),
 		.reason = reason,
 	};
 	MemoryContextSwitchTo(old);
@@ -204,7 +177,7 @@ pin_settings(void)
 	static const char *const settings[][2] = {{"timezone", "UTC"}, {"datestyle", "ISO"}, {"jit", "off"}};
 	int nest_level = extension_pin_settings();
 
-	for (int i = 0; i < lengthof(settings); i++)
+	for (int i = 0; i < (int) lengthof(settings); i++)
 		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
 								 false);
 	return nest_level;
@@ -225,7 +198,7 @@ execute(const char *sql, int nargs, Datum *values)
 static int64
 insert_adopting(const char *sql, int nargs, Datum *values, ScanAdoption *adoption)
 {
-	int64 inserted = 0;
+	volatile int64 inserted = 0;
 
 	scan_arm(adoption);
 	PG_TRY();

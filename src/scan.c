@@ -14,7 +14,6 @@
 #include "commands/explain.h"
 #include "executor/executor.h"
 #include "foreign/fdwapi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
@@ -83,7 +82,7 @@ scan_disarm(void)
 }
 
 void
-scan_begin(ForeignScanState *node, int eflags)
+scan_begin(ForeignScanState *node, int eflags pg_attribute_unused())
 {
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
 	MemoryContext context =
@@ -249,14 +248,6 @@ start(ForeignScanState *node, BqScan *scan)
 	MemoryContextSwitchTo(old);
 }
 
-static char *
-shown_value(const RowsCell *cell)
-{
-	int len = pg_mbcliplen(cell->data, (int) Min(cell->len, SHOWN_BYTES), SHOWN_BYTES);
-
-	return pg_any_to_server(pnstrdup(cell->data, strnlen(cell->data, len)), (int) strnlen(cell->data, len), PG_UTF8);
-}
-
 /* A value that cannot be held as it is: recorded in a load, else an error. */
 static void
 bad_value(BqScan *scan, const ScanColumn *mine, const RowsCell *cell, const char *reason)
@@ -276,7 +267,7 @@ bad_value(BqScan *scan, const ScanColumn *mine, const RowsCell *cell, const char
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 			 errmsg("value of column \"%s\" in row " INT64_FORMAT " cannot be held as it is", mine->column->name, row),
-			 errdetail("\"%s\": %s.", shown_value(cell), reason),
+			 errdetail("\"%s\": %s.", values_shown(cell, SHOWN_BYTES), reason),
 			 errhint("The foreign table's option on_bad_value 'null' gives NULL instead.")));
 }
 

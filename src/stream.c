@@ -85,19 +85,6 @@ stream_rewind(RowStream *stream)
 	stream->tries = stream->spent_ms = 0;
 }
 
-static void
-open_page(RowStream *stream)
-{
-	Failure f;
-
-	stream->page = bigquery_page(stream->job, stream->next, stream->job->connection->page_rows, stream->context,
-								 &stream->spent_ms, &f);
-	if (stream->page == NULL)
-		failure_throw(&f);
-	stream->page_first = stream->next;
-	stream->pages++;
-}
-
 /* Throw *f, saying how far the result had come. */
 static void
 give_up(RowStream *stream, Failure *f)
@@ -108,6 +95,19 @@ give_up(RowStream *stream, Failure *f)
 	failure_detail(f, "%s%sIt came after row " INT64_FORMAT " of " INT64_FORMAT " of job %s.", said,
 				   said[0] ? "  " : "", stream->next, stream->job->total_rows, stream->job->job_id);
 	failure_throw(f);
+}
+
+static void
+open_page(RowStream *stream)
+{
+	Failure f;
+
+	stream->page = bigquery_page(stream->job, stream->next, stream->job->connection->page_rows, stream->context,
+								 &stream->spent_ms, &f);
+	if (stream->page == NULL)
+		give_up(stream, &f);
+	stream->page_first = stream->next;
+	stream->pages++;
 }
 
 /*
@@ -217,6 +217,12 @@ accept_row(RowStream *stream)
 	if (stream->next >= stream->job->total_rows)
 	{
 		failure_set(&f, ERRCODE_FDW_ERROR, "BigQuery sent more rows than it promised");
+		give_up(stream, &f);
+	}
+	/* a row too many here would take the place of the next page's first */
+	if (stream->next - stream->page_first >= stream->job->connection->page_rows)
+	{
+		failure_set(&f, ERRCODE_FDW_ERROR, "BigQuery sent more rows than were asked for");
 		give_up(stream, &f);
 	}
 	stream->next++;

@@ -352,3 +352,23 @@ values_timestamp_text(int64 timestamp)
 	return psprintf("%04d-%02d-%02d %02d:%02d:%02d.%06d+00:00", tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour,
 					tm.tm_min, tm.tm_sec, (int) fraction);
 }
+
+char *
+values_shown(const RowsCell *cell, int max_bytes)
+{
+	size_t len = Min(cell->len, (size_t) max_bytes);
+	StringInfoData buf;
+
+	/* not pg_mbcliplen(): it ends at U+0000 */
+	while (len > 0 && len < cell->len && ((unsigned char) cell->data[len] & 0xC0) == 0x80)
+		len--;
+	initStringInfo(&buf);
+	for (size_t i = 0; i < len; i++)
+	{
+		if (cell->data[i] == '\0')
+			appendStringInfoString(&buf, "\357\277\275"); /* U+FFFD */
+		else
+			appendStringInfoChar(&buf, cell->data[i]);
+	}
+	return failure_to_server(buf.data);
+}

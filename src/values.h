@@ -39,6 +39,13 @@ extern ValueResult values_read(ValueReader *reader, const RowsCell *cell, Datum 
 							   const char **reason);
 
 /*
+ * A cell as a person may see it: at most `max_bytes` of its UTF-8, cut between
+ * characters, U+0000 as U+FFFD, in the server's encoding ('?' for what that
+ * lacks).  Never throws for what the cell holds.
+ */
+extern char *values_shown(const RowsCell *cell, int max_bytes);
+
+/*
  * The BigQuery type a local type stands for when no option says it: text →
  * STRING, bigint → INT64, timestamptz → TIMESTAMP, …; NULL: none.
  */

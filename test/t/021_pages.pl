@@ -1,0 +1,190 @@
+# Pages that break off, come short or lie: every row exactly once, or the day
+# as it was before.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Contratos::Fixture;
+
+my $f = Contratos::Fixture->new(conf => 'contratos.page_rows = 10');
+my $bq = $f->bq;
+my $day = '2026-11-20';
+
+my $digest = q(SELECT md5(string_agg(t::text, E'\n' ORDER BY t::text)) FROM tokens t);
+my $runs = 'SELECT count(*) FROM contratos_runs';
+
+# Every test begins with a day that was loaded and that BigQuery has changed
+# since: what is left of the old one, and what there is of the new, can be told.
+my $seed = 0;
+my $old;
+
+sub renew
+{
+	$bq->reset(tables => 0);
+	$f->day($day, 50, seed => ++$seed);
+	$f->query("SELECT contratos_run('$day')");
+	$old = $f->query($digest);
+	$f->day($day, 50, seed => ++$seed);
+	$bq->reset(tables => 0);
+	return;
+}
+
+sub is_old { return is($f->query($digest), $old, $_[0]); }
+
+# The rows as the stand-in has them, read without any fault.
+sub is_new
+{
+	my ($name) = @_;
+	my $seen = $f->query($digest);
+	$bq->reset(tables => 0);
+	$f->query("SELECT contratos_run('$day')");
+	isnt($seen, $old, "$name: not the old rows");
+	return is($seen, $f->query($digest), "$name: each row once");
+}
+
+sub starts { return join ' ', map { $_->{start_index} // 0 } $bq->requests('results'); }
+
+# ---- pages
+
+renew();
+is($f->query("SELECT rows_loaded, rows_replaced FROM contratos_run('$day')"), '50|50', 'a day of five pages');
+is(starts(), '0 10 20 30 40', 'each asked for by its first row');
+is($f->query('SELECT pages FROM contratos_runs ORDER BY id DESC LIMIT 1'), 5, 'five pages in the ledger');
+is_new('five pages');
+
+renew();
+$bq->rule({ kind => 'results', start_index => 10 }, { truncate_rows => 3 });
+$bq->rule({ kind => 'results', start_index => 33 }, { truncate_rows => 1 });
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'pages that the service cuts short');
+is(starts(), '0 10 13 23 33 34 44', 'are taken up where they ended');
+is_new('short pages');
+
+renew();
+$bq->rule({ kind => 'results' }, { page_bytes => 1 });
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'a page of one row');
+is_new('a first page of one row');
+
+# ---- a page that breaks off: in its head, between rows, inside a row, at its end
+
+for my $where (0, 1, 300, 700, 1500, 2500, 3500, { after_bytes => 2600, reset => 1 }, 'before_headers', 'after_headers')
+{
+	my $name = ref $where ? 'RST after 2600 bytes' : "cut off: $where" . ($where =~ /^\d/ ? ' bytes' : '');
+	renew();
+	$bq->rule({ kind => 'results', start_index => 20 },
+		{ close => !ref $where && $where =~ /^\d/ ? { after_bytes => $where } : $where });
+	is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, $name);
+	my ($again) = (map { $_->{start_index} } $bq->requests('results'))[3];
+	cmp_ok($again, '>=', 20, "$name: taken up at the next row");
+	cmp_ok($again, '<=', 30, "$name: which is one of that page, or the one after it");
+	is(scalar($bq->requests('insert')), 1, "$name: of the same job");
+	is_new($name);
+}
+
+renew();
+$bq->rule({ kind => 'results', start_index => 20 }, { close => { after_bytes => 2600 } });
+$bq->rule({ kind => 'results', nth => 4 }, { close => { after_bytes => 1500 } });
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'the page that is asked for again breaks off, too');
+is_new('twice cut off');
+
+renew();
+$bq->rule({ kind => 'results' }, { close => { after_bytes => 1500 } });
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'the first page breaks off');
+is_new('first page cut off');
+
+renew();
+$bq->rule({ kind => 'results', start_index => 30 }, { drop_chunk => 2000, chunked => 100 });
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'a chunk that breaks off');
+is_new('chunk broken off');
+
+renew();
+$bq->rule({ kind => 'results', start_index => 30 }, { status => 503, reason => 'backendError', headers => { 'Retry-After' => '1' } });
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'a page that the service cannot give just now');
+is_new('a page refused once');
+
+renew();
+$bq->rule({ kind => 'results', times => 0 }, { rows_first => 1 });
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'rows before the schema');
+is_new('rows before the schema');
+
+renew();
+$bq->rule({ kind => 'insert' }, { lost_answer => 1 });
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'the answer to jobs.insert is lost');
+is(scalar($bq->jobs), 1, 'and the job is found again: there is one');
+is_new('a lost answer');
+
+# ---- totals that are wrong, pages that are no pages
+
+for my $case (
+	[ 'a row too many on the last page', { start_index => 40 }, { extra_rows => [ [ ('x') x 8 ] ] },
+		'HV000: BigQuery sent more rows than it promised' ],
+	[ 'a row too many on the first page', {},
+		{ extra_rows => [ [ '0xe', undef, undef, undef, undef, '1795168800000000', '1', '0xb' ] ] },
+		'HV000: BigQuery sent more rows than were asked for' ],
+	[ 'a total that is too large', {}, { envelope => { totalRows => '51' } }, q(HV000: BigQuery's result ended early) ],
+	[ 'a total that is too small', {}, { envelope => { totalRows => '49' } }, 'HV000: BigQuery sent more rows than it promised' ],
+	[ 'no total', {}, { envelope => { totalRows => 'many' } }, q(HV000: BigQuery's answer does not say how many rows there are) ],
+	[ 'a row of three values', { start_index => 40 }, { truncate_rows => 9, extra_rows => [ [ ('x') x 3 ] ] },
+		'HV000: BigQuery sent a row of 3 values for 8 columns' ],
+	[ 'no rows in the middle', { start_index => 20, times => 0 }, { no_rows_key => 1 }, q(HV000: BigQuery's result ended early) ],
+	[ 'a page that is no JSON', { start_index => 20 }, { garbage => '{"rows": [{"f": [{"v": tru}]}]}' },
+		q(HV000: BigQuery's answer cannot be read: .* at byte 2\d) ],
+	[ 'a page of HTML', { start_index => 20 }, { garbage => '<html>Welcome to the hotel</html>' },
+		q(HV000: BigQuery's answer cannot be read: .* at byte 0) ])
+{
+	my ($name, $match, $action, $message) = @$case;
+	renew();
+	my $count = $f->query($runs);
+	$bq->rule({ kind => 'results', %$match }, $action);
+	my ($code, $out, $err) = $f->psql("SELECT contratos_run('$day')");
+	isnt($code, 0, $name);
+	like($err, qr/ERROR:  $message/, "$name: the error");
+	like($err, qr/DETAIL: .*job contratos_\w+/, "$name: it names the job") if $message =~ /more|early|values/;
+	is_old("$name: the old rows are all there");
+	is($f->query($runs), $count, "$name: nothing in the ledger");
+}
+
+# ---- the stand-in is killed in the middle of page 3
+
+# request_timeout: nobody wants to wait for the four minutes that are usual
+my $patience = q(SET contratos.request_timeout = '2s');
+
+sub kill_in_page_3
+{
+	my ($sql) = @_;
+	my $rule = $bq->rule({ kind => 'results', start_index => 20 }, { stall => 'mid_body' });
+	my $session = $f->begin("$patience; $sql");
+	$bq->wait(rule => $rule, state => 'stalled');
+	$bq->kill;
+	return $f->finish($session);
+}
+
+renew();
+my $count = $f->query($runs);
+my ($code, $out, $err) = kill_in_page_3("SELECT contratos_run('$day')");
+isnt($code, 0, 'killed in page 3: contratos_run fails');
+like($err, qr/ERROR:  08\d\d\d: /, 'and says that the connection is gone');
+like($err, qr/DETAIL:.*after row \d+ of 50 of job contratos_\w+/, 'and how far it had come');
+is_old('the old rows are all there');
+is($f->query($runs), $count, 'nothing in the ledger');
+$bq->restart;
+
+# with a day before that works
+$f->day('2026-11-19', 15, seed => ++$seed);
+$f->day($day, 50, seed => ++$seed);
+($code, $out, $err) = kill_in_page_3('SELECT day, status, rows_loaded, run IS NULL FROM contratos_backfill(2)');
+is($code, 0, 'killed in page 3 of the second day: contratos_backfill returns');
+is($out, "2026-11-19|succeeded|15|f\n2026-11-20|failed||f", 'with a row for each day');
+like($err, qr/WARNING:  08\d\d\d: 2026-11-20 of source "tokens" failed: /, 'and a WARNING');
+is($f->query(q(SELECT day, status, left(sqlstate, 2), error ~ 'after row 2\d of 50', rows_loaded, job_id ~ '^contratos_'
+	FROM contratos_runs ORDER BY id DESC LIMIT 2)),
+	"2026-11-20|failed|08|t||t\n2026-11-19|succeeded|||15|t", 'the ledger says what failed');
+is($f->query("SELECT md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM tokens t WHERE block_timestamp >= '${day}Z'"), $old,
+	'the old rows are all there');
+$bq->restart;
+is($f->query('SELECT status, rows_loaded, rows_replaced FROM contratos_backfill(1)'), 'succeeded|50|50',
+	'and the next call puts it right');
+
+$f->stop;
+done_testing();

@@ -1,0 +1,195 @@
+# What the target of a load may be and have: triggers, rules, partitions,
+# constraints, views, other owners, odd names.  The load is a plain DELETE and
+# INSERT, so all of it works; what would make it read twice or lose rows does not.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Contratos::Fixture;
+
+my $f = Contratos::Fixture->new(conf => 'contratos.page_rows = 20');
+my $bq = $f->bq;
+
+my @columns = qw(address symbol name decimals total_supply block_timestamp block_number block_hash);
+my $columns = join ', ', @columns;
+my $run = q(SELECT status, rows_loaded, rows_replaced FROM contratos_run('2026-11-20'));
+my $ledger = 'SELECT rows_loaded, rows_inserted FROM contratos_runs ORDER BY id DESC LIMIT 1';
+
+$f->day('2026-11-20', 50);
+$f->query('SELECT contratos_setup()');
+
+# A table that stands in for tokens in one test.
+sub target
+{
+	my ($sql, %more) = @_;
+	my $reset = "DROP SCHEMA IF EXISTS t CASCADE; CREATE SCHEMA t;";
+	my $table = $more{table} // 't.target';
+	local $SIG{__WARN__} = sub { };
+	$f->query("$reset $sql; UPDATE contratos_sources SET target_table = \$\$$table\$\$ WHERE name = 'tokens'");
+	$bq->reset(tables => 0);
+	return;
+}
+
+my $like = 'CREATE TABLE t.target (LIKE tokens)';
+
+# ---- triggers
+
+target(
+	"$like;
+	CREATE FUNCTION t.filter() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
+		IF NEW.decimals = 6 THEN RETURN NULL; END IF; NEW.symbol := lower(NEW.symbol); RETURN NEW; END';
+	CREATE TRIGGER filter BEFORE INSERT ON t.target FOR EACH ROW EXECUTE FUNCTION t.filter()");
+my ($code, $out, $err) = $f->psql(q(SELECT status, rows_loaded, message FROM contratos_run('2026-11-20')));
+is($out, q(succeeded|50|the target's triggers or rules took 40 of the rows), 'a BEFORE ROW trigger drops rows');
+is($f->query($ledger), '50|40', 'and the ledger has both numbers');
+is($f->query('SELECT count(*), count(*) FILTER (WHERE symbol = lower(symbol)) FROM t.target'), '40|40', 'it changes others');
+
+target(
+	"$like; CREATE TABLE t.log (said text);
+	CREATE FUNCTION t.row() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO t.log VALUES (NEW.address); RETURN NULL; END';
+	CREATE FUNCTION t.statement() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
+		INSERT INTO t.log SELECT TG_OP || count(*) FROM changed; RETURN NULL; END';
+	CREATE TRIGGER r AFTER INSERT ON t.target FOR EACH ROW EXECUTE FUNCTION t.row();
+	CREATE TRIGGER s AFTER INSERT ON t.target REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION t.statement();
+	CREATE TRIGGER d AFTER DELETE ON t.target REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION t.statement()");
+is($f->query($run), 'succeeded|50|0', 'AFTER triggers');
+is($f->query(q(SELECT count(DISTINCT said) FILTER (WHERE said LIKE '0x%'), count(*) FILTER (WHERE said LIKE '0x%'),
+	string_agg(said, ' ' ORDER BY said) FILTER (WHERE said !~ '^0x') FROM t.log)),
+	'50|50|DELETE0 INSERT50', 'fire once a row and once a statement');
+
+target(
+	"$like;
+	CREATE FUNCTION t.nosy() RETURNS trigger LANGUAGE plpgsql AS \$\$ DECLARE n bigint; BEGIN
+		SELECT count(*) INTO n FROM public.bigquery_tokens WHERE block_timestamp >= '2026-11-01Z'; RETURN NEW; END \$\$;
+	CREATE TRIGGER nosy BEFORE INSERT ON t.target FOR EACH ROW EXECUTE FUNCTION t.nosy()");
+like($f->fails($run), qr/ERROR:  0A000: a load reads other rows of foreign table "bigquery_tokens" than it has asked BigQuery for/,
+	'a trigger that reads other rows of the foreign table is an error');
+is(scalar($bq->requests('insert')), 1, 'and not a second job');
+is($f->query('SELECT count(*) FROM t.target'), 0, 'nothing is loaded');
+
+target(
+	"$like;
+	CREATE FUNCTION t.fails() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN
+		IF NEW.block_number % 2 = 0 THEN RAISE 'not this one' USING ERRCODE = 'P0042'; END IF; RETURN NEW; END \$\$;
+	CREATE TRIGGER fails BEFORE INSERT ON t.target FOR EACH ROW EXECUTE FUNCTION t.fails()");
+like($f->fails($run), qr/ERROR:  P0042: not this one/, 'an error of a trigger is the load\'s');
+is($f->query(q(SELECT status FROM contratos_backfill(1))), 'failed', 'in a backfill the day\'s');
+is($f->query('SELECT sqlstate, reason IS NULL FROM contratos_runs ORDER BY id DESC LIMIT 1'), 'P0042|t', 'the ledger has its SQLSTATE');
+
+# ---- rules
+
+target(
+	"$like; CREATE TABLE t.copy (address text);
+	CREATE RULE also AS ON INSERT TO t.target DO ALSO INSERT INTO t.copy VALUES (NEW.address)");
+is($f->query($run), 'succeeded|50|0', 'a rule DO ALSO reads the rows a second time');
+is($f->query('SELECT count(DISTINCT address), count(*) FROM t.copy'), '50|50', 'and gets every row once');
+is(scalar($bq->requests('insert')), 1, 'of the same job');
+is(join(' ', map { $_->{start_index} // 0 } $bq->requests('results')), '0 20 40 0 20 40', 'paged again');
+is($f->query('SELECT values_altered, rows_inserted, pages FROM contratos_runs ORDER BY id DESC LIMIT 1'), '0|50|3', 'counted once');
+
+target("$like; CREATE RULE nothing AS ON INSERT TO t.target DO INSTEAD NOTHING");
+like($f->fails($run), qr/ERROR:  HV000: only 0 of 50 rows were read for table t.target/, 'a rule DO INSTEAD NOTHING is an error');
+
+target("$like; CREATE RULE few AS ON INSERT TO t.target WHERE NEW.decimals = 6 DO INSTEAD NOTHING");
+is($f->query($run), 'succeeded|50|0', 'a conditional rule');
+is($f->query($ledger), '50|40', 'takes some of the rows, and that is told');
+
+# ---- generated columns, defaults, constraints, partitions
+
+target(
+	"CREATE TABLE t.target (LIKE tokens INCLUDING GENERATED, id int GENERATED ALWAYS AS IDENTITY, loaded_by text DEFAULT current_user,
+	 len int GENERATED ALWAYS AS (length(block_hash)) STORED, CHECK (len = 66))");
+is($f->query($run), 'succeeded|50|0', 'generated columns, identity, defaults');
+is($f->query(q(SELECT count(DISTINCT id), count(loaded_by), min(len), min(block) ~ '^2026-11-20 00:00:00\+00:00_0x[0-9a-f]{64}_\d+$' FROM t.target)),
+	'50|50|66|t', 'are filled');
+
+target("$like; ALTER TABLE t.target ADD CONSTRAINT morning CHECK (block_timestamp < '2026-11-20 12:00Z')");
+$f->query(q(INSERT INTO t.target (address, block_timestamp, block_number, block_hash) VALUES ('old', '2026-11-20 01:00Z', 1, '0x')));
+like($f->fails($run), qr/ERROR:  23514: .*morning/, 'a CHECK constraint fails the day');
+is($f->query(q(SELECT day, status FROM contratos_backfill(2))), "2026-11-19|succeeded\n2026-11-20|failed", 'and no other');
+is($f->query(q(SELECT address FROM t.target WHERE block_timestamp >= '2026-11-20Z')), 'old', 'the old row is still there');
+
+target(
+	"CREATE TABLE t.target (LIKE tokens) PARTITION BY RANGE (block_timestamp);
+	CREATE TABLE t.p19 PARTITION OF t.target FOR VALUES FROM ('2026-11-19Z') TO ('2026-11-20Z');
+	CREATE TABLE t.p20a PARTITION OF t.target FOR VALUES FROM ('2026-11-20Z') TO ('2026-11-20 12:00Z');
+	CREATE TABLE t.p20b PARTITION OF t.target FOR VALUES FROM ('2026-11-20 12:00Z') TO ('2026-11-21Z')");
+is($f->query(q(SELECT status, rows_loaded > 0 FROM contratos_backfill(2))), "succeeded|t\nsucceeded|t", 'a partitioned target');
+is($f->query('SELECT count(*) FROM t.p20a UNION ALL SELECT count(*) FROM t.p20b'), "25\n25", 'the rows are where they belong');
+is($f->query($run), 'succeeded|50|50', 'and are replaced there');
+like($f->fails(q(SELECT contratos_run('2026-11-18'))), qr/ERROR:  23514: no partition/, 'a day without a partition fails');
+
+target(
+	"CREATE TABLE t.base (LIKE tokens, tenant text NOT NULL DEFAULT 'us');
+	CREATE VIEW t.target AS SELECT $columns FROM t.base WHERE tenant = 'us';
+	INSERT INTO t.base (address, block_timestamp, block_number, block_hash, tenant) VALUES ('theirs', '2026-11-20 01:00Z', 1, '0x', 'them')");
+is($f->query($run), 'succeeded|50|0', 'an updatable view');
+is($f->query($run), 'succeeded|50|50', 'replaces what it shows');
+is($f->query('SELECT tenant, count(*) FROM t.base GROUP BY 1 ORDER BY 1'), "them|1\nus|50", 'and nothing else');
+
+# ---- names, and columns that do not fit
+
+target(
+	qq(CREATE TABLE t."the Target; --" (LIKE tokens);
+	   ALTER TABLE t."the Target; --" RENAME block_timestamp TO "when \$1";
+	   CREATE FOREIGN TABLE t."Remote ""x""" (address text, "when \$1" timestamptz OPTIONS (name 'block_timestamp'),
+		block_number bigint, block_hash text) SERVER bigquery OPTIONS ("table" 'bigquery-public-data.crypto_ethereum.tokens');
+	   UPDATE contratos_sources SET remote_table = 't."Remote ""x"""', timestamp_column = 'when \$1'),
+	table => 't."the Target; --"');
+is($f->query($run), 'succeeded|50|0', 'odd names');
+is($f->query($run), 'succeeded|50|50', 'twice');
+is($f->query(q(SELECT count("when $1"), count(symbol) FROM t."the Target; --")), '50|0', 'only the columns of the foreign table');
+$f->query(q(UPDATE contratos_sources SET remote_table = 'bigquery_tokens', timestamp_column = 'block_timestamp'));
+
+target('CREATE TABLE t.target (LIKE tokens); ALTER TABLE t.target DROP COLUMN decimals');
+like($f->fails($run), qr/ERROR:  42703: table t.target has no column "decimals"/, 'a column that the target lacks');
+target('CREATE TABLE t.target (LIKE tokens); ALTER TABLE t.target ALTER COLUMN decimals TYPE bytea USING NULL');
+like($f->fails($run), qr/ERROR:  42804: column "decimals" is of type bytea/, 'one of another type');
+target('CREATE TABLE t.target (LIKE tokens); DROP TABLE t.target; SELECT 1');
+like($f->fails($run), qr/ERROR:  42P01: relation "t.target" does not exist/, 'no target');
+
+# ---- rows that the caller must not overlook
+
+target("$like; ALTER TABLE t.target ENABLE ROW LEVEL SECURITY; CREATE ROLE boss; GRANT USAGE, CREATE ON SCHEMA t TO boss;
+	ALTER TABLE t.target OWNER TO boss; ALTER TABLE t.target FORCE ROW LEVEL SECURITY;
+	CREATE POLICY none ON t.target USING (false); GRANT SELECT ON bigquery_tokens TO boss");
+like($f->fails($run), qr/ERROR:  42501: query would be affected by row-level security policy/,
+	'rows that a policy hides from the owner are an error, not half a DELETE');
+
+# ---- somebody else's table: the load runs as its owner
+
+target(
+	"$like; CREATE ROLE owner; CREATE ROLE loader LOGIN;
+	GRANT USAGE, CREATE ON SCHEMA t TO owner; GRANT USAGE ON SCHEMA t TO loader;
+	CREATE TABLE t.who (name text, session text); GRANT INSERT ON t.who TO owner;
+	CREATE FUNCTION t.who() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO t.who VALUES (current_user, session_user); RETURN NULL; END';
+	CREATE TRIGGER who AFTER INSERT ON t.target FOR EACH STATEMENT EXECUTE FUNCTION t.who();
+	ALTER TABLE t.target OWNER TO owner;
+	GRANT EXECUTE ON FUNCTION contratos_run(date, text, boolean) TO loader");
+my $as_loader = 'SET SESSION AUTHORIZATION loader;';
+$err = $f->fails("$as_loader $run");
+like($err, qr/ERROR:  42501: permission denied for foreign table public.bigquery_tokens/, 'an owner who may not read the foreign table');
+like($err, qr/HINT:  GRANT SELECT ON public.bigquery_tokens TO owner;/, 'is told how he may');
+is($f->requests, '', 'before BigQuery is asked');
+$f->query('GRANT SELECT ON bigquery_tokens TO owner');
+is($f->query("$as_loader $run"), 'succeeded|50|0', 'a role without a right on the table loads it');
+is($f->query('SELECT * FROM t.who'), 'owner|loader', 'as its owner');
+like($f->fails("$as_loader DELETE FROM t.target"), qr/ERROR:  42501/, 'which it is not otherwise');
+$f->query(
+	q(CREATE OR REPLACE FUNCTION t.who() RETURNS trigger LANGUAGE plpgsql AS
+	  'BEGIN SET ROLE loader; RETURN NULL; END'));
+like($f->fails("$as_loader $run"), qr/ERROR:  42501: cannot set parameter "role" within security-restricted operation/,
+	'inside of a security-restricted operation');
+is($f->query("$as_loader SELECT current_user"), 'loader', 'and is himself again after an error');
+like($f->fails("$as_loader SELECT contratos_backfill(1)"), qr/ERROR:  42501: permission denied for function/,
+	'what was not granted may not be called');
+
+# a temporary table cannot deceive a load
+target($like);
+is($f->query("CREATE TEMP TABLE tokens (x int); CREATE TEMP TABLE target (x int); CREATE TEMP TABLE bigquery_tokens (x int); $run"),
+	'succeeded|50|0', 'temporary tables of the same names are not taken for them');
+
+$f->stop;
+done_testing();
