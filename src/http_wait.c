@@ -139,7 +139,8 @@ http_wait_resume(HttpExchange *exchange)
 static void
 fill_set(WaitEventSet *set, const HttpClient *client)
 {
-	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	if (IsUnderPostmaster) /* single-user mode has none to die */
+		AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	for (int i = 0; i < client->nsockets; i++)
 	{
