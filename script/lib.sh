@@ -9,6 +9,8 @@
 # PostgreSQL is ever written to.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# runuser is there, and not on everybody's PATH
+PATH=$PATH:/usr/sbin:/sbin
 cache=${CONTRATOS_CACHE:-$root/.cache}
 # the newest first
 supported_versions='18 17 16 15'

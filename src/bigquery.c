@@ -75,7 +75,7 @@ bigquery_make_job_id(char *job_id, size_t size)
 	if (!pg_strong_random(random, sizeof(random)))
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values for a job id")));
 	len = strlcpy(job_id, "contratos_", size);
-	for (int i = 0; i < lengthof(random) && len + 2 < size; i++, len += 2)
+	for (int i = 0; i < (int) lengthof(random) && len + 2 < size; i++, len += 2)
 		snprintf(job_id + len, size - len, "%02x", random[i]);
 }
 

@@ -54,7 +54,7 @@ _PG_init(void)
 }
 
 Datum
-contratos_fdw_handler(PG_FUNCTION_ARGS)
+contratos_fdw_handler(PG_FUNCTION_ARGS pg_attribute_unused())
 {
 	PG_RETURN_POINTER(fdw_routine());
 }
@@ -98,13 +98,13 @@ contratos_sources_normalize(PG_FUNCTION_ARGS)
 }
 
 Datum
-contratos_yesterday(PG_FUNCTION_ARGS)
+contratos_yesterday(PG_FUNCTION_ARGS pg_attribute_unused())
 {
 	PG_RETURN_DATEADT(schedule_yesterday(settings_now()));
 }
 
 Datum
-contratos_setup(PG_FUNCTION_ARGS)
+contratos_setup(PG_FUNCTION_ARGS pg_attribute_unused())
 {
 	extension_lock();
 	setup_builtin();
@@ -204,7 +204,7 @@ contratos_version(PG_FUNCTION_ARGS)
 	};
 
 	InitMaterializedSRF(fcinfo, 0);
-	for (int i = 0; i < lengthof(rows); i++)
+	for (int i = 0; i < (int) lengthof(rows); i++)
 	{
 		Datum values[2] = {CStringGetTextDatum(rows[i][0]), CStringGetTextDatum(rows[i][1])};
 		bool nulls[2] = {false, false};

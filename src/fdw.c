@@ -44,7 +44,7 @@ get_rel_size(PlannerInfo *root, RelOptInfo *rel, Oid relid)
 }
 
 static void
-get_paths(PlannerInfo *root, RelOptInfo *rel, Oid relid)
+get_paths(PlannerInfo *root, RelOptInfo *rel, Oid relid pg_attribute_unused())
 {
 	Cost total = STARTUP_COST + rel->rows * ROW_COST + rel->baserestrictcost.per_tuple * rel->tuples;
 
@@ -97,8 +97,8 @@ check_filter(RemoteTable *table, List *pushed)
 }
 
 static ForeignScan *
-get_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid, ForeignPath *best_path, List *tlist, List *scan_clauses,
-		 Plan *outer_plan)
+get_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid pg_attribute_unused(),
+		 ForeignPath *best_path pg_attribute_unused(), List *tlist, List *scan_clauses, Plan *outer_plan)
 {
 	RemoteTable *table = rel->fdw_private;
 	List *clauses = extract_actual_clauses(scan_clauses, false);

@@ -74,7 +74,7 @@ take_apart(CURLU *url, HttpUrl *parts)
 		return "it names no usable host";
 
 	strip_brackets(parts->host);
-	parts->port = atoi(port);
+	parts->port = (int) strtol(port, NULL, 10);
 	parts->tls = strcmp(scheme, "https") == 0;
 	parts->loopback = is_loopback_host(parts->host);
 	parts->has_extras = has_part(url, CURLUPART_QUERY) || has_part(url, CURLUPART_FRAGMENT);

@@ -44,7 +44,8 @@ wait_event_id(void)
 }
 
 int
-http_wait_record_socket(CURL *easy, curl_socket_t fd, int what, void *client, void *socketp)
+http_wait_record_socket(CURL *easy pg_attribute_unused(), curl_socket_t fd, int what, void *client,
+						void *socketp pg_attribute_unused())
 {
 	HttpClient *c = client;
 	int i = 0;
@@ -138,7 +139,8 @@ http_wait_resume(HttpExchange *exchange)
 static void
 fill_set(WaitEventSet *set, const HttpClient *client)
 {
-	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	if (IsUnderPostmaster) /* single-user mode has none to die */
+		AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	for (int i = 0; i < client->nsockets; i++)
 	{

@@ -43,7 +43,8 @@ append_base64url(StringInfo out, const void *data, int len)
 
 /* Called for an encrypted key; OpenSSL's own would ask on the terminal. */
 static int
-no_password(char *buf, int size, int rwflag, void *arg)
+no_password(char *buf pg_attribute_unused(), int size pg_attribute_unused(), int rwflag pg_attribute_unused(),
+			void *arg pg_attribute_unused())
 {
 	return 0;
 }

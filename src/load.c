@@ -172,7 +172,7 @@ pin_settings(void)
 	static const char *const settings[][2] = {{"timezone", "UTC"}, {"datestyle", "ISO"}, {"jit", "off"}};
 	int nest_level = extension_pin_settings();
 
-	for (int i = 0; i < lengthof(settings); i++)
+	for (int i = 0; i < (int) lengthof(settings); i++)
 		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
 								 false);
 	return nest_level;
@@ -193,7 +193,7 @@ execute(const char *sql, int nargs, Datum *values)
 static int64
 insert_adopting(const char *sql, int nargs, Datum *values, ScanAdoption *adoption)
 {
-	int64 inserted = 0;
+	volatile int64 inserted = 0;
 
 	scan_arm(adoption);
 	PG_TRY();

@@ -164,7 +164,7 @@ request_error(Failure *f, int http_status, const char *reason, const char *messa
 {
 	const ReasonRule *rule = NULL;
 
-	for (int i = 0; reason != NULL && i < lengthof(reason_rules); i++)
+	for (int i = 0; reason != NULL && i < (int) lengthof(reason_rules); i++)
 		if (strcmp(reason, reason_rules[i].reason) == 0)
 			rule = &reason_rules[i];
 
@@ -250,6 +250,7 @@ try_whole(Requester *requester, const HttpRequest *request, Attempt *attempt, Fa
 {
 	HttpResponse *response = attempt->response;
 
+	Assert(response != NULL);
 	if (!http_fetch(requester->http, request, response, f))
 		return false;
 	if (response->status == 200)

@@ -82,7 +82,7 @@ scan_disarm(void)
 }
 
 void
-scan_begin(ForeignScanState *node, int eflags)
+scan_begin(ForeignScanState *node, int eflags pg_attribute_unused())
 {
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
 	MemoryContext context =
