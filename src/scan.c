@@ -71,14 +71,15 @@ static ScanAdoption *armed = NULL;
 void
 scan_arm(ScanAdoption *adoption)
 {
-	Assert(armed == NULL);
+	/* a trigger of the target may load another source, and that is over first */
+	adoption->outer = armed;
 	armed = adoption;
 }
 
 void
 scan_disarm(void)
 {
-	armed = NULL;
+	armed = armed->outer;
 }
 
 void
