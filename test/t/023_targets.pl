@@ -78,6 +78,19 @@ like($f->fails($run), qr/ERROR:  P0042: not this one/, 'an error of a trigger is
 is($f->query(q(SELECT status FROM contratos_backfill(1))), 'failed', 'in a backfill the day\'s');
 is($f->query('SELECT sqlstate, reason IS NULL FROM contratos_runs ORDER BY id DESC LIMIT 1'), 'P0042|t', 'the ledger has its SQLSTATE');
 
+# a load within a load, before the outer one has read its first row
+target(
+	"$like; CREATE TABLE t.other (LIKE tokens);
+	INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column)
+		VALUES ('other', 'bigquery_tokens', 't.other', 'block_timestamp') ON CONFLICT DO NOTHING;
+	CREATE FUNCTION t.nested() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN
+		PERFORM public.contratos_run('2026-11-19', 'other'); RETURN NULL; END \$\$;
+	CREATE TRIGGER nested BEFORE INSERT ON t.target FOR EACH STATEMENT EXECUTE FUNCTION t.nested()");
+is($f->query($run), 'succeeded|50|0', 'a trigger that loads another source');
+is($f->query('SELECT (SELECT count(*) FROM t.target), (SELECT count(*) > 0 FROM t.other)'), '50|t', 'both are loaded');
+is(scalar($bq->requests('insert')), 2, 'by a job each');
+$f->query(q(DELETE FROM contratos_sources WHERE name = 'other'));
+
 # ---- rules
 
 target(
@@ -110,6 +123,24 @@ $f->query(q(INSERT INTO t.target (address, block_timestamp, block_number, block_
 like($f->fails($run), qr/ERROR:  23514: .*morning/, 'a CHECK constraint fails the day');
 is($f->query(q(SELECT day, status FROM contratos_backfill(2))), "2026-11-19|succeeded\n2026-11-20|failed", 'and no other');
 is($f->query(q(SELECT address FROM t.target WHERE block_timestamp >= '2026-11-20Z')), 'old', 'the old row is still there');
+
+# a day that fails in the middle of a page leaves nothing behind for the next
+$f->day('2026-11-18', 50);
+$f->day('2026-11-19', 50);
+target("$like; ALTER TABLE t.target ADD CHECK (block_timestamp NOT BETWEEN '2026-11-19 12:30Z' AND '2026-11-19 23:00Z')");
+is($f->query('SELECT status, rows_loaded FROM contratos_backfill(3, allow_shrink => true)'), "succeeded|50\nfailed|\nsucceeded|50",
+	'a day that fails in the middle of a page');
+is($f->query('SELECT count(*), count(DISTINCT address) FROM t.target'), '100|100', 'is nothing to the next');
+
+target("CREATE TABLE t.target (gone int, LIKE tokens); ALTER TABLE t.target DROP gone;
+	CREATE FOREIGN TABLE t.remote (gone int, address text, gone2 int, block_timestamp timestamptz, block_number bigint, gone3 text, block_hash text)
+		SERVER bigquery OPTIONS (\"table\" 'bigquery-public-data.crypto_ethereum.tokens');
+	ALTER FOREIGN TABLE t.remote DROP gone, DROP gone2, DROP gone3;
+	UPDATE contratos_sources SET remote_table = 't.remote'");
+is($f->query($run), 'succeeded|50|0', 'dropped columns on both sides');
+is($f->query(q(SELECT count(*), count(block_hash), bool_and(address ~ '^0x'), max(block_timestamp) < '2026-11-21Z' FROM t.target)), '50|50|t|t',
+	'each value in its column');
+$f->query(q(UPDATE contratos_sources SET remote_table = 'bigquery_tokens'));
 
 target(
 	"CREATE TABLE t.target (LIKE tokens) PARTITION BY RANGE (block_timestamp);

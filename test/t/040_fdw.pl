@@ -157,6 +157,14 @@ is(logged(qq(BEGIN; DECLARE a CURSOR FOR SELECT address FROM bigquery_tokens WHE
 	DECLARE b CURSOR FOR SELECT block_hash FROM bigquery_tokens WHERE $window;
 	MOVE 25 a; MOVE 45 b; MOVE 25 a; FETCH a; FETCH 5 b; SELECT 'both'; COMMIT)) =~ /^(0x\w+\n){5}both$/, 1, 'two cursors at once');
 
+like(logged(qq(BEGIN; DECLARE c CURSOR FOR SELECT address FROM bigquery_tokens WHERE $window;
+	MOVE 5 c; SAVEPOINT s; MOVE 20 c; FETCH 1 c; ROLLBACK TO s; MOVE 20 c; FETCH ALL c; SELECT 'end'; COMMIT)),
+	qr/^(0x\w+\n){5}end$/, 'a cursor outlives a savepoint that it was read in');
+is(logged(qq(BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT address FROM bigquery_tokens WHERE $window; COMMIT; MOVE 49 c; FETCH ALL c)) =~ /^0x\w+$/, 1,
+	'a cursor WITH HOLD outlives its transaction');
+is(logged(qq(BEGIN; SAVEPOINT s; DECLARE c CURSOR FOR SELECT address FROM bigquery_tokens WHERE $window; FETCH 1 c; ROLLBACK TO s;
+	SELECT count(*) FROM bigquery_tokens WHERE $window; COMMIT)) =~ /^0x\w+\n50$/, 1, 'a scan that a rollback ends is no trouble to the next');
+
 # ---- the options of the foreign table
 
 like($f->fails('SELECT count(*) FROM bigquery_tokens'), qr/ERROR:  55000: a query of foreign table "bigquery_tokens" needs a condition on column "block_timestamp"/,
