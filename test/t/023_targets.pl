@@ -129,6 +129,13 @@ is($f->query($run), 'succeeded|50|0', 'an updatable view');
 is($f->query($run), 'succeeded|50|50', 'replaces what it shows');
 is($f->query('SELECT tenant, count(*) FROM t.base GROUP BY 1 ORDER BY 1'), "them|1\nus|50", 'and nothing else');
 
+target(
+	"$like; ALTER TABLE t.target ADD settings text DEFAULT
+		concat_ws(' | ', current_setting('TimeZone'), current_setting('DateStyle'), current_setting('search_path'))");
+is($f->query("SET TimeZone = 'Asia/Tokyo'; SET DateStyle = 'German'; SET search_path = public, t; $run; SHOW TimeZone; SHOW search_path"),
+	"succeeded|50|0\nAsia/Tokyo\npublic, t", 'the session keeps its settings');
+is($f->query('SELECT DISTINCT settings FROM t.target'), 'UTC | ISO, DMY | pg_catalog, pg_temp', 'a load has its own');
+
 # ---- names, and columns that do not fit
 
 target(
