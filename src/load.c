@@ -233,7 +233,7 @@ may_filter(Oid relid)
 static void
 check_counts(const LoadPlan *plan, const BqJob *job, const ScanAdoption *adoption, int64 inserted)
 {
-	if (adoption->scans == 0 || !adoption->complete || adoption->rows != job->total_rows)
+	if (!adoption->complete || adoption->rows != job->total_rows)
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
 						errmsg("only " INT64_FORMAT " of " INT64_FORMAT " rows were read for table %s", adoption->rows,
 							   job->total_rows, plan->target_name),
