@@ -119,10 +119,11 @@ scan_disarm(void)
 static void
 refuse_orphan(const BqScan *scan)
 {
-	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("the load whose rows this scan of foreign table \"%s\" reads is over",
-						   get_rel_name(scan->table->relid)),
-					errhint("A trigger that opens a cursor on the foreign table during a load must close it as well.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the load whose rows this scan of foreign table \"%s\" reads is over",
+					get_rel_name(scan->table->relid)),
+			 errhint("A trigger that opens a cursor on the foreign table during a load must close it as well.")));
 }
 
 void
