@@ -294,15 +294,8 @@ ask_for_result(BqJob *job, int wait_ms, bool *done, Failure *f)
 	return true;
 }
 
-void
-bigquery_cancel(Bigquery *bq, const char *project, const char *location, const char *job_id)
-{
-	request_once(&bq->requester, message_job_path(project, "jobs", job_id, "/cancel", location), "", CANCEL_TIMEOUT_MS);
-}
-
-/* BigQuery's own timeout (jobTimeoutMs) is a best effort; ours ends the job. */
 static bool
-cancel_late_job(BqJob *job, Failure *f)
+stop_late_job(BqJob *job, Failure *f)
 {
 	bigquery_cancel(job->bq, job->project, job->location, job->job_id);
 	failure_set(f, ERRCODE_FDW_ERROR, "BigQuery job did not finish within %d ms", job->bq->connection.job_timeout_ms);
@@ -325,7 +318,10 @@ still_worth_waiting(BqJob *job, int tries, int64 failing_since, Failure *f)
 	if (f->retry != FAILURE_ASK_AGAIN)
 		return false;
 	if (request_clock_ms() - failing_since + pause >= job->bq->connection.request_timeout_ms)
+	{
+		request_given_up(f, tries + 1, request_clock_ms() - failing_since);
 		return false;
+	}
 	if (!check_job(job, &found))
 	{
 		*f = found;
@@ -352,7 +348,7 @@ wait_for_result(BqJob *job, Failure *f)
 		CHECK_FOR_INTERRUPTS();
 		wait_ms = (int) Min((int64) wait_ms, deadline - asked);
 		if (wait_ms <= 0)
-			return cancel_late_job(job, f);
+			return stop_late_job(job, f);
 		if (!ask_for_result(job, wait_ms, &done, f))
 		{
 			failing_since = tries == 0 ? asked : failing_since;
