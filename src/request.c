@@ -153,6 +153,8 @@ judge_by_rule(Failure *f, const ReasonRule *rule, const char *message)
 	if (sqlstate == ERRCODE_UNDEFINED_COLUMN)
 		failure_hint(f, "The BigQuery table has no such column: correct the foreign table's column or its option "
 						"name, or drop it with ALTER FOREIGN TABLE … DROP COLUMN.");
+	else if (strcmp(rule->reason, "stopped") == 0 && message != NULL && strstr(message, "timed out") != NULL)
+		failure_hint(f, "It ran longer than contratos.job_timeout or the server's option job_timeout allows.");
 	else if (rule->hint != NULL)
 		failure_hint(f, "%s", rule->hint);
 	f->retry = rule->retry;
@@ -319,8 +321,8 @@ try_once(Requester *requester, Attempt *attempt, char **refused, int timeout_ms,
 	return ok;
 }
 
-static void
-say_given_up(Failure *f, int tries, int64 spent_ms)
+void
+request_given_up(Failure *f, int tries, int64 spent_ms)
 {
 	char said[sizeof(f->detail)];
 
@@ -354,7 +356,7 @@ try_until(Requester *requester, Attempt *attempt, int *spent_ms, Failure *f)
 		pause = request_backoff_ms(tries - 1, f->retry_after_ms);
 		if (*spent_ms + pause >= budget)
 		{
-			say_given_up(f, tries, *spent_ms);
+			request_given_up(f, tries, *spent_ms);
 			return false;
 		}
 		ereport(DEBUG1,

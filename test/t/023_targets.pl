@@ -215,6 +215,9 @@ $f->query('GRANT SELECT ON bigquery_tokens TO owner');
 is($f->query("$as_loader $run"), 'succeeded|50|0', 'a role without a right on the table loads it');
 is($f->query('SELECT * FROM t.who'), 'owner|loader', 'as its owner');
 like($f->fails("$as_loader DELETE FROM t.target"), qr/ERROR:  42501/, 'which it is not otherwise');
+$f->query("CREATE USER MAPPING FOR owner SERVER bigquery OPTIONS (credentials_file '@{[ $bq->unknown_key_file ]}')");
+like($f->fails($run), qr/ERROR:  28000: /, "with the key of the owner's user mapping, whoever calls");
+$f->query('DROP USER MAPPING FOR owner SERVER bigquery');
 $f->query(
 	q(CREATE OR REPLACE FUNCTION t.who() RETURNS trigger LANGUAGE plpgsql AS
 	  'BEGIN SET ROLE loader; RETURN NULL; END'));
