@@ -78,8 +78,7 @@ static dlist_head adopters = DLIST_STATIC_INIT(adopters);
 void
 scan_arm(ScanAdoption *adoption)
 {
-	/* a trigger of the target may load another source, and that is over first */
-	adoption->outer = armed;
+	Assert(armed == NULL);
 	armed = adoption;
 }
 
@@ -100,16 +99,13 @@ unlink_adopter(void *arg)
 void
 scan_disarm(void)
 {
-	ScanAdoption *over = armed;
 	dlist_mutable_iter iter;
 
-	armed = over->outer;
+	armed = NULL;
 	dlist_foreach_modify(iter, &adopters)
 	{
 		BqScan *scan = dlist_container(BqScan, link, iter.cur);
 
-		if (scan->adoption != over)
-			continue;
 		unlink_adopter(scan);
 		stream_close(scan->stream);
 		scan->stream = NULL;

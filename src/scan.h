@@ -41,9 +41,6 @@ typedef struct ScanAdoption
 	bool complete; /* it was read to its end */
 	TimestampTz max_timestamp;
 	bool has_max_timestamp;
-
-	/* written by scan_arm() */
-	struct ScanAdoption *outer; /* of the load that this one runs inside of */
 } ScanAdoption;
 
 extern void scan_arm(ScanAdoption *adoption);
