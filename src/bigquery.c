@@ -300,7 +300,7 @@ bigquery_cancel(Bigquery *bq, const char *project, const char *location, const c
 	request_once(&bq->requester, message_job_path(project, "jobs", job_id, "/cancel", location), "", CANCEL_TIMEOUT_MS);
 }
 
-/* BigQuery's own timeout (jobTimeoutMs) is a best effort; ours ends the job. */
+/* BigQuery's own limit (jobTimeoutMs) is a best effort; ours ends the job. */
 static bool
 stop_late_job(BqJob *job, Failure *f)
 {
