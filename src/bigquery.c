@@ -294,6 +294,13 @@ ask_for_result(BqJob *job, int wait_ms, bool *done, Failure *f)
 	return true;
 }
 
+void
+bigquery_cancel(Bigquery *bq, const char *project, const char *location, const char *job_id)
+{
+	request_once(&bq->requester, message_job_path(project, "jobs", job_id, "/cancel", location), "", CANCEL_TIMEOUT_MS);
+}
+
+/* BigQuery's own limit (jobTimeoutMs) is a best effort; ours ends the job. */
 static bool
 stop_late_job(BqJob *job, Failure *f)
 {
