@@ -152,7 +152,7 @@ judge_by_rule(Failure *f, const ReasonRule *rule, const char *message)
 	failure_set(f, sqlstate, "BigQuery: %s", message ? message : rule->reason);
 	if (sqlstate == ERRCODE_UNDEFINED_COLUMN)
 		failure_hint(f, "The BigQuery table has no such column: correct the foreign table's column or its option "
-						"name, or drop it with ALTER FOREIGN TABLE … DROP COLUMN.");
+						"name, or drop it with ALTER FOREIGN TABLE ... DROP COLUMN.");
 	else if (strcmp(rule->reason, "stopped") == 0 && message != NULL && strstr(message, "timed out") != NULL)
 		failure_hint(f, "It ran longer than contratos.job_timeout or the server's option job_timeout allows.");
 	else if (rule->hint != NULL)
