@@ -129,10 +129,12 @@ static void
 guard(const LoadPlan *plan, const BqJob *job, DateADT day, bool allow_shrink, LoadOutcome *outcome)
 {
 	int64 last = ledger_last_rows(plan->source->name, day);
+	/* 1000 * 0.18 is a little less than 180: what is just allowed is allowed */
+	double allowed = (double) last * plan->source->max_shrink * (1 + 1e-12);
 
 	if (job->total_rows == 0 && !plan->source->allow_empty)
 		refuse_empty(plan, day, last, outcome);
-	if (last > 0 && !allow_shrink && (double) job->total_rows < (1.0 - plan->source->max_shrink) * (double) last)
+	if (last > 0 && !allow_shrink && (double) (last - job->total_rows) > allowed)
 		refuse_shrunk(plan, day, last, job->total_rows, outcome);
 }
 

@@ -330,13 +330,14 @@ bad_value(BqScan *scan, const ScanColumn *mine, const RowsCell *cell, const char
 static void
 refuse_null(const BqScan *scan, const ScanColumn *mine, const char *reason)
 {
-	ereport(ERROR, (errcode(ERRCODE_NOT_NULL_VIOLATION),
-					errmsg("null value in column \"%s\" of foreign table \"%s\"", mine->column->name,
-						   get_rel_name(scan->table->relid)),
-					errdetail("Row " INT64_FORMAT ": %s.", stream_rows(scan->stream),
-							  reason ? reason : "BigQuery's value is NULL"),
-					errhint("The column is declared NOT NULL: ALTER FOREIGN TABLE … ALTER COLUMN … DROP NOT NULL lets "
-							"it be NULL here.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_NOT_NULL_VIOLATION),
+			 errmsg("null value in column \"%s\" of foreign table \"%s\"", mine->column->name,
+					get_rel_name(scan->table->relid)),
+			 errdetail("Row " INT64_FORMAT ": %s.", stream_rows(scan->stream),
+					   reason ? reason : "BigQuery's value is NULL"),
+			 errhint("The column is declared NOT NULL: ALTER FOREIGN TABLE ... ALTER COLUMN ... DROP NOT NULL lets "
+					 "it be NULL here.")));
 }
 
 static void
