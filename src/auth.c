@@ -375,6 +375,12 @@ auth_project(const AuthConfig *config, Failure *f)
 
 	if (key == NULL)
 		return NULL;
+	/* what is wrong with the file matters more than the project it lacks */
+	if (!auth_key_check(key, config->credentials_file, f))
+	{
+		json_free_document(key);
+		return NULL;
+	}
 	memset(f, 0, sizeof(*f));
 	project = json_string_at(key, "project_id");
 	copy = project && project[0] ? pstrdup(project) : NULL;

@@ -294,9 +294,17 @@ ask_for_result(BqJob *job, int wait_ms, bool *done, Failure *f)
 	return true;
 }
 
-static bool
-say_job_timed_out(BqJob *job, Failure *f)
+void
+bigquery_cancel(Bigquery *bq, const char *project, const char *location, const char *job_id)
 {
+	request_once(&bq->requester, message_job_path(project, "jobs", job_id, "/cancel", location), "", CANCEL_TIMEOUT_MS);
+}
+
+/* BigQuery's own limit (jobTimeoutMs) is a best effort; ours ends the job. */
+static bool
+stop_late_job(BqJob *job, Failure *f)
+{
+	bigquery_cancel(job->bq, job->project, job->location, job->job_id);
 	failure_set(f, ERRCODE_FDW_ERROR, "BigQuery job did not finish within %d ms", job->bq->connection.job_timeout_ms);
 	failure_detail(f, "The job %s was cancelled.", job->job_id);
 	failure_hint(f, "Raise contratos.job_timeout or the server's option job_timeout, or try again later.");
@@ -317,7 +325,10 @@ still_worth_waiting(BqJob *job, int tries, int64 failing_since, Failure *f)
 	if (f->retry != FAILURE_ASK_AGAIN)
 		return false;
 	if (request_clock_ms() - failing_since + pause >= job->bq->connection.request_timeout_ms)
+	{
+		request_given_up(f, tries + 1, request_clock_ms() - failing_since);
 		return false;
+	}
 	if (!check_job(job, &found))
 	{
 		*f = found;
@@ -344,7 +355,7 @@ wait_for_result(BqJob *job, Failure *f)
 		CHECK_FOR_INTERRUPTS();
 		wait_ms = (int) Min((int64) wait_ms, deadline - asked);
 		if (wait_ms <= 0)
-			return say_job_timed_out(job, f);
+			return stop_late_job(job, f);
 		if (!ask_for_result(job, wait_ms, &done, f))
 		{
 			failing_since = tries == 0 ? asked : failing_since;
@@ -359,12 +370,6 @@ wait_for_result(BqJob *job, Failure *f)
 		if (request_clock_ms() - asked < wait_ms / 2)
 			http_pause(Min(request_backoff_ms(0, 0), wait_ms));
 	}
-}
-
-void
-bigquery_cancel(Bigquery *bq, const char *project, const char *location, const char *job_id)
-{
-	request_once(&bq->requester, message_job_path(project, "jobs", job_id, "/cancel", location), "", CANCEL_TIMEOUT_MS);
 }
 
 void

@@ -12,6 +12,7 @@
 #include "access/sysattr.h"
 #include "commands/explain.h"
 #include "foreign/fdwapi.h"
+#include "mb/pg_wchar.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
@@ -115,7 +116,8 @@ explain_query(ForeignScanState *node, ExplainState *es)
 {
 	BqQuery *query = scan_query(node);
 
-	ExplainPropertyText("GoogleSQL", query->text, es);
+	/* it is UTF-8, as BigQuery wants it */
+	ExplainPropertyText("GoogleSQL", pg_any_to_server(query->text, strlen(query->text), PG_UTF8), es);
 	for (int i = 0; i < query->nparams; i++)
 	{
 		const char *value = query->params[i].value ? query->params[i].value : "(known at execution)";

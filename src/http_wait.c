@@ -108,8 +108,7 @@ drive(HttpClient *client, curl_socket_t fd, int mask)
 	sigprocmask(SIG_SETMASK, &saved, NULL);
 
 	if (client->overflow)
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_RESOURCES), errmsg("too many HTTP connections at once"),
-						errhint("Lower contratos.parallel_pages.")));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_RESOURCES), errmsg("too many HTTP connections at once")));
 	if (rc != CURLM_OK)
 		ereport(ERROR, (errcode(rc == CURLM_OUT_OF_MEMORY ? ERRCODE_OUT_OF_MEMORY : ERRCODE_INTERNAL_ERROR),
 						errmsg("libcurl failed: %s", curl_multi_strerror(rc))));
@@ -139,7 +138,8 @@ http_wait_resume(HttpExchange *exchange)
 static void
 fill_set(WaitEventSet *set, const HttpClient *client)
 {
-	AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	if (IsUnderPostmaster) /* single-user mode has none to die */
+		AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	for (int i = 0; i < client->nsockets; i++)
 	{

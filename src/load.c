@@ -56,19 +56,45 @@ load_window(const LoadPlan *plan, DateADT day, RemoteCondition *conditions)
 	return 2;
 }
 
+/* True while rows are replaced: what runs then is triggers and rules. */
+static bool replacing = false;
+
+/*
+ * A day loaded by a trigger of the same day's DELETE would be there twice, and
+ * the scan of one load would find the job of the other.
+ */
+static void
+refuse_nested(void)
+{
+	if (replacing)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("a load cannot begin while another one replaces rows"),
+						errdetail("A trigger, rule or function of the table that is being loaded called for it."),
+						errhint("Load the other source after this load, in a statement of its own.")));
+}
+
+/* As soon as BigQuery has said it: a day that fails is billed as well. */
+static void
+note_cost(LoadOutcome *outcome, const BqJob *job)
+{
+	outcome->bytes_processed = job->bytes_processed;
+	outcome->bytes_billed = job->bytes_billed;
+}
+
 BqJob *
 load_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, MemoryContext parent, LoadOutcome *outcome)
 {
-	RemoteCondition window[2];
+	RemoteCondition window[2] = {{0}};
 	int n = load_window(plan, day, window);
 	BqQuery *query = deparse_query(plan->table, plan->columns, plan->ncolumns, window, n);
 	BqJob *job;
 	Failure f;
 
+	refuse_nested();
 	job = bigquery_query(bq, query, outcome->job_id, plan->source->name, parent, &f);
 	if (job == NULL)
 		failure_throw(&f);
 	strlcpy(outcome->job_id, job->job_id, sizeof(outcome->job_id));
+	note_cost(outcome, job);
 	return job;
 }
 
@@ -104,10 +130,12 @@ static void
 guard(const LoadPlan *plan, const BqJob *job, DateADT day, bool allow_shrink, LoadOutcome *outcome)
 {
 	int64 last = ledger_last_rows(plan->source->name, day);
+	/* 1000 * 0.18 is a little less than 180: what is just allowed is allowed */
+	double allowed = (double) last * plan->source->max_shrink * (1 + 1e-12);
 
 	if (job->total_rows == 0 && !plan->source->allow_empty)
 		refuse_empty(plan, day, last, outcome);
-	if (last > 0 && !allow_shrink && (double) job->total_rows < (1.0 - plan->source->max_shrink) * (double) last)
+	if (last > 0 && !allow_shrink && (double) (last - job->total_rows) > allowed)
 		refuse_shrunk(plan, day, last, job->total_rows, outcome);
 }
 
@@ -196,7 +224,7 @@ execute(const char *sql, int nargs, Datum *values)
 }
 
 static int64
-insert_adopting(const char *sql, int nargs, Datum *values, ScanAdoption *adoption)
+insert_adopting(const char *sql, int nargs, Datum *values, ScanAdoption *adoption, LoadOutcome *outcome)
 {
 	volatile int64 inserted = 0;
 
@@ -208,6 +236,7 @@ insert_adopting(const char *sql, int nargs, Datum *values, ScanAdoption *adoptio
 	PG_FINALLY();
 	{
 		scan_disarm();
+		note_cost(outcome, adoption->job);
 	}
 	PG_END_TRY();
 	return inserted;
@@ -238,7 +267,7 @@ may_filter(Oid relid)
 static void
 check_counts(const LoadPlan *plan, const BqJob *job, const ScanAdoption *adoption, int64 inserted)
 {
-	if (adoption->scans == 0 || !adoption->complete || adoption->rows != job->total_rows)
+	if (!adoption->complete || adoption->rows != job->total_rows)
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
 						errmsg("only " INT64_FORMAT " of " INT64_FORMAT " rows were read for table %s", adoption->rows,
 							   job->total_rows, plan->target_name),
@@ -264,8 +293,6 @@ window_clause(const LoadPlan *plan)
 static void
 take_from_scan(LoadOutcome *outcome, const ScanAdoption *adoption)
 {
-	outcome->bytes_processed = adoption->job->bytes_processed;
-	outcome->bytes_billed = adoption->job->bytes_billed;
 	outcome->rows_loaded = adoption->rows;
 	outcome->values_altered = adoption->values_altered;
 	outcome->pages = adoption->pages;
@@ -301,7 +328,7 @@ delete_and_insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *ou
 	outcome->rows_inserted =
 		insert_adopting(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s%s", plan->target_name, plan->column_list,
 								 plan->column_list, plan->remote_name, window_clause(plan)),
-						nargs, window, &adoption);
+						nargs, window, &adoption, outcome);
 	check_counts(plan, job, &adoption, outcome->rows_inserted);
 	take_from_scan(outcome, &adoption);
 	SPI_finish();
@@ -323,7 +350,7 @@ set_constraints_immediate(void)
 /*
  * Everything on the target runs under one role, its owner (a distributed table
  * accepts no second one in a transaction).  User and settings need no PG_TRY:
- * an error ends the (sub)transaction, which puts both back.
+ * an error ends the (sub)transaction, which puts both back.  `replacing` does.
  */
 static void
 replace(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
@@ -340,7 +367,16 @@ replace(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 		SetUserIdAndSecContext(plan->owner, context | SECURITY_RESTRICTED_OPERATION);
 	}
 	nest_level = pin_settings();
-	delete_and_insert(plan, job, day, outcome);
+	replacing = true;
+	PG_TRY();
+	{
+		delete_and_insert(plan, job, day, outcome);
+	}
+	PG_FINALLY();
+	{
+		replacing = false;
+	}
+	PG_END_TRY();
 	AtEOXact_GUC(true, nest_level);
 	SetUserIdAndSecContext(user, context);
 }

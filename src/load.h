@@ -57,7 +57,8 @@ typedef struct LoadOutcome
 
 /*
  * Resolve a source: 42P01 when a table is not there, 42703 when the target
- * lacks a column, 42P17 when the timestamp column is not one, 42501 when the
+ * lacks a column, 42P17 when the timestamp column is not one or not the
+ * partition column that the foreign table requires, 42501 when the
  * target's owner may not read the foreign table, and the errors of
  * options_table() and options_connection().  In CurrentMemoryContext.
  */

@@ -99,6 +99,28 @@ find_timestamp_column(LoadPlan *plan)
 						errhint("Correct timestamp_column in contratos_sources, or the column's type.")));
 }
 
+/*
+ * The scan would be refused, but only after BigQuery has read, and billed, the
+ * whole table for the day.
+ */
+static void
+check_filter(const LoadPlan *plan)
+{
+	const char *wanted = plan->table->partition_column;
+
+	if (!plan->table->require_filter || wanted == NULL)
+		return;
+	if (plan->timestamp != NULL && strcmp(plan->timestamp->name, wanted) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+			 errmsg("a load of source \"%s\" would read the whole BigQuery table", plan->source->name),
+			 errdetail("Foreign table %s requires a condition on its partition_column \"%s\", and a load has one "
+					   "only on the source's timestamp_column.",
+					   plan->remote_name, wanted),
+			 errhint("Make both the same column, or set the foreign table's option require_filter to 'false'.")));
+}
+
 LoadPlan *
 load_plan(const LedgerSource *source)
 {
@@ -116,6 +138,7 @@ load_plan(const LedgerSource *source)
 
 	match_columns(plan);
 	find_timestamp_column(plan);
+	check_filter(plan);
 	check_rights(plan);
 	plan->connection = options_connection(plan->table->relid, plan->owner);
 	return plan;

@@ -102,12 +102,11 @@ request_backoff_ms(int tries, int retry_after_ms)
 static void
 judge_by_status(Failure *f, int status, const char *message)
 {
-	const char *text = message ? message : "no message";
-
 	if (status == 401)
 	{
 		failure_set(f, ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, "BigQuery did not accept the access token");
-		failure_detail(f, "%s", text);
+		if (message != NULL)
+			failure_detail(f, "%s", message);
 		failure_hint(f, "Check that the key in contratos.credentials_file (or the user mapping's credentials_file) is "
 						"still valid, and that this server's clock is right.");
 		f->retry = FAILURE_NEW_TOKEN;
@@ -115,7 +114,8 @@ judge_by_status(Failure *f, int status, const char *message)
 		return;
 	}
 	failure_set(f, ERRCODE_FDW_ERROR, "BigQuery answered with HTTP status %d", status);
-	failure_detail(f, "%s", text);
+	if (message != NULL)
+		failure_detail(f, "%s", message);
 	if (status == 408 || status == 429 || (status >= 500 && status != 501))
 		f->retry = FAILURE_ASK_AGAIN;
 	else
@@ -152,7 +152,9 @@ judge_by_rule(Failure *f, const ReasonRule *rule, const char *message)
 	failure_set(f, sqlstate, "BigQuery: %s", message ? message : rule->reason);
 	if (sqlstate == ERRCODE_UNDEFINED_COLUMN)
 		failure_hint(f, "The BigQuery table has no such column: correct the foreign table's column or its option "
-						"name, or drop it with ALTER FOREIGN TABLE … DROP COLUMN.");
+						"name, or drop it with ALTER FOREIGN TABLE ... DROP COLUMN.");
+	else if (strcmp(rule->reason, "stopped") == 0 && message != NULL && strstr(message, "timed out") != NULL)
+		failure_hint(f, "It ran longer than contratos.job_timeout or the server's option job_timeout allows.");
 	else if (rule->hint != NULL)
 		failure_hint(f, "%s", rule->hint);
 	f->retry = rule->retry;
@@ -319,14 +321,17 @@ try_once(Requester *requester, Attempt *attempt, char **refused, int timeout_ms,
 	return ok;
 }
 
-static void
-say_given_up(Failure *f, int tries, int64 spent_ms)
+void
+request_given_up(Failure *f, int tries, int64 spent_ms)
 {
 	char said[sizeof(f->detail)];
+	char wanted[64] = "";
 
 	strlcpy(said, f->detail, sizeof(said));
-	failure_detail(f, "%s%sGave up after %d attempts in %.1f s (contratos.request_timeout).", said, said[0] ? "  " : "",
-				   tries, spent_ms / 1000.0);
+	if (f->retry_after_ms > 0)
+		snprintf(wanted, sizeof(wanted), " BigQuery asks to wait for %d s.", f->retry_after_ms / 1000);
+	failure_detail(f, "%s%sGave up after %d %s in %.1f s (contratos.request_timeout).%s", said, said[0] ? "  " : "",
+				   tries, tries == 1 ? "attempt" : "attempts", spent_ms / 1000.0, wanted);
 }
 
 /* Try until it works, cannot work, or the time is up. */
@@ -354,7 +359,7 @@ try_until(Requester *requester, Attempt *attempt, int *spent_ms, Failure *f)
 		pause = request_backoff_ms(tries - 1, f->retry_after_ms);
 		if (*spent_ms + pause >= budget)
 		{
-			say_given_up(f, tries, *spent_ms);
+			request_given_up(f, tries, *spent_ms);
 			return false;
 		}
 		ereport(DEBUG1,

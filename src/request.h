@@ -65,6 +65,9 @@ extern void request_once(Requester *requester, const char *path, const char *bod
 extern bool request_error(Failure *f, int http_status, const char *reason, const char *message,
 						  const BqConnection *connection);
 
+/* Add to *f's detail that nothing came of `tries` tries within request_timeout. */
+extern void request_given_up(Failure *f, int tries, int64 spent_ms);
+
 /* How long to wait before try number `tries` + 1: jittered, at most 32 s. */
 extern int request_backoff_ms(int tries, int retry_after_ms);
 

@@ -14,6 +14,7 @@
 #include "commands/explain.h"
 #include "executor/executor.h"
 #include "foreign/fdwapi.h"
+#include "lib/ilist.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
@@ -58,15 +59,21 @@ typedef struct BqScan
 	int nconditions;
 	char *rows_key;
 	ScanAdoption *adoption; /* the load's, or NULL */
-	bool reports; /* this is the adoption's first scan */
+	bool reports; /* this is the load's own scan … */
+	bool news; /* … and gives this row for the first time */
+	bool orphaned; /* the load is over, and its job gone */
+	bool linked; /* into adopters */
+	dlist_node link;
+	MemoryContextCallback unlink;
 	Bigquery *bq; /* own; NULL when adopted */
 	BqJob *job;
 	RowStream *stream;
 	ScanColumn *columns;
 } BqScan;
 
-/* The load's finished job, while its statement runs. */
+/* The load's finished job, while its statement runs, and who reads it. */
 static ScanAdoption *armed = NULL;
+static dlist_head adopters = DLIST_STATIC_INIT(adopters);
 
 void
 scan_arm(ScanAdoption *adoption)
@@ -75,10 +82,48 @@ scan_arm(ScanAdoption *adoption)
 	armed = adoption;
 }
 
+static void
+unlink_adopter(void *arg)
+{
+	BqScan *scan = arg;
+
+	if (scan->linked)
+		dlist_delete(&scan->link);
+	scan->linked = false;
+}
+
+/*
+ * A cursor that a trigger left open is still reading: what it reads, and
+ * reports to, ends with the load.
+ */
 void
 scan_disarm(void)
 {
+	dlist_mutable_iter iter;
+
 	armed = NULL;
+	dlist_foreach_modify(iter, &adopters)
+	{
+		BqScan *scan = dlist_container(BqScan, link, iter.cur);
+
+		unlink_adopter(scan);
+		stream_close(scan->stream);
+		scan->stream = NULL;
+		scan->job = NULL;
+		scan->adoption = NULL;
+		scan->reports = scan->news = false;
+		scan->orphaned = true;
+	}
+}
+
+static void
+refuse_orphan(const BqScan *scan)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the load whose rows this scan of foreign table \"%s\" reads is over",
+					get_rel_name(scan->table->relid)),
+			 errhint("A trigger that opens a cursor on the foreign table during a load must close it as well.")));
 }
 
 void
@@ -92,6 +137,10 @@ scan_begin(ForeignScanState *node, int eflags pg_attribute_unused())
 	List *columns = list_nth(plan->fdw_private, SCAN_COLUMNS);
 	Oid user = foreign_scan_user_compat(node);
 
+	/* this memory may go without scan_end(), with a subtransaction of a trigger */
+	scan->unlink = (MemoryContextCallback){.func = unlink_adopter, .arg = scan};
+	MemoryContextRegisterResetCallback(context, &scan->unlink);
+
 	scan->context = context;
 	scan->table = options_table(RelationGetRelid(node->ss.ss_currentRelation));
 	scan->userid = OidIsValid(user) ? user : GetUserId();
@@ -101,6 +150,11 @@ scan_begin(ForeignScanState *node, int eflags pg_attribute_unused())
 	for (int i = 0; i < scan->ncolumns; i++)
 		scan->attnums[i] = (AttrNumber) list_nth_int(columns, i);
 	MemoryContextSwitchTo(old);
+
+	/* The load's own scan is begun before any trigger can begin another. */
+	if (armed != NULL && armed->relid == scan->table->relid && armed->first == NULL &&
+		(eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
+		armed->first = scan;
 
 	/* the executor's own context: these are part of the plan's state */
 	scan->values = ExecInitExprList(plan->fdw_exprs, (PlanState *) node);
@@ -162,8 +216,10 @@ adopt(BqScan *scan, ScanAdoption *adoption)
 						errhint("Let it read the target instead: during a load the foreign table gives just the day "
 								"that is loaded.")));
 	scan->adoption = adoption;
-	scan->reports = adoption->scans++ == 0;
+	scan->reports = adoption->first == scan;
 	scan->job = adoption->job;
+	dlist_push_tail(&adopters, &scan->link);
+	scan->linked = true;
 }
 
 static void
@@ -256,7 +312,7 @@ bad_value(BqScan *scan, const ScanColumn *mine, const RowsCell *cell, const char
 
 	if (scan->adoption != NULL)
 	{
-		if (!scan->reports)
+		if (!scan->news)
 			return;
 		scan->adoption->values_altered++;
 		scan->adoption->reject(scan->adoption->arg, row, mine->column->name, cell, reason);
@@ -274,13 +330,14 @@ bad_value(BqScan *scan, const ScanColumn *mine, const RowsCell *cell, const char
 static void
 refuse_null(const BqScan *scan, const ScanColumn *mine, const char *reason)
 {
-	ereport(ERROR, (errcode(ERRCODE_NOT_NULL_VIOLATION),
-					errmsg("null value in column \"%s\" of foreign table \"%s\"", mine->column->name,
-						   get_rel_name(scan->table->relid)),
-					errdetail("Row " INT64_FORMAT ": %s.", stream_rows(scan->stream),
-							  reason ? reason : "BigQuery's value is NULL"),
-					errhint("The column is declared NOT NULL: ALTER FOREIGN TABLE … ALTER COLUMN … DROP NOT NULL lets "
-							"it be NULL here.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_NOT_NULL_VIOLATION),
+			 errmsg("null value in column \"%s\" of foreign table \"%s\"", mine->column->name,
+					get_rel_name(scan->table->relid)),
+			 errdetail("Row " INT64_FORMAT ": %s.", stream_rows(scan->stream),
+					   reason ? reason : "BigQuery's value is NULL"),
+			 errhint("The column is declared NOT NULL: ALTER FOREIGN TABLE ... ALTER COLUMN ... DROP NOT NULL lets "
+					 "it be NULL here.")));
 }
 
 static void
@@ -308,25 +365,26 @@ fill_slot(BqScan *scan, const RowsCell *cells, TupleTableSlot *slot)
 			bad_value(scan, mine, cell, reason);
 		if (unlikely(slot->tts_isnull[attribute] && mine->column->not_null))
 			refuse_null(scan, mine, reason);
-		if (scan->reports && mine->column->attnum == scan->adoption->timestamp_column && !slot->tts_isnull[attribute])
+		if (scan->news && mine->column->attnum == scan->adoption->timestamp_column && !slot->tts_isnull[attribute])
 			note_timestamp(scan->adoption, DatumGetTimestampTz(slot->tts_values[attribute]));
 	}
 }
 
-/* Keep the load informed. */
+/* Keep the load informed: of each row once, however often it is read again. */
 static void
 report(BqScan *scan, bool at_end)
 {
 	ScanAdoption *adoption = scan->adoption;
 
-	if (!scan->reports)
+	scan->news = scan->reports && !at_end && stream_rows(scan->stream) > adoption->rows;
+	if (!scan->news && !(scan->reports && at_end))
 		return;
 	adoption->rows = stream_rows(scan->stream);
 	if (!at_end && adoption->rows % PROGRESS_ROWS != 0)
 		return;
 	adoption->bytes = stream_bytes(scan->stream);
 	adoption->pages = stream_pages(scan->stream);
-	adoption->complete = at_end;
+	adoption->complete |= at_end;
 	adoption->progress(adoption->arg, adoption->rows, adoption->bytes);
 }
 
@@ -337,6 +395,8 @@ scan_next(ForeignScanState *node)
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 	const RowsCell *cells;
 
+	if (scan->orphaned)
+		refuse_orphan(scan);
 	if (!scan->started)
 		start(node, scan);
 	ExecClearTuple(slot);
@@ -356,8 +416,14 @@ stop(BqScan *scan)
 	stream_close(scan->stream);
 	scan->stream = NULL;
 	if (scan->bq != NULL)
+	{
+		bigquery_forget(scan->job);
 		bigquery_close(scan->bq);
+	}
+	unlink_adopter(scan);
 	scan->bq = NULL;
+	scan->job = NULL;
+	scan->adoption = NULL;
 	scan->started = false;
 }
 
@@ -368,7 +434,7 @@ scan_again(ForeignScanState *node)
 	char *before = scan->rows_key;
 	MemoryContext old;
 
-	if (!scan->started)
+	if (!scan->started || scan->orphaned)
 		return;
 	if (node->ss.ps.chgParam != NULL)
 	{

@@ -32,9 +32,9 @@ typedef struct ScanAdoption
 	void (*reject)(void *arg, int64 row_number, const char *column, const RowsCell *raw, const char *reason);
 	void *arg; /* for both */
 
-	/* written by the scans: of the first one, for the ledger */
-	int scans; /* begun */
-	int64 rows; /* received */
+	/* written by the scans: of the load's own, the first begun, for the ledger */
+	const void *first; /* which it is; NULL: none was begun */
+	int64 rows; /* received, each counted once */
 	int64 bytes;
 	int pages;
 	int64 values_altered;
@@ -44,6 +44,8 @@ typedef struct ScanAdoption
 } ScanAdoption;
 
 extern void scan_arm(ScanAdoption *adoption);
+
+/* Safe in PG_FINALLY; scans still open (a trigger's cursor) give an error from now on. */
 extern void scan_disarm(void);
 
 /*

@@ -78,6 +78,19 @@ like($f->fails($run), qr/ERROR:  P0042: not this one/, 'an error of a trigger is
 is($f->query(q(SELECT status FROM contratos_backfill(1))), 'failed', 'in a backfill the day\'s');
 is($f->query('SELECT sqlstate, reason IS NULL FROM contratos_runs ORDER BY id DESC LIMIT 1'), 'P0042|t', 'the ledger has its SQLSTATE');
 
+# a load within a load, before the outer one has read its first row
+target(
+	"$like; CREATE TABLE t.other (LIKE tokens);
+	INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column)
+		VALUES ('other', 'bigquery_tokens', 't.other', 'block_timestamp') ON CONFLICT DO NOTHING;
+	CREATE FUNCTION t.nested() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN
+		PERFORM public.contratos_run('2026-11-19', 'other'); RETURN NULL; END \$\$;
+	CREATE TRIGGER nested BEFORE INSERT ON t.target FOR EACH STATEMENT EXECUTE FUNCTION t.nested()");
+like($f->fails($run), qr/ERROR:  55006: a load cannot begin while another one replaces rows/, 'a trigger may not load another source');
+is(scalar($bq->requests('insert')), 1, 'and BigQuery is not asked for it');
+is($f->query($run =~ s/2026-11-20'/2026-11-19', 'other'/r) =~ /^succeeded/, 1, 'afterwards it can be loaded');
+$f->query(q(DELETE FROM contratos_sources WHERE name = 'other'));
+
 # ---- rules
 
 target(
@@ -111,6 +124,24 @@ like($f->fails($run), qr/ERROR:  23514: .*morning/, 'a CHECK constraint fails th
 is($f->query(q(SELECT day, status FROM contratos_backfill(2))), "2026-11-19|succeeded\n2026-11-20|failed", 'and no other');
 is($f->query(q(SELECT address FROM t.target WHERE block_timestamp >= '2026-11-20Z')), 'old', 'the old row is still there');
 
+# a day that fails in the middle of a page leaves nothing behind for the next
+$f->day('2026-11-18', 50);
+$f->day('2026-11-19', 50);
+target("$like; ALTER TABLE t.target ADD CHECK (block_timestamp NOT BETWEEN '2026-11-19 12:30Z' AND '2026-11-19 23:00Z')");
+is($f->query('SELECT status, rows_loaded FROM contratos_backfill(3, allow_shrink => true)'), "succeeded|50\nfailed|\nsucceeded|50",
+	'a day that fails in the middle of a page');
+is($f->query('SELECT count(*), count(DISTINCT address) FROM t.target'), '100|100', 'is nothing to the next');
+
+target("CREATE TABLE t.target (gone int, LIKE tokens); ALTER TABLE t.target DROP gone;
+	CREATE FOREIGN TABLE t.remote (gone int, address text, gone2 int, block_timestamp timestamptz, block_number bigint, gone3 text, block_hash text)
+		SERVER bigquery OPTIONS (\"table\" 'bigquery-public-data.crypto_ethereum.tokens');
+	ALTER FOREIGN TABLE t.remote DROP gone, DROP gone2, DROP gone3;
+	UPDATE contratos_sources SET remote_table = 't.remote'");
+is($f->query($run), 'succeeded|50|0', 'dropped columns on both sides');
+is($f->query(q(SELECT count(*), count(block_hash), bool_and(address ~ '^0x'), max(block_timestamp) < '2026-11-21Z' FROM t.target)), '50|50|t|t',
+	'each value in its column');
+$f->query(q(UPDATE contratos_sources SET remote_table = 'bigquery_tokens'));
+
 target(
 	"CREATE TABLE t.target (LIKE tokens) PARTITION BY RANGE (block_timestamp);
 	CREATE TABLE t.p19 PARTITION OF t.target FOR VALUES FROM ('2026-11-19Z') TO ('2026-11-20Z');
@@ -128,6 +159,13 @@ target(
 is($f->query($run), 'succeeded|50|0', 'an updatable view');
 is($f->query($run), 'succeeded|50|50', 'replaces what it shows');
 is($f->query('SELECT tenant, count(*) FROM t.base GROUP BY 1 ORDER BY 1'), "them|1\nus|50", 'and nothing else');
+
+target(
+	"$like; ALTER TABLE t.target ADD settings text DEFAULT
+		concat_ws(' | ', current_setting('TimeZone'), current_setting('DateStyle'), current_setting('search_path'))");
+is($f->query("SET TimeZone = 'Asia/Tokyo'; SET DateStyle = 'German'; SET search_path = public, t; $run; SHOW TimeZone; SHOW search_path"),
+	"succeeded|50|0\nAsia/Tokyo\npublic, t", 'the session keeps its settings');
+is($f->query('SELECT DISTINCT settings FROM t.target'), 'UTC | ISO, DMY | pg_catalog, pg_temp', 'a load has its own');
 
 # ---- names, and columns that do not fit
 
@@ -177,6 +215,9 @@ $f->query('GRANT SELECT ON bigquery_tokens TO owner');
 is($f->query("$as_loader $run"), 'succeeded|50|0', 'a role without a right on the table loads it');
 is($f->query('SELECT * FROM t.who'), 'owner|loader', 'as its owner');
 like($f->fails("$as_loader DELETE FROM t.target"), qr/ERROR:  42501/, 'which it is not otherwise');
+$f->query("CREATE USER MAPPING FOR owner SERVER bigquery OPTIONS (credentials_file '@{[ $bq->unknown_key_file ]}')");
+like($f->fails($run), qr/ERROR:  28000: /, "with the key of the owner's user mapping, whoever calls");
+$f->query('DROP USER MAPPING FOR owner SERVER bigquery');
 $f->query(
 	q(CREATE OR REPLACE FUNCTION t.who() RETURNS trigger LANGUAGE plpgsql AS
 	  'BEGIN SET ROLE loader; RETURN NULL; END'));

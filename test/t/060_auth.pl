@@ -1,0 +1,444 @@
+# From the credentials file to the access token: what may be wrong with a key,
+# when a token is fetched, who may use which key, and that no secret gets out.
+
+use strict;
+use warnings;
+
+use JSON::PP ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Contratos::Session;
+use Contratos::Standin;
+
+my $day = '2024-02-29';
+my $json = JSON::PP->new->canonical;
+my $true = JSON::PP::true;
+my $dir = PostgreSQL::Test::Utils::tempdir;
+my $bq = Contratos::Standin->start;
+my $node = PostgreSQL::Test::Cluster->new('auth');
+$node->init;
+# Everything that could be logged is: at the end no secret may be in it.
+$node->append_conf(
+	'postgresql.conf', qq(
+contratos.endpoint = '@{[ $bq->url ]}'
+contratos.credentials_file = '@{[ $bq->key_file ]}'
+contratos.ca_file = '@{[ $bq->ca_file ]}'
+contratos.connect_timeout = '30s'
+contratos.request_timeout = '30s'
+log_min_messages = debug5
+log_min_error_statement = debug5
+log_statement = all
+log_duration = on
+log_error_verbosity = verbose
+debug_print_plan = on
+autovacuum = off
+));
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION contratos');
+$node->safe_psql('postgres', 'SELECT contratos_setup()');
+
+my $shown = '';    # all that any client was shown
+
+sub query
+{
+	my ($sql, %how) = @_;
+	my $user = $how{user} // 'postgres';
+	my (undef, $out, $err) =
+	  $node->psql('postgres', "\\set VERBOSITY verbose\nSET client_min_messages = debug5;\n$sql",
+		connstr => $node->connstr('postgres') . " user=$user");
+	$shown .= "$out\n$err\n";
+	return ($out, $err);
+}
+
+# Load the day with this file as the key, and perhaps other settings.
+sub load
+{
+	my ($file, %settings) = @_;
+	$settings{credentials_file} = $file if defined $file;
+	my $set = join '', map { "SET contratos.$_ = '$settings{$_}';\n" } sort keys %settings;
+	return query("$set SELECT status || '|' || rows_loaded FROM contratos_run('$day')");
+}
+
+sub count { return scalar($bq->requests($_[0])); }
+
+sub works
+{
+	my ($name, $file, %settings) = @_;
+	my ($out, $err) = load($file, %settings);
+	return is($out, 'succeeded|67', $name) || diag($err =~ s/^.*DEBUG.*\n//mgr);
+}
+
+# The call fails with this SQLSTATE; message, detail and hint are like each of the patterns.
+sub fails
+{
+	my ($name, $state, $likes, $file, %settings) = @_;
+	my ($out, $err) = load($file, %settings);
+	my ($error) = $err =~ /(ERROR:  .*)/s;
+	$error =~ s/^(?:psql:[^ ]*: )?(?:DEBUG|LOG): .*\n//mg if defined $error;
+	like($error // $err, qr/^ERROR:  $state: /, "$name: SQLSTATE $state");
+	like($error // $err, $_, "$name: says " . ($_ =~ /HINT/ ? 'what to do' : 'what is wrong')) for @$likes;
+	is($out, '', "$name: no result");
+	return;
+}
+
+my $good = $json->decode(slurp_file($bq->key_file));
+my $files = 0;
+
+# A file with this text, mode 0600.
+sub file_with
+{
+	my ($text, $mode) = @_;
+	my $path = "$dir/key" . ++$files . '.json';
+	open my $file, '>', $path or die "$path: $!";
+	print $file $text;
+	close $file;
+	chmod $mode // 0600, $path;
+	return $path;
+}
+
+# The good key with some fields changed, or (undef) left out.
+sub key_with
+{
+	my (%changes) = @_;
+	my %key = (%$good, %changes);
+	delete $key{$_} for grep { !defined $key{$_} } keys %key;
+	return file_with($json->encode(\%key));
+}
+
+# ---- files that cannot be used
+
+fails('no such file', '58P01', [ qr/credentials file "\S*nowhere\.json".*No such file/ ], "$dir/nowhere.json");
+fails('a directory', '42809', [ qr/not a regular file/ ], $dir);
+PostgreSQL::Test::Utils::system_or_bail('mkfifo', '-m', '0600', "$dir/pipe.json");
+fails('a named pipe', '42809', [ qr/not a regular file/ ], "$dir/pipe.json");
+for my $mode (0640, 0604, 0660, 0644, 0601)
+{
+	my $octal = sprintf '%04o', $mode;
+	fails("mode $octal", '42501',
+		[ qr/accessible to other users/, qr/DETAIL:  Its mode is $octal/, qr/HINT:  Run: chmod 0600/ ],
+		file_with(slurp_file($bq->key_file), $mode));
+}
+fails('a file that nobody may read', '42501', [ qr/could not open credentials file/, qr/HINT/ ], file_with('{}', 0000));
+# what is root's may be readable by a group, not by all (and in some containers root's is nobody's)
+fails('a file of another user', '42501',
+	[ qr/accessible to other users|belongs to another user/, qr/HINT: .*(?:chmod 0640|chown)/ ], '/etc/passwd');
+my $link = "$dir/link.json";
+symlink $bq->key_file, $link or die $!;
+works('a symbolic link to a good file will do', $link);
+
+fails('an empty file', '22P02', [ qr/cannot be used/, qr/HINT:  It must be the JSON key file/ ], file_with(''));
+fails('no JSON', '22P02', [ qr/cannot be used/, qr/HINT:  It must be the JSON key file/ ],
+	file_with("-----BEGIN PRIVATE KEY-----\nc2VjcmV0LWluLWEtcGVt\n"));
+fails('JSON that ends too early', '22P02', [ qr/cannot be used/, qr/HINT/ ], file_with('{"type": "service_account"'));
+fails('JSON, but no object', '22P02', [ qr/cannot be used/, qr/HINT/ ], file_with('["service_account"]'));
+fails('a file of 100 kB', '22023', [ qr/larger than/ ], file_with(' ' x 100_000));
+
+for my $field (qw(type client_email private_key private_key_id token_uri))
+{
+	fails("no $field", '22023', [ qr/no field "$field"/, qr/HINT/ ], key_with($field => undef));
+	next if $field eq 'type';
+	fails("an empty $field", '22023', [ qr/no field "$field"/, qr/HINT/ ], key_with($field => ''));
+	fails("$field that is no string", '22023', [ qr/no field "$field"/, qr/HINT/ ], key_with($field => [1]));
+}
+fails('a user\'s own credentials', '22023',
+	[ qr/of type "authorized_user", which is not supported/, qr/HINT: .*service account/ ],
+	file_with('{"type":"authorized_user","client_id":"c","client_secret":"a-client-secret","refresh_token":"a-refresh-token"}'));
+fails('an unknown type', '22023', [ qr/unknown type/, qr/HINT/ ], key_with(type => 'a-type-that-may-be-a-secret'));
+
+my $pem = $good->{private_key};
+my $body = $pem =~ s/-----[^\n]*-----|\n//gr;
+fails('a PEM that is cut', 'F0000', [ qr/private key cannot be read/, qr/HINT/ ],
+	key_with(private_key => substr $pem, 0, 300));
+fails('a PEM of something else', 'F0000', [ qr/private key cannot be read/, qr/HINT/ ], key_with(private_key => 'hunter2'));
+fails('a PEM with a wrong byte', 'F0000', [ qr/private key/ ], key_with(private_key => $pem =~ s/(?<=\n)MII/AII/r));
+fails('an elliptic-curve key', 'F0000', [ qr/not an RSA key/ ], $bq->ec_key_file);
+
+is(count('token'), 1, 'so far only the good file has led to a request');    # the link's
+is(count('insert'), 1, '… of either kind');
+
+# ---- what the token endpoint says
+
+# An answer of its own kind of error.
+sub oauth { return { status => $_[0], body => { error => $_[1], error_description => $_[2] } }; }
+
+fails('a key that is not known', '28000',
+	[ qr/refused the credentials: invalid_grant/, qr/Invalid JWT Signature/, qr/HINT: .*clock is right \(it says \d{4}-\d\d-\d\d/ ],
+	$bq->unknown_key_file);
+fails('an account that is not known', '28000', [ qr/invalid_grant/, qr/account not found/ ],
+	key_with(client_email => 'nobody@example.com'));
+$bq->reset;
+$bq->rule({ kind => 'token' }, oauth(401, 'unauthorized_client', 'Client is unauthorized'));
+fails('unauthorized_client', '28000', [ qr/unauthorized_client/, qr/Client is unauthorized/, qr/HINT/ ]);
+is(count('token'), 1, '… is final');
+# somebody who quotes what he was sent
+$bq->reset;
+$bq->rule({ kind => 'token' }, oauth(400, 'invalid_grant', "bad: eyJhbGciOiJSUzI1NiJ9.$body"));
+fails('an answer that quotes the assertion', '28000', [ qr/invalid_grant/ ]);
+
+my $port = PostgreSQL::Test::Cluster::get_free_port();
+fails('a token endpoint that is down', '08001', [ qr/could not connect to "127\.0\.0\.1" port $port/ ],
+	key_with(token_uri => "http://127.0.0.1:$port/token"), request_timeout => '2s');
+fails('token_uri that is not https', '22023', [ qr/"token_uri".*https/ ],
+	key_with(token_uri => 'http://oauth2.example.com/token'));
+fails('token_uri that is no URL', '22023', [ qr/"token_uri"/ ], key_with(token_uri => 'oauth2 token'));
+
+$bq->reset;
+$bq->rule({ kind => 'token' }, { status => 500, body => '<html>' });
+works('a token endpoint that says 500 once');
+is(count('token'), 2, '… is asked again');
+$bq->reset;
+$bq->rule({ kind => 'token' }, { status => 503, headers => { 'Retry-After' => '1' } });
+works('a token endpoint that says 503 with Retry-After');
+$bq->reset;
+$bq->rule({ kind => 'token', times => 0 }, { status => 500, body => '<html>' });
+fails('a token endpoint that says 500 for ever', '08006', [ qr/token endpoint answered with HTTP status 500/ ], undef,
+	request_timeout => '2s');
+cmp_ok(count('token'), '>', 1, '… is asked more than once');
+is(count('insert'), 0, '… and BigQuery not at all');
+for my $case (
+	[ 'HTML', { garbage => '<html>' } ],
+	[ 'no token', { garbage => '{"expires_in":3599}' } ],
+	[ 'a token with a line break', { garbage => $json->encode({ access_token => "a\r\nX-Evil: 1" }) } ],
+	[ 'a token that is none', { garbage => '{"access_token":{}}' } ])
+{
+	$bq->reset;
+	$bq->rule({ kind => 'token', times => 0 }, $case->[1]);
+	fails("an answer with $case->[0]", '08P01', [ qr/holds no access token/, qr/HINT: .*token_uri/ ]);
+}
+$bq->reset;
+$bq->rule({ kind => 'token', times => 0 }, { redirect => $bq->url . '/elsewhere' });
+fails('a redirect', '08P01', [ qr/302/, qr/HINT:  Redirects are not followed/ ]);
+is(count('unknown'), 0, '… is not followed');
+$bq->reset;
+$bq->rule({ kind => 'token', times => 0 }, { garbage => '{"access_token":"' . 'x' x 100_000 . '"}' });
+fails('an answer that is too long', '54000', [ qr/longer than/ ]);
+
+# ---- the assertion, as it arrived
+
+$bq->reset;
+works('a good key');
+my ($request) = $bq->requests('token');
+is_deeply($request->{assertion}{header}, { alg => 'RS256', typ => 'JWT', kid => $good->{private_key_id} },
+	'the assertion\'s header');
+my $claims = $request->{assertion}{claims};
+is($claims->{iss}, $good->{client_email}, 'iss: the account');
+is($claims->{aud}, 'https://oauth2.googleapis.com/token', 'aud: a constant, whatever token_uri is');
+is($claims->{scope}, 'https://www.googleapis.com/auth/bigquery', 'scope: BigQuery and nothing else');
+is($claims->{exp} - $claims->{iat}, 3600, 'exp: an hour after iat');
+cmp_ok(abs($claims->{iat} - time), '<', 120, 'iat: now');
+like($request->{content_type}, qr{^application/x-www-form-urlencoded}, 'a form');
+
+# ---- how long a token is used
+
+sub twice
+{
+	my (%settings) = @_;
+	my $session = Contratos::Session->new($node);
+	my $run = "SELECT status || '|' || rows_loaded FROM contratos_run('$day')";
+	my $between = delete $settings{between} // sub { };
+	$session->query(join ';', map { "SET contratos.$_ = '$settings{$_}'" } sort keys %settings) if %settings;
+	my @answers = $session->query($run);
+	$between->();
+	push @answers, $session->query($run);
+	$shown .= "$_->{out}\n$_->{err}\n" for @answers;
+	$session->quit;
+	return join ' ', map { $_->{out} || $_->{err} } @answers;
+}
+my $both = 'succeeded|67 succeeded|67';
+
+$bq->reset;
+is(twice(), $both, 'two runs of a session');
+is(count('token'), 1, '… with one token');
+for my $seconds (200, '200', 0, -5, 3599, '3599', 'soon')
+{
+	$bq->reset;
+	$bq->rule({ kind => 'token', times => 0 }, { expires_in => $seconds });
+	is(twice(), $both, "expires_in $seconds: two runs");
+	my $short = $seconds =~ /^-?\d+$/ && $seconds < 225;
+	cmp_ok(count('token'), $short ? '>' : '==', 1, "expires_in $seconds: a token is used until shortly before its end");
+}
+
+# a key that is replaced is used at the next call, without a new connection
+my $replaced = key_with();
+$bq->reset;
+like(twice(credentials_file => $replaced, between => sub { rename $bq->unknown_key_file, $replaced or die $! }),
+	qr/^succeeded\|67 .*invalid_grant/s, 'a replaced key: the new one is used');
+is(count('token'), 2, '… which takes another token');
+$replaced = file_with('{}');
+$bq->reset;
+like(twice(credentials_file => $replaced, between => sub { rename key_with(), $replaced or die $! }),
+	qr/ERROR.* succeeded\|67$/s, 'a broken key, replaced by a good one');
+my $closed = key_with();
+like(twice(credentials_file => $closed, between => sub { chmod 0644, $closed or die $! }),
+	qr/^succeeded\|67 .*42501.*accessible to other users/s, 'a key that was opened to others does not serve from the cache');
+my $removed = key_with();
+like(twice(credentials_file => $removed, between => sub { unlink $removed or die $! }),
+	qr/^succeeded\|67 .*58P01/s, 'nor one that was removed');
+
+# ---- a token that BigQuery no longer takes
+
+for my $start (0, 40)
+{
+	$bq->reset;
+	$bq->rule({ kind => 'results', start_index => $start }, { expire_token => $true });
+	works("a token that expires before the page at $start", undef, page_rows => 40);
+	is(count('token'), 2, '… is replaced once');
+	is(scalar(grep { $_->{start_index} == $start } $bq->requests('results')), 2, '… and the request repeated once');
+	is(count('insert'), 1, '… in the same job');
+}
+$bq->reset;
+$bq->rule({ kind => 'insert' }, { expire_token => $true });
+works('a token that expires before jobs.insert');
+is(count('token'), 2, '… is replaced once');
+$bq->reset;
+$bq->rule({ kind => 'results', start_index => 40, times => 0 }, { expire_token => $true });
+fails('401 for good', '28000', [ qr/did not accept the access token/, qr/HINT: .*key/ ], undef, page_rows => 40);
+is(count('token'), 2, '… one fresh token');
+is(scalar(grep { $_->{start_index} == 40 } $bq->requests('results')), 2, '… and one repetition');
+is(scalar(grep { $_->{status} == 401 } $bq->requests), 2, '… two answers with 401');
+
+# ---- whose key is used
+
+$bq->reset;
+query(q(ALTER SERVER bigquery OPTIONS (ADD credentials_file '/nowhere/server.json')));
+my (undef, $err) = load("$dir/nowhere.json");
+like($err, qr{58P01: .*/nowhere/server\.json}, 'the server\'s credentials_file beats the setting');
+query(q(CREATE USER MAPPING FOR PUBLIC SERVER bigquery OPTIONS (credentials_file '/nowhere/public.json')));
+(undef, $err) = load("$dir/nowhere.json");
+like($err, qr{58P01: .*/nowhere/public\.json}, 'a user mapping beats the server');
+query(qq(CREATE USER MAPPING FOR postgres SERVER bigquery OPTIONS (credentials_file '@{[ $bq->key_file ]}')));
+works('the user\'s own mapping beats that for PUBLIC', "$dir/nowhere.json");
+query('DROP USER MAPPING FOR PUBLIC SERVER bigquery; DROP USER MAPPING FOR postgres SERVER bigquery');
+query('ALTER SERVER bigquery OPTIONS (DROP credentials_file)');
+
+query(q{
+CREATE ROLE plain LOGIN; CREATE ROLE reader LOGIN; GRANT pg_read_server_files TO reader;
+GRANT USAGE ON FOREIGN DATA WRAPPER contratos TO plain, reader; GRANT ALL ON SCHEMA public TO plain, reader});
+my $table = q{(address text OPTIONS (type 'STRING'), block_timestamp timestamptz OPTIONS (type 'TIMESTAMP'))
+	SERVER %s OPTIONS ("table" 'bigquery-public-data.crypto_ethereum.tokens')};
+my $select = q{SELECT count(*) FROM %s WHERE block_timestamp >= '2024-02-29Z' AND block_timestamp < '2024-03-01Z'};
+query('CREATE SERVER theirs FOREIGN DATA WRAPPER contratos', user => 'plain');
+query('CREATE FOREIGN TABLE their_tokens ' . sprintf($table, 'theirs'), user => 'plain');
+$bq->reset;
+(undef, $err) = query(sprintf($select, 'their_tokens'), user => 'plain');
+like($err, qr/ERROR:  42501: contratos\.credentials_file does not serve server "theirs"/,
+	'the setting does not serve an ordinary role\'s server');
+like($err, qr/HINT: .*user mapping for role "plain"/, '… and says what does');
+(undef, $err) = query(sprintf($select, 'their_tokens'));
+like($err, qr/ERROR:  42501: contratos\.credentials_file does not serve/, '… not even for a superuser');
+is(scalar($bq->requests), 0, '… nothing was sent');
+for my $sql (
+	q(ALTER SERVER theirs OPTIONS (ADD credentials_file '/x')),
+	q(ALTER SERVER theirs OPTIONS (ADD ca_file '/x')),
+	q(ALTER SERVER theirs OPTIONS (ADD endpoint 'https://example.com')),
+	q(ALTER SERVER theirs OPTIONS (ADD proxy 'http://example.com')),
+	q(CREATE SERVER more FOREIGN DATA WRAPPER contratos OPTIONS (credentials_file '/x')),
+	q(CREATE USER MAPPING FOR plain SERVER theirs OPTIONS (credentials_file '/x')))
+{
+	(undef, $err) = query($sql, user => 'plain');
+	like($err, qr/ERROR:  42501: permission denied to set option/, "refused to an ordinary role: $sql");
+}
+# The library is loaded first: until then a name with a dot is anybody's.
+my $loaded = 'EXPLAIN SELECT address FROM their_tokens;';
+for my $name (qw(credentials_file endpoint ca_file proxy project max_bytes_billed))
+{
+	(undef, $err) = query("$loaded SET contratos.$name = DEFAULT", user => 'plain');
+	like($err, qr/ERROR:  42501: permission denied to set parameter "contratos\.$name"/,
+		"refused to an ordinary role: SET contratos.$name");
+}
+(undef, $err) = query("$loaded SHOW contratos.credentials_file", user => 'plain');
+like($err, qr/ERROR:  42501: /, 'nor is the file\'s name shown');
+query(qq(CREATE USER MAPPING FOR plain SERVER theirs OPTIONS (credentials_file '@{[ $bq->key_file ]}')));
+my ($out) = query(sprintf($select, 'their_tokens'), user => 'plain');
+is($out, 67, 'with a mapping that a superuser made it works');
+($out, $err) = query("SET contratos.endpoint = '@{[ $bq->mute_url ]}'; " . sprintf($select, 'their_tokens'), user => 'plain');
+is($out, 67, 'what an ordinary role set before the library was loaded does not count') or diag($err);
+is(count('mute'), 0, '… no key was sent there');
+(undef, $err) = query(q(ALTER USER MAPPING FOR plain SERVER theirs OPTIONS (SET credentials_file '/x')), user => 'plain');
+like($err, qr/ERROR:  42501: /, '… and the owner of the server cannot change it');
+($out, $err) = query(qq(CREATE SERVER readers FOREIGN DATA WRAPPER contratos OPTIONS (credentials_file '@{[ $bq->key_file ]}');
+	CREATE FOREIGN TABLE readers_tokens @{[ sprintf $table, 'readers' ]};) . sprintf($select, 'readers_tokens'), user => 'reader');
+is($out, 67, 'a member of pg_read_server_files may name a file') or diag($err);
+
+# ---- the project that is billed: the server's option, the setting, the key's
+
+sub billed { return join ' ', map { $_->{body}{jobReference}{projectId} } $bq->requests('insert'); }
+$bq->reset;
+load(key_with(project_id => 'of-the-key'));
+is(billed(), 'of-the-key', 'the project is the key\'s');
+$bq->reset;
+load(key_with(project_id => 'of-the-key'), project => 'of-the-setting');
+is(billed(), 'of-the-setting', 'contratos.project beats it');
+query(q(ALTER SERVER bigquery OPTIONS (ADD project 'of-the-server')));
+$bq->reset;
+load(key_with(project_id => 'of-the-key'), project => 'of-the-setting');
+is(billed(), 'of-the-server', 'and the server\'s option both');
+query(q(ALTER SERVER bigquery OPTIONS (DROP project)));
+$bq->reset;
+fails('no project at all', '22023', [ qr/no project/, qr/HINT:  Set contratos\.project/ ], key_with(project_id => undef));
+is(count('insert'), 0, '… nothing was sent');
+
+# ---- without credentials: loopback and plain http only
+
+$bq->reset;
+(undef, $err) = load('', project => 'test-project');
+is(count('token'), 0, 'plain http to loopback without a key: no token is fetched');
+is(join(' ', map { $_->{bearer} } $bq->requests('insert')), 'missing', '… and none is sent');
+like($err, qr/ERROR:  28000: /, '… which this service refuses');
+$bq->reset;
+for my $endpoint ($bq->https_url, 'https://bigquery.example.com')
+{
+	fails("no key for $endpoint", '28000', [ qr/no credentials for server "bigquery"/, qr/HINT: .*credentials_file/ ], '',
+		endpoint => $endpoint);
+}
+is(scalar($bq->requests), 0, '… nothing was sent');
+
+# ---- a backfill records a failure: nothing secret there either
+
+$bq->reset;
+query(qq(SELECT contratos_backfill_range('$day', '$day')));
+my $broken = key_with(private_key => substr $pem, 0, 500);
+query(qq(SET contratos.credentials_file = '$broken'; SELECT contratos_backfill_range('$day', '$day')));
+$bq->rule({ kind => 'results', times => 0, start_index => 40 }, { expire_token => $true });
+query(qq(SET contratos.page_rows = 40; SELECT contratos_backfill_range('2024-02-28', '2024-03-02')));
+
+# ---- no secret anywhere
+
+my %heap;
+my $tables = join ';', map { "SELECT * FROM contratos_$_" } qw(runs rejects sources);
+$heap{'the ledger'} = $node->safe_psql('postgres', $tables);
+$heap{'what clients were shown'} = $shown;
+$heap{'settings and activity'} = $node->safe_psql('postgres',
+	q(LOAD 'contratos'; SELECT * FROM pg_settings WHERE name LIKE 'contratos.%'; SELECT * FROM pg_stat_activity));
+$node->stop;
+$heap{'the server\'s log'} = slurp_file($node->logfile);
+my %secret = (
+	'a private key' => qr/-----BEGIN/,
+	# any 24 characters in a row of the base64 would be too much
+	'a piece of the private key' => join('|', map { quotemeta substr $body, $_ * 24, 24 } 2 .. length($body) / 24 - 1),
+	'an assertion' => qr/eyJ[A-Za-z0-9_-]{8}/,
+	'an access token' => qr/ya29\.c\.[A-Za-z0-9_-]{4}/,
+	'a bearer header' => qr/Bearer +[A-Za-z0-9]/,
+	'what other files held' => qr/hunter2|c2VjcmV0LWluLWEtcGVt|a-client-secret|a-refresh-token|a-type-that-may-be-a-secret/);
+
+# What is around the first match, so that a failure shows the culprit and not megabytes; or nothing.
+sub excerpt
+{
+	my ($text, $pattern) = @_;
+	return $text =~ /$pattern/ ? substr($text, $-[0] > 200 ? $-[0] - 200 : 0, 300) : '';
+}
+
+for my $where (sort keys %heap)
+{
+	cmp_ok(length $heap{$where}, '>', 100, "$where: there is something to search");
+	for my $what (sort keys %secret)
+	{
+		unlike(excerpt($heap{$where}, $secret{$what}), qr/./, "$where: not $what");
+	}
+}
+like($heap{'the server\'s log'}, qr/contratos_run\('$day'\)/, 'the log was searched where it matters');
+like($heap{'the server\'s log'}, qr/DEBUG/, '… with all its messages');
+
+done_testing();
