@@ -105,13 +105,23 @@ ledger_begin(int64 run, const char *source, DateADT day, const char *cause, int 
 	return id;
 }
 
-/* "UPDATE %s.contratos_runs SET name = $1, …" for the first n arguments */
+/*
+ * "UPDATE %s.contratos_runs SET name = $1, …" for all arguments so far.  Bytes
+ * add up: a day that waits is asked for again and again under one row.
+ */
 static void
 begin_update(StringInfo sql, const LedgerArgs *args)
 {
 	appendStringInfoString(sql, "UPDATE %s.contratos_runs SET ");
 	for (int i = 0; i < args->n; i++)
-		appendStringInfo(sql, "%s%s = $%d", i > 0 ? ", " : "", args->names[i], i + 1);
+	{
+		const char *name = args->names[i];
+		appendStringInfo(sql, i > 0 ? ", %s = " : "%s = ", name);
+		if (strncmp(name, "bytes_", strlen("bytes_")) == 0)
+			appendStringInfo(sql, "coalesce(%s + $%d, %s, $%d)", name, i + 1, name, i + 1);
+		else
+			appendStringInfo(sql, "$%d", i + 1);
+	}
 }
 
 /* The status the row has now; NULL: there is no such row any more. */
