@@ -169,9 +169,6 @@ extern int64 ledger_begin(int64 run, const char *source, DateADT day, const char
  */
 extern bool ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_at);
 
-/* Set next_attempt_at of a run that has ended; 0: none. */
-extern void ledger_set_next_attempt(int64 run, TimestampTz at);
-
 /* Set confirmed_at on the last success of a day. */
 extern void ledger_confirm(const char *source, DateADT day);
 
@@ -195,10 +192,10 @@ extern bool ledger_last_success(const char *source, DateADT day, LedgerSuccess *
 
 /*
  * Rows `running` of sources whose claim nobody holds, not even the caller, are
- * those of a dead process: they become `interrupted`.  Returns them (a List of
- * LedgerDead), so that their jobs can be cancelled and, in the same
- * transaction, ledger_set_next_attempt() be called with schedule_retry_at().
- * Nobody can claim those sources until the end of the transaction.
+ * those of a dead process.  Returns them (a List of LedgerDead), so that the
+ * caller can end them in the same transaction (ledger_end(), `interrupted`) and
+ * have their jobs cancelled.  Nobody can claim those sources until the end of
+ * the transaction.
  */
 typedef struct LedgerDead
 {

@@ -106,13 +106,13 @@ ledger_begin(int64 run, const char *source, DateADT day, const char *cause, int 
 }
 
 /*
- * "UPDATE %s.contratos_runs SET name = $1, …" for all arguments so far.  Bytes
+ * "UPDATE %1$s.contratos_runs r SET name = $1, …" for all arguments so far.  Bytes
  * add up: a day that waits is asked for again and again under one row.
  */
 static void
 begin_update(StringInfo sql, const LedgerArgs *args)
 {
-	appendStringInfoString(sql, "UPDATE %s.contratos_runs SET ");
+	appendStringInfoString(sql, "UPDATE %1$s.contratos_runs r SET ");
 	for (int i = 0; i < args->n; i++)
 	{
 		const char *name = args->names[i];
@@ -124,7 +124,7 @@ begin_update(StringInfo sql, const LedgerArgs *args)
 	}
 }
 
-/* The status the row has now; NULL: there is no such row any more. */
+/* The status the row had until now; NULL: there is no such row any more. */
 static char *
 end_row(int64 id, const LedgerRun *run, TimestampTz next_attempt_at)
 {
@@ -137,18 +137,19 @@ end_row(int64 id, const LedgerRun *run, TimestampTz next_attempt_at)
 	initStringInfo(&sql);
 	begin_update(&sql, &args);
 	int n = args.n;
-	ledger_count(&args, "id", id);
+	ledger_arg(&args, "id", INT8OID, Int64GetDatum(id), false);
 	ledger_text(&args, "status", run->status);
 	ledger_text(&args, "job_id", run->job_id);
 	ledger_time(&args, "finished_at", GetCurrentTimestamp(), waits);
 	ledger_time(&args, "next_attempt_at", next_attempt_at, next_attempt_at == 0);
 	/* greatest(): the clock may have been set back; that must not undo a load */
 	appendStringInfo(&sql,
-					 ", job_id = coalesce($%d, job_id)"
-					 ", finished_at = greatest($%d, finished_at, CASE WHEN $%d IS NOT NULL THEN started_at END)"
-					 ", next_attempt_at = CASE WHEN status = 'running' THEN $%d END"
-					 ", status = CASE WHEN status = 'running' THEN $%d ELSE status END"
-					 " WHERE id = $%d AND status IN ('running', 'canceled') RETURNING status",
+					 ", job_id = coalesce($%d, r.job_id)"
+					 ", finished_at = greatest($%d, r.finished_at, CASE WHEN $%d IS NOT NULL THEN r.started_at END)"
+					 ", next_attempt_at = CASE WHEN r.status = 'running' THEN $%d END"
+					 ", status = CASE WHEN r.status = 'running' THEN $%d ELSE r.status END"
+					 " FROM (SELECT id, status FROM %%1$s.contratos_runs WHERE id = $%d FOR UPDATE) old"
+					 " WHERE r.id = old.id AND old.status IN ('running', 'canceled') RETURNING old.status",
 					 n + 3, n + 4, n + 4, n + 5, n + 2, n + 1);
 	ledger_execute("contratos_runs", sql.data, &args, SPI_OK_UPDATE_RETURNING, ledger_read_text, &status);
 	return status;
@@ -157,25 +158,14 @@ end_row(int64 id, const LedgerRun *run, TimestampTz next_attempt_at)
 bool
 ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_at)
 {
-	char *status = end_row(id, run, next_attempt_at);
-	bool canceled = status != NULL && strcmp(status, run->status) != 0;
+	char *was = end_row(id, run, next_attempt_at);
+	bool canceled = was != NULL && strcmp(was, "canceled") == 0;
 	if (canceled && strcmp(run->status, "succeeded") == 0)
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("run %lld has been canceled", (long long) id),
 						errdetail("It was canceled with contratos_cancel() while it was loading its day.")));
 	if (!canceled && strcmp(run->status, "waiting") != 0)
 		ledger_notify(run, id);
 	return !canceled;
-}
-
-void
-ledger_set_next_attempt(int64 run, TimestampTz at)
-{
-	LedgerArgs args = {0};
-	ledger_count(&args, "id", run);
-	ledger_time(&args, "next_attempt_at", at, at == 0);
-	ledger_execute("contratos_runs",
-				   "UPDATE %s.contratos_runs SET next_attempt_at = $2 WHERE id = $1 AND finished_at IS NOT NULL", &args,
-				   SPI_OK_UPDATE, NULL, NULL);
 }
 
 /* --------------------------------------------------------------------------
@@ -259,27 +249,6 @@ read_running(void *result)
 	*(List **) result = runs;
 }
 
-/* Make a run `interrupted`; false if it is `running` no more. */
-static bool
-interrupt(const LedgerDead *dead)
-{
-	LedgerArgs args = {0};
-	bool found;
-	LedgerRun run = {.source = dead->source, .day = dead->day, .status = "interrupted", .rows_loaded = -1};
-	run.error = "the process that ran it ended without a word";
-	ledger_count(&args, "id", dead->run);
-	ledger_text(&args, "status", run.status);
-	ledger_time(&args, "finished_at", GetCurrentTimestamp(), false);
-	ledger_text(&args, "error", run.error);
-	ledger_execute("contratos_runs",
-				   "UPDATE %s.contratos_runs SET status = $2, finished_at = greatest($3, started_at), error = $4 "
-				   "WHERE id = $1 AND status = 'running' RETURNING id",
-				   &args, SPI_OK_UPDATE_RETURNING, ledger_read_found, &found);
-	if (found)
-		ledger_notify(&run, dead->run);
-	return found;
-}
-
 List *
 ledger_dead_runs(void)
 {
@@ -300,7 +269,7 @@ ledger_dead_runs(void)
 		if (strcmp(run->source, source) != 0)
 			free_claim = ledger_claim_is_free(run->source);
 		source = run->source;
-		if (free_claim && interrupt(run))
+		if (free_claim)
 			dead = lappend(dead, run);
 	}
 	return dead;
