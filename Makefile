@@ -8,10 +8,15 @@ OBJS = \
 	src/setup_adopt.o \
 	src/run.o \
 	src/verdict.o \
+	src/run_queue.o \
 	src/load.o \
 	src/load_plan.o \
 	src/ledger.o \
+	src/ledger_claim.o \
+	src/ledger_days.o \
+	src/ledger_queue.o \
 	src/ledger_statement.o \
+	src/ledger_worker.o \
 	src/schedule.o \
 	src/fdw.o \
 	src/scan.o \
@@ -38,6 +43,7 @@ OBJS = \
 	src/http_setup.o \
 	src/http_error.o \
 	src/http_url.o \
+	src/wake.o \
 	src/extension.o \
 	src/settings.o \
 	src/failure.o
@@ -50,7 +56,7 @@ PG_CFLAGS = -Wno-declaration-after-statement
 SHLIB_LINK = $(shell $(PKG_CONFIG) --libs $(LIBRARIES)) -Wl,--version-script=exports.map
 
 # What needs no network; `make installcheck` runs against any server.
-REGRESS = setup options arguments
+REGRESS = setup options arguments queue
 REGRESS_OPTS = --inputdir=. --outputdir=.
 
 PG_CONFIG ?= pg_config

@@ -209,6 +209,18 @@ CREATE TRIGGER contratos_sources_normalize
 COMMENT ON TRIGGER contratos_sources_normalize ON contratos_sources IS
 'writes table names as schema.table';
 
+-- The worker sleeps until something is due; what is due has changed.
+CREATE FUNCTION contratos_sources_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'contratos_sources_changed'
+LANGUAGE C;
+COMMENT ON FUNCTION contratos_sources_changed() IS
+'internal: trigger that wakes the worker of this database at commit';
+CREATE TRIGGER contratos_sources_changed
+	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON contratos_sources
+	FOR EACH STATEMENT EXECUTE FUNCTION contratos_sources_changed();
+COMMENT ON TRIGGER contratos_sources_changed ON contratos_sources IS
+'wakes the worker of this database at commit';
+
 -- ---------------------------------------------------------------------------
 -- What users call
 -- ---------------------------------------------------------------------------
@@ -274,6 +286,33 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
 COMMENT ON FUNCTION contratos_backfill_range(date, date, text, boolean, boolean) IS
 'loads the UTC days from first to last, oldest first; a row a day tells how it went';
 
+-- Leaves the days from first to last, both before today in UTC, to the worker;
+-- returns how many were queued newly.  Days that are queued, waiting or running
+-- are left out, and with only_missing those that have a success.  The worker
+-- takes them in the order they were queued in, each in a transaction of its
+-- own; it is woken when this transaction commits.  At most 36,600 days a call.
+-- Errors: 22023 or 22004 a bad argument, 42704 unknown source.
+CREATE FUNCTION contratos_enqueue(
+	first date,
+	last date,
+	source text DEFAULT 'tokens',
+	only_missing boolean DEFAULT true)
+RETURNS integer
+AS 'MODULE_PATHNAME', 'contratos_enqueue'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION contratos_enqueue(date, date, text, boolean) IS
+'leaves the UTC days from first to last to the worker; returns how many were queued newly';
+
+-- run: contratos_runs.id.  What is queued or waiting is taken off; what the
+-- worker is loading is stopped, and its BigQuery job canceled, once this
+-- transaction commits.  The row becomes `canceled` either way.  False when the
+-- run is over, or there is none of that number.  Error: 22004 run is null.
+CREATE FUNCTION contratos_cancel(run bigint) RETURNS boolean
+AS 'MODULE_PATHNAME', 'contratos_cancel'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION contratos_cancel(bigint) IS
+'takes a queued day off, or stops the one the worker is loading; false when it is over already';
+
 CREATE FUNCTION contratos_version()
 RETURNS TABLE (component text, version text)
 AS 'MODULE_PATHNAME', 'contratos_version'
@@ -287,4 +326,7 @@ REVOKE ALL ON FUNCTION contratos_setup() FROM PUBLIC;
 REVOKE ALL ON FUNCTION contratos_run(date, text, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION contratos_backfill(integer, text, boolean, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION contratos_backfill_range(date, date, text, boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION contratos_enqueue(date, date, text, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION contratos_cancel(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION contratos_sources_normalize() FROM PUBLIC;
+REVOKE ALL ON FUNCTION contratos_sources_changed() FROM PUBLIC;

@@ -84,6 +84,26 @@ RESET contratos.location;
 RESET contratos.endpoint;
 RESET contratos.proxy;
 
+-- the worker's are the server's (all of these are refused, so nothing is written)
+SET contratos.retries = 1;
+ALTER SYSTEM SET contratos.databases = 'one, "two';
+ALTER SYSTEM SET contratos.databases = 'one, ';
+ALTER SYSTEM SET contratos.databases = 'one, ""';
+ALTER SYSTEM SET contratos.databases = 'one two';
+ALTER SYSTEM SET contratos.databases = 'one, a123456789b123456789c123456789d123456789e123456789f123456789g123456789';
+ALTER SYSTEM SET contratos.role = 'a123456789b123456789c123456789d123456789e123456789f123456789g123456789';
+\set VERBOSITY sqlstate
+ALTER SYSTEM SET contratos.retries = -1;
+ALTER SYSTEM SET contratos.retry_delay = 0;
+ALTER SYSTEM SET contratos.retry_delay = '25h';
+ALTER SYSTEM SET contratos.ready_interval = '1 fortnight';
+ALTER SYSTEM SET contratos.history_days = 0;
+SET contratos.max_bytes_per_day = -1;
+\set VERBOSITY default
+SET contratos.max_bytes_per_day = '2TB';
+SHOW contratos.max_bytes_per_day;
+RESET contratos.max_bytes_per_day;
+
 -- no others
 SET contratos.credential_file = '/etc/contratos/key.json';
 
@@ -97,6 +117,7 @@ SET contratos.endpoint = 'https://bigquery.example.com';
 SET contratos.ca_file = '/etc/contratos/ca.pem';
 SET contratos.proxy = 'http://proxy.example.com';
 SET contratos.max_bytes_billed = '1TB';
+SET contratos.max_bytes_per_day = '1TB';
 SET contratos.now = '2024-01-01';
 SHOW contratos.credentials_file;
 SHOW contratos.ca_file;

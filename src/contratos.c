@@ -29,6 +29,7 @@
 #include "schedule.h"
 #include "settings.h"
 #include "setup.h"
+#include "wake.h"
 
 /* A backfill may not go further back at once. */
 #define MAX_DAYS 3660
@@ -43,6 +44,9 @@ PG_FUNCTION_INFO_V1(contratos_setup);
 PG_FUNCTION_INFO_V1(contratos_run);
 PG_FUNCTION_INFO_V1(contratos_backfill);
 PG_FUNCTION_INFO_V1(contratos_backfill_range);
+PG_FUNCTION_INFO_V1(contratos_enqueue);
+PG_FUNCTION_INFO_V1(contratos_cancel);
+PG_FUNCTION_INFO_V1(contratos_sources_changed);
 PG_FUNCTION_INFO_V1(contratos_version);
 
 PGDLLEXPORT void _PG_init(void);
@@ -118,6 +122,14 @@ refuse_null(FunctionCallInfo fcinfo, int n, const char *name)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"%s\" must not be null", name)));
 }
 
+static void
+refuse_backwards(DateADT first, DateADT last, const char *function)
+{
+	if (first > last)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("first must not be after last"),
+						errhint("%s(first, last) takes the earlier day first.", function)));
+}
+
 /* A result set being returned. */
 static void
 emit(void *arg, const RunResult *result)
@@ -185,13 +197,43 @@ contratos_backfill_range(PG_FUNCTION_ARGS)
 	refuse_null(fcinfo, 4, "allow_shrink");
 	first = PG_GETARG_DATEADT(0);
 	last = PG_GETARG_DATEADT(1);
-	if (first > last)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("first must not be after last"),
-						errhint("contratos_backfill_range(first, last) takes the earlier day first.")));
+	refuse_backwards(first, last, "contratos_backfill_range");
 	InitMaterializedSRF(fcinfo, 0);
 	run_days(text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, PG_GETARG_BOOL(3), PG_GETARG_BOOL(4), emit,
 			 fcinfo->resultinfo);
 	return (Datum) 0;
+}
+
+Datum
+contratos_enqueue(PG_FUNCTION_ARGS)
+{
+	refuse_null(fcinfo, 0, "first");
+	refuse_null(fcinfo, 1, "last");
+	refuse_null(fcinfo, 2, "source");
+	refuse_null(fcinfo, 3, "only_missing");
+
+	DateADT first = PG_GETARG_DATEADT(0);
+	DateADT last = PG_GETARG_DATEADT(1);
+	refuse_backwards(first, last, "contratos_enqueue");
+	PG_RETURN_INT32(run_enqueue(text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, PG_GETARG_BOOL(3)));
+}
+
+Datum
+contratos_cancel(PG_FUNCTION_ARGS)
+{
+	refuse_null(fcinfo, 0, "run");
+	PG_RETURN_BOOL(run_cancel(PG_GETARG_INT64(0)));
+}
+
+/* What there is to load has changed: the worker should look. */
+Datum
+contratos_sources_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("contratos_sources_changed() is for the trigger of contratos_sources only")));
+	wake_worker_at_commit();
+	PG_RETURN_POINTER(NULL);
 }
 
 Datum

@@ -11,11 +11,8 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
-#include "miscadmin.h"
-#include "storage/lock.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -25,12 +22,6 @@
 #include "extension.h"
 #include "ledger.h"
 #include "ledger_internal.h"
-
-/*
- * Fourth field of our advisory lock tags.  SQL's own functions use 1 and 2
- * there, so no user's key is ever ours.
- */
-#define LEDGER_CLAIM_SPACE 0x6301
 
 bool
 ledger_is_untouched(void)
@@ -56,21 +47,27 @@ ledger_has_source(const char *name)
 	return found;
 }
 
+void
+ledger_fill_source(LedgerSource *source, uint64 row)
+{
+	bool isnull;
+	source->name = ledger_value_text(row, 1);
+	source->remote_table = ledger_value_text(row, 2);
+	source->target_table = ledger_value_text(row, 3);
+	source->timestamp_column = ledger_value_text(row, 4);
+	source->start_date = DatumGetDateADT(ledger_value(row, 5, &isnull));
+	source->max_shrink = DatumGetFloat8(ledger_value(row, 6, &isnull));
+	source->allow_empty = DatumGetBool(ledger_value(row, 7, &isnull));
+}
+
 /* Into a LedgerSource *, which stays NULL when there is no row. */
 static void
 ledger_read_source(void *result)
 {
 	if (SPI_processed == 0)
 		return;
-	bool isnull;
 	LedgerSource *source = palloc0(sizeof(LedgerSource));
-	source->name = ledger_first_text(1);
-	source->remote_table = ledger_first_text(2);
-	source->target_table = ledger_first_text(3);
-	source->timestamp_column = ledger_first_text(4);
-	source->start_date = DatumGetDateADT(ledger_first(5, &isnull));
-	source->max_shrink = DatumGetFloat8(ledger_first(6, &isnull));
-	source->allow_empty = DatumGetBool(ledger_first(7, &isnull));
+	ledger_fill_source(source, 0);
 	*(LedgerSource **) result = source;
 }
 
@@ -96,9 +93,7 @@ ledger_source(const char *name)
 	LedgerArgs args = {0};
 	LedgerSource *source = NULL;
 	ledger_text(&args, "name", name);
-	ledger_execute("contratos_sources",
-				   "SELECT name, remote_table, target_table, timestamp_column, start_date, max_shrink, allow_empty "
-				   "FROM %s.contratos_sources WHERE name = $1",
+	ledger_execute("contratos_sources", "SELECT " LEDGER_SOURCE_COLUMNS " FROM %s.contratos_sources WHERE name = $1",
 				   &args, SPI_OK_SELECT, ledger_read_source, &source);
 	if (source == NULL)
 		ledger_no_such_source(name);
@@ -150,6 +145,25 @@ ledger_insert_text(const char *table, const LedgerArgs *args)
 	return psprintf("INSERT INTO %%s.%s (%s) VALUES (%s) RETURNING id", table, names.data, places.data);
 }
 
+void
+ledger_add_outcome(LedgerArgs *args, const LedgerRun *run)
+{
+	ledger_count(args, "rows_loaded", run->rows_loaded);
+	ledger_count(args, "rows_replaced", run->rows_replaced);
+	ledger_count(args, "rows_inserted", run->rows_inserted);
+	ledger_count(args, "values_altered", run->values_altered);
+	ledger_count(args, "bytes_processed", run->bytes_processed);
+	ledger_count(args, "bytes_billed", run->bytes_billed);
+	ledger_count(args, "pages", run->pages);
+	ledger_time(args, "source_max_timestamp", run->source_max_timestamp, !run->has_max_timestamp);
+	ledger_text(args, "fingerprint", run->fingerprint);
+	ledger_count(args, "target_rows", run->target_rows);
+	ledger_time(args, "target_max_timestamp", run->target_max_timestamp, !run->has_target_max);
+	ledger_text(args, "sqlstate", run->sqlstate);
+	ledger_text(args, "reason", run->reason);
+	ledger_text(args, "error", run->error);
+}
+
 int64
 ledger_record(const LedgerRun *run)
 {
@@ -161,22 +175,13 @@ ledger_record(const LedgerRun *run)
 	ledger_time(&args, "started_at", run->started_at, false);
 	/* the clock may have been set back meanwhile; that must not undo a load */
 	ledger_time(&args, "finished_at", Max(run->started_at, GetCurrentTimestamp()), false);
-	ledger_count(&args, "rows_loaded", run->rows_loaded);
-	ledger_count(&args, "rows_replaced", run->rows_replaced);
-	ledger_count(&args, "rows_inserted", run->rows_inserted);
-	ledger_count(&args, "values_altered", run->values_altered);
-	ledger_count(&args, "bytes_processed", run->bytes_processed);
-	ledger_count(&args, "bytes_billed", run->bytes_billed);
-	ledger_count(&args, "pages", run->pages);
 	ledger_text(&args, "job_id", run->job_id);
-	ledger_time(&args, "source_max_timestamp", run->source_max_timestamp, !run->has_max_timestamp);
-	ledger_text(&args, "sqlstate", run->sqlstate);
-	ledger_text(&args, "reason", run->reason);
-	ledger_text(&args, "error", run->error);
+	ledger_add_outcome(&args, run);
 
 	int64 id = 0;
 	ledger_execute("contratos_runs", ledger_insert_text("contratos_runs", &args), &args, SPI_OK_INSERT_RETURNING,
 				   ledger_read_int64, &id);
+	ledger_notify(run, id);
 	return id;
 }
 
@@ -212,57 +217,6 @@ ledger_record_rejects(int64 run, const LedgerReject *rejects, int nrejects)
 				   "INSERT INTO %s.contratos_rejects (run, row_number, column_name, raw_value, reason) SELECT $1, r.* "
 				   "FROM ROWS FROM (unnest($2), unnest($3), unnest($4), unnest($5)) r",
 				   &args, SPI_OK_INSERT, NULL, NULL);
-}
-
-/* Into a char *: one sentence on the session found. */
-static void
-ledger_read_holder(void *result)
-{
-	if (SPI_processed == 0)
-		return;
-	bool isnull;
-	StringInfoData text;
-	initStringInfo(&text);
-	appendStringInfo(&text, "Process %s of user \"%s\" (application \"%s\") holds it", ledger_first_text(1),
-					 ledger_first_text(2), ledger_first_text(3));
-	Datum since = ledger_first(4, &isnull);
-	if (!isnull)
-		appendStringInfo(&text, ", in a transaction that began at %s", timestamptz_to_str(DatumGetTimestampTz(since)));
-	appendStringInfoChar(&text, '.');
-	*(char **) result = text.data;
-}
-
-/* Say for whom we are about to wait, unless he is gone by now. */
-static void
-ledger_tell_holder(const LOCKTAG *tag, const char *source)
-{
-	LedgerArgs args = {0};
-	char *holder = NULL;
-	ledger_count(&args, "database", tag->locktag_field1);
-	ledger_count(&args, "classid", tag->locktag_field2);
-	ledger_count(&args, "objid", tag->locktag_field3);
-	ledger_count(&args, "objsubid", tag->locktag_field4);
-	ledger_execute("contratos_sources",
-				   "SELECT l.pid, coalesce(a.usename, '?'), coalesce(a.application_name, '?'), a.xact_start "
-				   "FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid "
-				   "WHERE l.locktype = 'advisory' AND l.granted AND l.database = $1 AND l.classid = $2 "
-				   "AND l.objid = $3 AND l.objsubid = $4 LIMIT 1",
-				   &args, SPI_OK_SELECT, ledger_read_holder, &holder);
-	if (holder)
-		ereport(NOTICE,
-				(errmsg("waiting for another load of source \"%s\"", source), errdetail_internal("%s", holder)));
-}
-
-void
-ledger_claim(const char *source)
-{
-	LOCKTAG tag;
-	uint32 key = DatumGetUInt32(hash_any((const unsigned char *) source, strlen(source)));
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, extension_relation("contratos_sources"), key, LEDGER_CLAIM_SPACE);
-	if (LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
-		return;
-	ledger_tell_holder(&tag, source);
-	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
 char *

@@ -128,31 +128,46 @@ typedef struct LedgerSchedule
 extern List *ledger_schedules(void);
 
 /*
- * What the ledger knows of a source's days from `first` to `last`, and of any
- * other day that is queued: ascending, a ScheduleDay for each day in the range
- * whether or not it has rows.
+ * What the ledger knows of a source's days: ascending, a ScheduleDay for each
+ * day from `first` to `last` whether or not it has rows, and for earlier days
+ * that are queued, waiting or to be tried again.  A queued or waiting row goes
+ * before whatever was tried since.  `running`, which here is a dead process's,
+ * counts as failed with another attempt due at once (when nobody holds the
+ * claim, ledger_dead_runs() clears it away first).  A recheck that failed is an
+ * attempt that failed: `loaded` tells it apart.  A queued day that was canceled
+ * before it began leaves a loaded day as it was.
  */
 extern ScheduleDay *ledger_days(const char *source, DateADT first, DateADT last, int *ndays);
 
 /*
  * The claim for the worker: at session level, without waiting.  False when
- * another session holds it.  ledger_unclaim() gives it back.
+ * another session holds it.  ledger_unclaim() gives it back: once for each
+ * success, with or without a transaction, also when the extension is gone; it
+ * does nothing when the claim is not held.
  */
 extern bool ledger_try_claim(const char *source);
 extern void ledger_unclaim(const char *source);
 
 /*
  * Open a run: a row `running` with its job id, or the queued or waiting row
- * `run` (0: none) turned into it.  Returns its id.
+ * `run` (0: none) turned into it; a waiting one keeps its started_at.  Returns
+ * its id; 0 when somebody else is at that day or row (canceled or queued
+ * meanwhile, perhaps not yet committed): look at the days again, a little later
+ * if nothing has changed.  Never waits.
  */
 extern int64 ledger_begin(int64 run, const char *source, DateADT day, const char *cause, int attempt,
 						  const char *job_id);
 
 /*
  * End an open run as `run` says; next_attempt_at as given (0: none).  Rows are
- * found by id; a run that is gone (removed by a person) is no error.
+ * found by id; a run that is gone (removed by a person) is no error.  A NULL
+ * job_id leaves the one that is there; `waiting` is no end, and not notified.
+ *
+ * False when contratos_cancel() has made the row `canceled`: that it stays,
+ * with no next attempt, whatever `run` says of the rest.  A success cannot stay
+ * then: 57014 is raised instead, so that the data are rolled back too.
  */
-extern void ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_at);
+extern bool ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_at);
 
 /* Set confirmed_at on the last success of a day. */
 extern void ledger_confirm(const char *source, DateADT day);
@@ -168,18 +183,19 @@ typedef struct LedgerSuccess
 	int64 target_rows; /* -1: not recorded */
 	bool has_target_max;
 	TimestampTz target_max_timestamp;
-	int reloads; /* rechecks of the day that reloaded it with this very
-								 * fingerprint and count */
+	int reloads; /* rechecks that loaded this very count and fingerprint, one
+				  * after the other up to this success */
 } LedgerSuccess;
 
 /* False when the day has no success. */
 extern bool ledger_last_success(const char *source, DateADT day, LedgerSuccess *success);
 
 /*
- * Rows `running` of sources whose claim nobody holds are those of a dead
- * process: they become `interrupted` with the given next_attempt_at of
- * schedule_retry_at().  Returns them (a List of LedgerDead), so that their
- * jobs can be cancelled.
+ * Rows `running` of sources whose claim nobody holds, not even the caller, are
+ * those of a dead process.  Returns them (a List of LedgerDead), so that the
+ * caller can end them in the same transaction (ledger_end(), `interrupted`) and
+ * have their jobs cancelled.  Nobody can claim those sources until the end of
+ * the transaction.
  */
 typedef struct LedgerDead
 {
@@ -192,18 +208,24 @@ typedef struct LedgerDead
 
 extern List *ledger_dead_runs(void);
 
-/* Bytes billed for a source's loads and rechecks in the UTC day of `now`. */
+/*
+ * Bytes billed for a source's loads and rechecks that ended in the UTC day of
+ * `now`, by the ledger's (real) clock; calls by hand included.
+ */
 extern int64 ledger_billed_today(const char *source, TimestampTz now);
 
 /*
  * Queue the days from first to last; those that are open already, and with
  * only_missing those that have a success, are left out.  Days newly queued.
+ * Waits for other transactions that queue days of the source.  Rows have
+ * attempt 0 and no started_at until ledger_begin().
  */
 extern int ledger_enqueue(const char *source, DateADT first, DateADT last, bool only_missing);
 
 /*
- * Take a queued or waiting run off (it becomes `canceled`); true if it was.
- * *running: it is running, and the worker has to be told.
+ * Make a queued, waiting or running run `canceled`; true if it was one.
+ * *running: it was running, and the worker has to be told: see
+ * wake_stop_run_at_commit().
  */
 extern bool ledger_cancel(int64 run, bool *running);
 
@@ -215,8 +237,7 @@ extern int64 ledger_prune(int days, TimestampTz now);
 
 /*
  * NOTIFY contratos, in this transaction: source, day, status, rows, run, error
- * as JSON of at most 4 kB.  ledger_record() and ledger_end() do it for every
- * day that ends.
+ * as JSON of at most 4 kB (the error is cut).  All that ends a run here does it.
  */
 extern void ledger_notify(const LedgerRun *run, int64 id);
 

@@ -8,6 +8,8 @@
 #include "postgres.h"
 #include "datatype/timestamp.h"
 
+#include "ledger.h"
+
 /* More than any statement here has. */
 #define LEDGER_MAX_ARGS 32
 
@@ -41,7 +43,13 @@ extern void ledger_time(LedgerArgs *args, const char *name, TimestampTz value, b
 extern void ledger_execute(const char *table, const char *sql, LedgerArgs *args, int expected, LedgerReader read,
 						   void *result);
 
-/* Columns of the first row of the result, from 1; for readers. */
+/* Columns of a row of the result, rows from 0, columns from 1; for readers. */
+extern Datum ledger_value(uint64 row, int column, bool *isnull);
+extern char *ledger_value_text(uint64 row, int column); /* NULL: null */
+extern int64 ledger_value_int64(uint64 row, int column, int64 missing); /* missing: what null is */
+extern TimestampTz ledger_value_time(uint64 row, int column); /* 0: null */
+
+/* The same of the first row. */
 extern Datum ledger_first(int column, bool *isnull);
 extern char *ledger_first_text(int column); /* NULL: null */
 
@@ -51,7 +59,33 @@ extern void ledger_read_int64(void *result);
 /* A LedgerReader for a bool: whether there was any row. */
 extern void ledger_read_found(void *result);
 
+/* A LedgerReader for an int64: how many rows there were, returned or not. */
+extern void ledger_read_count(void *result);
+
 /* A LedgerReader for a char *: NULL when there is no row or a null. */
 extern void ledger_read_text(void *result);
+
+/* Columns that ledger_fill_source() expects to come first. */
+#define LEDGER_SOURCE_COLUMNS "name, remote_table, target_table, timestamp_column, start_date, max_shrink, allow_empty"
+
+/* A source from a row of the result; for readers. */
+extern void ledger_fill_source(LedgerSource *source, uint64 row);
+
+/* What came out of a run: its counts, what was measured, its error. */
+extern void ledger_add_outcome(LedgerArgs *args, const LedgerRun *run);
+
+/*
+ * Whether nobody holds a source's claim, not even this session; if so, nobody
+ * can take it until the end of the transaction.
+ */
+extern bool ledger_claim_is_free(const char *source);
+
+/*
+ * Lock the queue of a source until the end of the transaction.  Who puts days
+ * in holds it, so that the worker, who does not wait for it, is never kept by
+ * somebody's open transaction, as a unique index would keep it.  False: not to
+ * be had without waiting.
+ */
+extern bool ledger_lock_queue(const char *source, bool wait);
 
 #endif /* CONTRATOS_LEDGER_INTERNAL_H */

@@ -73,7 +73,7 @@ ledger_execute(const char *table, const char *sql, LedgerArgs *args, int expecte
 	Oid relid = extension_relation(table);
 	StringInfoData text;
 	initStringInfo(&text);
-	appendStringInfo(&text, sql, extension_schema_name());
+	appendStringInfo(&text, sql, extension_schema_name()); /* our own printf: knows %1$s everywhere */
 
 	MemoryContext caller = CurrentMemoryContext;
 	Oid user;
@@ -102,15 +102,43 @@ ledger_execute(const char *table, const char *sql, LedgerArgs *args, int expecte
 }
 
 Datum
+ledger_value(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+char *
+ledger_value_text(uint64 row, int column)
+{
+	return SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+}
+
+int64
+ledger_value_int64(uint64 row, int column, int64 missing)
+{
+	bool isnull;
+	Datum value = ledger_value(row, column, &isnull);
+	return isnull ? missing : DatumGetInt64(value);
+}
+
+TimestampTz
+ledger_value_time(uint64 row, int column)
+{
+	bool isnull;
+	Datum value = ledger_value(row, column, &isnull);
+	return isnull ? 0 : DatumGetTimestampTz(value);
+}
+
+Datum
 ledger_first(int column, bool *isnull)
 {
-	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, isnull);
+	return ledger_value(0, column, isnull);
 }
 
 char *
 ledger_first_text(int column)
 {
-	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column);
+	return ledger_value_text(0, column);
 }
 
 void
@@ -128,6 +156,12 @@ void
 ledger_read_found(void *result)
 {
 	*(bool *) result = SPI_processed > 0;
+}
+
+void
+ledger_read_count(void *result)
+{
+	*(int64 *) result = (int64) SPI_processed;
 }
 
 void

@@ -19,6 +19,7 @@
 #include "extension.h"
 #include "load.h"
 #include "run.h"
+#include "run_internal.h"
 #include "schedule.h"
 #include "settings.h"
 #include "setup.h"
@@ -52,9 +53,8 @@ check_transaction(const char *function)
 				 errhint("Run it in a READ COMMITTED transaction.")));
 }
 
-/* A day must be over, and one that BigQuery can express. */
-static void
-check_day(const LedgerSource *source, DateADT day)
+void
+run_check_day(const LedgerSource *source, DateADT day)
 {
 	TimestampTz now = settings_now();
 
@@ -163,7 +163,7 @@ run_day(const char *source, DateADT day, bool allow_shrink)
 	LoadOutcome *outcome;
 	RunResult *result;
 
-	check_day(call->source, day);
+	run_check_day(call->source, day);
 	claim(call);
 	outcome = new_outcome(call);
 	load_day(call, day, allow_shrink, outcome);
@@ -257,8 +257,8 @@ run_days(const char *source, DateADT first, DateADT last, bool only_missing, boo
 	MemoryContext per_day = AllocSetContextCreate(call->context, "contratos backfill day", ALLOCSET_DEFAULT_SIZES);
 	bool any_success = false;
 
-	check_day(call->source, first);
-	check_day(call->source, last);
+	run_check_day(call->source, first);
+	run_check_day(call->source, last);
 	claim(call);
 	for (DateADT day = first; day <= last; day++)
 	{

@@ -32,4 +32,16 @@ extern RunResult *run_day(const char *source, DateADT day, bool allow_shrink);
 extern void run_days(const char *source, DateADT first, DateADT last, bool only_missing, bool allow_shrink,
 					 void (*emit)(void *arg, const RunResult *result), void *arg);
 
+/*
+ * Leave the days from first to last to the worker, which is woken at commit;
+ * how many were queued newly.  A NOTICE when no worker runs here.
+ */
+extern int run_enqueue(const char *source, DateADT first, DateADT last, bool only_missing);
+
+/*
+ * Take a queued or waiting run off, or have the worker stop the one in
+ * progress when this transaction commits.  False: it is over, or never was.
+ */
+extern bool run_cancel(int64 run);
+
 #endif /* CONTRATOS_RUN_H */

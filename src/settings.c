@@ -16,6 +16,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
+#include "utils/varlena.h"
 
 #include "settings.h"
 
@@ -26,11 +27,19 @@ char *settings_endpoint = NULL;
 char *settings_ca_file = NULL;
 char *settings_proxy = NULL;
 int settings_max_bytes_billed = 1024;
+int settings_max_bytes_per_day = 0;
 
 int settings_connect_timeout = 10 * 1000;
 int settings_request_timeout = 240 * 1000;
 int settings_job_timeout = 10 * 60 * 1000;
 int settings_page_rows = 50000;
+
+char *settings_databases = NULL;
+char *settings_role = NULL;
+int settings_retries = 3;
+int settings_retry_delay = 60 * 1000;
+int settings_ready_interval = 15 * 60 * 1000;
+int settings_history_days = 400;
 
 /* Read by settings_now() alone; '' follows the real clock. */
 static char *pretended_now = NULL;
@@ -193,6 +202,48 @@ check_proxy(char **newval, void **extra pg_attribute_unused(), GucSource source 
 					  "For example \"http://proxy.example.com:3128\".");
 }
 
+/*
+ * A list of names, which are taken as they are: unlike identifiers in SQL they
+ * are not folded to lower case, so that what stands in a configuration file is
+ * the name of the database, quoted or not.
+ */
+static const char *
+name_list_problem(const char *text)
+{
+	char *copy = pstrdup(text);
+	List *names;
+	const char *why = NULL;
+	if (!SplitGUCList(copy, ',', &names))
+		why = "A list is names with commas in between; a name with a comma or a blank in it is in double quotes.";
+	ListCell *cell;
+	foreach (cell, names)
+	{
+		if (*(char *) lfirst(cell) == '\0' || strlen(lfirst(cell)) >= NAMEDATALEN)
+			why = "A name is empty or too long.";
+	}
+	list_free(names);
+	pfree(copy);
+	return why;
+}
+
+static bool
+check_databases(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
+{
+	return check_text("contratos.databases", *newval, name_list_problem, NULL);
+}
+
+static const char *
+name_problem(const char *name)
+{
+	return strlen(name) >= NAMEDATALEN ? "The name is too long." : NULL;
+}
+
+static bool
+check_role(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
+{
+	return check_text("contratos.role", *newval, name_problem, NULL);
+}
+
 /* A string setting for superusers. */
 static void
 define_text(const char *name, const char *short_desc, const char *long_desc, char **variable, const char *boot,
@@ -222,6 +273,10 @@ define_connection(void)
 	DefineCustomIntVariable("contratos.max_bytes_billed", "Sets the most that one query may be billed for.",
 							"BigQuery refuses a query above it before it runs; 0 means no limit.",
 							&settings_max_bytes_billed, 1024, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomIntVariable("contratos.max_bytes_per_day",
+							"Sets the most that the worker lets a source be billed for in a UTC day.",
+							"What counts is what the ledger says of its loads and rechecks; 0 means no limit.",
+							&settings_max_bytes_per_day, 0, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
 }
 
 /* A timeout that anyone may set. */
@@ -248,11 +303,39 @@ define_tuning(void)
 							&settings_page_rows, 50000, 1, SETTINGS_MAX_PAGE_ROWS, PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
+/* A whole number for the worker. */
+static void
+define_worker_number(const char *name, const char *short_desc, const char *long_desc, int *variable, int boot, int min,
+					 int max, int flags)
+{
+	DefineCustomIntVariable(name, short_desc, long_desc, variable, boot, min, max, PGC_SIGHUP, flags, NULL, NULL, NULL);
+}
+
+static void
+define_worker(void)
+{
+	DefineCustomStringVariable("contratos.databases", "Sets the databases in which days are loaded by themselves.",
+							   "It takes contratos in shared_preload_libraries. An empty string means none.",
+							   &settings_databases, "", PGC_SIGHUP, GUC_LIST_INPUT, check_databases, NULL, NULL);
+	DefineCustomStringVariable("contratos.role", "Sets the role the worker connects as.",
+							   "An empty string means the bootstrap superuser.", &settings_role, "", PGC_SIGHUP, 0,
+							   check_role, NULL, NULL);
+	define_worker_number("contratos.retries", "Sets how many more attempts the worker makes at a day that fails.",
+						 "What cannot pass by itself is not tried again.", &settings_retries, 3, 0, 100, 0);
+	define_worker_number("contratos.retry_delay", "Sets the time between two attempts at a day.", NULL,
+						 &settings_retry_delay, 60 * 1000, 1, SETTINGS_MAX_INTERVAL, GUC_UNIT_MS);
+	define_worker_number("contratos.ready_interval", "Sets how often the worker asks for a day that is still empty.",
+						 NULL, &settings_ready_interval, 15 * 60 * 1000, 1, SETTINGS_MAX_INTERVAL, GUC_UNIT_MS);
+	define_worker_number("contratos.history_days", "Sets for how many days attempts are kept in contratos_runs.",
+						 "The last success of a day is kept for good.", &settings_history_days, 400, 1, 36500, 0);
+}
+
 void
 settings_define(void)
 {
 	define_connection();
 	define_tuning();
+	define_worker();
 
 	/*
 	 * No check hook: PostgreSQL 15 cannot parse a timestamp without throwing,
@@ -262,6 +345,29 @@ settings_define(void)
 				"An empty string means the real clock.", &pretended_now, "", GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL);
 
 	MarkGUCPrefixReserved("contratos");
+}
+
+List *
+settings_database_names(void)
+{
+	List *names;
+	List *distinct = NIL;
+	char *copy = pstrdup(settings_databases ? settings_databases : "");
+	if (!SplitGUCList(copy, ',', &names))
+		elog(ERROR, "contratos.databases is not a list"); /* its check hook has seen to that */
+	ListCell *cell;
+	foreach (cell, names)
+	{
+		bool seen = false;
+		ListCell *other;
+		foreach (other, distinct)
+			seen |= strcmp(lfirst(other), lfirst(cell)) == 0;
+		if (!seen)
+			distinct = lappend(distinct, pstrdup(lfirst(cell)));
+	}
+	list_free(names);
+	pfree(copy);
+	return distinct;
 }
 
 static void

@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 
 /* SUSET: connection and cost; '' where there is none */
 extern char *settings_credentials_file;
@@ -16,12 +17,21 @@ extern char *settings_endpoint;
 extern char *settings_ca_file;
 extern char *settings_proxy;
 extern int settings_max_bytes_billed; /* MB; 0: no cap */
+extern int settings_max_bytes_per_day; /* MB, a source's loads and rechecks in a UTC day; 0: no cap */
 
 /* USERSET: tuning */
 extern int settings_connect_timeout; /* ms */
 extern int settings_request_timeout; /* ms, one request with its repetitions */
 extern int settings_job_timeout; /* ms */
 extern int settings_page_rows;
+
+/* SIGHUP: the worker */
+extern char *settings_databases; /* as it is written; see settings_database_names() */
+extern char *settings_role; /* '': the bootstrap superuser */
+extern int settings_retries; /* attempts of a day after the first */
+extern int settings_retry_delay; /* ms */
+extern int settings_ready_interval; /* ms */
+extern int settings_history_days;
 
 #define SETTINGS_DEFAULT_ENDPOINT "https://bigquery.googleapis.com"
 #define SETTINGS_DEFAULT_LOCATION "US"
@@ -32,6 +42,7 @@ extern int settings_page_rows;
 #define SETTINGS_MAX_REQUEST_TIMEOUT (60 * 60 * 1000)
 #define SETTINGS_MAX_JOB_TIMEOUT (24 * 60 * 60 * 1000)
 #define SETTINGS_MAX_PAGE_ROWS 1000000
+#define SETTINGS_MAX_INTERVAL (24 * 60 * 60 * 1000) /* ms */
 
 /*
  * What is wrong with a value by its looks, as a sentence for errdetail, or
@@ -42,6 +53,12 @@ extern const char *settings_endpoint_problem(const char *url);
 extern const char *settings_proxy_problem(const char *url);
 extern const char *settings_project_problem(const char *project);
 extern const char *settings_location_problem(const char *location);
+
+/*
+ * The names in contratos.databases (char *), each once, in their order.  List
+ * and names are in CurrentMemoryContext; needs no transaction.
+ */
+extern List *settings_database_names(void);
 
 /* Define the settings; called once by _PG_init. */
 extern void settings_define(void);

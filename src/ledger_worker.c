@@ -1,0 +1,310 @@
+/*
+ * ledger_worker.c
+ *	  The worker's side of the ledger: runs that are opened and ended, what is
+ *	  to be known for a recheck, what is left of dead processes, pruning.
+ *
+ * A run is a row from its beginning on, committed before the work, and the
+ * worker alone makes such rows.  Nothing here waits for a transaction of
+ * somebody else's, except ledger_end() for a person who is about to cancel
+ * that very run.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "ledger.h"
+#include "ledger_internal.h"
+
+/* Into a List * of LedgerSchedule. */
+static void
+read_schedules(void *result)
+{
+	List *schedules = NIL;
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		bool isnull;
+		LedgerSchedule *schedule = palloc0(sizeof(LedgerSchedule));
+		ledger_fill_source(&schedule->source, row);
+		schedule->rules.start_date = schedule->source.start_date;
+		schedule->rules.snapshot = schedule->source.timestamp_column == NULL;
+		schedule->rules.run_at = DatumGetTimeADT(ledger_value(row, 8, &isnull));
+		schedule->rules.enabled = DatumGetBool(ledger_value(row, 9, &isnull));
+		schedule->rules.catchup_days = DatumGetInt32(ledger_value(row, 10, &isnull));
+		schedule->rules.recheck_days = DatumGetInt32(ledger_value(row, 11, &isnull));
+		schedule->rules.ready_timeout = ledger_value_int64(row, 12, 0);
+		schedule->after_load = ledger_value_text(row, 13);
+		schedule->on_failure = ledger_value_text(row, 14);
+		schedule->version = (uint64) ledger_value_int64(row, 15, 0);
+		schedules = lappend(schedules, schedule);
+	}
+	*(List **) result = schedules;
+}
+
+List *
+ledger_schedules(void)
+{
+	LedgerArgs args = {0};
+	List *schedules;
+	ledger_execute("contratos_sources",
+				   "SELECT " LEDGER_SOURCE_COLUMNS ", run_at, enabled, catchup_days, recheck_days, "
+				   "(extract(epoch FROM ready_timeout) * 1000000)::bigint, after_load, on_failure, "
+				   "xmin::text::bigint FROM %s.contratos_sources ORDER BY name",
+				   &args, SPI_OK_SELECT, read_schedules, &schedules);
+	return schedules;
+}
+
+/* --------------------------------------------------------------------------
+ * A run from its beginning to its end
+ * -------------------------------------------------------------------------- */
+
+/* What a row becomes when its run begins. */
+static void
+add_beginning(LedgerArgs *args, const char *cause, int attempt, const char *job_id)
+{
+	ledger_text(args, "status", "running");
+	ledger_text(args, "cause", cause);
+	ledger_arg(args, "attempt", INT4OID, Int32GetDatum(attempt), false);
+	ledger_text(args, "job_id", job_id);
+	ledger_time(args, "started_at", GetCurrentTimestamp(), false);
+}
+
+int64
+ledger_begin(int64 run, const char *source, DateADT day, const char *cause, int attempt, const char *job_id)
+{
+	LedgerArgs args = {0};
+	int64 id = 0;
+	add_beginning(&args, cause, attempt, job_id);
+	ledger_text(&args, "source", source);
+	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(day), false);
+	if (run == 0)
+	{
+		if (!ledger_lock_queue(source, false))
+			return 0;
+		ledger_execute("contratos_runs",
+					   "INSERT INTO %s.contratos_runs (status, cause, attempt, job_id, started_at, source, day) "
+					   "VALUES ($1, $2, $3, $4, $5, $6, $7) "
+					   "ON CONFLICT (source, day) WHERE status IN ('queued', 'running', 'waiting') DO NOTHING "
+					   "RETURNING id",
+					   &args, SPI_OK_INSERT_RETURNING, ledger_read_int64, &id);
+		return id;
+	}
+	ledger_count(&args, "id", run);
+	/* a day that waits began when it was first asked for */
+	ledger_execute("contratos_runs",
+				   "UPDATE %1$s.contratos_runs SET status = $1, cause = $2, attempt = $3, job_id = $4, "
+				   "started_at = coalesce(started_at, $5), finished_at = NULL, next_attempt_at = NULL, "
+				   "sqlstate = NULL, reason = NULL, error = NULL "
+				   "WHERE id = (SELECT id FROM %1$s.contratos_runs WHERE id = $8 AND source = $6 AND day = $7 "
+				   "AND status IN ('queued', 'waiting') FOR UPDATE SKIP LOCKED) RETURNING id",
+				   &args, SPI_OK_UPDATE_RETURNING, ledger_read_int64, &id);
+	return id;
+}
+
+/*
+ * "UPDATE %1$s.contratos_runs r SET name = $1, …" for all arguments so far.  Bytes
+ * add up: a day that waits is asked for again and again under one row.
+ */
+static void
+begin_update(StringInfo sql, const LedgerArgs *args)
+{
+	appendStringInfoString(sql, "UPDATE %1$s.contratos_runs r SET ");
+	for (int i = 0; i < args->n; i++)
+	{
+		const char *name = args->names[i];
+		appendStringInfo(sql, i > 0 ? ", %s = " : "%s = ", name);
+		if (strncmp(name, "bytes_", strlen("bytes_")) == 0)
+			appendStringInfo(sql, "coalesce(%s + $%d, %s, $%d)", name, i + 1, name, i + 1);
+		else
+			appendStringInfo(sql, "$%d", i + 1);
+	}
+}
+
+/* The status the row had until now; NULL: there is no such row any more. */
+static char *
+end_row(int64 id, const LedgerRun *run, TimestampTz next_attempt_at)
+{
+	LedgerArgs args = {0};
+	StringInfoData sql;
+	char *status;
+	bool waits = strcmp(run->status, "waiting") == 0;
+
+	ledger_add_outcome(&args, run);
+	initStringInfo(&sql);
+	begin_update(&sql, &args);
+	int n = args.n;
+	ledger_arg(&args, "id", INT8OID, Int64GetDatum(id), false);
+	ledger_text(&args, "status", run->status);
+	ledger_text(&args, "job_id", run->job_id);
+	ledger_time(&args, "finished_at", GetCurrentTimestamp(), waits);
+	ledger_time(&args, "next_attempt_at", next_attempt_at, next_attempt_at == 0);
+	/* greatest(): the clock may have been set back; that must not undo a load */
+	appendStringInfo(&sql,
+					 ", job_id = coalesce($%d, r.job_id)"
+					 ", finished_at = greatest($%d, r.finished_at, CASE WHEN $%d IS NOT NULL THEN r.started_at END)"
+					 ", next_attempt_at = CASE WHEN r.status = 'running' THEN $%d END"
+					 ", status = CASE WHEN r.status = 'running' THEN $%d ELSE r.status END"
+					 " FROM (SELECT id, status FROM %%1$s.contratos_runs WHERE id = $%d FOR UPDATE) old"
+					 " WHERE r.id = old.id AND old.status IN ('running', 'canceled') RETURNING old.status",
+					 n + 3, n + 4, n + 4, n + 5, n + 2, n + 1);
+	ledger_execute("contratos_runs", sql.data, &args, SPI_OK_UPDATE_RETURNING, ledger_read_text, &status);
+	return status;
+}
+
+bool
+ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_at)
+{
+	char *was = end_row(id, run, next_attempt_at);
+	bool canceled = was != NULL && strcmp(was, "canceled") == 0;
+	if (canceled && strcmp(run->status, "succeeded") == 0)
+		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("run %lld has been canceled", (long long) id),
+						errdetail("It was canceled with contratos_cancel() while it was loading its day.")));
+	if (!canceled && strcmp(run->status, "waiting") != 0)
+		ledger_notify(run, id);
+	return !canceled;
+}
+
+/* --------------------------------------------------------------------------
+ * For rechecks
+ * -------------------------------------------------------------------------- */
+
+void
+ledger_confirm(const char *source, DateADT day)
+{
+	LedgerArgs args = {0};
+	ledger_text(&args, "source", source);
+	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(day), false);
+	ledger_time(&args, "confirmed_at", GetCurrentTimestamp(), false);
+	ledger_execute("contratos_runs",
+				   "UPDATE %1$s.contratos_runs SET confirmed_at = $3 WHERE id = (SELECT id FROM %1$s.contratos_runs "
+				   "WHERE source = $1 AND day = $2 AND status = 'succeeded' ORDER BY id DESC LIMIT 1)",
+				   &args, SPI_OK_UPDATE, NULL, NULL);
+}
+
+/* Into a LedgerSuccess; its run stays 0 when there is no row. */
+static void
+read_success(void *result)
+{
+	LedgerSuccess *success = result;
+	if (SPI_processed == 0)
+		return;
+	success->run = ledger_value_int64(0, 1, 0);
+	success->rows_loaded = ledger_value_int64(0, 2, -1);
+	(void) ledger_value(0, 3, &success->has_max_timestamp);
+	success->has_max_timestamp = !success->has_max_timestamp;
+	success->source_max_timestamp = ledger_value_time(0, 3);
+	success->fingerprint = ledger_value_text(0, 4);
+	success->target_rows = ledger_value_int64(0, 5, -1);
+	(void) ledger_value(0, 6, &success->has_target_max);
+	success->has_target_max = !success->has_target_max;
+	success->target_max_timestamp = ledger_value_time(0, 6);
+	success->reloads = (int) ledger_value_int64(0, 7, 0);
+}
+
+bool
+ledger_last_success(const char *source, DateADT day, LedgerSuccess *success)
+{
+	LedgerArgs args = {0};
+	ledger_text(&args, "source", source);
+	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(day), false);
+	memset(success, 0, sizeof(LedgerSuccess));
+	/* reloads: those behind the last success that was not one of them */
+	ledger_execute("contratos_runs",
+				   "WITH success AS (SELECT * FROM %1$s.contratos_runs "
+				   "WHERE source = $1 AND day = $2 AND status = 'succeeded'), "
+				   "last AS (SELECT * FROM success ORDER BY id DESC LIMIT 1), "
+				   "base AS (SELECT max(s.id) AS id FROM success s, last l WHERE s.cause <> 'recheck' "
+				   "OR s.rows_loaded <> l.rows_loaded OR s.fingerprint IS DISTINCT FROM l.fingerprint) "
+				   "SELECT l.id, l.rows_loaded, l.source_max_timestamp, l.fingerprint, l.target_rows, "
+				   "l.target_max_timestamp, (SELECT count(*) FROM success s, base b WHERE s.id > coalesce(b.id, 0)) "
+				   "FROM last l",
+				   &args, SPI_OK_SELECT, read_success, success);
+	return success->run != 0;
+}
+
+/* --------------------------------------------------------------------------
+ * Housekeeping
+ * -------------------------------------------------------------------------- */
+
+/* Into a List * of LedgerDead. */
+static void
+read_running(void *result)
+{
+	List *runs = NIL;
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		bool isnull;
+		LedgerDead *dead = palloc0(sizeof(LedgerDead));
+		dead->run = ledger_value_int64(row, 1, 0);
+		dead->source = ledger_value_text(row, 2);
+		dead->day = DatumGetDateADT(ledger_value(row, 3, &isnull));
+		dead->attempt = DatumGetInt32(ledger_value(row, 4, &isnull));
+		dead->job_id = ledger_value_text(row, 5);
+		runs = lappend(runs, dead);
+	}
+	*(List **) result = runs;
+}
+
+List *
+ledger_dead_runs(void)
+{
+	LedgerArgs args = {0};
+	List *running;
+	List *dead = NIL;
+	ledger_execute("contratos_runs",
+				   "SELECT id, source, day, attempt, job_id FROM %s.contratos_runs WHERE status = 'running' "
+				   "ORDER BY source, id",
+				   &args, SPI_OK_SELECT, read_running, &running);
+
+	const char *source = "";
+	bool free_claim = false;
+	ListCell *cell;
+	foreach (cell, running)
+	{
+		LedgerDead *run = lfirst(cell);
+		if (strcmp(run->source, source) != 0)
+			free_claim = ledger_claim_is_free(run->source);
+		source = run->source;
+		if (free_claim)
+			dead = lappend(dead, run);
+	}
+	return dead;
+}
+
+int64
+ledger_billed_today(const char *source, TimestampTz now)
+{
+	LedgerArgs args = {0};
+	DateADT today = schedule_day_of(now);
+	int64 bytes = 0;
+	ledger_text(&args, "source", source);
+	ledger_time(&args, "from", schedule_day_start(today), false);
+	ledger_time(&args, "to", schedule_day_start(today + 1), false);
+	ledger_execute("contratos_runs",
+				   "SELECT sum(bytes_billed)::bigint FROM %s.contratos_runs WHERE source = $1 "
+				   "AND coalesce(finished_at, started_at) >= $2 AND coalesce(finished_at, started_at) < $3",
+				   &args, SPI_OK_SELECT, ledger_read_int64, &bytes);
+	return bytes;
+}
+
+int64
+ledger_prune(int days, TimestampTz now)
+{
+	LedgerArgs args = {0};
+	int64 removed = 0;
+	ledger_arg(&args, "days", INT4OID, Int32GetDatum(days), false);
+	ledger_time(&args, "now", now, false);
+	ledger_execute("contratos_runs",
+				   "WITH gone AS (DELETE FROM %1$s.contratos_runs r WHERE finished_at < $2 - $1 * interval '24 hours' "
+				   "AND status NOT IN ('queued', 'running', 'waiting') AND (status <> 'succeeded' OR EXISTS "
+				   "(SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = r.source AND n.day = r.day AND n.id > r.id "
+				   "AND n.status = 'succeeded')) RETURNING id), "
+				   "rejects AS (DELETE FROM %1$s.contratos_rejects USING gone WHERE run = gone.id) "
+				   "SELECT count(*) FROM gone",
+				   &args, SPI_OK_SELECT, ledger_read_int64, &removed);
+	return removed;
+}

@@ -1,0 +1,47 @@
+/*
+ * wake.h
+ *	  How a session gets at the worker of its database: finding it, waking it,
+ *	  stopping its run.
+ *
+ * LISTEN is refused in background processes, and the worker has no shared
+ * memory of its own.  So it is found by the lock that only it holds, and woken
+ * by its latch, when the transaction that left it work has committed: it then
+ * sees that work.  A wake-up can only be lost while the worker is starting,
+ * between its lock and its first look; its longest sleep bounds the harm.
+ */
+#ifndef CONTRATOS_WAKE_H
+#define CONTRATOS_WAKE_H
+
+#include "postgres.h"
+
+/*
+ * For the worker: take the lock that makes this process the one worker of this
+ * database, until it ends.  False when another holds it.  Needs no transaction;
+ * call it once, after the connection to the database.
+ */
+extern bool wake_lock_worker(void);
+
+/*
+ * Process id of the worker of this database; 0 when there is none.  Looks
+ * through all locks of the server, so it is not for loops.
+ */
+extern int wake_worker_pid(void);
+
+/* When this transaction commits, wake the worker of this database, if any. */
+extern void wake_worker_at_commit(void);
+
+/*
+ * When this transaction commits (and, called in a subtransaction, that one has
+ * not been rolled back), send the worker SIGINT, as pg_cancel_backend() would.
+ *
+ * How the worker knows what is meant: the transaction that sends it has set the
+ * run's row to `canceled`, and has committed.  So, on a query cancel, it ends
+ * the run in progress with ledger_end(), which tells whether a person has
+ * canceled it.  If not, somebody has canceled the backend, or the run was over
+ * before the signal came; the attempt counts as interrupted.  A run that is
+ * canceled between two checks for interrupts cannot succeed any more either:
+ * ledger_end() raises 57014 in the transaction of the data.
+ */
+extern void wake_stop_run_at_commit(void);
+
+#endif /* CONTRATOS_WAKE_H */
