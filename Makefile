@@ -13,6 +13,7 @@ OBJS = \
 	src/ledger.o \
 	src/ledger_statement.o \
 	src/schedule.o \
+	src/schedule_due.o \
 	src/fdw.o \
 	src/scan.o \
 	src/pushdown.o \
