@@ -18,6 +18,7 @@ OBJS = \
 	src/ledger_statement.o \
 	src/ledger_worker.o \
 	src/schedule.o \
+	src/schedule_due.o \
 	src/fdw.o \
 	src/scan.o \
 	src/pushdown.o \
