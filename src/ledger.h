@@ -12,7 +12,10 @@
 
 #include "postgres.h"
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 #include "utils/date.h"
+
+#include "schedule.h"
 
 /* A row of contratos_sources; strings in CurrentMemoryContext. */
 typedef struct LedgerSource
@@ -44,6 +47,10 @@ typedef struct LedgerRun
 	const char *job_id; /* NULL: none was asked for */
 	bool has_max_timestamp;
 	TimestampTz source_max_timestamp;
+	const char *fingerprint; /* NULL: none */
+	int64 target_rows; /* of the day in the target, at the end; -1: null */
+	bool has_target_max;
+	TimestampTz target_max_timestamp;
 	const char *sqlstate; /* five characters, or NULL */
 	const char *reason; /* BigQuery's, or NULL */
 	const char *error; /* message and detail, or NULL */
@@ -100,5 +107,117 @@ extern void ledger_claim(const char *source);
  * table: 42P16.
  */
 extern char *ledger_normalize_name(const char *name, const char *column);
+
+/* --------------------------------------------------------------------------
+ * For the worker.  Each of these is called in a transaction of the caller's.
+ * -------------------------------------------------------------------------- */
+
+/*
+ * All sources, by name: what LedgerSource holds and what decides when they are
+ * loaded.  `version` changes with every UPDATE of the row.
+ */
+typedef struct LedgerSchedule
+{
+	LedgerSource source;
+	ScheduleRules rules; /* what comes from the row; settings are the caller's */
+	char *after_load; /* NULL: none */
+	char *on_failure; /* NULL: none */
+	uint64 version;
+} LedgerSchedule;
+
+extern List *ledger_schedules(void);
+
+/*
+ * What the ledger knows of a source's days from `first` to `last`, and of any
+ * other day that is queued: ascending, a ScheduleDay for each day in the range
+ * whether or not it has rows.
+ */
+extern ScheduleDay *ledger_days(const char *source, DateADT first, DateADT last, int *ndays);
+
+/*
+ * The claim for the worker: at session level, without waiting.  False when
+ * another session holds it.  ledger_unclaim() gives it back.
+ */
+extern bool ledger_try_claim(const char *source);
+extern void ledger_unclaim(const char *source);
+
+/*
+ * Open a run: a row `running` with its job id, or the queued or waiting row
+ * `run` (0: none) turned into it.  Returns its id.
+ */
+extern int64 ledger_begin(int64 run, const char *source, DateADT day, const char *cause, int attempt,
+						  const char *job_id);
+
+/*
+ * End an open run as `run` says; next_attempt_at as given (0: none).  Rows are
+ * found by id; a run that is gone (removed by a person) is no error.
+ */
+extern void ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_at);
+
+/* Set confirmed_at on the last success of a day. */
+extern void ledger_confirm(const char *source, DateADT day);
+
+/* What the last success of a day looked like, for a recheck. */
+typedef struct LedgerSuccess
+{
+	int64 run;
+	int64 rows_loaded;
+	bool has_max_timestamp;
+	TimestampTz source_max_timestamp;
+	char *fingerprint; /* NULL: not recorded */
+	int64 target_rows; /* -1: not recorded */
+	bool has_target_max;
+	TimestampTz target_max_timestamp;
+	int reloads; /* rechecks of the day that reloaded it with this very
+								 * fingerprint and count */
+} LedgerSuccess;
+
+/* False when the day has no success. */
+extern bool ledger_last_success(const char *source, DateADT day, LedgerSuccess *success);
+
+/*
+ * Rows `running` of sources whose claim nobody holds are those of a dead
+ * process: they become `interrupted` with the given next_attempt_at of
+ * schedule_retry_at().  Returns them (a List of LedgerDead), so that their
+ * jobs can be cancelled.
+ */
+typedef struct LedgerDead
+{
+	int64 run;
+	char *source;
+	DateADT day;
+	int attempt;
+	char *job_id; /* NULL: none */
+} LedgerDead;
+
+extern List *ledger_dead_runs(void);
+
+/* Bytes billed for a source's loads and rechecks in the UTC day of `now`. */
+extern int64 ledger_billed_today(const char *source, TimestampTz now);
+
+/*
+ * Queue the days from first to last; those that are open already, and with
+ * only_missing those that have a success, are left out.  Days newly queued.
+ */
+extern int ledger_enqueue(const char *source, DateADT first, DateADT last, bool only_missing);
+
+/*
+ * Take a queued or waiting run off (it becomes `canceled`); true if it was.
+ * *running: it is running, and the worker has to be told.
+ */
+extern bool ledger_cancel(int64 run, bool *running);
+
+/*
+ * Remove attempts that ended more than `days` days before `now`, with their
+ * rejects, but never the last success of a day nor open rows.  Rows removed.
+ */
+extern int64 ledger_prune(int days, TimestampTz now);
+
+/*
+ * NOTIFY contratos, in this transaction: source, day, status, rows, run, error
+ * as JSON of at most 4 kB.  ledger_record() and ledger_end() do it for every
+ * day that ends.
+ */
+extern void ledger_notify(const LedgerRun *run, int64 id);
 
 #endif /* CONTRATOS_LEDGER_H */
