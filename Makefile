@@ -15,6 +15,7 @@ OBJS = \
 	src/fdw.o \
 	src/scan.o \
 	src/pushdown.o \
+	src/fingerprint.o \
 	src/deparse.o \
 	src/options.o \
 	src/options_connection.o \
@@ -31,6 +32,7 @@ OBJS = \
 	src/auth.o \
 	src/auth_key.o \
 	src/jwt.o \
+	src/digest.o \
 	src/json.o \
 	src/http.o \
 	src/http_wait.o \

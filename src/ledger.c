@@ -170,6 +170,9 @@ ledger_record(const LedgerRun *run)
 	ledger_count(&args, "pages", run->pages);
 	ledger_text(&args, "job_id", run->job_id);
 	ledger_time(&args, "source_max_timestamp", run->source_max_timestamp, !run->has_max_timestamp);
+	ledger_text(&args, "fingerprint", run->fingerprint);
+	ledger_count(&args, "target_rows", run->target_rows);
+	ledger_time(&args, "target_max_timestamp", run->target_max_timestamp, !run->has_target_max);
 	ledger_text(&args, "sqlstate", run->sqlstate);
 	ledger_text(&args, "reason", run->reason);
 	ledger_text(&args, "error", run->error);

@@ -133,6 +133,7 @@ describe(const Call *call, DateADT day, const char *status, const LoadOutcome *o
 		.bytes_processed = outcome->bytes_processed,
 		.bytes_billed = outcome->bytes_billed,
 		.pages = -1,
+		.target_rows = -1,
 		.job_id = outcome->job_id[0] ? outcome->job_id : NULL,
 	};
 
@@ -167,6 +168,10 @@ record_success(Call *call, DateADT day, const LoadOutcome *outcome)
 	run.pages = outcome->pages;
 	run.has_max_timestamp = outcome->has_max_timestamp;
 	run.source_max_timestamp = outcome->source_max_timestamp;
+	run.fingerprint = outcome->fingerprint[0] ? outcome->fingerprint : NULL;
+	run.target_rows = outcome->target_rows;
+	run.has_target_max = outcome->has_target_max;
+	run.target_max_timestamp = outcome->target_max_timestamp;
 
 	result->day = day;
 	result->status = "succeeded";
