@@ -6,9 +6,13 @@ OBJS = \
 	src/contratos.o \
 	src/setup.o \
 	src/setup_adopt.o \
+	src/worker.o \
+	src/launcher.o \
+	src/attempt.o \
 	src/run.o \
 	src/verdict.o \
 	src/run_queue.o \
+	src/verify.o \
 	src/load.o \
 	src/load_plan.o \
 	src/ledger.o \
@@ -22,6 +26,7 @@ OBJS = \
 	src/fdw.o \
 	src/scan.o \
 	src/pushdown.o \
+	src/fingerprint.o \
 	src/deparse.o \
 	src/options.o \
 	src/options_connection.o \
@@ -38,6 +43,7 @@ OBJS = \
 	src/auth.o \
 	src/auth_key.o \
 	src/jwt.o \
+	src/digest.o \
 	src/json.o \
 	src/http.o \
 	src/http_wait.o \

@@ -34,8 +34,8 @@ deparse_quote(const char *name)
 	return buf.data;
 }
 
-static const RemoteColumn *
-column_at(const RemoteTable *table, AttrNumber attnum)
+const RemoteColumn *
+deparse_column(const RemoteTable *table, AttrNumber attnum)
 {
 	for (int i = 0; i < table->ncolumns; i++)
 		if (table->columns[i].attnum == attnum)
@@ -94,7 +94,7 @@ append_where(StringInfo buf, const RemoteTable *table, const RemoteCondition *co
 
 	for (int i = 0; i < nconditions; i++)
 	{
-		const RemoteColumn *column = column_at(table, conditions[i].attnum);
+		const RemoteColumn *column = deparse_column(table, conditions[i].attnum);
 
 		appendStringInfo(buf, "%s%s %s @p%d", glue, deparse_quote(column->remote_name), conditions[i].op, i + 1);
 		glue = " AND ";
@@ -122,17 +122,26 @@ BqQuery *
 deparse_query(const RemoteTable *table, const AttrNumber *columns, int ncolumns, const RemoteCondition *conditions,
 			  int nconditions)
 {
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < ncolumns; i++)
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "",
+						 deparse_quote(deparse_column(table, columns[i])->remote_name));
+	if (ncolumns == 0)
+		appendStringInfoString(&list, "1 AS `_1`");
+	return deparse_select(table, list.data, conditions, nconditions);
+}
+
+BqQuery *
+deparse_select(const RemoteTable *table, const char *list, const RemoteCondition *conditions, int nconditions)
+{
 	BqQuery *query = palloc0(sizeof(BqQuery));
 	RemoteCondition *sorted = canonical(conditions, &nconditions);
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	appendStringInfoString(&buf, "SELECT ");
-	for (int i = 0; i < ncolumns; i++)
-		appendStringInfo(&buf, "%s%s", i > 0 ? ", " : "", deparse_quote(column_at(table, columns[i])->remote_name));
-	if (ncolumns == 0)
-		appendStringInfoString(&buf, "1 AS `_1`");
-	appendStringInfo(&buf, " FROM %s", deparse_quote(table->table));
+	appendStringInfo(&buf, "SELECT %s FROM %s", list, deparse_quote(table->table));
 	append_where(&buf, table, sorted, nconditions);
 
 	query->text = buf.data;

@@ -29,6 +29,10 @@ typedef struct RemoteCondition
 extern BqQuery *deparse_query(const RemoteTable *table, const AttrNumber *columns, int ncolumns,
 							  const RemoteCondition *conditions, int nconditions);
 
+/* The same for any select list, GoogleSQL already quoted. */
+extern BqQuery *deparse_select(const RemoteTable *table, const char *list, const RemoteCondition *conditions,
+							   int nconditions);
+
 /*
  * What deparse_query() would put after FROM, with the parameters' values: two
  * queries read the same rows of a table when this is equal.
@@ -37,5 +41,8 @@ extern char *deparse_rows_key(const RemoteTable *table, const RemoteCondition *c
 
 /* A GoogleSQL identifier or table path between backticks, escaped. */
 extern char *deparse_quote(const char *name);
+
+/* The column of that number; it must be there. */
+extern const RemoteColumn *deparse_column(const RemoteTable *table, AttrNumber attnum);
 
 #endif /* CONTRATOS_DEPARSE_H */

@@ -15,30 +15,39 @@
 #include "deparse.h"
 #include "rows.h"
 
+/* As long as a fingerprint's text may be, with its end: two int64 and ":". */
+#define FINGERPRINT_SIZE 48
+
 typedef struct Fingerprint Fingerprint;
 
 /*
- * Whether a column of this BigQuery type (GoogleSQL name) is part of the
- * fingerprint: STRING, INT64, TIMESTAMP, DATE, BOOL, BYTES, NUMERIC, not
- * repeated.
+ * The type a column is taken to have there, by its option or by its local
+ * type, if the fingerprint covers it: STRING, INT64, TIMESTAMP, DATE, BOOL,
+ * BYTES, NUMERIC.  NULL: the column is no part of it, here as there.
  */
-extern bool fingerprint_covers(const char *type, bool repeated);
+extern const char *fingerprint_type(const RemoteColumn *column);
 
-/* A day's fingerprint of rows with these fields; in CurrentMemoryContext. */
-extern Fingerprint *fingerprint_create(const BqField *fields, int nfields);
+/*
+ * A day's fingerprint of rows whose cells are these columns, the fields of
+ * their job; in CurrentMemoryContext.  NULL when a column turns out to be of
+ * another type than fingerprint_type(): the query there could not tell the
+ * same, so nothing is said.
+ */
+extern Fingerprint *fingerprint_create(const RemoteTable *table, const AttrNumber *columns, int ncolumns,
+									   const BqField *fields);
 
 /* One more row; cells as stream_next() gives them. */
 extern void fingerprint_add(Fingerprint *fingerprint, const RowsCell *cells);
 
-/* "a:b" of what has been added ("0:0": nothing); in CurrentMemoryContext. */
-extern char *fingerprint_text(const Fingerprint *fingerprint);
+/* "a:b" of what has been added ("0:0": nothing). */
+extern void fingerprint_text(const Fingerprint *fingerprint, char text[FINGERPRINT_SIZE]);
 
 /*
  * The query that answers, in one row, for these columns and conditions:
  * COUNT(*) as `n` (INT64), the largest `timestamp` column as `m` (TIMESTAMP;
- * without one NULL) and the fingerprint as `f` (STRING).  Column types are the
- * ones the foreign table's options say; a column of a type that is not covered
- * is left out, here as there.
+ * NULL without rows, or for InvalidAttrNumber) and the fingerprint as `f`
+ * (STRING).  The columns must be those of the fingerprint to compare with, in
+ * the same order.  In CurrentMemoryContext.
  */
 extern BqQuery *fingerprint_query(const RemoteTable *table, const AttrNumber *columns, int ncolumns,
 								  AttrNumber timestamp, const RemoteCondition *conditions, int nconditions);

@@ -218,7 +218,7 @@ execute(const char *sql, int nargs, Datum *values)
 	int code = SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0);
 
 	/* a rule may have put something else in its place */
-	if (code != SPI_OK_DELETE && code != SPI_OK_INSERT && code != SPI_OK_REWRITTEN)
+	if (code != SPI_OK_DELETE && code != SPI_OK_INSERT && code != SPI_OK_REWRITTEN && code != SPI_OK_SELECT)
 		elog(ERROR, "unexpected result of a load's statement: %s", SPI_result_code_string(code));
 	return (int64) SPI_processed;
 }
@@ -298,6 +298,26 @@ take_from_scan(LoadOutcome *outcome, const ScanAdoption *adoption)
 	outcome->pages = adoption->pages;
 	outcome->has_max_timestamp = adoption->has_max_timestamp;
 	outcome->source_max_timestamp = adoption->max_timestamp;
+	strlcpy(outcome->fingerprint, adoption->fingerprint, FINGERPRINT_SIZE);
+}
+
+/*
+ * What of the day is in the target now, whatever its triggers made of it: by
+ * this a recheck tells whether somebody has changed it since.
+ */
+static void
+measure_target(const LoadPlan *plan, int nargs, Datum *window, LoadOutcome *outcome)
+{
+	const char *column = plan->timestamp ? quote_identifier(plan->timestamp->name) : "NULL";
+	TupleDesc desc;
+	bool isnull;
+
+	execute(psprintf("SELECT count(*), max(%s)::timestamptz FROM %s%s", column, plan->target_name, window_clause(plan)),
+			nargs, window);
+	desc = SPI_tuptable->tupdesc;
+	outcome->target_rows = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], desc, 1, &isnull));
+	outcome->target_max_timestamp = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], desc, 2, &isnull));
+	outcome->has_target_max = !isnull;
 }
 
 /* DELETE and INSERT as whoever we are now, with the settings pinned. */
@@ -331,6 +351,7 @@ delete_and_insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *ou
 						nargs, window, &adoption, outcome);
 	check_counts(plan, job, &adoption, outcome->rows_inserted);
 	take_from_scan(outcome, &adoption);
+	measure_target(plan, nargs, window, outcome);
 	SPI_finish();
 }
 
@@ -422,7 +443,10 @@ load_describe(const LedgerSource *source, DateADT day, const char *cause, const 
 		.job_id = outcome->job_id[0] ? outcome->job_id : NULL,
 		.has_max_timestamp = done && outcome->has_max_timestamp,
 		.source_max_timestamp = outcome->source_max_timestamp,
-		.target_rows = -1,
+		.fingerprint = done && outcome->fingerprint[0] ? outcome->fingerprint : NULL,
+		.target_rows = done ? outcome->target_rows : -1,
+		.has_target_max = done && outcome->has_target_max,
+		.target_max_timestamp = outcome->target_max_timestamp,
 	};
 
 	return run;

@@ -9,6 +9,7 @@
 #ifndef CONTRATOS_LOAD_H
 #define CONTRATOS_LOAD_H
 
+#include "fingerprint.h"
 #include "ledger.h"
 #include "options.h"
 
@@ -50,6 +51,10 @@ typedef struct LoadOutcome
 	int pages;
 	bool has_max_timestamp;
 	TimestampTz source_max_timestamp;
+	char fingerprint[FINGERPRINT_SIZE]; /* empty: none */
+	int64 target_rows; /* of the day in the target, at the end */
+	bool has_target_max;
+	TimestampTz target_max_timestamp;
 	int nrejects;
 	LedgerReject *rejects;
 	int64 next_notice; /* by request_clock_ms() */

@@ -65,6 +65,7 @@ typedef struct BqScan
 	bool linked; /* into adopters */
 	dlist_node link;
 	MemoryContextCallback unlink;
+	Fingerprint *fingerprint; /* of the rows it has given, or NULL */
 	Bigquery *bq; /* own; NULL when adopted */
 	BqJob *job;
 	RowStream *stream;
@@ -298,6 +299,9 @@ start(ForeignScanState *node, BqScan *scan)
 		else
 			ask(scan);
 		prepare_columns(scan);
+		if (scan->reports && scan->fingerprint == NULL)
+			scan->fingerprint =
+				fingerprint_create(scan->table, scan->adoption->columns, scan->adoption->ncolumns, scan->job->fields);
 		scan->stream = stream_open(scan->job, scan->context);
 	}
 	scan->started = true;
@@ -385,6 +389,8 @@ report(BqScan *scan, bool at_end)
 	adoption->bytes = stream_bytes(scan->stream);
 	adoption->pages = stream_pages(scan->stream);
 	adoption->complete |= at_end;
+	if (at_end && scan->fingerprint != NULL)
+		fingerprint_text(scan->fingerprint, adoption->fingerprint);
 	adoption->progress(adoption->arg, adoption->rows, adoption->bytes);
 }
 
@@ -406,6 +412,9 @@ scan_next(ForeignScanState *node)
 	report(scan, cells == NULL);
 	if (cells == NULL)
 		return slot;
+	/* of the wire's values: conversion may lose something */
+	if (scan->news && scan->fingerprint != NULL)
+		fingerprint_add(scan->fingerprint, cells);
 	fill_slot(scan, cells, slot);
 	return ExecStoreVirtualTuple(slot);
 }

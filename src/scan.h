@@ -10,7 +10,7 @@
 #include "datatype/timestamp.h"
 #include "nodes/execnodes.h"
 
-#include "deparse.h"
+#include "fingerprint.h"
 
 /*
  * A finished job that the scans of one statement must adopt.  Armed for
@@ -41,6 +41,7 @@ typedef struct ScanAdoption
 	bool complete; /* it was read to its end */
 	TimestampTz max_timestamp;
 	bool has_max_timestamp;
+	char fingerprint[FINGERPRINT_SIZE]; /* once complete; empty: none */
 } ScanAdoption;
 
 extern void scan_arm(ScanAdoption *adoption);

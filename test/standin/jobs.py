@@ -4,6 +4,7 @@ import threading
 import time
 import uuid
 
+import plans
 import query
 from errors import (
     ApiError,
@@ -212,7 +213,7 @@ class Jobs:
         select = parse(text)
         parameters = query.Parameters(config.get("parameterMode"), self.checked_parameters(config))
         table = self.find_table(select.path, job)
-        job.plan = query.plan(select, table, parameters)
+        job.plan = plans.plan(select, table, parameters)
         job.cache_key = (table.name, table.version, text, repr(sorted(parameters.values.items())))
         job.bytes_processed = job.plan.bytes_processed()
         billed = -(-job.bytes_processed // MEGABYTE) * MEGABYTE

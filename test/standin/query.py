@@ -1,14 +1,14 @@
-"""Running the GoogleSQL that the stand-in understands: syntax tree, table and parameters to rows.
+"""The GoogleSQL that the stand-in understands: expressions of the syntax tree to functions of a row.
 
 Conditions may use AND, OR, NOT, comparisons, IS NULL, IN, BETWEEN, LIKE, literals, columns and @parameters, with SQL's
-three-valued logic.  To add aggregates: let Parser.select_item() read a call, and give Plan.rows() a form that folds
-instead of maps.
+three-valued logic.  Functions and aggregates are those of functions.py.
 """
 import operator
 import re
 from collections import namedtuple
 
 from errors import invalid_query
+from functions import AGGREGATES, SCALARS, bad_value, cast, cast_kind, takes
 from lexer import place
 from syntax import Node
 from values import comparable, from_text, googlesql_name, legacy_name
@@ -59,6 +59,9 @@ class Compiler:
         self.table = table
         self.parameters = parameters
         self.used = set()
+        self.aggregates = []  # (Count or the like, function of a row) of each call
+        self.level = "row"  # what is compiled: "WHERE" or "row", an "aggregate"'s argument
+        self.bare = None  # a column outside of aggregates
 
     def fail(self, message, position):
         raise invalid_query(f"{message} at {place(self.text, position)}")
@@ -79,6 +82,8 @@ class Compiler:
         if position is None:
             self.fail(f"Unrecognized name: {name}", node.position)
         self.used.add(position)
+        if self.level == "row" and self.bare is None:
+            self.bare = node
         kind = self.table.fields[position]["type"]
         return Compiled(kind, lambda row: comparable(kind, row[position]), None)
 
@@ -206,98 +211,72 @@ class Compiler:
 
         return Compiled("BOOLEAN", run, None)
 
+    # -- functions ---------------------------------------------------------------------------------------------------
+
+    def _call(self, node, name, arguments):
+        name = name.upper()
+        if name in AGGREGATES and (arguments is not None or name == "COUNT"):
+            return self.aggregate(node, name, arguments)
+        function = SCALARS.get(name)
+        if function is None or arguments is None:
+            self.fail(f"Function not found: {node.args[0]}", node.position)
+        compiled = [self.compile(argument) for argument in arguments]
+        kinds = self.checked(node, name, function, compiled)
+        calls = [each.call for each in compiled]
+        if name == "IFNULL":
+            first, second = calls
+            return Compiled(next((kind for kind in kinds if kind), None),
+                            lambda row: second(row) if first(row) is None else first(row), None)
+        more = kinds if hasattr(function.call, "wants_kind") else []
+
+        def run(row):
+            values = [call(row) for call in calls]
+            return None if None in values else function.call(*values, *more)
+
+        return Compiled(function.gives, run, None)
+
+    def checked(self, node, name, function, compiled):
+        kinds = [each.type for each in compiled]
+        if not takes(function, kinds):
+            names = ", ".join(googlesql_name(kind) if kind else "NULL" for kind in kinds)
+            self.fail(f"No matching signature for function {name} for argument types: {names}", node.position)
+        return kinds
+
+    def aggregate(self, node, name, arguments):
+        """An aggregate's call; outside of it a row is the list of all aggregates' results."""
+        if self.level != "row":
+            where = "WHERE clause" if self.level == "WHERE" else "argument of an aggregate"
+            self.fail(f"Aggregate function {name} not allowed in {where}", node.position)
+        self.level = "aggregate"
+        compiled = [self.compile(argument) for argument in arguments or ()]
+        self.level = "row"
+        kinds = self.checked(node, name, AGGREGATES[name], compiled)
+        if name == "COUNT" and arguments == ():
+            self.fail("No matching signature for function COUNT with no arguments", node.position)
+        number = len(self.aggregates)
+        self.aggregates.append((AGGREGATES[name].call, compiled[0].call if compiled else lambda row: True))
+        return Compiled(AGGREGATES[name].gives or kinds[0], lambda results: results[number], None)
+
+    def _cast(self, node, value, target):
+        kind = cast_kind(target.value)
+        if kind is None:
+            self.fail(f"Type not found: {target.value}", target.position)
+        compiled = self.compile(value)
+        convert = cast(compiled.type, kind)
+        if convert is None:
+            self.fail(f"Invalid cast from {googlesql_name(compiled.type)} to {googlesql_name(kind)}", node.position)
+
+        def run(row):
+            one = compiled.call(row)
+            try:
+                return None if one is None else convert(one)
+            except ValueError:
+                raise bad_value(one, googlesql_name(kind)) from None
+
+        return Compiled(kind, run, None)
+
 
 def like_regex(pattern):
     parts = re.findall(r"\\.|[%_]|[^\\%_]+", pattern, re.DOTALL)
     special = {"%": ".*", "_": "."}
     return "".join(special.get(part) or re.escape(part[1:] if part[0] == "\\" else part) for part in parts)
-
-
-class Plan:
-    """A query ready to run: what it returns, what it reads."""
-
-    def __init__(self, table, fields, picks, predicate, used, window):
-        self.table = table
-        self.fields = fields
-        self.picks = picks  # for each output: a position in the table's rows, or a Literal
-        self.predicate = predicate
-        self.used = used
-        self.window = window
-
-    def rows(self):
-        """The result's rows as tuples, in the order of the table."""
-        rows = self.table.rows(*self.window)
-        predicate, picks = self.predicate, self.picks
-        if predicate:
-            rows = (row for row in rows if predicate(row))
-        if picks == list(range(len(self.table.fields))):
-            return rows
-        return (tuple(row[pick] if isinstance(pick, int) else pick.value for pick in picks) for row in rows)
-
-    def bytes_processed(self):
-        return self.table.bytes_of(sorted(self.used), *self.window)
-
-
-Literal = namedtuple("Literal", "value")
-
-
-def outputs(select, table, compiler):
-    """Output fields and picks of a select list."""
-    if select.items is None:
-        compiler.used.update(range(len(table.fields)))
-        return [dict(field) for field in table.fields], list(range(len(table.fields)))
-    fields, picks = [], []
-    for number, item in enumerate(select.items):
-        if item.node.kind not in ("column", "string", "number", "constant", "typed", "param"):
-            compiler.fail("Syntax error: Only columns and literals can be selected", item.node.position)
-        compiled = compiler.compile(item.node)
-        if item.node.kind == "column":
-            position = table.position[item.node.args[0].lower()]
-            fields.append(dict(table.fields[position], name=item.alias or item.node.args[0]))
-            picks.append(position)
-        else:
-            fields.append({"name": item.alias or f"f{number}_", "type": compiled.type or "INTEGER"})
-            picks.append(Literal(compiled.call(None)))
-    names = [field["name"].lower() for field in fields]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise invalid_query(
-            f"Duplicate column names in the result are not supported. Found duplicate(s): {', '.join(twice)}"
-        )
-    return fields, picks
-
-
-def window_of(node, table, compiler):
-    """Bounds that the ANDed comparisons put on the partition column: what pruning can use."""
-    low = high = None
-    position = table.partition_position()
-    pending = [node] if node and position is not None else []
-    while pending:
-        node = pending.pop()
-        if node.kind == "AND":
-            pending.extend(node.args)
-        if node.kind != "compare" or node.args[1].kind != "column" or node.args[2].kind == "column":
-            continue
-        symbol, left, right = node.args
-        if table.position.get(left.args[0].lower()) != position:
-            continue
-        bound = compiler.matched(node, symbol, compiler.compile(left), compiler.compile(right))[1].call(None)
-        if not isinstance(bound, int):
-            continue
-        if symbol in (">", ">=", "="):
-            low = bound if low is None else max(low, bound)
-        if symbol in ("<", "<=", "="):
-            bound += symbol != "<"
-            high = bound if high is None else min(high, bound)
-    return low, high
-
-
-def plan(select, table, parameters):
-    """Bind a query to its table and parameters; ApiError invalidQuery when a name or a type does not fit."""
-    compiler = Compiler(select.text, table, parameters)
-    fields, picks = outputs(select, table, compiler)
-    # The service makes every column of a result NULLABLE, but keeps arrays.
-    for field in fields:
-        field["mode"] = "REPEATED" if field.get("mode") == "REPEATED" else "NULLABLE"
-    predicate = compiler.condition(select.where).call if select.where else None
-    return Plan(table, fields, picks, predicate, compiler.used, window_of(select.where, table, compiler))

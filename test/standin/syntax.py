@@ -1,4 +1,4 @@
-"""GoogleSQL text to a syntax tree: SELECT columns FROM one table [WHERE condition].
+"""GoogleSQL text to a syntax tree: SELECT expressions FROM one table, or such a query in parentheses, [WHERE condition].
 
 Everything else is refused as the real service refuses bad SQL.
 """
@@ -18,12 +18,16 @@ TYPED_LITERALS = {"TIMESTAMP", "DATE", "DATETIME", "TIME", "NUMERIC", "BIGNUMERI
 class Select:
     """A parsed query."""
 
-    def __init__(self, text, items, path, path_position, where):
+    def __init__(self, text, items, source, where):
         self.text = text
         self.items = items  # None stands for *
-        self.path = path
-        self.path_position = path_position
+        self.source = source  # the parts of a table's name, or a Select
         self.where = where
+
+    @property
+    def path(self):
+        """The table that is read in the end."""
+        return self.source.path if isinstance(self.source, Select) else self.source
 
 
 class Parser:
@@ -64,17 +68,30 @@ class Parser:
         return self.fail()
 
     def statement(self):
+        select = self.select()
+        if self.token.kind != "end":
+            self.fail("end of input")
+        return select
+
+    def select(self):
         self.expect("SELECT")
         items = self.select_list()
         self.expect("FROM")
-        path_token = self.identifier()
-        path = path_token.value.split(".")
+        source = self.source()
+        where = self.disjunction() if self.accept("WHERE") else None
+        return Select(self.text, items, source, where)
+
+    def source(self):
+        if self.accept("("):
+            select = self.select()
+            self.expect(")")
+            if self.accept("AS"):
+                self.identifier()
+            return select
+        path = self.identifier().value.split(".")
         while self.accept("."):
             path.extend(self.identifier().value.split("."))
-        where = self.disjunction() if self.accept("WHERE") else None
-        if self.token.kind != "end":
-            self.fail("end of input")
-        return Select(self.text, items, path, path_token.position, where)
+        return path
 
     def select_list(self):
         if self.accept("*"):
@@ -162,10 +179,26 @@ class Parser:
 
     def name_or_call(self, token):
         if self.token.text == "(" and token.kind == "name":
-            raise invalid_query(f"Function not found: {token.text} at {place(self.text, token.position)}")
+            return self.call(token)
         if token.kind == "name" and token.text.upper() in TYPED_LITERALS and self.token.kind == "string":
             return Node("typed", token.position, (token.text.upper(), self.advance().value))
         return Node("column", token.position, (token.value,))
+
+    def call(self, name):
+        self.expect("(")
+        if name.text.upper() == "CAST":
+            value = self.disjunction()
+            self.expect("AS")
+            node = Node("cast", name.position, (value, self.identifier()))
+        elif self.accept("*"):
+            node = Node("call", name.position, (name.text, None))
+        else:
+            arguments = [self.disjunction()] if self.token.text != ")" else []
+            while arguments and self.accept(","):
+                arguments.append(self.disjunction())
+            node = Node("call", name.position, (name.text, tuple(arguments)))
+        self.expect(")")
+        return node
 
 
 def parse(text):

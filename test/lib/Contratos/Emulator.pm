@@ -139,12 +139,30 @@ sub seed
 	return;
 }
 
-# GoogleSQL, now; the rows as lists of text, NULL as undef.
+# GoogleSQL, now, with TIMESTAMP parameters by name; the rows as lists of text
+# as the extension gets them, NULL as undef.
 sub sql
 {
-	my ($self, $query) = @_;
-	my $answer = $self->request('POST', 'projects/test-project/queries',
-		{ query => $query, useLegacySql => JSON::PP::false, timeoutMs => 60000 });
+	my ($self, $query, %parameters) = @_;
+	my $answer = $self->request(
+		'POST',
+		'projects/test-project/queries',
+		{
+			query => $query,
+			useLegacySql => JSON::PP::false,
+			timeoutMs => 60000,
+			formatOptions => { useInt64Timestamp => JSON::PP::true },
+			parameterMode => 'NAMED',
+			queryParameters => [
+				map {
+					{
+						name => $_,
+						parameterType => { type => 'TIMESTAMP' },
+						parameterValue => { value => $parameters{$_} }
+					}
+				} sort keys %parameters
+			],
+		});
 	die "not finished: $query" unless $answer->{jobComplete};
 	return map { [ map { $_->{v} } @{ $_->{f} } ] } @{ $answer->{rows} // [] };
 }

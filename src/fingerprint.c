@@ -1,0 +1,216 @@
+/*
+ * fingerprint.c
+ *	  The fingerprint of a day's rows, here and there.
+ *
+ * It is made of what came over the wire and not of what is in the target: text
+ * in a numeric column ("018", "1e3", " 18") does not read back as it came, and
+ * a text loses its U+0000 here.  Lengths keep neighbours apart, so that text
+ * moved over a column's border changes the row; NULL has none.
+ *
+ * Why sums and not XOR: equal rows are usual in the source, and under XOR each
+ * pair of them would vanish.  32 bits a row leave room for 2^31 rows a day.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "port/pg_bswap.h"
+#include "utils/builtins.h"
+
+#include "digest.h"
+#include "fingerprint.h"
+#include "values.h"
+
+/*
+ * The text both sides agree on for a type: here the wire's own, there the
+ * expression that gives the same (%s: the column).  A type whose wire text the
+ * service does not give again that simply (FLOAT64, JSON) is not covered.
+ */
+typedef struct Agreement
+{
+	const char *type; /* GoogleSQL name */
+	bool plain; /* "<text>:" instead of "<bytes>:<text>": no such text
+				 * can hold a colon */
+	const char *expression;
+} Agreement;
+
+static const Agreement agreements[] = {
+	/* the text as it is, U+0000 included; bytes of UTF-8 are counted */
+	{"STRING", false, "%s"},
+	/* decimal digits, as the wire has them */
+	{"INT64", true, "CAST(%s AS STRING)"},
+	/* the wire's own form, since useInt64Timestamp is asked for */
+	{"TIMESTAMP", true, "CAST(UNIX_MICROS(%s) AS STRING)"},
+	/* YYYY-MM-DD */
+	{"DATE", false, "CAST(%s AS STRING)"},
+	/* true, false */
+	{"BOOL", false, "CAST(%s AS STRING)"},
+	/* base64 with padding, as JSON has it */
+	{"BYTES", false, "TO_BASE64(%s)"},
+	/* the shortest decimal number; zeros at the end are not everywhere left out
+	 * by CAST as they are on the wire */
+	{"NUMERIC", false, "REGEXP_REPLACE(CAST(%s AS STRING), '([.][0-9]*[1-9])0+$|[.]0+$', '\\\\1')"},
+};
+
+static const Agreement *
+agreement_for(const RemoteColumn *column)
+{
+	const char *type = column->remote_type ? column->remote_type : values_natural_type(column->type);
+
+	for (size_t i = 0; type != NULL && i < lengthof(agreements); i++)
+		if (strcmp(agreements[i].type, type) == 0)
+			return &agreements[i];
+	return NULL;
+}
+
+const char *
+fingerprint_type(const RemoteColumn *column)
+{
+	const Agreement *agreement = agreement_for(column);
+
+	return agreement ? agreement->type : NULL;
+}
+
+/* --------------------------------------------------------------------------
+ * Here
+ * -------------------------------------------------------------------------- */
+
+struct Fingerprint
+{
+	Digest *digest;
+	StringInfoData row; /* what is hashed: grows to the longest row */
+	uint64 sums[2];
+	int ncells;
+	const Agreement **agreements; /* of each cell; NULL: left out */
+};
+
+Fingerprint *
+fingerprint_create(const RemoteTable *table, const AttrNumber *columns, int ncolumns, const BqField *fields)
+{
+	Fingerprint *fingerprint = palloc0(sizeof(Fingerprint));
+
+	fingerprint->ncells = ncolumns;
+	fingerprint->agreements = palloc0(sizeof(Agreement *) * Max(ncolumns, 1));
+	for (int i = 0; i < ncolumns; i++)
+	{
+		const Agreement *agreement = agreement_for(deparse_column(table, columns[i]));
+
+		if (agreement != NULL && (fields[i].repeated || strcmp(agreement->type, fields[i].type) != 0))
+			return NULL;
+		fingerprint->agreements[i] = agreement;
+	}
+	initStringInfo(&fingerprint->row);
+	fingerprint->digest = digest_create();
+	return fingerprint;
+}
+
+/* A cell's text; as appendStringInfo() would write it, but in half the time. */
+static void
+append_cell(StringInfo row, const Agreement *agreement, const RowsCell *cell)
+{
+	/* room for a length and a colon besides */
+	enlargeStringInfo(row, (int) cell->len + 16);
+	if (cell->kind == ROWS_NULL)
+	{
+		row->data[row->len++] = '-';
+		return;
+	}
+	if (!agreement->plain)
+	{
+		row->len += pg_ultoa_n((uint32) cell->len, row->data + row->len);
+		row->data[row->len++] = ':';
+	}
+	memcpy(row->data + row->len, cell->data, cell->len);
+	row->len += (int) cell->len;
+	if (agreement->plain)
+		row->data[row->len++] = ':';
+}
+
+void
+fingerprint_add(Fingerprint *fingerprint, const RowsCell *cells)
+{
+	StringInfo row = &fingerprint->row;
+	uint8 hash[DIGEST_BYTES];
+	uint32 halves[2];
+
+	row->len = 0;
+	for (int i = 0; i < fingerprint->ncells; i++)
+		if (fingerprint->agreements[i] != NULL)
+			append_cell(row, fingerprint->agreements[i], &cells[i]);
+	digest_of(fingerprint->digest, row->data, row->len, hash);
+	memcpy(halves, hash, sizeof(halves));
+	for (int i = 0; i < 2; i++)
+		fingerprint->sums[i] += pg_ntoh32(halves[i]);
+}
+
+void
+fingerprint_text(const Fingerprint *fingerprint, char text[FINGERPRINT_SIZE])
+{
+	snprintf(text, FINGERPRINT_SIZE, UINT64_FORMAT ":" UINT64_FORMAT, fingerprint->sums[0], fingerprint->sums[1]);
+}
+
+/* --------------------------------------------------------------------------
+ * There
+ * -------------------------------------------------------------------------- */
+
+/* One column's "<bytes>:<text>" as GoogleSQL. */
+static void
+append_expression(StringInfo buf, const RemoteColumn *column, const Agreement *agreement)
+{
+	char *name = deparse_quote(column->remote_name);
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfo(&text, agreement->expression, name);
+	if (agreement->plain)
+		appendStringInfo(buf, "IFNULL(CONCAT(%s, ':'), '-')", text.data);
+	else
+		appendStringInfo(buf, "IFNULL(CONCAT(CAST(BYTE_LENGTH(%s) AS STRING), ':', %s), '-')", text.data, text.data);
+}
+
+/* A row's hash in hexadecimal, of the covered columns in a row. */
+static void
+append_hash(StringInfo buf, const RemoteTable *table, const AttrNumber *columns, int ncolumns)
+{
+	/* CONCAT() takes no fewer than one argument: '' stands for no column */
+	appendStringInfoString(buf, "TO_HEX(SHA256(CONCAT(''");
+	for (int i = 0; i < ncolumns; i++)
+	{
+		const RemoteColumn *column = deparse_column(table, columns[i]);
+		const Agreement *agreement = agreement_for(column);
+
+		if (agreement == NULL)
+			continue;
+		appendStringInfoString(buf, ", ");
+		append_expression(buf, column, agreement);
+	}
+	appendStringInfoString(buf, ")))");
+}
+
+/* The sum of 32 bits of the rows' hashes, as text; 0 without rows. */
+static char *
+sum_from(int position)
+{
+	return psprintf("CAST(IFNULL(SUM(CAST(CONCAT('0x', SUBSTR(`h`, %d, 8)) AS INT64)), 0) AS STRING)", position);
+}
+
+BqQuery *
+fingerprint_query(const RemoteTable *table, const AttrNumber *columns, int ncolumns, AttrNumber timestamp,
+				  const RemoteCondition *conditions, int nconditions)
+{
+	StringInfoData list;
+	BqQuery *query;
+
+	initStringInfo(&list);
+	if (timestamp != InvalidAttrNumber)
+		appendStringInfoString(&list, deparse_quote(deparse_column(table, timestamp)->remote_name));
+	else
+		appendStringInfoString(&list, "CAST(NULL AS TIMESTAMP)");
+	appendStringInfoString(&list, " AS `t`, ");
+	append_hash(&list, table, columns, ncolumns);
+	appendStringInfoString(&list, " AS `h`");
+
+	query = deparse_select(table, list.data, conditions, nconditions);
+	query->text = psprintf("SELECT COUNT(*) AS `n`, MAX(`t`) AS `m`, CONCAT(%s, ':', %s) AS `f` FROM (%s)", sum_from(1),
+						   sum_from(9), query->text);
+	return query;
+}

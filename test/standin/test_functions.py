@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""Functions, aggregates, a query in parentheses; above all a day's fingerprint as the extension asks for it."""
+import base64
+import hashlib
+import unittest
+
+from base import StandinTest
+from client import TOKENS, cells, select
+
+THINGS = "test-project.own.things"
+SCHEMA = [{"name": "i", "type": "INT64"}, {"name": "s", "type": "STRING"}, {"name": "x", "type": "BYTES"},
+          {"name": "b", "type": "BOOL"}, {"name": "d", "type": "DATE"}, {"name": "n", "type": "NUMERIC"},
+          {"name": "t", "type": "TIMESTAMP"}, {"name": "f", "type": "FLOAT64"}]
+ROW = {"i": -5, "s": "é\u0000x", "x": base64.b64encode(b"\xff\x00").decode(), "b": True, "d": "2026-11-19", "n": "1.50",
+       "t": "1969-12-31 23:59:59.999999+00", "f": 0.5}
+
+
+def fingerprint(columns, where, path=TOKENS):
+    """The text as the extension writes it; columns are (name, type)."""
+    plain = {"INT64": "CAST(`{0}` AS STRING)", "TIMESTAMP": "CAST(UNIX_MICROS(`{0}`) AS STRING)"}
+    parts = []
+    for name, kind in columns:
+        if kind in plain:
+            parts.append(f"IFNULL(CONCAT({plain[kind].format(name)}, ':'), '-')")
+        else:
+            parts.append(f"IFNULL(CONCAT(CAST(BYTE_LENGTH(`{name}`) AS STRING), ':', `{name}`), '-')")
+    sums = [f"CAST(IFNULL(SUM(CAST(CONCAT('0x', SUBSTR(`h`, {at}, 8)) AS INT64)), 0) AS STRING)" for at in (1, 9)]
+    return (f"SELECT COUNT(*) AS `n`, MAX(`t`) AS `m`, CONCAT({sums[0]}, ':', {sums[1]}) AS `f` FROM (SELECT "
+            f"`block_timestamp` AS `t`, TO_HEX(SHA256(CONCAT('', {', '.join(parts)}))) AS `h` FROM `{path}`"
+            + (f" WHERE {where}" if where else "") + ")")
+
+
+WINDOW = "`block_timestamp` >= @p1 AND `block_timestamp` < @p2"
+COLUMNS = [(name, {"block_timestamp": "TIMESTAMP", "block_number": "INT64"}.get(name, "STRING"))
+           for name in ("address", "symbol", "name", "decimals", "total_supply", "block_timestamp", "block_number",
+                        "block_hash")]
+
+
+def expected(rows):
+    """The fingerprint of rows as they came over the wire."""
+    first = second = 0
+    for row in rows:
+        texts = ["-" if cell is None else f"{cell}:" if at in (5, 6) else f"{len(cell.encode())}:{cell}"
+                 for at, cell in enumerate(row)]
+        digest = hashlib.sha256("".join(texts).encode()).digest()
+        first += int.from_bytes(digest[:4], "big")
+        second += int.from_bytes(digest[4:8], "big")
+    return f"{first}:{second}"
+
+
+class FingerprintTest(StandinTest):
+    def test_day(self):
+        rows = cells(self.c.run()[1])
+        status, answer = self.c.run(fingerprint(COLUMNS, WINDOW))
+        self.assertEqual(status, 200, answer)
+        self.assertEqual([(field["name"], field["type"], field["mode"]) for field in answer["schema"]["fields"]],
+                         [("n", "INTEGER", "NULLABLE"), ("m", "TIMESTAMP", "NULLABLE"), ("f", "STRING", "NULLABLE")])
+        self.assertEqual(cells(answer), [[str(len(rows)), max(row[5] for row in rows), expected(rows)]])
+        self.assertNotEqual(expected(rows), "0:0")
+
+    def test_whole_table(self):
+        rows = cells(self.c.run(select(where=None))[1])
+        self.assertEqual(cells(self.c.run(fingerprint(COLUMNS, None))[1])[0][2], expected(rows))
+
+    def test_empty_day(self):
+        _, answer = self.c.run(fingerprint(COLUMNS, WINDOW), low="2031-01-01 00:00:00+00:00",
+                               high="2031-01-02 00:00:00+00:00")
+        self.assertEqual(cells(answer), [["0", None, "0:0"]])
+
+    def test_costs_what_it_reads(self):
+        day = self.c.run()[1]["totalBytesProcessed"]
+        self.assertEqual(self.c.run(fingerprint(COLUMNS, WINDOW))[1]["totalBytesProcessed"], day)
+
+
+class FunctionTest(StandinTest):
+    def setUp(self):
+        super().setUp()
+        self.c.control("POST", "table", {"table": THINGS, "schema": SCHEMA, "rows": [ROW, {}]})
+
+    def one(self, expression):
+        """Its value for each of the two rows."""
+        status, answer = self.c.run(f"SELECT {expression} FROM `{THINGS}`")
+        self.assertEqual(status, 200, answer)
+        return [row[0] for row in cells(answer)]
+
+    def test_of_a_row(self):
+        for expression, value in (
+            ("CONCAT('a', s, '')", "aé\u0000x"),
+            ("BYTE_LENGTH(s)", "4"),
+            ("BYTE_LENGTH(x)", "2"),
+            ("TO_HEX(x)", "ff00"),
+            ("TO_BASE64(x)", "/wA="),
+            ("TO_HEX(SHA256(s))", hashlib.sha256("é\u0000x".encode()).hexdigest()),
+            ("TO_HEX(SHA256(x))", hashlib.sha256(b"\xff\x00").hexdigest()),
+            ("SUBSTR(s, 2, 1)", "\u0000"),
+            ("SUBSTR(s, -1)", "x"),
+            ("SUBSTR(s, 0, 2)", "é\u0000"),
+            ("SUBSTR(s, 9)", ""),
+            ("UNIX_MICROS(t)", "-1"),
+            ("CAST(i AS STRING)", "-5"),
+            ("CAST(b AS STRING)", "true"),
+            ("CAST(d AS STRING)", "2026-11-19"),
+            ("CAST(n AS STRING)", "1.5"),
+        ):
+            with self.subTest(expression=expression):
+                self.assertEqual(self.one(expression), [value, None])
+
+    def test_of_constants(self):
+        for expression, value in (
+            ("CAST('0xffFFffff' AS INT64)", "4294967295"),
+            ("CAST('-12' AS INT64)", "-12"),
+            ("CAST(NULL AS TIMESTAMP)", None),
+            ("IFNULL(NULL, 'x')", "x"),
+            ("IFNULL('', 'x')", ""),
+            ("CONCAT('')", ""),
+            (r"REGEXP_REPLACE('1.500', '([.][0-9]*[1-9])0+$|[.]0+$', '\\1')", "1.5"),
+            (r"REGEXP_REPLACE('100.00', '([.][0-9]*[1-9])0+$|[.]0+$', '\\1')", "100"),
+        ):
+            with self.subTest(expression=expression):
+                self.assertEqual(self.one(expression), [value, value])
+
+    def test_aggregates(self):
+        _, answer = self.c.run("SELECT COUNT(*), COUNT(s), SUM(i), MAX(t), MAX(s), SUM(CAST(NULL AS INT64)) "
+                               f"FROM `{THINGS}`")
+        self.assertEqual(cells(answer), [["2", "1", "-5", "-1", "é\u0000x", None]])
+        self.assertEqual(answer["totalRows"], "1")
+
+    def test_parentheses(self):
+        _, answer = self.c.run(f"SELECT y FROM (SELECT CONCAT(s, '!') AS y, i FROM `{THINGS}` WHERE i < 0) AS q "
+                               "WHERE i = -5")
+        self.assertEqual(cells(answer), [["é\u0000x!"]])
+
+    def test_refusals(self):
+        for message, expression in (
+            ("No matching signature for function CONCAT for argument types: STRING, INT64", "CONCAT(s, i)"),
+            ("No matching signature for function BYTE_LENGTH for argument types: INT64", "BYTE_LENGTH(i)"),
+            ("No matching signature for function UNIX_MICROS for argument types: STRING", "UNIX_MICROS(s)"),
+            ("No matching signature for function TO_HEX for argument types: STRING", "TO_HEX(s)"),
+            ("No matching signature for function IFNULL for argument types: INT64, STRING", "IFNULL(i, 'x')"),
+            ("No matching signature for function SUM for argument types: STRING", "SUM(s)"),
+            ("No matching signature for function SUBSTR", "SUBSTR(s)"),
+            ("Invalid cast from BYTES to INT64", "CAST(x AS INT64)"),
+            ("Type not found: INTEGRE", "CAST(i AS INTEGRE)"),
+            ("references column i which is neither grouped nor aggregated", "COUNT(*), i"),
+            ("Aggregate function SUM not allowed in argument of an aggregate", "SUM(SUM(i))"),
+            ("Function not found: SHA512 at [1:8]", "SHA512(s)"),
+        ):
+            with self.subTest(expression=expression):
+                self.assert_job_fails(400, "invalidQuery", message, f"SELECT {expression} FROM `{THINGS}`")
+        self.assert_job_fails(400, "invalidQuery", "Aggregate function COUNT not allowed in WHERE clause",
+                              f"SELECT s FROM `{THINGS}` WHERE COUNT(*) = 1")
+
+
+if __name__ == "__main__":
+    unittest.main()
