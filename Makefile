@@ -15,6 +15,7 @@ OBJS = \
 	src/verify.o \
 	src/load.o \
 	src/load_plan.o \
+	src/load_replace.o \
 	src/ledger.o \
 	src/ledger_claim.o \
 	src/ledger_days.o \

@@ -34,7 +34,6 @@ typedef struct Attempt
 {
 	MemoryContext context;
 	const LedgerSchedule *schedule;
-	const ScheduleRules *rules;
 	const ScheduleAction *action;
 	const char *cause;
 	LoadPlan *plan; /* NULL until the source is resolved */
@@ -103,8 +102,11 @@ check_budget(Attempt *attempt)
 				 errhint("Raise contratos.max_bytes_per_day, or wait until tomorrow (UTC).")));
 }
 
-/* Resolve the source and commit that we are at it. */
-static void
+/*
+ * Resolve the source and commit that we are at it.  False when somebody else is
+ * at that day's row.
+ */
+static bool
 open_run(Attempt *attempt, int64 open)
 {
 	must_begin(attempt);
@@ -113,7 +115,10 @@ open_run(Attempt *attempt, int64 open)
 	attempt->run = ledger_begin(open, attempt->schedule->source.name, attempt->action->day, attempt->cause,
 								attempt->action->attempt, attempt->outcome.job_id);
 	attempt_commit(attempt->context);
+	if (attempt->run == 0)
+		return false;
 	attempt->bq = bigquery_open(attempt->plan->connection, attempt->context);
+	return true;
 }
 
 static void
@@ -220,17 +225,21 @@ judge(Attempt *attempt, const ErrorData *edata, TimestampTz *next)
 	TimestampTz now = settings_now();
 
 	*next = 0;
+	/* by contratos_cancel(), which has made the row `canceled`, or by another hand */
 	if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
-		return "canceled";
+	{
+		*next = schedule_retry_at(&attempt->schedule->rules, attempt->action->attempt, true, now);
+		return "interrupted";
+	}
 	if (attempt->outcome.empty)
 	{
-		*next = schedule_ready_at(attempt->rules, attempt->action->day, now);
+		*next = schedule_ready_at(&attempt->schedule->rules, attempt->action->day, now);
 		return *next != 0 ? "waiting" : "failed";
 	}
 	if (attempt->outcome.refused)
 		return "refused";
 	if (verdict_may_pass(edata))
-		*next = schedule_retry_at(attempt->rules, attempt->action->attempt, false, now);
+		*next = schedule_retry_at(&attempt->schedule->rules, attempt->action->attempt, false, now);
 	return "failed";
 }
 
@@ -291,6 +300,7 @@ record(Attempt *attempt, const ErrorData *edata)
 {
 	TimestampTz next;
 	const char *status = judge(attempt, edata, &next);
+	bool stays;
 	const Failure *cause = verdict_cause(edata);
 	const LedgerSource *source = &attempt->schedule->source;
 	LedgerRun run = load_describe(source, attempt->action->day, attempt->cause, status, &attempt->outcome);
@@ -302,10 +312,10 @@ record(Attempt *attempt, const ErrorData *edata)
 	if (attempt->run == 0)
 		attempt->run =
 			ledger_begin(0, source->name, attempt->action->day, attempt->cause, attempt->action->attempt, NULL);
-	ledger_end(attempt->run, &run, next);
+	stays = ledger_end(attempt->run, &run, next);
 	attempt_commit(attempt->context);
 
-	if (next == 0 && strcmp(status, "canceled") != 0 && attempt->schedule->on_failure != NULL && attempt->plan != NULL)
+	if (stays && next == 0 && attempt->schedule->on_failure != NULL && attempt->plan != NULL)
 		quietly(attempt, call_on_failure, run.error);
 }
 
@@ -347,16 +357,15 @@ claim(Attempt *attempt)
 }
 
 AttemptEnd
-attempt_run(const LedgerSchedule *schedule, const ScheduleRules *rules, const ScheduleAction *action, int64 open,
-			MemoryContext context)
+attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 open, MemoryContext context)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Attempt *attempt = palloc0(sizeof(Attempt));
 	volatile bool claimed = false;
+	volatile bool busy = true;
 
 	attempt->context = context;
 	attempt->schedule = schedule;
-	attempt->rules = rules;
 	attempt->action = action;
 	attempt->cause = action->cause;
 	load_begin(&attempt->outcome, context);
@@ -365,9 +374,8 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleRules *rules, const Sc
 	PG_TRY();
 	{
 		claimed = claim(attempt);
-		if (claimed)
+		if (claimed && (busy = !open_run(attempt, open)) == false)
 		{
-			open_run(attempt, open);
 			if (action->what == SCHEDULE_RECHECK)
 				recheck(attempt);
 			else
@@ -377,6 +385,7 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleRules *rules, const Sc
 	}
 	PG_CATCH();
 	{
+		busy = false;
 		after_error(attempt);
 	}
 	PG_END_TRY();
@@ -384,7 +393,7 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleRules *rules, const Sc
 		ledger_unclaim(schedule->source.name);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	MemoryContextSwitchTo(old);
-	return claimed ? ATTEMPT_ENDED : ATTEMPT_BUSY;
+	return busy ? ATTEMPT_BUSY : ATTEMPT_ENDED;
 }
 
 /* --------------------------------------------------------------------------
@@ -445,14 +454,14 @@ cancel_job(const LedgerSchedule *schedule, const LedgerDead *dead, MemoryContext
 	bigquery_close(bq);
 }
 
-void
+bool
 attempt_bury(const List *schedules, MemoryContext context)
 {
 	List *dead;
 	ListCell *cell;
 
 	if (!attempt_begin_transaction())
-		return;
+		return false;
 	MemoryContextSwitchTo(context);
 	dead = ledger_dead_runs();
 	foreach (cell, dead)
@@ -476,4 +485,5 @@ attempt_bury(const List *schedules, MemoryContext context)
 		}
 		PG_END_TRY();
 	}
+	return dead != NIL;
 }

@@ -19,7 +19,7 @@ typedef enum AttemptEnd
 } AttemptEnd;
 
 /*
- * Do what the schedule says.  `open_run` is the queued or waiting row of the
+ * Do what the schedule says; its rules are complete.  `open_run` is the queued or waiting row of the
  * day, or 0.  Called outside a transaction; catches everything but what ends
  * the process.  `context` is the caller's, reset after each attempt.
  */
@@ -28,9 +28,10 @@ extern AttemptEnd attempt_run(const LedgerSchedule *schedule, const ScheduleRule
 
 /*
  * Runs of a dead process become `interrupted`, and their jobs are cancelled.
+ * True if there were any.
  * Called outside a transaction.
  */
-extern void attempt_bury(const List *schedules, MemoryContext context);
+extern bool attempt_bury(const List *schedules, MemoryContext context);
 
 /* A transaction of the worker's, with its snapshot; the extension is locked.
  * False, and no transaction is open, when it is not installed (any more). */

@@ -13,6 +13,7 @@
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/tuplestore.h"
@@ -23,6 +24,7 @@
 #include "http.h"
 #include "json.h"
 #include "jwt.h"
+#include "launcher.h"
 #include "ledger.h"
 #include "options.h"
 #include "run.h"
@@ -55,6 +57,9 @@ void
 _PG_init(void)
 {
 	settings_define();
+	/* the SQL functions work without the worker: not preloaded is no error */
+	if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade)
+		launcher_register();
 }
 
 Datum

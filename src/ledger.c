@@ -22,6 +22,7 @@
 #include "extension.h"
 #include "ledger.h"
 #include "ledger_internal.h"
+#include "settings.h"
 
 bool
 ledger_is_untouched(void)
@@ -174,7 +175,7 @@ ledger_record(const LedgerRun *run)
 	ledger_text(&args, "status", run->status);
 	ledger_time(&args, "started_at", run->started_at, false);
 	/* the clock may have been set back meanwhile; that must not undo a load */
-	ledger_time(&args, "finished_at", Max(run->started_at, GetCurrentTimestamp()), false);
+	ledger_time(&args, "finished_at", Max(run->started_at, settings_now()), false);
 	ledger_text(&args, "job_id", run->job_id);
 	ledger_add_outcome(&args, run);
 

@@ -4,8 +4,8 @@
  *
  * Every call connects to SPI by itself, runs as the owner of the table it
  * touches (so that who may call contratos_run() needs no right on them) with a
- * pinned search_path, and puts back user and settings.  Times written are the
- * real clock's.
+ * pinned search_path, and puts back user and settings.  Times written are
+ * settings_now()'s, as the schedule compares them with it.
  */
 #ifndef CONTRATOS_LEDGER_H
 #define CONTRATOS_LEDGER_H

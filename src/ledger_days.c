@@ -21,6 +21,7 @@ typedef struct Attempt
 	int64 id;
 	DateADT day;
 	const char *status;
+	bool recheck;
 	int attempt;
 	TimestampTz started_at; /* 0: null, here and below */
 	TimestampTz finished_at;
@@ -47,6 +48,7 @@ static void
 take_over(ScheduleDay *d, const Attempt *a, ScheduleState state)
 {
 	d->state = state;
+	d->recheck = a->recheck;
 	d->attempt = a->attempt;
 	d->ended_at = a->finished_at;
 	d->next_at = a->next_attempt_at;
@@ -57,7 +59,7 @@ static void
 note_checked(ScheduleDay *d, const Attempt *a)
 {
 	take_over(d, a, SCHEDULE_SUCCEEDED);
-	d->checked_at = Max(d->checked_at, a->finished_at);
+	d->checked_at = a->finished_at;
 	d->differs = has_status(a, "differs");
 	d->started_at = 0;
 	if (has_status(a, "succeeded"))
@@ -80,7 +82,7 @@ note_failure(ScheduleDay *d, const Attempt *a)
 			take_over(d, a, SCHEDULE_CANCELED);
 	}
 	else
-		take_over(d, a, SCHEDULE_FAILED);
+		take_over(d, a, has_status(a, "failed") ? SCHEDULE_FAILED : SCHEDULE_INTERRUPTED);
 
 	/* a dead process's run, not yet cleared away: another attempt is due */
 	if (has_status(a, "running"))
@@ -122,6 +124,7 @@ read_attempt(uint64 row)
 	a.finished_at = ledger_value_time(row, 6);
 	a.next_attempt_at = ledger_value_time(row, 7);
 	a.confirmed = ledger_value_time(row, 8) != 0;
+	a.recheck = DatumGetBool(ledger_value(row, 9, &isnull)) && !isnull;
 	return a;
 }
 
@@ -172,7 +175,7 @@ ledger_days(const char *source, DateADT first, DateADT last, int *ndays)
 	ledger_arg(&args, "last", DATEOID, DateADTGetDatum(last), false);
 	ledger_execute("contratos_runs",
 				   "SELECT r.id, d.day, r.status, r.attempt, r.started_at, r.finished_at, r.next_attempt_at, "
-				   "r.confirmed_at FROM (SELECT $2 + i AS day FROM generate_series(0, $3 - $2) i "
+				   "r.confirmed_at, r.cause = 'recheck' FROM (SELECT $2 + i AS day FROM generate_series(0, $3 - $2) i "
 				   "UNION SELECT o.day FROM %1$s.contratos_runs o WHERE o.source = $1 AND o.day < least($2, $3 + 1) "
 				   "AND (o.status IN ('queued', 'running', 'waiting') OR (o.next_attempt_at IS NOT NULL "
 				   "AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = $1 AND n.day = o.day "

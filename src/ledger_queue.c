@@ -16,6 +16,7 @@
 #include "json.h"
 #include "ledger.h"
 #include "ledger_internal.h"
+#include "settings.h"
 
 /* What a NOTIFY may hold; from 8,000 bytes on it would be an error. */
 #define NOTIFY_MAX_BYTES 4096
@@ -66,7 +67,7 @@ ledger_cancel(int64 run, bool *running)
 	LedgerArgs args = {0};
 	Canceled canceled = {0};
 	ledger_arg(&args, "id", INT8OID, Int64GetDatum(run), false);
-	ledger_time(&args, "finished_at", GetCurrentTimestamp(), false);
+	ledger_time(&args, "finished_at", settings_now(), false);
 	/* the status it had is read under the row's lock */
 	ledger_execute("contratos_runs",
 				   "UPDATE %1$s.contratos_runs r SET status = 'canceled', next_attempt_at = NULL, "

@@ -19,6 +19,7 @@
 
 #include "ledger.h"
 #include "ledger_internal.h"
+#include "settings.h"
 
 /* Into a List * of LedgerSchedule. */
 static void
@@ -70,7 +71,7 @@ add_beginning(LedgerArgs *args, const char *cause, int attempt, const char *job_
 	ledger_text(args, "cause", cause);
 	ledger_arg(args, "attempt", INT4OID, Int32GetDatum(attempt), false);
 	ledger_text(args, "job_id", job_id);
-	ledger_time(args, "started_at", GetCurrentTimestamp(), false);
+	ledger_time(args, "started_at", settings_now(), false);
 }
 
 int64
@@ -140,7 +141,7 @@ end_row(int64 id, const LedgerRun *run, TimestampTz next_attempt_at)
 	ledger_arg(&args, "id", INT8OID, Int64GetDatum(id), false);
 	ledger_text(&args, "status", run->status);
 	ledger_text(&args, "job_id", run->job_id);
-	ledger_time(&args, "finished_at", GetCurrentTimestamp(), waits);
+	ledger_time(&args, "finished_at", settings_now(), waits);
 	ledger_time(&args, "next_attempt_at", next_attempt_at, next_attempt_at == 0);
 	/* greatest(): the clock may have been set back; that must not undo a load */
 	appendStringInfo(&sql,
@@ -178,7 +179,7 @@ ledger_confirm(const char *source, DateADT day)
 	LedgerArgs args = {0};
 	ledger_text(&args, "source", source);
 	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(day), false);
-	ledger_time(&args, "confirmed_at", GetCurrentTimestamp(), false);
+	ledger_time(&args, "confirmed_at", settings_now(), false);
 	ledger_execute("contratos_runs",
 				   "UPDATE %1$s.contratos_runs SET confirmed_at = $3 WHERE id = (SELECT id FROM %1$s.contratos_runs "
 				   "WHERE source = $1 AND day = $2 AND status = 'succeeded' ORDER BY id DESC LIMIT 1)",

@@ -65,8 +65,8 @@ extern void settings_define(void);
 
 /*
  * The current time, or what contratos.now says in its place (22007 or 22008
- * when that is no timestamp).  Not for timestamps in the ledger or tokens:
- * those follow the real clock.
+ * when that is no timestamp).  Days, schedule and ledger go by it; tokens and
+ * time limits by the real clock.
  */
 extern TimestampTz settings_now(void);
 

@@ -30,6 +30,7 @@
 #include "extension.h"
 #include "launcher.h"
 #include "ledger.h"
+#include "request.h"
 #include "settings.h"
 #include "setup.h"
 #include "wake.h"
@@ -66,7 +67,6 @@ typedef struct Choice
 {
 	const LedgerSchedule *schedule;
 	Memory *memory;
-	ScheduleRules rules;
 	ScheduleAction action;
 	int64 open_run; /* queued or waiting row of the day */
 } Choice;
@@ -91,20 +91,19 @@ memory_of(const LedgerSchedule *schedule)
 	return memory;
 }
 
-/* The row's part of the rules, completed by the settings and by what changed. */
-static ScheduleRules
-rules_of(const LedgerSchedule *schedule, Memory *memory)
+/* Complete the row's rules by the settings and by what has changed. */
+static void
+complete_rules(LedgerSchedule *schedule, Memory *memory)
 {
-	ScheduleRules rules = schedule->rules;
+	ScheduleRules *rules = &schedule->rules;
 
 	if (schedule->version != memory->version)
 		memory->changed_at = settings_now();
 	memory->version = schedule->version;
-	rules.retries = settings_retries;
-	rules.retry_delay = (int64) settings_retry_delay * 1000;
-	rules.ready_interval = (int64) settings_ready_interval * 1000;
-	rules.changed_at = memory->changed_at;
-	return rules;
+	rules->retries = settings_retries;
+	rules->retry_delay = (int64) settings_retry_delay * 1000;
+	rules->ready_interval = (int64) settings_ready_interval * 1000;
+	rules->changed_at = memory->changed_at;
 }
 
 static int64
@@ -233,8 +232,8 @@ work(MemoryContext context)
 		return MAX_SLEEP_MS;
 	MemoryContextSwitchTo(context);
 	choose(context, &schedules, &best);
-	attempt_bury(schedules, context);
-	choose(context, &schedules, &best);
+	if (attempt_bury(schedules, context))
+		choose(context, &schedules, &best);
 	prune(context);
 	if (best.schedule == NULL)
 		return MAX_SLEEP_MS;
@@ -243,7 +242,7 @@ work(MemoryContext context)
 		return ms_until(best.action.due, now);
 
 	best.memory->served = ++round_number;
-	if (attempt_run(best.schedule, &best.rules, &best.action, best.open_run, context) == ATTEMPT_BUSY)
+	if (attempt_run(best.schedule, &best.action, best.open_run, context) == ATTEMPT_BUSY)
 		best.memory->busy_until = request_clock_ms() + BUSY_MS;
 	return 0;
 }
