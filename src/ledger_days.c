@@ -146,7 +146,7 @@ static void
 read_days(void *result)
 {
 	Days *days = result;
-	Attempt open = {0};
+	Attempt open = {.status = ""}; /* the day's, once d->run is set */
 	days->allocated = 64;
 	days->days = palloc(days->allocated * sizeof(ScheduleDay));
 	for (uint64 row = 0; row < SPI_processed; row++)
