@@ -210,7 +210,7 @@ extern List *ledger_dead_runs(void);
 
 /*
  * Bytes billed for a source's loads and rechecks that ended in the UTC day of
- * `now`, by the ledger's (real) clock; calls by hand included.
+ * `now`; calls by hand included.
  */
 extern int64 ledger_billed_today(const char *source, TimestampTz now);
 
