@@ -1,7 +1,10 @@
 -- What a call refuses before it asks anybody anything.
+SET client_min_messages = warning;
+DROP EXTENSION IF EXISTS contratos CASCADE;
 CREATE SCHEMA contratos_arguments;
 CREATE EXTENSION contratos SCHEMA contratos_arguments;
 SET search_path = contratos_arguments, public;
+RESET client_min_messages;
 SET contratos.now = '2026-11-20 00:30:00+00';
 SET client_min_messages = warning;
 -- whatever the server's own settings are

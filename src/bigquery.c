@@ -300,11 +300,10 @@ bigquery_cancel(Bigquery *bq, const char *project, const char *location, const c
 	request_once(&bq->requester, message_job_path(project, "jobs", job_id, "/cancel", location), "", CANCEL_TIMEOUT_MS);
 }
 
-/* BigQuery's own limit (jobTimeoutMs) is a best effort; ours ends the job. */
+/* BigQuery's own limit (jobTimeoutMs) is a best effort; ours ends the wait, and the job with it. */
 static bool
 stop_late_job(BqJob *job, Failure *f)
 {
-	bigquery_cancel(job->bq, job->project, job->location, job->job_id);
 	failure_set(f, ERRCODE_FDW_ERROR, "BigQuery job did not finish within %d ms", job->bq->connection.job_timeout_ms);
 	failure_detail(f, "The job %s was cancelled.", job->job_id);
 	failure_hint(f, "Raise contratos.job_timeout or the server's option job_timeout, or try again later.");
@@ -385,7 +384,10 @@ bigquery_cancel_by_id(Bigquery *bq, const char *job_id)
 static bool
 may_be_running(const Failure *f)
 {
-	return f->retry == FAILURE_ASK_AGAIN && f->sqlstate != ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
+	/* a reason of BigQuery's that is final is the job's own end */
+	bool unanswered = f->retry == FAILURE_ASK_AGAIN || (f->retry == FAILURE_FINAL && f->reason[0] == '\0');
+
+	return unanswered && f->sqlstate != ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
 }
 
 /*

@@ -184,8 +184,8 @@ contratos_backfill(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("days must be between 1 and %d", MAX_DAYS),
 				 errdetail("It was %d.", days), errhint("contratos_backfill(7) loads the last seven complete days.")));
 	InitMaterializedSRF(fcinfo, 0);
-	run_days(text_to_cstring(PG_GETARG_TEXT_PP(1)), last - (days - 1), last, PG_GETARG_BOOL(2), PG_GETARG_BOOL(3), emit,
-			 fcinfo->resultinfo);
+	run_days("contratos_backfill()", text_to_cstring(PG_GETARG_TEXT_PP(1)), last - (days - 1), last, PG_GETARG_BOOL(2),
+			 PG_GETARG_BOOL(3), emit, fcinfo->resultinfo);
 	return (Datum) 0;
 }
 
@@ -204,8 +204,8 @@ contratos_backfill_range(PG_FUNCTION_ARGS)
 	last = PG_GETARG_DATEADT(1);
 	refuse_backwards(first, last, "contratos_backfill_range");
 	InitMaterializedSRF(fcinfo, 0);
-	run_days(text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, PG_GETARG_BOOL(3), PG_GETARG_BOOL(4), emit,
-			 fcinfo->resultinfo);
+	run_days("contratos_backfill_range()", text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, PG_GETARG_BOOL(3),
+			 PG_GETARG_BOOL(4), emit, fcinfo->resultinfo);
 	return (Datum) 0;
 }
 

@@ -251,9 +251,10 @@ cancel_rest(const Call *call, DateADT first, DateADT last, const char *why, Emit
 }
 
 void
-run_days(const char *source, DateADT first, DateADT last, bool only_missing, bool allow_shrink, Emit emit, void *arg)
+run_days(const char *function, const char *source, DateADT first, DateADT last, bool only_missing, bool allow_shrink,
+		 Emit emit, void *arg)
 {
-	Call *call = begin_call("contratos_backfill()", source, "backfill");
+	Call *call = begin_call(function, source, "backfill");
 	MemoryContext per_day = AllocSetContextCreate(call->context, "contratos backfill day", ALLOCSET_DEFAULT_SIZES);
 	bool any_success = false;
 

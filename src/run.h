@@ -27,10 +27,10 @@ extern RunResult *run_day(const char *source, DateADT day, bool allow_shrink);
 
 /*
  * Load the days from first to last, oldest first, each in a subtransaction;
- * `emit` is called for each with its result.
+ * `emit` is called for each with its result; errors name `function`.
  */
-extern void run_days(const char *source, DateADT first, DateADT last, bool only_missing, bool allow_shrink,
-					 void (*emit)(void *arg, const RunResult *result), void *arg);
+extern void run_days(const char *function, const char *source, DateADT first, DateADT last, bool only_missing,
+					 bool allow_shrink, void (*emit)(void *arg, const RunResult *result), void *arg);
 
 /*
  * Leave the days from first to last to the worker, which is woken at commit;

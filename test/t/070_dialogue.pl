@@ -193,7 +193,7 @@ my $date = sprintf '%s, %02d %s %d %02d:%02d:%02d GMT', (qw(Sun Mon Tue Wed Thu 
   (qw(Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec))[ $hour[4] ], $hour[5] + 1900, @hour[ 2, 1, 0 ];
 fails(
 	'Retry-After as a date', [ { kind => 'insert', times => 0 }, { status => 503, headers => { 'Retry-After' => $date } } ],
-	'HV000', qr/DETAIL: .*Gave up after 1 attempts/);
+	'HV000', qr/DETAIL: .*Gave up after 1 attempt in/);
 is(count('insert'), 1, '… asked once');
 
 loads(

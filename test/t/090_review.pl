@@ -1,5 +1,6 @@
 # Loads among triggers that interfere: a cursor left open, a load in a load, a
-# peek at the first row.  Besides, jobs that never end and what a failure costs.
+# peek at the first row.  Besides, jobs that never end, what a failure costs, and
+# the guard's arithmetic.
 use strict;
 use warnings;
 
@@ -112,5 +113,15 @@ trigger(
 		is($f->query('SELECT status FROM contratos_backfill(1)'), 'failed', 'a day that fails when all is there');
 		is($f->query('SELECT bytes_billed FROM contratos_runs ORDER BY id DESC LIMIT 1'), 10485760, 'has its cost in the ledger');
 	});
+
+# ---- the guard's arithmetic: (1 - 0.18) * 1000 is more than 820 in binary
+
+$f->query(q(UPDATE contratos_sources SET max_shrink = 0.18 WHERE name = 'tokens'));
+$f->day('2026-11-20', 1000);
+$f->query($run);
+$f->day('2026-11-20', 820);
+is($f->query($run), 'succeeded|820|1000', 'a day that has shrunk by just what is allowed');
+$f->day('2026-11-20', 672);
+like($f->fails($run), qr/has shrunk from 820 rows to 672/, 'and one by a row more');
 
 done_testing();
