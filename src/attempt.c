@@ -323,7 +323,7 @@ record(Attempt *attempt, const ErrorData *edata)
 static ErrorData *recorded_error;
 
 static void
-record_step(Attempt *attempt, const char *unused)
+record_step(Attempt *attempt, const char *unused pg_attribute_unused())
 {
 	record(attempt, recorded_error);
 }

@@ -23,8 +23,8 @@ typedef enum AttemptEnd
  * day, or 0.  Called outside a transaction; catches everything but what ends
  * the process.  `context` is the caller's, reset after each attempt.
  */
-extern AttemptEnd attempt_run(const LedgerSchedule *schedule, const ScheduleRules *rules, const ScheduleAction *action,
-							  int64 open_run, MemoryContext context);
+extern AttemptEnd attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 open_run,
+							  MemoryContext context);
 
 /*
  * Runs of a dead process become `interrupted`, and their jobs are cancelled.

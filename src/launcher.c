@@ -28,7 +28,6 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/varlena.h"
 
 #include "compat.h"
 #include "launcher.h"
@@ -98,15 +97,11 @@ place_of(const char *name)
 static void
 read_setting(void)
 {
-	char *copy = pstrdup(settings_databases);
-	List *names = NIL;
 	ListCell *cell;
 
 	foreach (cell, places)
 		((Place *) lfirst(cell))->wanted = false;
-	if (!SplitIdentifierString(copy, ',', &names))
-		return; /* the check hook lets none of these through */
-	foreach (cell, names)
+	foreach (cell, settings_database_names())
 		place_of(lfirst(cell))->wanted = true;
 }
 
@@ -249,7 +244,7 @@ wait_for_event(long timeout_ms)
 }
 
 void
-contratos_launcher_main(Datum arg)
+contratos_launcher_main(Datum arg pg_attribute_unused())
 {
 	MemoryContext loop;
 

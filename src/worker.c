@@ -116,15 +116,16 @@ open_run_of(const ScheduleDay *days, int ndays, DateADT day)
 }
 
 static Choice
-consider(const LedgerSchedule *schedule, TimestampTz now)
+consider(LedgerSchedule *schedule, TimestampTz now)
 {
-	Memory *memory = memory_of(schedule);
-	Choice choice = {.schedule = schedule, .memory = memory, .rules = rules_of(schedule, memory)};
+	Choice choice = {.schedule = schedule, .memory = memory_of(schedule)};
 	int ndays;
-	ScheduleDay *days =
-		ledger_days(schedule->source.name, schedule_first_day(&choice.rules, now), schedule_yesterday(now), &ndays);
+	ScheduleDay *days;
 
-	choice.action = schedule_next(&choice.rules, days, ndays, now);
+	complete_rules(schedule, choice.memory);
+	days =
+		ledger_days(schedule->source.name, schedule_first_day(&schedule->rules, now), schedule_yesterday(now), &ndays);
+	choice.action = schedule_next(&schedule->rules, days, ndays, now);
 	choice.open_run = open_run_of(days, ndays, choice.action.day);
 	return choice;
 }
@@ -137,10 +138,13 @@ static bool
 is_better(const Choice *a, const Choice *b, TimestampTz now)
 {
 	bool a_due = a->action.what != SCHEDULE_NOTHING && a->action.due <= now;
-	bool b_due = b->action.what != SCHEDULE_NOTHING && b->action.due <= now;
+	bool b_due;
 
-	if (b->schedule == NULL || a_due != b_due)
-		return b->schedule == NULL || a_due;
+	if (b->schedule == NULL)
+		return true;
+	b_due = b->action.what != SCHEDULE_NOTHING && b->action.due <= now;
+	if (a_due != b_due)
+		return a_due;
 	return a_due ? a->memory->served < b->memory->served : a->action.due < b->action.due;
 }
 
@@ -299,7 +303,7 @@ pin_session(void)
 }
 
 void
-contratos_worker_main(Datum arg)
+contratos_worker_main(Datum arg pg_attribute_unused())
 {
 	LauncherOrder order;
 	MemoryContext context;
