@@ -357,7 +357,8 @@ claim(Attempt *attempt)
 }
 
 AttemptEnd
-attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 open, MemoryContext context)
+attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 open, MemoryContext context,
+			char key_file[MAXPGPATH])
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Attempt *attempt = palloc0(sizeof(Attempt));
@@ -391,6 +392,10 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 	PG_END_TRY();
 	if (claimed)
 		ledger_unclaim(schedule->source.name);
+	if (attempt->plan != NULL)
+		strlcpy(key_file,
+				attempt->plan->connection->credentials_file ? attempt->plan->connection->credentials_file : "",
+				MAXPGPATH);
 	pgstat_report_activity(STATE_IDLE, NULL);
 	MemoryContextSwitchTo(old);
 	return busy ? ATTEMPT_BUSY : ATTEMPT_ENDED;

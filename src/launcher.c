@@ -119,7 +119,8 @@ find_database(const char *name)
 	(void) GetTransactionSnapshot();
 	catalog = table_open(DatabaseRelationId, AccessShareLock);
 	ScanKeyInit(&key, Anum_pg_database_datname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum(name));
-	scan = systable_beginscan(catalog, DatabaseNameIndexId, true, NULL, 1, &key);
+	/* without a database there are no indexes to use */
+	scan = systable_beginscan(catalog, InvalidOid, false, NULL, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple) && ((Form_pg_database) GETSTRUCT(tuple))->datallowconn)
 		found = ((Form_pg_database) GETSTRUCT(tuple))->oid;

@@ -10,8 +10,11 @@
  */
 #include "postgres.h"
 
+#include <sys/stat.h>
+
 #include "access/xact.h"
 #include "commands/extension.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -91,15 +94,29 @@ memory_of(const LedgerSchedule *schedule)
 	return memory;
 }
 
+/* A number that changes when a file is replaced; 0: there is none. */
+static uint64
+version_of_file(const char *path)
+{
+	struct stat st;
+
+	if (path[0] == '\0' || stat(path, &st) != 0)
+		return 0;
+	return hash_combine64(hash_combine64((uint64) st.st_ino, (uint64) st.st_mtime), (uint64) st.st_size) | 1;
+}
+
 /* Complete the row's rules by the settings and by what has changed. */
 static void
 complete_rules(LedgerSchedule *schedule, Memory *memory)
 {
 	ScheduleRules *rules = &schedule->rules;
 
-	if (schedule->version != memory->version)
+	uint64 key_version = version_of_file(memory->key_file);
+
+	if (schedule->version != memory->version || key_version != memory->key_version)
 		memory->changed_at = settings_now();
 	memory->version = schedule->version;
+	memory->key_version = key_version;
 	rules->retries = settings_retries;
 	rules->retry_delay = (int64) settings_retry_delay * 1000;
 	rules->ready_interval = (int64) settings_ready_interval * 1000;
@@ -246,8 +263,9 @@ work(MemoryContext context)
 		return ms_until(best.action.due, now);
 
 	best.memory->served = ++round_number;
-	if (attempt_run(best.schedule, &best.action, best.open_run, context) == ATTEMPT_BUSY)
+	if (attempt_run(best.schedule, &best.action, best.open_run, context, best.memory->key_file) == ATTEMPT_BUSY)
 		best.memory->busy_until = request_clock_ms() + BUSY_MS;
+	best.memory->key_version = version_of_file(best.memory->key_file);
 	return 0;
 }
 
