@@ -52,7 +52,8 @@ typedef struct Memory
 {
 	char name[NAMEDATALEN];
 	uint64 version; /* of its row, when last seen */
-	uint64 key_version; /* of its credentials file */
+	char key_file[MAXPGPATH]; /* its credentials file, once it has been used */
+	uint64 key_version; /* of that file */
 	TimestampTz changed_at; /* when one of these was seen to change; 0 */
 	int64 served; /* number of the round that last served it */
 	int64 busy_until; /* request_clock_ms(); 0: not known to be busy */
