@@ -50,7 +50,8 @@ typedef struct Place
 	BackgroundWorkerHandle *handle; /* of its worker, or NULL */
 	TimestampTz started;
 	TimestampTz not_before; /* of the next start */
-	int young_deaths;
+	int young_deaths; /* in a row */
+	int reloads; /* that there had been when it was started */
 	bool wanted; /* by the setting as it is now */
 	bool said; /* that it cannot be started */
 } Place;
@@ -59,6 +60,7 @@ static List *places = NIL;
 
 /* When the configuration was last reloaded; 0: not since the server started. */
 static TimestampTz reloaded_at = 0;
+static int reloads = 0;
 
 void
 launcher_register(void)
@@ -151,11 +153,13 @@ note_death(Place *place)
 
 	pfree(place->handle);
 	place->handle = NULL;
-	if (TimestampDifferenceExceeds(place->started, now, ADULT_MS))
+	/* an idle worker leaves at each reload: that is no death */
+	if (place->reloads != reloads || TimestampDifferenceExceeds(place->started, now, ADULT_MS))
 		place->young_deaths = 0;
 	if (place->young_deaths > 0)
 		delay = Min(1000 << Min(place->young_deaths - 1, 10), MAX_DELAY_MS);
-	place->young_deaths++;
+	if (place->reloads == reloads)
+		place->young_deaths++;
 	place->not_before = TimestampTzPlusMilliseconds(now, delay);
 }
 
@@ -180,6 +184,7 @@ start_worker(Place *place)
 	MemoryContextSwitchTo(old);
 
 	place->started = GetCurrentTimestamp();
+	place->reloads = reloads;
 	if (!ok && !place->said)
 		ereport(WARNING, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 						  errmsg("could not start the contratos worker for database \"%s\"", place->name),
@@ -241,6 +246,7 @@ wait_for_event(long timeout_ms)
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 		reloaded_at = settings_now();
+		reloads++;
 	}
 }
 
