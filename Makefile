@@ -26,6 +26,7 @@ OBJS = \
 	src/schedule_due.o \
 	src/fdw.o \
 	src/scan.o \
+	src/scan_adopt.o \
 	src/pushdown.o \
 	src/fingerprint.o \
 	src/deparse.o \

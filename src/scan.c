@@ -25,110 +25,15 @@
 #include "compat.h"
 #include "pushdown.h"
 #include "scan.h"
+#include "scan_internal.h"
 #include "stream.h"
 #include "values.h"
-
-/* Rows between two looks at the clock for progress. */
-#define PROGRESS_ROWS 256
 
 /* As much of a bad value as a message shows. */
 #define SHOWN_BYTES 100
 
-typedef struct ScanColumn
-{
-	const RemoteColumn *column;
-	int position; /* among the cells of a row */
-	ValueReader *reader;
-} ScanColumn;
-
-typedef struct BqScan
-{
-	/* set by scan_begin() */
-	MemoryContext context;
-	RemoteTable *table;
-	Oid userid; /* whose mapping counts */
-	List *pairs; /* conditions that may be pushed … */
-	List *values; /* … and the ExprStates of what they compare with */
-	int ncolumns;
-	AttrNumber *attnums;
-
-	/* set by start() at the first row */
-	bool started;
-	bool no_rows; /* a condition is NULL: nothing satisfies it */
-	RemoteCondition *conditions;
-	int nconditions;
-	char *rows_key;
-	ScanAdoption *adoption; /* the load's, or NULL */
-	bool reports; /* this is the load's own scan … */
-	bool news; /* … and gives this row for the first time */
-	bool orphaned; /* the load is over, and its job gone */
-	bool linked; /* into adopters */
-	dlist_node link;
-	MemoryContextCallback unlink;
-	Fingerprint *fingerprint; /* of the rows it has given, or NULL */
-	Bigquery *bq; /* own; NULL when adopted */
-	BqJob *job;
-	RowStream *stream;
-	ScanColumn *columns;
-} BqScan;
-
-/* The load's finished job, while its statement runs, and who reads it. */
-static ScanAdoption *armed = NULL;
-static dlist_head adopters = DLIST_STATIC_INIT(adopters);
-
 void
-scan_arm(ScanAdoption *adoption)
-{
-	Assert(armed == NULL);
-	armed = adoption;
-}
-
-static void
-unlink_adopter(void *arg)
-{
-	BqScan *scan = arg;
-
-	if (scan->linked)
-		dlist_delete(&scan->link);
-	scan->linked = false;
-}
-
-/*
- * A cursor that a trigger left open is still reading: what it reads, and
- * reports to, ends with the load.
- */
-void
-scan_disarm(void)
-{
-	dlist_mutable_iter iter;
-
-	armed = NULL;
-	dlist_foreach_modify(iter, &adopters)
-	{
-		BqScan *scan = dlist_container(BqScan, link, iter.cur);
-
-		unlink_adopter(scan);
-		stream_close(scan->stream);
-		scan->stream = NULL;
-		scan->job = NULL;
-		scan->adoption = NULL;
-		scan->reports = scan->news = false;
-		scan->orphaned = true;
-	}
-}
-
-static void
-refuse_orphan(const BqScan *scan)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("the load whose rows this scan of foreign table \"%s\" reads is over",
-					get_rel_name(scan->table->relid)),
-			 errhint("A trigger that opens a cursor on the foreign table during a load must close it as well.")));
-}
-
-void
-scan_begin(ForeignScanState *node, int eflags pg_attribute_unused())
+scan_begin(ForeignScanState *node, int eflags)
 {
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
 	MemoryContext context =
@@ -137,10 +42,6 @@ scan_begin(ForeignScanState *node, int eflags pg_attribute_unused())
 	BqScan *scan = palloc0(sizeof(BqScan));
 	List *columns = list_nth(plan->fdw_private, SCAN_COLUMNS);
 	Oid user = foreign_scan_user_compat(node);
-
-	/* this memory may go without scan_end(), with a subtransaction of a trigger */
-	scan->unlink = (MemoryContextCallback){.func = unlink_adopter, .arg = scan};
-	MemoryContextRegisterResetCallback(context, &scan->unlink);
 
 	scan->context = context;
 	scan->table = options_table(RelationGetRelid(node->ss.ss_currentRelation));
@@ -152,10 +53,8 @@ scan_begin(ForeignScanState *node, int eflags pg_attribute_unused())
 		scan->attnums[i] = (AttrNumber) list_nth_int(columns, i);
 	MemoryContextSwitchTo(old);
 
-	/* The load's own scan is begun before any trigger can begin another. */
-	if (armed != NULL && armed->relid == scan->table->relid && armed->first == NULL &&
-		(eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
-		armed->first = scan;
+	if ((eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
+		scan_adopt_begin(scan);
 
 	/* the executor's own context: these are part of the plan's state */
 	scan->values = ExecInitExprList(plan->fdw_exprs, (PlanState *) node);
@@ -183,44 +82,6 @@ evaluate_conditions(ForeignScanState *node, BqScan *scan)
 									&scan->conditions[scan->nconditions]))
 			scan->nconditions++;
 	}
-}
-
-static int
-position_in(const AttrNumber *columns, int ncolumns, AttrNumber attnum)
-{
-	for (int i = 0; i < ncolumns; i++)
-		if (columns[i] == attnum)
-			return i;
-	return -1;
-}
-
-/* Whether the load's job holds all this scan reads. */
-static bool
-is_held_by(const BqScan *scan, const ScanAdoption *adoption)
-{
-	if (strcmp(scan->rows_key, adoption->rows_key) != 0)
-		return false;
-	for (int i = 0; i < scan->ncolumns; i++)
-		if (position_in(adoption->columns, adoption->ncolumns, scan->attnums[i]) < 0)
-			return false;
-	return true;
-}
-
-static void
-adopt(BqScan *scan, ScanAdoption *adoption)
-{
-	if (!is_held_by(scan, adoption))
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("a load reads other rows of foreign table \"%s\" than it has asked BigQuery for",
-							   get_rel_name(scan->table->relid)),
-						errdetail("A trigger, rule or view of the target reads the foreign table."),
-						errhint("Let it read the target instead: during a load the foreign table gives just the day "
-								"that is loaded.")));
-	scan->adoption = adoption;
-	scan->reports = adoption->first == scan;
-	scan->job = adoption->job;
-	dlist_push_tail(&adopters, &scan->link);
-	scan->linked = true;
 }
 
 static void
@@ -273,8 +134,7 @@ prepare_columns(BqScan *scan)
 		if (column->attnum != scan->attnums[i])
 			continue;
 		mine->column = column;
-		mine->position =
-			scan->adoption ? position_in(scan->adoption->columns, scan->adoption->ncolumns, column->attnum) : i;
+		mine->position = scan->adoption ? scan_adopt_position(scan->adoption, column->attnum) : i;
 		field = &scan->job->fields[mine->position];
 		check_type(table, column, field);
 		mine->reader = values_reader(field->type, field->repeated, column->type, column->typmod, column->name, &f);
@@ -294,9 +154,7 @@ start(ForeignScanState *node, BqScan *scan)
 	scan->rows_key = deparse_rows_key(scan->table, scan->conditions, scan->nconditions);
 	if (!scan->no_rows)
 	{
-		if (armed != NULL && armed->relid == scan->table->relid)
-			adopt(scan, armed);
-		else
+		if (!scan_adopt(scan))
 			ask(scan);
 		prepare_columns(scan);
 		if (scan->reports && scan->fingerprint == NULL)
@@ -345,14 +203,6 @@ refuse_null(const BqScan *scan, const ScanColumn *mine, const char *reason)
 }
 
 static void
-note_timestamp(ScanAdoption *adoption, TimestampTz value)
-{
-	if (!adoption->has_max_timestamp || value > adoption->max_timestamp)
-		adoption->max_timestamp = value;
-	adoption->has_max_timestamp = true;
-}
-
-static void
 fill_slot(BqScan *scan, const RowsCell *cells, TupleTableSlot *slot)
 {
 	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts);
@@ -370,28 +220,8 @@ fill_slot(BqScan *scan, const RowsCell *cells, TupleTableSlot *slot)
 		if (unlikely(slot->tts_isnull[attribute] && mine->column->not_null))
 			refuse_null(scan, mine, reason);
 		if (scan->news && mine->column->attnum == scan->adoption->timestamp_column && !slot->tts_isnull[attribute])
-			note_timestamp(scan->adoption, DatumGetTimestampTz(slot->tts_values[attribute]));
+			scan_adopt_note_timestamp(scan->adoption, DatumGetTimestampTz(slot->tts_values[attribute]));
 	}
-}
-
-/* Keep the load informed: of each row once, however often it is read again. */
-static void
-report(BqScan *scan, bool at_end)
-{
-	ScanAdoption *adoption = scan->adoption;
-
-	scan->news = scan->reports && !at_end && stream_rows(scan->stream) > adoption->rows;
-	if (!scan->news && !(scan->reports && at_end))
-		return;
-	adoption->rows = stream_rows(scan->stream);
-	if (!at_end && adoption->rows % PROGRESS_ROWS != 0)
-		return;
-	adoption->bytes = stream_bytes(scan->stream);
-	adoption->pages = stream_pages(scan->stream);
-	adoption->complete |= at_end;
-	if (at_end && scan->fingerprint != NULL)
-		fingerprint_text(scan->fingerprint, adoption->fingerprint);
-	adoption->progress(adoption->arg, adoption->rows, adoption->bytes);
 }
 
 TupleTableSlot *
@@ -402,14 +232,14 @@ scan_next(ForeignScanState *node)
 	const RowsCell *cells;
 
 	if (scan->orphaned)
-		refuse_orphan(scan);
+		scan_adopt_refuse_orphan(scan);
 	if (!scan->started)
 		start(node, scan);
 	ExecClearTuple(slot);
 	if (scan->no_rows)
 		return slot;
 	cells = stream_next(scan->stream);
-	report(scan, cells == NULL);
+	scan_adopt_report(scan, cells == NULL);
 	if (cells == NULL)
 		return slot;
 	/* of the wire's values: conversion may lose something */
@@ -429,7 +259,7 @@ stop(BqScan *scan)
 		bigquery_forget(scan->job);
 		bigquery_close(scan->bq);
 	}
-	unlink_adopter(scan);
+	scan_adopt_leave(scan);
 	scan->bq = NULL;
 	scan->job = NULL;
 	scan->adoption = NULL;
