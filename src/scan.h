@@ -33,7 +33,7 @@ typedef struct ScanAdoption
 	void *arg; /* for both */
 
 	/* written by the scans: of the load's own, the first begun, for the ledger */
-	const void *first; /* which it is; NULL: none was begun */
+	bool begun; /* there is such a scan */
 	int64 rows; /* received, each counted once */
 	int64 bytes;
 	int pages;

@@ -75,8 +75,8 @@ void
 scan_adopt_begin(BqScan *scan)
 {
 	/* the load's own scan is begun before any trigger can begin another */
-	if (armed != NULL && armed->relid == scan->table->relid && armed->first == NULL)
-		armed->first = scan;
+	if (armed != NULL && armed->relid == scan->table->relid && !armed->begun)
+		armed->begun = scan->own = true;
 }
 
 int
@@ -115,7 +115,7 @@ scan_adopt(BqScan *scan)
 						errhint("Let it read the target instead: during a load the foreign table gives just the day "
 								"that is loaded.")));
 	scan->adoption = adoption;
-	scan->reports = adoption->first == scan;
+	scan->reports = scan->own;
 	scan->job = adoption->job;
 	dlist_push_tail(&adopters, &scan->link);
 	scan->linked = true;

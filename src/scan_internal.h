@@ -31,6 +31,9 @@ typedef struct BqScan
 	int ncolumns;
 	AttrNumber *attnums;
 
+	/* not told by its address: that may be another scan's after its end */
+	bool own; /* the load's, the first begun */
+
 	/* set by start() at the first row */
 	bool started;
 	bool no_rows; /* a condition is NULL: nothing satisfies it */

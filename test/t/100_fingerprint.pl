@@ -1,0 +1,156 @@
+# The fingerprint of a day, and what the ledger keeps for a recheck besides: the
+# same however the rows came, of what BigQuery sent and not of what the target
+# made of it.  Whether it is the right one, the emulator judges too.
+use strict;
+use warnings;
+
+use HTTP::Tiny;
+use JSON::PP;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Contratos::Fingerprint qw(computed own_fingerprint own_query token_columns);
+use Contratos::Fixture;
+use Contratos::Standin;
+
+my $f = Contratos::Fixture->new;
+my $bq = $f->bq;
+my @tokens = token_columns();
+my $day = q(block_timestamp >= '2026-11-20Z' AND block_timestamp < '2026-11-21Z');
+
+# The same data, for questions of our own: it wants no token.
+my $there = Contratos::Standin->start(dense_ends => '2026-11-20', anonymous => 1);
+
+sub ask_there
+{
+	my ($query) = @_;
+	my $answer = HTTP::Tiny->new->post(
+		$there->url . '/bigquery/v2/projects/test-project/queries',
+		{
+			headers => { 'Content-Type' => 'application/json' },
+			content => encode_json({
+				query => $query, useLegacySql => JSON::PP::false, location => 'US', parameterMode => 'NAMED',
+				formatOptions => { useInt64Timestamp => JSON::PP::true },
+				queryParameters => [
+					map { { name => "p$_", parameterType => { type => 'TIMESTAMP' },
+						parameterValue => { value => '2026-11-' . (19 + $_) . ' 00:00:00+00:00' } } } $query =~ /\@p([12])/g
+				],
+			})
+		});
+	die "$answer->{status} $answer->{content}" unless $answer->{success};
+	return map { [ map { $_->{v} } @{ $_->{f} } ] } @{ decode_json($answer->{content})->{rows} // [] };
+}
+
+my $own_query = own_query($there->tokens, 'block_timestamp', \@tokens, window => 1);
+sub day_there { return join '|', (ask_there($own_query))[0]->@*; }
+
+# The same of the last run in the ledger.
+my $last = 'FROM contratos_runs ORDER BY id DESC LIMIT 1';
+my $here = "SELECT rows_loaded, (extract(epoch FROM source_max_timestamp) * 1000000)::bigint, fingerprint $last";
+
+# ---- a day
+
+my $columns = join ', ', map { (split /:/)[0] } @tokens;
+my @rows = ask_there("SELECT $columns FROM `" . $there->tokens . q(` WHERE `block_timestamp` >= @p1 AND `block_timestamp` < @p2));
+my $expected = computed(\@tokens, @rows);
+$f->query('SELECT contratos_run()');
+my $told = $f->query($here);
+is($told, day_there(), 'the ledger has what our query gives there');
+is((split /\|/, $told)[2], $expected, 'which is what Perl computes of the rows');
+is($f->query("SELECT target_rows = rows_loaded, target_max_timestamp = source_max_timestamp $last"),
+	't|t', 'and what is in the target');
+
+# ---- however the rows come
+
+sub unchanged
+{
+	my ($name) = @_;
+	is($f->query($here), $told, $name);
+	$bq->reset(tables => 0);
+	return;
+}
+
+$f->query('SET contratos.page_rows = 10; SET contratos.parallel_pages = 3; SELECT contratos_run()');
+unchanged('in small pages');
+$bq->rule({ kind => 'results', start_index => 20 }, { truncate_rows => 3 });
+$bq->rule({ kind => 'results', start_index => 23 }, { close => { after_bytes => 2000 } });
+$f->query('SET contratos.page_rows = 10; SELECT contratos_run()');
+is(scalar(grep { $_->{fired} } $bq->rules), 2, 'pages have been cut');
+unchanged('in pages that break off');
+$f->query('SELECT contratos_backfill(1)');
+unchanged('in a backfill');
+$f->query('CREATE TABLE copy (address text); CREATE RULE also AS ON INSERT TO tokens DO ALSO INSERT INTO copy VALUES (NEW.address);
+	SELECT contratos_run(); DROP RULE also ON tokens');
+unchanged('when a rule reads them a second time');
+$f->query('CREATE RULE joined AS ON INSERT TO tokens DO ALSO
+		INSERT INTO copy SELECT b.address FROM generate_series(1, 2) g LEFT JOIN LATERAL (SELECT NEW.address, g) b ON true;
+	SET enable_material = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+	SELECT contratos_run(); DROP RULE joined ON tokens');
+unchanged('when a rule reads them again and again');
+
+# ---- of what came, not of what is kept
+
+$f->query(q(CREATE FUNCTION filter() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+	IF NEW.block_timestamp >= '2026-11-20 12:00Z' THEN RETURN NULL; END IF;
+	NEW.name := 'another'; RETURN NEW; END $$;
+	CREATE TRIGGER filter BEFORE INSERT ON tokens FOR EACH ROW EXECUTE FUNCTION filter();
+	SELECT contratos_run()));
+unchanged('with a trigger that takes some rows and changes others');
+is( $f->query("SELECT target_rows, target_max_timestamp $last"),
+	$f->query("SELECT count(*), max(block_timestamp) FROM tokens WHERE $day"),
+	'but what is in the target is measured there');
+isnt($f->query("SELECT target_rows = rows_loaded $last"), 't', 'and is less');
+$f->query('DROP TRIGGER filter ON tokens');
+
+my $row = $f->row(name => "a\0b", symbol => '', decimals => '018', total_supply => 'no number');
+for my $server ($bq, $there)
+{
+	$server->delete_day(undef, '2026-11-20');
+	$server->table(undef, append => 1, rows => [$row]);
+}
+$f->query(q(SELECT contratos_run(allow_shrink => true)));
+is($f->query($here), day_there(), 'a text that loses its U+0000, numbers that do not read back');
+is($f->query("SELECT values_altered $last"), 2, 'two of them altered here');
+
+# ---- without rows, without success
+
+$_->delete_day(undef, '2026-11-20') for $bq, $there;
+is_deeply([ ask_there($own_query) ], [ [ '0', undef, '0:0' ] ], 'an empty day there');
+$f->query(q(UPDATE contratos_sources SET allow_empty = true; SELECT contratos_run(allow_shrink => true)));
+is($f->query("SELECT rows_loaded, source_max_timestamp, fingerprint, target_rows, target_max_timestamp $last"),
+	'0||0:0|0|', 'and here');
+$f->query(q(UPDATE contratos_sources SET allow_empty = false; SELECT contratos_backfill(1)));
+is($f->query("SELECT status, fingerprint, target_rows, target_max_timestamp $last"), 'refused|||', 'a refused day has none');
+
+# ---- other tables
+
+my @columns = qw(s:STRING i:INT64 t:TIMESTAMP d:DATE b:BOOL x:BYTES n:NUMERIC f:FLOAT64 select:STRING);
+my $things = 'test-project.own.things';
+my %content = (
+	schema => [ map { /(.*):(.*)/; { name => $1, type => $2 } } @columns ],
+	rows => [
+		[ "\x{e9}", -1, '1969-12-31 23:59:59.999999+00', '2026-11-20', JSON::PP::true, '/wA=', '-1.5', '0.5', 'q' ],
+		[ '', 0, '9999-12-31 23:59:59.999999+00', '0001-01-01', JSON::PP::false, '', '100', '-1', '' ], [ (undef) x 9 ]
+	]);
+$_->table($things, %content) for $bq, $there;
+my @all = ask_there("SELECT * FROM `$things`");
+my $own = own_fingerprint(\@columns, @all);
+is($own, computed(\@columns, @all), 'every type that is covered: C and Perl agree');
+is_deeply([ ask_there(own_query($things, 't', \@columns)) ], [ [ 3, '253402300799999999', $own ] ], 'and the stand-in');
+
+# a snapshot, and a column of a type that no option says
+$f->query(qq(
+	CREATE FOREIGN TABLE things (s text, i bigint OPTIONS (type 'INT64'), t timestamptz, q text OPTIONS (name 'select'))
+		SERVER bigquery OPTIONS ("table" '$things');
+	CREATE TABLE local (s text, i bigint, t text, q text);
+	INSERT INTO contratos_sources (name, remote_table, target_table) VALUES ('things', 'things', 'local');
+	SELECT contratos_run(source => 'things')));
+my @some = @columns[ 0 .. 2, 8 ];
+is($f->query("SELECT fingerprint $last"), own_fingerprint(\@some, map { [ @$_[ 0 .. 2, 8 ] ] } @all), 'a snapshot has its fingerprint');
+is_deeply([ ask_there(own_query($things, undef, \@some)) ],
+	[ [ 3, undef, $f->query("SELECT fingerprint $last") ] ], 'which is the one there');
+is($f->query("SELECT target_rows, target_max_timestamp $last"), '3|', 'and no timestamp');
+
+$f->stop;
+$there->stop;
+done_testing();
