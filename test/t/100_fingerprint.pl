@@ -70,7 +70,7 @@ sub unchanged
 	return;
 }
 
-$f->query('SET contratos.page_rows = 10; SET contratos.parallel_pages = 3; SELECT contratos_run()');
+$f->query('SET contratos.page_rows = 10; SELECT contratos_run()');
 unchanged('in small pages');
 $bq->rule({ kind => 'results', start_index => 20 }, { truncate_rows => 3 });
 $bq->rule({ kind => 'results', start_index => 23 }, { close => { after_bytes => 2000 } });
