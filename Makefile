@@ -37,6 +37,7 @@ OBJS = \
 	src/values.o \
 	src/values_numeric.o \
 	src/bigquery.o \
+	src/bigquery_wait.o \
 	src/message.o \
 	src/request.o \
 	src/rows.o \
