@@ -163,7 +163,7 @@ class Soak:
             number += 1
             if number % 30 == 0:
                 self.upstream.behave()
-            if self.rng.random() < 0.5:
+            if self.rng.random() < 0.25:
                 self.plant()
             if self.rng.random() < 0.01:
                 self.outage(self.rng.random() * 3)
