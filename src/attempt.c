@@ -205,11 +205,13 @@ recheck(Attempt *attempt)
 		end_differs(attempt, &answer, what);
 	else
 	{
+		/* known before it is asked for, so that it can be cancelled after a crash */
+		bigquery_make_job_id(attempt->outcome.job_id, sizeof(attempt->outcome.job_id));
+		ledger_next_job(attempt->run, attempt->outcome.job_id, answer.bytes_processed, answer.bytes_billed);
 		attempt_commit(attempt->context);
 		ereport(LOG, (errmsg("source \"%s\": %s differs and is loaded again", attempt->schedule->source.name,
 							 schedule_day_text(day)),
 					  errdetail("%s.", what)));
-		bigquery_make_job_id(attempt->outcome.job_id, sizeof(attempt->outcome.job_id));
 		load(attempt);
 	}
 }

@@ -159,6 +159,12 @@ extern int64 ledger_begin(int64 run, const char *source, DateADT day, const char
 						  const char *job_id);
 
 /*
+ * The run goes on with another job: note its id, and what the one before it
+ * has cost (-1: not known).
+ */
+extern void ledger_next_job(int64 run, const char *job_id, int64 bytes_processed, int64 bytes_billed);
+
+/*
  * End an open run as `run` says; next_attempt_at as given (0: none).  Rows are
  * found by id; a run that is gone (removed by a person) is no error.  A NULL
  * job_id leaves the one that is there; `waiting` is no end, and not notified.

@@ -106,6 +106,21 @@ ledger_begin(int64 run, const char *source, DateADT day, const char *cause, int 
 	return id;
 }
 
+void
+ledger_next_job(int64 run, const char *job_id, int64 bytes_processed, int64 bytes_billed)
+{
+	LedgerArgs args = {0};
+	ledger_count(&args, "id", run);
+	ledger_text(&args, "job_id", job_id);
+	ledger_count(&args, "bytes_processed", bytes_processed);
+	ledger_count(&args, "bytes_billed", bytes_billed);
+	ledger_execute("contratos_runs",
+				   "UPDATE %1$s.contratos_runs SET job_id = $2, "
+				   "bytes_processed = coalesce(bytes_processed + $3, bytes_processed, $3), "
+				   "bytes_billed = coalesce(bytes_billed + $4, bytes_billed, $4) WHERE id = $1",
+				   &args, SPI_OK_UPDATE, NULL, NULL);
+}
+
 /*
  * "UPDATE %1$s.contratos_runs r SET name = $1, …" for all arguments so far.  Bytes
  * add up: a day that waits is asked for again and again under one row.
