@@ -1,0 +1,223 @@
+# The worker among others: it stops at once whatever it is doing, holds up
+# nobody, and outlives what is done to its database, its extension, its server.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Contratos::Session;
+use Contratos::Worker;
+
+# No time limit may end what the test holds.
+my $f = Contratos::Worker->new(
+	init => { allows_streaming => 1 },
+	conf => q(
+contratos.connect_timeout = '10min'
+contratos.request_timeout = '60min'
+contratos.job_timeout = '60min'));
+my $bq = $f->bq;
+my $node = $f->node;
+my $endpoint = $bq->url;
+
+sub status_of
+{
+	my ($day) = @_;
+	return $f->query("SELECT string_agg(status, ' ' ORDER BY id) FROM contratos_runs WHERE day = '2026-11-$day'");
+}
+
+# Leaves a day to the worker, which is known to have looked at it by the ledger.
+sub enqueue
+{
+	my ($day) = @_;
+	$f->day("2026-11-$day", 50);
+	return $f->query("SET client_min_messages = error; SELECT contratos_enqueue('2026-11-$day', '2026-11-$day', only_missing => false)");
+}
+
+sub ends
+{
+	my ($day, $status) = @_;
+	return $f->poll("SELECT coalesce((SELECT status FROM contratos_runs WHERE day = '2026-11-$day' ORDER BY id DESC LIMIT 1), '') = '$status'")
+	  && $f->settle;
+}
+
+sub ended { return $f->poll("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $_[0]"); }
+
+# Brings the worker to where it is held, with a day in hand.
+sub hold
+{
+	my ($day, $match, $action, $state) = @_;
+	my $rule = $bq->rule($match, $action);
+	enqueue($day);
+	$bq->wait(rule => $rule, state => $state // 'stalled');
+	return $rule;
+}
+
+# ---- told to stop, in any phase
+
+my $day = 1;
+
+# $begin leaves the worker in the phase with this day in hand, $end lets go.
+sub stops
+{
+	my ($phase, $begin, $end) = @_;
+	$begin->(++$day);
+	ok($f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND state = 'active'
+		AND wait_event_type = 'Extension')), "$phase: the worker waits");
+	my $pid = $f->worker;
+	is($f->query("SELECT pg_terminate_backend($pid)"), 't', "$phase: it is told to end");
+	ok(ended($pid), "$phase: and does");
+	$end->();
+	ok(ends($day, 'interrupted'), "$phase: the next one finds the run interrupted");
+
+	$begin->(++$day);
+	ok($node->stop('fast', fail_ok => 1), "$phase: a fast shutdown does not wait for it");
+	$end->();
+	$node->start;
+	ok(ends($day, 'interrupted'), "$phase: the run was interrupted");
+	return;
+}
+
+my $release = sub { $bq->release };
+stops('a job that runs', sub { hold($_[0], { kind => 'insert' }, { job_pending => 1 }, 'answered') }, $release);
+stops('an answer that stays away', sub { hold($_[0], { kind => 'insert' }, { stall => 'before_headers' }) }, $release);
+stops('rows half read', sub { hold($_[0], { kind => 'results' }, { stall => 'mid_body' }) }, $release);
+stops('a pause before the next try',
+	sub { hold($_[0], { kind => 'results' }, { status => 503, headers => { 'Retry-After' => '600' } }, 'answered') }, $release);
+stops(
+	'a handshake that never ends',
+	sub {
+		$f->at('2026-11-21 06:00', 'contratos.endpoint' => $bq->stall_tls_url);
+		enqueue($_[0]);
+		$f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE '%waiting for BigQuery'));
+	},
+	sub { $node->append_conf('postgresql.conf', "contratos.endpoint = '$endpoint'"); });
+$node->reload;
+$f->settle;
+
+# ---- canceled while it has nothing to do
+
+my $pid = $f->worker;
+is($f->query("SELECT pg_cancel_backend($pid)"), 't', 'a stray cancel');
+ok($f->settle, 'does not end the worker');
+enqueue(20);
+ok(ends(20, 'succeeded'), 'nor what it does next');
+is($f->worker, $pid, 'it is still the same');
+
+# ---- a reload while it is busy; settings of the database
+
+my $rule = hold(20, { kind => 'insert' }, { job_pending => 1 }, 'answered');
+my $plainly = q(SET default_transaction_read_only = off; SET default_transaction_isolation = 'read committed');
+$f->query(
+	qq(ALTER DATABASE postgres SET contratos.page_rows = 10;
+	   ALTER DATABASE postgres SET default_transaction_isolation = 'serializable';
+	   ALTER DATABASE postgres SET default_transaction_read_only = on));
+$f->set('contratos.now' => '2026-11-21 06:01+00');
+is($f->worker, $pid, 'a worker that is busy does not leave for a reload');
+$bq->release($rule);
+ok($f->poll("SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND pid <> $pid"), 'but afterwards');
+$f->settle;
+is(status_of(20), 'succeeded succeeded', 'what it had in hand is done');
+$f->query("$plainly; SELECT contratos_enqueue('2026-11-20', '2026-11-20', only_missing => false)");
+ok($f->poll(q(SELECT count(*) = 3 FROM contratos_runs WHERE day = '2026-11-20' AND status = 'succeeded')), 'the next one loads');
+is($f->query(q(SELECT pages FROM contratos_runs WHERE day = '2026-11-20' ORDER BY id DESC LIMIT 1)), 5, 'by the settings of the database');
+$f->query("$plainly; ALTER DATABASE postgres RESET ALL");
+ok($f->at('2026-11-21 06:02'), 'and back');
+
+# ---- other people's databases, and ours
+
+$f->query('CREATE DATABASE other');
+$f->query('CREATE DATABASE mine');
+for my $phase ([ { kind => 'insert' }, { job_pending => 1 }, 'answered' ], [ { kind => 'results' }, { stall => 'mid_body' }, 'stalled' ])
+{
+	$rule = hold(19, @$phase);
+	my $drop = Contratos::Session->new($node);
+	is($drop->query('DROP DATABASE other')->{err}, '', 'another database is dropped while the worker is busy');
+	$drop->query('CREATE DATABASE other');
+	is(status_of(19) =~ s/.* //r, 'running', 'which it still is');
+	$bq->release($rule);
+	ok(ends(19, 'succeeded'), 'and the day is loaded');
+}
+
+$f->use_database('mine');
+$f->query('CREATE EXTENSION contratos');
+ok($f->at('2026-11-21 06:03', 'contratos.databases' => 'postgres, mine'), 'a second database is served');
+$rule = hold(18, { kind => 'results' }, { stall => 'mid_body' });
+$f->use_database('postgres');
+is($f->query('DROP DATABASE mine WITH (FORCE); SELECT 1'), 1, 'it can be dropped by force, busy as its worker is');
+$bq->release;
+ok($f->settle, 'the other worker is there');
+ok($f->poll(q(SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = 'mine')), 'and no other');
+ok($node->wait_for_log(qr/LOG:  database "mine" of contratos\.databases does not exist/), 'as is said');
+$f->set('contratos.databases' => 'postgres');
+$f->at('2026-11-21 06:04');
+
+# ---- DROP EXTENSION while it is busy
+
+my $claims = q(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid IN (25345, 25346));
+my $person = Contratos::Session->new($node);
+$pid = $f->worker;
+$rule = hold(17, { kind => 'results' }, { stall => 'mid_body' });
+$person->send('SET client_min_messages = warning; DROP EXTENSION contratos CASCADE');
+ok($f->poll(q(SELECT count(*) = 1 FROM pg_locks WHERE NOT granted AND classid = 'pg_extension'::regclass)), 'while rows come in, DROP EXTENSION waits');
+$bq->release($rule);
+is($person->finish->{err}, '', 'and then is done');
+ok($f->settle, 'the worker idles');
+is($f->query(q(SELECT count(*) FROM tokens WHERE block_timestamp >= '2026-11-17Z' AND block_timestamp < '2026-11-18Z')), 50, 'the rows are there');
+$f->query('CREATE EXTENSION contratos');
+ok($f->poll('SELECT count(*) = 1 FROM contratos_sources'), 'CREATE EXTENSION wakes it');
+$f->settle;
+
+$rule = hold(17, { kind => 'insert' }, { job_pending => 1 }, 'answered');
+is($person->query('DROP EXTENSION contratos CASCADE')->{err}, '', 'while BigQuery thinks, it does not wait');
+$bq->release($rule);
+ok($f->settle, 'the worker idles');
+is($f->query($claims), 0, 'and holds no claim');
+$f->query('CREATE EXTENSION contratos');
+ok($f->poll('SELECT count(*) = 1 FROM contratos_sources'), 'CREATE EXTENSION wakes it again');
+$f->settle;
+enqueue(17);
+ok(ends(17, 'succeeded'), 'and days are loaded as before');
+is($f->worker, $pid, 'by the same worker');
+
+# ---- ALTER EXTENSION UPDATE while it is busy, to a version the library is not of
+
+my $versions = qr/LOG:  extension "contratos" is of version 1\.99, but the library is of version/;
+$rule = hold(16, { kind => 'insert' }, { job_pending => 1 }, 'answered');
+my ($version) = split /\n/, $f->query(q(SELECT extversion FROM pg_extension WHERE extname = 'contratos'));
+$f->query(q(UPDATE pg_extension SET extversion = '1.99' WHERE extname = 'contratos'));
+$bq->release($rule);
+ok(ends(16, 'succeeded'), 'what it has in hand is finished');
+ok($node->wait_for_log($versions), 'then the worker says what is wrong');
+enqueue(15);
+ok($f->settle, 'and idles');
+is(status_of(15), 'queued', 'days stay queued');
+is($f->logged($versions), 1, 'it has said so once');
+$f->query("UPDATE pg_extension SET extversion = '$version' WHERE extname = 'contratos'; UPDATE contratos_sources SET enabled = enabled");
+ok(ends(15, 'succeeded'), 'when the versions are equal it goes on');
+is($f->worker, $pid, 'and is still the same worker');
+
+# ---- a standby
+
+$node->backup('copy');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'copy', has_streaming => 1);
+$standby->append_conf('postgresql.conf', "contratos.now = '2026-11-21 08:00+00'");
+$standby->start;
+$node->wait_for_catchup($standby);
+is($standby->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'contratos%')), 0,
+	'on a standby there is no worker');
+$f->day('2026-11-20', 70);
+$bq->reset(tables => 0);
+$node->stop('immediate');
+is($f->requests, '', 'and BigQuery is not asked');
+$standby->promote;
+ok($standby->poll_query_until('postgres', q(SELECT count(*) = 1 FROM contratos_runs WHERE cause = 'schedule' AND status = 'succeeded')),
+	'from its promotion on there is');
+is($standby->safe_psql('postgres', q(SELECT count(*) FROM tokens WHERE block_timestamp >= '2026-11-20Z')), 70, 'and the day is loaded');
+
+$person->quit;
+$standby->stop;
+$bq->stop;
+done_testing();

@@ -1,0 +1,124 @@
+# Worker, sessions and a backfill on one source at the same time; two sources,
+# one of which is in trouble.
+use strict;
+use warnings;
+
+use JSON::PP;
+use Test::More;
+
+use Contratos::Session;
+use Contratos::Worker;
+
+my $f = Contratos::Worker->new(conf => "contratos.job_timeout = '60min'\ncontratos.request_timeout = '60min'");
+my $bq = $f->bq;
+my $node = $f->node;
+
+my $claims = q(FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 25345);
+my $done = sub { $f->poll("SELECT count(*) = $_[1] FROM contratos_runs WHERE status = 'succeeded' AND $_[0]") };
+
+# ---- all at once
+
+$f->day("2026-11-$_", 1000 + $_) for 10 .. 20;
+my $rule = $bq->rule({ kind => 'insert' }, { job_pending => 1 });
+$f->query(q(SELECT contratos_enqueue('2026-11-10', '2026-11-20')));
+$bq->wait(rule => $rule, state => 'answered');
+
+my @sessions = map { Contratos::Session->new($node) } 0 .. 3;
+$sessions[$_]->send("SELECT rows_loaded FROM contratos_run('2026-11-1$_')") for 0 .. 2;
+$sessions[3]->send("SELECT count(*), sum(rows_loaded) FROM contratos_backfill_range('2026-11-10', '2026-11-20') WHERE status = 'succeeded'");
+ok($f->poll("SELECT count(*) = 4 $claims AND NOT granted"), 'while the worker is at a source, sessions wait for it');
+is($f->query("SELECT pid $claims AND granted"), $f->worker, 'the worker holds the claim');
+is($f->runs(q(status <> 'queued')), '20 queue running', 'with one day in hand, which is yesterday');
+$bq->release($rule);
+my @answers = map { $_->finish } @sessions;
+is_deeply([ map { $_->{out} } @answers ], [ 1010, 1011, 1012, '11|' . (11 * 1000 + 165) ], 'each gets what it has asked for');
+like($answers[$_]{err}, qr/NOTICE:  00000: waiting for another load of source "tokens"\nDETAIL:  Process \d+ of user/, 'and was told that it waits')
+  for 0 .. 3;
+unlike(join(' ', map { $_->{err} } @answers), qr/ERROR/, 'none of them fails');
+# what had to wait may be what the worker was kept from: it comes back by itself
+ok($done->(q(cause = 'queue'), 11), 'the worker loads its days as well');
+ok($f->settle, 'and is done');
+is($f->query(q(SELECT count(*), count(DISTINCT day) FROM contratos_runs WHERE status = 'succeeded')), '25|11', 'the ledger has all loads');
+is($f->query(q(SELECT count(*) FROM contratos_runs WHERE status <> 'succeeded')), 0, 'and nothing else');
+is($f->query(q(SELECT string_agg(count::text, ' ' ORDER BY day) FROM
+	(SELECT (block_timestamp AT TIME ZONE 'UTC')::date AS day, count(*) FROM tokens GROUP BY 1) x WHERE day >= '2026-11-10')),
+	join(' ', 1010 .. 1020), 'each day is there once');
+is($f->query(q(SELECT count(*) FROM contratos_runs WHERE rows_replaced NOT IN (0, rows_loaded))), 0, 'each load has replaced nothing or all');
+is($f->query(q(SELECT count(*) FROM (SELECT 1 FROM contratos_runs WHERE rows_replaced = 0 GROUP BY day HAVING count(*) <> 1) x)), 0,
+	'the first load of a day nothing, the next ones all');
+is($f->query("SELECT count(*) $claims"), 0, 'nobody holds a claim');
+is($f->logged(qr/deadlock/), 0, 'there was no deadlock');
+
+# ---- the worker does not wait for a session
+
+$f->query(
+	q(CREATE TABLE others (LIKE tokens);
+	  INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column)
+	  VALUES ('others', 'bigquery_tokens', 'others', 'block_timestamp')));
+$rule = $bq->rule({ kind => 'results' }, { stall => 'mid_body' });
+$sessions[0]->send(q(SELECT rows_loaded FROM contratos_run('2026-11-10')));
+$bq->wait(rule => $rule, state => 'stalled');
+$f->query(q(SELECT contratos_enqueue('2026-11-09', '2026-11-09'); SELECT contratos_enqueue('2026-11-10', '2026-11-12', 'others')));
+$f->day('2026-11-09', 9);
+ok($done->(q(source = 'others'), 3), 'while a session is at one source, the worker serves another');
+ok($f->settle, 'and then sleeps');
+is($f->query("SELECT count(*) $claims AND NOT granted"), 0, 'without waiting for the claim');
+is($f->query(q(SELECT status FROM contratos_runs WHERE day = '2026-11-09')), 'queued', 'the day stays queued');
+$bq->release($rule);
+is($sessions[0]->finish->{out}, 1010, 'the session ends');
+ok($done->(q(day = '2026-11-09'), 1), 'and the worker loads the day');
+$f->settle;
+
+# ---- one source in trouble
+
+my $listener = Contratos::Session->new($node);
+$listener->query('LISTEN contratos');
+
+# What the worker has ended since: "others failed, tokens succeeded, ...".
+sub turns
+{
+	my $out = $listener->query('SELECT')->{out};
+	return join ', ', map { "$_->{source} $_->{status}" } map { decode_json($_) } $out =~ /with payload "(.*)" received from/g;
+}
+
+# Queues days of both sources in one transaction and waits until all have ended.
+sub both
+{
+	my ($first, $last) = @_;
+	my $before = $f->query('SELECT max(id) FROM contratos_runs');
+	my $n = 2 * ($last - $first + 1);
+	$f->query(
+		qq(BEGIN;
+		   SELECT contratos_enqueue('2026-11-$first', '2026-11-$last', 'others', only_missing => false);
+		   SELECT contratos_enqueue('2026-11-$first', '2026-11-$last', 'tokens', only_missing => false);
+		   COMMIT));
+	return $f->poll("SELECT count(*) = $n FROM contratos_runs WHERE id > $before AND status NOT IN ('queued', 'running')") && $f->settle;
+}
+
+$f->query(
+	q(CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
+	  CREATE TRIGGER refuse BEFORE INSERT ON others FOR EACH ROW EXECUTE FUNCTION refuse()));
+ok(both(13, 16), 'days of a source that fails and of one that does not');
+my ($fails, $goes) = ('others failed', 'tokens succeeded');
+like(turns(), qr/^(?:$goes, )?(?:$fails, $goes, ){3}$fails(?:, $goes)?$/, 'they take turns');
+is($f->query("SELECT count(*) $claims"), 0, 'no claim is left of a failure');
+
+# the server never ends its job: a time limit does, and the other has its turn
+$f->query('DROP TRIGGER refuse ON others');
+$f->at('2026-11-21 06:01', 'contratos.job_timeout' => '500ms');
+turns();
+$bq->rule({ kind => 'insert' }, { job_pending => 1 });
+ok(both(17, 17), 'a source that is stalled, and another');
+my @turns = split /, /, turns();
+like($turns[0], qr/ failed$/, 'the stalled one is given up in the end');
+like($turns[1], qr/ succeeded$/, 'and the other does not wait for its next attempt');
+my ($stalled) = $turns[0] =~ /^(\S+)/;
+is($f->query("SELECT source, next_attempt_at FROM contratos_runs WHERE status = 'failed' AND day = '2026-11-17'"),
+	"$stalled|2026-11-21 06:02:00+00", 'which the ledger promises');
+ok($f->at('2026-11-21 06:02'), 'and which is made');
+is($f->query("SELECT status, attempt FROM contratos_runs WHERE source = '$stalled' AND day = '2026-11-17' ORDER BY id DESC LIMIT 1"),
+	'succeeded|2', 'as the second one');
+
+$_->quit for @sessions, $listener;
+$f->stop;
+done_testing();
