@@ -208,6 +208,7 @@ stop_late_job(BqJob *job, Failure *f)
 	failure_set(f, ERRCODE_FDW_ERROR, "BigQuery job did not finish within %d ms", job->bq->connection.job_timeout_ms);
 	failure_detail(f, "The job %s was cancelled.", job->job_id);
 	failure_hint(f, "Raise contratos.job_timeout or the server's option job_timeout, or try again later.");
+	f->retry = FAILURE_ASK_AGAIN; /* and it may still be running */
 	return false;
 }
 

@@ -71,7 +71,7 @@ static const ReasonRule reason_rules[] = {
 	{"responseTooLarge", FAILURE_FINAL, false, ERRCODE_PROGRAM_LIMIT_EXCEEDED, NULL},
 	{"stopped", FAILURE_FINAL, false, ERRCODE_FDW_ERROR, "Somebody or something cancelled the BigQuery job."},
 	{"tableUnavailable", FAILURE_FINAL, false, ERRCODE_FDW_ERROR, NULL},
-	{"timeout", FAILURE_FINAL, false, ERRCODE_FDW_ERROR, "BigQuery stopped the job: see contratos.job_timeout."},
+	{"timeout", FAILURE_NEW_JOB, false, ERRCODE_FDW_ERROR, "BigQuery stopped the job: see contratos.job_timeout."},
 	{"userRateLimitExceeded", FAILURE_ASK_AGAIN, false, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
 	 "Too many requests of the service account at once: try again later."},
 };
@@ -150,14 +150,17 @@ judge_by_rule(Failure *f, const ReasonRule *rule, const char *message)
 	if (message != NULL && strncmp(message, "Unrecognized name", 17) == 0)
 		sqlstate = ERRCODE_UNDEFINED_COLUMN;
 	failure_set(f, sqlstate, "BigQuery: %s", message ? message : rule->reason);
+	f->retry = rule->retry;
 	if (sqlstate == ERRCODE_UNDEFINED_COLUMN)
 		failure_hint(f, "The BigQuery table has no such column: correct the foreign table's column or its option "
 						"name, or drop it with ALTER FOREIGN TABLE ... DROP COLUMN.");
 	else if (strcmp(rule->reason, "stopped") == 0 && message != NULL && strstr(message, "timed out") != NULL)
+	{
+		f->retry = FAILURE_NEW_JOB;
 		failure_hint(f, "It ran longer than contratos.job_timeout or the server's option job_timeout allows.");
+	}
 	else if (rule->hint != NULL)
 		failure_hint(f, "%s", rule->hint);
-	f->retry = rule->retry;
 	f->every_day = rule->every_day;
 }
 
