@@ -38,6 +38,7 @@ typedef struct Attempt
 	const char *cause;
 	LoadPlan *plan; /* NULL until the source is resolved */
 	Bigquery *bq; /* NULL until it is needed */
+	int64 open; /* queued or waiting row of the day; 0: none */
 	int64 run; /* row of the ledger; 0: none yet */
 	LoadOutcome outcome;
 } Attempt;
@@ -107,12 +108,12 @@ check_budget(Attempt *attempt)
  * at that day's row.
  */
 static bool
-open_run(Attempt *attempt, int64 open)
+open_run(Attempt *attempt)
 {
 	must_begin(attempt);
 	attempt->plan = load_plan(&attempt->schedule->source);
 	check_budget(attempt);
-	attempt->run = ledger_begin(open, attempt->schedule->source.name, attempt->action->day, attempt->cause,
+	attempt->run = ledger_begin(attempt->open, attempt->schedule->source.name, attempt->action->day, attempt->cause,
 								attempt->action->attempt, attempt->outcome.job_id);
 	attempt_commit(attempt->context);
 	if (attempt->run == 0)
@@ -312,8 +313,8 @@ record(Attempt *attempt, const ErrorData *edata)
 	run.error = verdict_text(edata);
 	must_begin(attempt);
 	if (attempt->run == 0)
-		attempt->run =
-			ledger_begin(0, source->name, attempt->action->day, attempt->cause, attempt->action->attempt, NULL);
+		attempt->run = ledger_begin(attempt->open, source->name, attempt->action->day, attempt->cause,
+									attempt->action->attempt, NULL);
 	stays = ledger_end(attempt->run, &run, next);
 	attempt_commit(attempt->context);
 
@@ -371,13 +372,14 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 	attempt->schedule = schedule;
 	attempt->action = action;
 	attempt->cause = action->cause;
+	attempt->open = open;
 	load_begin(&attempt->outcome, context);
 	attempt->outcome.background = true;
 
 	PG_TRY();
 	{
 		claimed = claim(attempt);
-		if (claimed && (busy = !open_run(attempt, open)) == false)
+		if (claimed && (busy = !open_run(attempt)) == false)
 		{
 			if (action->what == SCHEDULE_RECHECK)
 				recheck(attempt);
