@@ -115,7 +115,8 @@ static bool
 may_be_running(const Failure *f)
 {
 	/* a reason of BigQuery's that is final is the job's own end */
-	bool unanswered = f->retry == FAILURE_ASK_AGAIN || (f->retry == FAILURE_FINAL && f->reason[0] == '\0');
+	bool given_up = f->retry == FAILURE_FINAL || f->retry == FAILURE_ASK_LATER;
+	bool unanswered = f->retry == FAILURE_ASK_AGAIN || (given_up && f->reason[0] == '\0');
 
 	return unanswered && f->sqlstate != ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
 }

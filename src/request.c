@@ -313,7 +313,8 @@ try_once(Requester *requester, Attempt *attempt, char **refused, int timeout_ms,
 
 	if (!get_token(requester, *refused, timeout_ms, &token, f))
 	{
-		f->retry = FAILURE_FINAL; /* auth.c has repeated what can be repeated */
+		/* auth.c has repeated what can be repeated; a day may come back to it */
+		f->retry = f->retry == FAILURE_ASK_AGAIN ? FAILURE_ASK_LATER : FAILURE_FINAL;
 		return false;
 	}
 	request = make_request(requester->connection, attempt, token, timeout_ms);

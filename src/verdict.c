@@ -53,7 +53,7 @@ verdict_may_pass(const ErrorData *edata)
 	const Failure *f = verdict_cause(edata);
 
 	if (f != NULL)
-		return f->retry == FAILURE_ASK_AGAIN || f->retry == FAILURE_NEW_JOB;
+		return f->retry == FAILURE_ASK_AGAIN || f->retry == FAILURE_ASK_LATER || f->retry == FAILURE_NEW_JOB;
 	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
 	{
 		case CLASS('0', '8'): /* connections, of a target elsewhere too */
