@@ -159,6 +159,7 @@ my $claims = q(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND obj
 my $person = Contratos::Session->new($node);
 $pid = $f->worker;
 $rule = hold(17, { kind => 'results' }, { stall => 'mid_body' });
+ok($f->poll(q(SELECT count(*) = 1 FROM pg_locks WHERE granted AND classid = 'pg_extension'::regclass)), 'the transaction of the data has begun');
 $person->send('SET client_min_messages = warning; DROP EXTENSION contratos CASCADE');
 ok($f->poll(q(SELECT count(*) = 1 FROM pg_locks WHERE NOT granted AND classid = 'pg_extension'::regclass)), 'while rows come in, DROP EXTENSION waits');
 $bq->release($rule);
