@@ -228,17 +228,20 @@ ledger_last_success(const char *source, DateADT day, LedgerSuccess *success)
 	ledger_text(&args, "source", source);
 	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(day), false);
 	memset(success, 0, sizeof(LedgerSuccess));
-	/* reloads: those behind the last success that was not one of them */
-	ledger_execute("contratos_runs",
-				   "WITH success AS (SELECT * FROM %1$s.contratos_runs "
-				   "WHERE source = $1 AND day = $2 AND status = 'succeeded'), "
-				   "last AS (SELECT * FROM success ORDER BY id DESC LIMIT 1), "
-				   "base AS (SELECT max(s.id) AS id FROM success s, last l WHERE s.cause <> 'recheck' "
-				   "OR s.rows_loaded <> l.rows_loaded OR s.fingerprint IS DISTINCT FROM l.fingerprint) "
-				   "SELECT l.id, l.rows_loaded, l.source_max_timestamp, l.fingerprint, l.target_rows, "
-				   "l.target_max_timestamp, (SELECT count(*) FROM success s, base b WHERE s.id > coalesce(b.id, 0)) "
-				   "FROM last l",
-				   &args, SPI_OK_SELECT, read_success, success);
+	/* reloads: of the same rows as last, behind the first load of these, or the last by other causes */
+	ledger_execute(
+		"contratos_runs",
+		"WITH success AS (SELECT * FROM %1$s.contratos_runs "
+		"WHERE source = $1 AND day = $2 AND status = 'succeeded'), "
+		"last AS (SELECT * FROM success ORDER BY id DESC LIMIT 1), "
+		"other AS (SELECT max(s.id) AS id FROM success s, last l "
+		"WHERE s.rows_loaded <> l.rows_loaded OR s.fingerprint IS DISTINCT FROM l.fingerprint), "
+		"base AS (SELECT max(s.id) FILTER (WHERE s.cause <> 'recheck') AS own, "
+		"min(s.id) FILTER (WHERE s.id > coalesce(o.id, 0)) AS first FROM success s, other o) "
+		"SELECT l.id, l.rows_loaded, l.source_max_timestamp, l.fingerprint, l.target_rows, "
+		"l.target_max_timestamp, (SELECT count(*) FROM success s, base b WHERE s.id > greatest(b.own, b.first)) "
+		"FROM last l",
+		&args, SPI_OK_SELECT, read_success, success);
 	return success->run != 0;
 }
 
