@@ -311,6 +311,8 @@ record(Attempt *attempt, const ErrorData *edata)
 	run.sqlstate = unpack_sql_state(edata->sqlerrcode);
 	run.reason = cause != NULL && cause->reason[0] ? cause->reason : NULL;
 	run.error = verdict_text(edata);
+	if (attempt->run == 0)
+		run.job_id = NULL; /* it has never been asked for */
 	must_begin(attempt);
 	if (attempt->run == 0)
 		attempt->run = ledger_begin(attempt->open, source->name, attempt->action->day, attempt->cause,

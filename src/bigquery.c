@@ -19,6 +19,9 @@
 
 #define CANCEL_TIMEOUT_MS 2000
 
+/* Jobs started for one question: what fails three times is not worth waiting for. */
+#define MAX_JOBS 3
+
 static char *
 copy_or_null(const char *text)
 {
@@ -213,7 +216,7 @@ bigquery_query(Bigquery *bq, const BqQuery *query, const char *job_id, const cha
 		if (ok)
 			return job;
 		bigquery_forget(job);
-		if (f->retry != FAILURE_NEW_JOB || request_clock_ms() + pause >= deadline)
+		if (f->retry != FAILURE_NEW_JOB || tries + 1 == MAX_JOBS || request_clock_ms() + pause >= deadline)
 			return NULL;
 		http_pause(pause);
 	}
