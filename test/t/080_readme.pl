@@ -54,6 +54,14 @@ is( $node->safe_psql('postgres', q(SELECT count(DISTINCT day) FROM contratos_run
 	'7',
 	'after which the last seven days are there');
 
+# The same of the Portuguese one, whose extension is there by now.
+foreach my $block (read_file("$root/README.pt-BR.md") =~ /^```sql\n(.*?)^```$/msg)
+{
+	$block =~ s/^CREATE EXTENSION contratos;\n//m;
+	my ($code, $out, $err) = $node->psql('postgres', $block, on_error_stop => 1);
+	is($code, 0, 'em português: ' . (split /\n/, $block)[0]) or diag($err);
+}
+
 # ---- its settings and functions are ones there are
 
 # (a library's settings are there once it is loaded)
