@@ -37,6 +37,8 @@ drop_partial_char(char *text)
 }
 
 /* vsnprintf that cuts at a character boundary. */
+static void format_field(char *field, size_t size, const char *fmt, va_list args) pg_attribute_printf(3, 0);
+
 static void
 format_field(char *field, size_t size, const char *fmt, va_list args)
 {
