@@ -19,9 +19,6 @@
 
 #define CANCEL_TIMEOUT_MS 2000
 
-/* Jobs started for one question: what fails three times is not worth waiting for. */
-#define MAX_JOBS 3
-
 static char *
 copy_or_null(const char *text)
 {
@@ -198,8 +195,8 @@ make_job(Bigquery *bq, const BqQuery *query, const char *job_id, MemoryContext p
  * job_timeout lasts: its reasons are documented as passing.
  */
 BqJob *
-bigquery_query(Bigquery *bq, const BqQuery *query, const char *job_id, const char *label, MemoryContext parent,
-			   Failure *f)
+bigquery_query(Bigquery *bq, const BqQuery *query, const char *job_id, int max_jobs, const char *label,
+			   MemoryContext parent, Failure *f)
 {
 	int64 deadline = request_clock_ms() + bq->connection.job_timeout_ms;
 
@@ -216,7 +213,7 @@ bigquery_query(Bigquery *bq, const BqQuery *query, const char *job_id, const cha
 		if (ok)
 			return job;
 		bigquery_forget(job);
-		if (f->retry != FAILURE_NEW_JOB || tries + 1 == MAX_JOBS || request_clock_ms() + pause >= deadline)
+		if (f->retry != FAILURE_NEW_JOB || tries + 1 >= max_jobs || request_clock_ms() + pause >= deadline)
 			return NULL;
 		http_pause(pause);
 	}

@@ -37,9 +37,16 @@ extern void bigquery_make_job_id(char *job_id, size_t size);
  * When the wait ends early, by an error or because it takes longer than
  * job_timeout, the job is cancelled: one request of 2 s at most.  NULL with *f
  * set on failure; throws only for interrupts and out of memory.
+ *
+ * A job that BigQuery loses is asked for anew, under an id of its own, up to
+ * `max_jobs` in all.  Who has written the id down, to cancel the job after a
+ * crash, allows 1: nobody would know the others.
  */
-extern BqJob *bigquery_query(Bigquery *bq, const BqQuery *query, const char *job_id, const char *label,
+extern BqJob *bigquery_query(Bigquery *bq, const BqQuery *query, const char *job_id, int max_jobs, const char *label,
 							 MemoryContext parent, Failure *f);
+
+/* Jobs for one question: what fails three times is not worth waiting for. */
+#define BIGQUERY_MAX_JOBS 3
 
 /*
  * Ask for `max_rows` rows of a finished job from row `start` (0-based) on and

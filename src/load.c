@@ -61,7 +61,8 @@ load_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, MemoryContext parent, 
 	Failure f;
 
 	load_refuse_nested();
-	job = bigquery_query(bq, query, outcome->job_id, plan->source->name, parent, &f);
+	job = bigquery_query(bq, query, outcome->job_id, outcome->background ? 1 : BIGQUERY_MAX_JOBS, plan->source->name,
+						 parent, &f);
 	if (job == NULL)
 		failure_throw(&f);
 	strlcpy(outcome->job_id, job->job_id, sizeof(outcome->job_id));

@@ -91,7 +91,7 @@ ask(BqScan *scan)
 	Failure f;
 
 	scan->bq = bigquery_open(options_connection(scan->table->relid, scan->userid), scan->context);
-	scan->job = bigquery_query(scan->bq, query, NULL, NULL, scan->context, &f);
+	scan->job = bigquery_query(scan->bq, query, NULL, BIGQUERY_MAX_JOBS, NULL, scan->context, &f);
 	if (scan->job == NULL)
 		failure_throw(&f);
 }

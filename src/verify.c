@@ -78,7 +78,7 @@ verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyAnswer *answer
 	BqJob *job;
 	Failure f;
 
-	job = bigquery_query(bq, query, answer->job_id, plan->source->name, CurrentMemoryContext, &f);
+	job = bigquery_query(bq, query, answer->job_id, 1, plan->source->name, CurrentMemoryContext, &f);
 	if (job == NULL)
 		failure_throw(&f);
 	read_answer(job, answer);
