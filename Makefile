@@ -38,7 +38,9 @@ OBJS = \
 	src/values_numeric.o \
 	src/bigquery.o \
 	src/bigquery_wait.o \
+	src/bigquery_catalog.o \
 	src/message.o \
+	src/message_schema.o \
 	src/request.o \
 	src/rows.o \
 	src/rows_grammar.o \

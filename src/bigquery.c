@@ -68,9 +68,8 @@ bigquery_make_job_id(char *job_id, size_t size)
 		snprintf(job_id + len, size - len, "%02x", random[i]);
 }
 
-/* The project that is billed: the one configured, or else the key's own. */
-static bool
-find_project(Bigquery *bq, Failure *f)
+bool
+bigquery_find_project(Bigquery *bq, Failure *f)
 {
 	AuthConfig config = {.credentials_file = bq->connection.credentials_file};
 	MemoryContext old;
@@ -106,7 +105,7 @@ bigquery_cancel_by_id(Bigquery *bq, const char *job_id)
 {
 	Failure f;
 
-	if (find_project(bq, &f))
+	if (bigquery_find_project(bq, &f))
 		bigquery_cancel(bq, bq->project, bq->connection.location, job_id);
 }
 
@@ -200,7 +199,7 @@ bigquery_query(Bigquery *bq, const BqQuery *query, const char *job_id, int max_j
 {
 	int64 deadline = request_clock_ms() + bq->connection.job_timeout_ms;
 
-	if (!find_project(bq, f))
+	if (!bigquery_find_project(bq, f))
 		return NULL;
 	for (int tries = 0;; tries++)
 	{

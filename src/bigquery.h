@@ -49,6 +49,13 @@ extern BqJob *bigquery_query(Bigquery *bq, const BqQuery *query, const char *job
 #define BIGQUERY_MAX_JOBS 3
 
 /*
+ * What a query would process, in bytes: a dry run, which is free and reads
+ * nothing.  False with *f set on failure; throws only for interrupts and out of
+ * memory.
+ */
+extern bool bigquery_estimate(Bigquery *bq, const BqQuery *query, int64 *bytes, Failure *f);
+
+/*
  * Ask for `max_rows` rows of a finished job from row `start` (0-based) on and
  * wait for the headers of a 200 answer.  The exchange lives under `parent`.
  * NULL with *f set once the repetitions are used up.  `*spent_ms` is the time

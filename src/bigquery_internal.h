@@ -1,6 +1,7 @@
 /*
  * bigquery_internal.h
- *	  Between bigquery.c, which has the jobs, and bigquery_wait.c, which waits.
+ *	  Between bigquery.c, which has the jobs, bigquery_wait.c, which waits, and
+ *	  bigquery_catalog.c, which asks what costs nothing.
  */
 #ifndef CONTRATOS_BIGQUERY_INTERNAL_H
 #define CONTRATOS_BIGQUERY_INTERNAL_H
@@ -17,6 +18,12 @@ struct Bigquery
 	Requester requester;
 	char *project; /* that is billed, once it is known */
 };
+
+/*
+ * Make bq->project the project that is billed: the one configured, or else the
+ * key's own.  False with *f set when none is known.
+ */
+extern bool bigquery_find_project(Bigquery *bq, Failure *f);
 
 /* jobs.insert, found again if its answer was lost.  False with *f set. */
 extern bool bigquery_start_job(BqJob *job, const char *label, Failure *f);

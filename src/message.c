@@ -54,6 +54,17 @@ append_parameters(StringInfo buf, const BqQuery *query)
 	appendStringInfoChar(buf, ']');
 }
 
+/* "query":{"query":…, up to the members that only a real run has */
+static void
+append_query(StringInfo buf, const BqQuery *query)
+{
+	appendStringInfoString(buf, "\"query\":{\"query\":");
+	json_append_string(buf, query->text);
+	appendStringInfoString(buf, ",\"useLegacySql\":false");
+	if (query->nparams > 0)
+		append_parameters(buf, query);
+}
+
 /* Body of jobs.insert (google/cloud/bigquery/v2, JobConfigurationQuery). */
 char *
 message_insert_body(const BqJob *job, const char *label)
@@ -68,11 +79,8 @@ message_insert_body(const BqJob *job, const char *label)
 	json_append_string(&buf, job->job_id);
 	appendStringInfoString(&buf, ",\"location\":");
 	json_append_string(&buf, job->location);
-	appendStringInfoString(&buf, "},\"configuration\":{\"query\":{\"query\":");
-	json_append_string(&buf, job->query.text);
-	appendStringInfoString(&buf, ",\"useLegacySql\":false");
-	if (job->query.nparams > 0)
-		append_parameters(&buf, &job->query);
+	appendStringInfoString(&buf, "},\"configuration\":{");
+	append_query(&buf, &job->query);
 	if (connection->max_bytes_billed > 0)
 		appendStringInfo(&buf, ",\"maximumBytesBilled\":\"" INT64_FORMAT "\"", connection->max_bytes_billed);
 	appendStringInfo(&buf, "},\"jobTimeoutMs\":\"%d\",\"labels\":{\"app\":\"contratos\"", connection->job_timeout_ms);
@@ -83,6 +91,32 @@ message_insert_body(const BqJob *job, const char *label)
 	}
 	appendStringInfoString(&buf, "}}}");
 	return buf.data;
+}
+
+/* A dry run has no id: there is nothing to find again, and nothing to cancel. */
+char *
+message_estimate_body(const BqQuery *query, const char *project, const char *location)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "{\"jobReference\":{\"projectId\":");
+	json_append_string(&buf, project);
+	appendStringInfoString(&buf, ",\"location\":");
+	json_append_string(&buf, location);
+	appendStringInfoString(&buf, "},\"configuration\":{\"dryRun\":true,");
+	append_query(&buf, query);
+	appendStringInfoString(&buf, "}}}");
+	return buf.data;
+}
+
+bool
+message_read_estimate(const JsonDoc *doc, int64 *bytes, Failure *f)
+{
+	if (json_int64_at(doc, "statistics.totalBytesProcessed", bytes) ||
+		json_int64_at(doc, "statistics.query.totalBytesProcessed", bytes))
+		return true;
+	return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer to a dry run has no estimate");
 }
 
 bool
@@ -109,30 +143,6 @@ message_read_job(BqJob *job, const JsonDoc *doc, Failure *f)
 	return true;
 }
 
-static bool
-read_fields(BqJob *job, const JsonDoc *doc, Failure *f)
-{
-	int n = json_length_at(doc, "schema.fields");
-
-	job->fields = MemoryContextAllocZero(job->context, sizeof(BqField) * Max(n, 1));
-	for (int i = 0; i < n; i++)
-	{
-		const char *name = json_string_at(doc, psprintf("schema.fields.%d.name", i));
-		const char *type = json_string_at(doc, psprintf("schema.fields.%d.type", i));
-		const char *mode = json_string_at(doc, psprintf("schema.fields.%d.mode", i));
-
-		if (name == NULL || type == NULL)
-			return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer describes column %d without name or type",
-							   i + 1);
-		job->fields[i].name = MemoryContextStrdup(job->context, name);
-		job->fields[i].type =
-			MemoryContextStrdup(job->context, message_type_name(type) ? message_type_name(type) : type);
-		job->fields[i].repeated = mode != NULL && strcmp(mode, "REPEATED") == 0;
-	}
-	job->nfields = n;
-	return true;
-}
-
 /* Without a word on the bill, BigQuery's own rule for one table is applied. */
 static void
 estimate_bill(BqJob *job)
@@ -146,9 +156,15 @@ estimate_bill(BqJob *job)
 bool
 message_read_head(BqJob *job, const JsonDoc *doc, Failure *f)
 {
+	MemoryContext old;
+	bool ok;
+
 	if (!json_int64_at(doc, "totalRows", &job->total_rows) || job->total_rows < 0)
 		return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer does not say how many rows there are");
-	if (!read_fields(job, doc, f))
+	old = MemoryContextSwitchTo(job->context);
+	ok = message_read_fields(doc, "schema.fields", &job->fields, &job->nfields, f);
+	MemoryContextSwitchTo(old);
+	if (!ok)
 		return false;
 	message_read_cost(job, doc);
 	return true;
@@ -161,55 +177,4 @@ message_read_cost(BqJob *job, const JsonDoc *doc)
 		return;
 	job->cache_hit = json_bool_at(doc, "cacheHit", false);
 	estimate_bill(job);
-}
-
-/*
- * The REST API says the legacy names (INTEGER, FLOAT, BOOLEAN, RECORD), DDL and
- * INFORMATION_SCHEMA GoogleSQL's; everything here speaks GoogleSQL.
- */
-static const struct
-{
-	const char *said;
-	const char *name;
-} type_names[] = {
-	{"STRING", "STRING"},
-	{"INT64", "INT64"},
-	{"TIMESTAMP", "TIMESTAMP"},
-	{"NUMERIC", "NUMERIC"},
-	{"BIGNUMERIC", "BIGNUMERIC"},
-	{"FLOAT64", "FLOAT64"},
-	{"BOOL", "BOOL"},
-	{"DATE", "DATE"},
-	{"DATETIME", "DATETIME"},
-	{"TIME", "TIME"},
-	{"BYTES", "BYTES"},
-	{"JSON", "JSON"},
-	{"GEOGRAPHY", "GEOGRAPHY"},
-	{"INTERVAL", "INTERVAL"},
-	{"RANGE", "RANGE"},
-	{"STRUCT", "STRUCT"},
-	/* legacy names */
-	{"INTEGER", "INT64"},
-	{"FLOAT", "FLOAT64"},
-	{"BOOLEAN", "BOOL"},
-	{"RECORD", "STRUCT"},
-	/* GoogleSQL's own aliases */
-	{"INT", "INT64"},
-	{"SMALLINT", "INT64"},
-	{"BIGINT", "INT64"},
-	{"TINYINT", "INT64"},
-	{"BYTEINT", "INT64"},
-	{"DECIMAL", "NUMERIC"},
-	{"BIGDECIMAL", "BIGNUMERIC"},
-};
-
-const char *
-message_type_name(const char *type)
-{
-	for (size_t i = 0; i < lengthof(type_names); i++)
-	{
-		if (pg_strcasecmp(type, type_names[i].said) == 0)
-			return type_names[i].name;
-	}
-	return NULL;
 }

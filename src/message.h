@@ -25,13 +25,21 @@ typedef struct BqQuery
 	BqParam *params;
 } BqQuery;
 
-/* A column of a result, as its schema says it. */
+/* A column of a result or a table, or a field of a STRUCT, as a schema says it. */
 typedef struct BqField
 {
 	char *name;
 	char *type; /* GoogleSQL name: INT64, FLOAT64, BOOL, STRUCT, … */
-	bool repeated;
+	bool repeated; /* an ARRAY of it */
+	bool required; /* of a table's columns: never NULL */
+	char *description; /* NULL: none */
+	char *range_element; /* of a RANGE: DATE, DATETIME or TIMESTAMP */
+	int nfields; /* of a STRUCT */
+	struct BqField *fields;
 } BqField;
+
+/* BigQuery allows 15 levels of STRUCT; what goes deeper is no schema of its. */
+#define MESSAGE_MAX_NESTING 15
 
 /* A query job.  Made by bigquery_query(); read-only for others. */
 typedef struct BqJob
@@ -93,6 +101,17 @@ extern bool message_read_head(BqJob *job, const JsonDoc *doc, Failure *f);
  * behind the rows.
  */
 extern void message_read_cost(BqJob *job, const JsonDoc *doc);
+
+/*
+ * The fields of the schema at `path` of a document ("schema.fields"), with
+ * those nested in them, in CurrentMemoryContext.  False with *f set when one
+ * has no name or type, or they are nested too deep.
+ */
+extern bool message_read_fields(const JsonDoc *doc, const char *path, BqField **fields, int *nfields, Failure *f);
+
+/* A dry run's body; and the bytes its answer says the query would process. */
+extern char *message_estimate_body(const BqQuery *query, const char *project, const char *location);
+extern bool message_read_estimate(const JsonDoc *doc, int64 *bytes, Failure *f);
 
 /*
  * The GoogleSQL name (INT64, FLOAT64, BOOL, STRUCT, …) of a type that may come

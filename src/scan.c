@@ -137,7 +137,7 @@ prepare_columns(BqScan *scan)
 		mine->position = scan->adoption ? scan_adopt_position(scan->adoption, column->attnum) : i;
 		field = &scan->job->fields[mine->position];
 		check_type(table, column, field);
-		mine->reader = values_reader(field->type, field->repeated, column->type, column->typmod, column->name, &f);
+		mine->reader = values_reader(field, column->type, column->typmod, column->name, &f);
 		if (mine->reader == NULL)
 			failure_throw(&f);
 		i++;

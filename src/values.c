@@ -290,15 +290,15 @@ find_encoding_conversion(Oid *conversion, Failure *f)
 }
 
 ValueReader *
-values_reader(const char *remote, bool repeated, Oid type, int32 typmod, const char *column, Failure *f)
+values_reader(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f)
 {
-	ReadFunction read = (repeated || typmod >= 0) ? NULL : find_conversion(remote, type);
+	ReadFunction read = (field->repeated || typmod >= 0) ? NULL : find_conversion(field->type, type);
 	Oid conversion;
 
 	/* with a typmod a value might have to be rounded */
 	if (read == NULL)
 	{
-		refuse(remote, repeated, type, typmod, column, f);
+		refuse(field->type, field->repeated, type, typmod, column, f);
 		return NULL;
 	}
 	if (!find_encoding_conversion(&conversion, f))

@@ -10,8 +10,7 @@
 #ifndef CONTRATOS_VALUES_H
 #define CONTRATOS_VALUES_H
 
-#include "failure.h"
-#include "rows.h"
+#include "message.h"
 
 typedef enum ValueResult
 {
@@ -23,13 +22,12 @@ typedef enum ValueResult
 typedef struct ValueReader ValueReader;
 
 /*
- * A reader for values of BigQuery type `remote` (a GoogleSQL name; `repeated`:
- * an array of it) into the local type.  The reader and its scratch space live
+ * A reader for values of a BigQuery column, as the schema of its result
+ * describes it, into the local type.  The reader and its scratch space live
  * in CurrentMemoryContext.  NULL with *f set (0A000, naming `column` and both
  * types) when there is no such conversion.
  */
-extern ValueReader *values_reader(const char *remote, bool repeated, Oid type, int32 typmod, const char *column,
-								  Failure *f);
+extern ValueReader *values_reader(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f);
 
 /*
  * Convert one cell.  Datums by reference are allocated in

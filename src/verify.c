@@ -36,7 +36,7 @@ read_max(const BqField *field, const RowsCell *cell, VerifyAnswer *answer)
 	const char *reason;
 	bool isnull;
 	Datum value;
-	ValueReader *reader = values_reader(field->type, field->repeated, TIMESTAMPTZOID, -1, "m", &f);
+	ValueReader *reader = values_reader(field, TIMESTAMPTZOID, -1, "m", &f);
 
 	if (reader == NULL)
 		failure_throw(&f);
