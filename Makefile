@@ -34,6 +34,7 @@ OBJS = \
 	src/options_connection.o \
 	src/options_validate.o \
 	src/stream.o \
+	src/stream_window.o \
 	src/values.o \
 	src/values_numeric.o \
 	src/bigquery.o \

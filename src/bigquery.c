@@ -225,6 +225,19 @@ bigquery_page(BqJob *job, int64 start, int max_rows, MemoryContext parent, int *
 						parent, 0, spent_ms, f);
 }
 
+HttpExchange *
+bigquery_page_start(BqJob *job, int64 start, int max_rows, MemoryContext parent, Failure *f)
+{
+	return request_start(&job->bq->requester, message_results_path(job, start, max_rows, BIGQUERY_SERVER_WAIT_MS),
+						 parent, f);
+}
+
+bool
+bigquery_page_accept(BqJob *job, HttpExchange *page, Failure *f)
+{
+	return request_accept(&job->bq->requester, page, f);
+}
+
 void
 bigquery_forget(BqJob *job)
 {

@@ -64,6 +64,13 @@ extern bool bigquery_estimate(Bigquery *bq, const BqQuery *query, int64 *bytes, 
 extern HttpExchange *bigquery_page(BqJob *job, int64 start, int max_rows, MemoryContext parent, int *spent_ms,
 								   Failure *f);
 
+/*
+ * The same without waiting, for a page that will be wanted later; and then, for
+ * its headers: true for a 200 answer.  One try: false, or NULL, with *f set.
+ */
+extern HttpExchange *bigquery_page_start(BqJob *job, int64 start, int max_rows, MemoryContext parent, Failure *f);
+extern bool bigquery_page_accept(BqJob *job, HttpExchange *page, Failure *f);
+
 /* Ask BigQuery to cancel a job; 2 s at most, failures are nobody's business. */
 extern void bigquery_cancel(Bigquery *bq, const char *project, const char *location, const char *job_id);
 

@@ -189,5 +189,6 @@ options_connection(Oid relid, Oid userid)
 	connection->request_timeout_ms = nearest_integer(&layers, "request_timeout", GUC_UNIT_MS, settings_request_timeout);
 	connection->job_timeout_ms = nearest_integer(&layers, "job_timeout", GUC_UNIT_MS, settings_job_timeout);
 	connection->page_rows = nearest_integer(&layers, "page_rows", 0, settings_page_rows);
+	connection->parallel_pages = nearest_integer(&layers, "parallel_pages", 0, settings_parallel_pages);
 	return connection;
 }

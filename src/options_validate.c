@@ -151,6 +151,12 @@ page_rows_problem(const char *value)
 }
 
 static const char *
+parallel_pages_problem(const char *value)
+{
+	return integer_problem(value, 0, 0, SETTINGS_MAX_PARALLEL_PAGES);
+}
+
+static const char *
 connect_timeout_problem(const char *value)
 {
 	return integer_problem(value, GUC_UNIT_MS, SETTINGS_MIN_TIMEOUT, SETTINGS_MAX_CONNECT_TIMEOUT);
@@ -205,6 +211,7 @@ static const OptionDef option_defs[] = {
 	{"on_bad_value", ON_TABLE, 0, on_bad_value_problem},
 	{"max_bytes_billed", ON_SERVER | ON_TABLE, 0, max_bytes_problem},
 	{"page_rows", ON_SERVER | ON_TABLE, 0, page_rows_problem},
+	{"parallel_pages", ON_SERVER | ON_TABLE, 0, parallel_pages_problem},
 	{"connect_timeout", ON_SERVER, 0, connect_timeout_problem},
 	{"request_timeout", ON_SERVER, 0, request_timeout_problem},
 	{"job_timeout", ON_SERVER, 0, job_timeout_problem},

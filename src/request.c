@@ -264,19 +264,26 @@ try_whole(Requester *requester, const HttpRequest *request, Attempt *attempt, Fa
 	return false;
 }
 
+bool
+request_accept(Requester *requester, HttpExchange *exchange, Failure *f)
+{
+	int status = http_wait_status(exchange, f);
+
+	if (status != 200 && status != 0)
+		judge_exchange(f, exchange, status, requester->connection);
+	return status == 200;
+}
+
 static bool
 try_open(Requester *requester, const HttpRequest *request, Attempt *attempt, Failure *f)
 {
 	HttpExchange *exchange = http_start(requester->http, request, attempt->parent, f);
-	int status = exchange ? http_wait_status(exchange, f) : 0;
 
-	if (status == 200)
+	if (exchange != NULL && request_accept(requester, exchange, f))
 	{
 		attempt->exchange = exchange;
 		return true;
 	}
-	if (status != 0)
-		judge_exchange(f, exchange, status, requester->connection);
 	http_finish(exchange);
 	return false;
 }
@@ -390,6 +397,20 @@ request_open(Requester *requester, const char *path, MemoryContext parent, int m
 	if (!try_until(requester, &attempt, spent_ms, f))
 		return NULL;
 	return attempt.exchange;
+}
+
+HttpExchange *
+request_start(Requester *requester, const char *path, MemoryContext parent, Failure *f)
+{
+	Attempt attempt = {.path = path, .parent = parent};
+	int timeout_ms = requester->connection->request_timeout_ms;
+	const char *token;
+	HttpRequest request;
+
+	if (!get_token(requester, NULL, timeout_ms, &token, f))
+		return NULL;
+	request = make_request(requester->connection, &attempt, token, timeout_ms);
+	return http_start(requester->http, &request, parent, f);
 }
 
 void

@@ -28,6 +28,7 @@ typedef struct BqConnection
 	int request_timeout_ms; /* one request with its repetitions */
 	int job_timeout_ms; /* from asking for a job to its result */
 	int page_rows; /* rows asked for at a time; > 0 */
+	int parallel_pages; /* asked for ahead of the page being read; 0: none */
 } BqConnection;
 
 /* A way to ask: connections kept open, and the token last used. */
@@ -52,6 +53,19 @@ extern bool request_fetch(Requester *requester, const char *path, const char *bo
  */
 extern HttpExchange *request_open(Requester *requester, const char *path, MemoryContext parent, int max_tries,
 								  int *spent_ms, Failure *f);
+
+/*
+ * Ask (GET) without waiting, for an answer that will be wanted later: one try.
+ * NULL with *f set when it could not even begin.
+ */
+extern HttpExchange *request_start(Requester *requester, const char *path, MemoryContext parent, Failure *f);
+
+/*
+ * Wait for the headers of what request_start() gave; true for a 200 answer.
+ * False with *f set as one try of request_open() would: whether it is worth
+ * asking again is in f->retry, and the exchange is the caller's to finish.
+ */
+extern bool request_accept(Requester *requester, HttpExchange *exchange, Failure *f);
 
 /*
  * One try within `timeout_ms`, whatever comes of it: for a cancel.

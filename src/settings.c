@@ -33,6 +33,7 @@ int settings_connect_timeout = 10 * 1000;
 int settings_request_timeout = 240 * 1000;
 int settings_job_timeout = 10 * 60 * 1000;
 int settings_page_rows = 50000;
+int settings_parallel_pages = 4;
 
 char *settings_databases = NULL;
 char *settings_role = NULL;
@@ -301,6 +302,9 @@ define_tuning(void)
 				   SETTINGS_MAX_JOB_TIMEOUT);
 	DefineCustomIntVariable("contratos.page_rows", "Sets how many rows are asked of BigQuery at a time.", NULL,
 							&settings_page_rows, 50000, 1, SETTINGS_MAX_PAGE_ROWS, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("contratos.parallel_pages", "Sets how many pages are fetched ahead of the one being read.",
+							NULL, &settings_parallel_pages, 4, 0, SETTINGS_MAX_PARALLEL_PAGES, PGC_USERSET, 0, NULL,
+							NULL, NULL);
 }
 
 /* A whole number for the worker. */

@@ -24,6 +24,7 @@ extern int settings_connect_timeout; /* ms */
 extern int settings_request_timeout; /* ms, one request with its repetitions */
 extern int settings_job_timeout; /* ms */
 extern int settings_page_rows;
+extern int settings_parallel_pages;
 
 /* SIGHUP: the worker */
 extern char *settings_databases; /* as it is written; see settings_database_names() */
@@ -42,6 +43,7 @@ extern int settings_history_days;
 #define SETTINGS_MAX_REQUEST_TIMEOUT (60 * 60 * 1000)
 #define SETTINGS_MAX_JOB_TIMEOUT (24 * 60 * 60 * 1000)
 #define SETTINGS_MAX_PAGE_ROWS 1000000
+#define SETTINGS_MAX_PARALLEL_PAGES 16
 #define SETTINGS_MAX_INTERVAL (24 * 60 * 60 * 1000) /* ms */
 
 /*

@@ -3,9 +3,10 @@
  *	  A finished job → its rows, in order, each exactly once.
  *
  * Pages are asked for by startIndex and not by pageToken: the position is then
- * ours, so a page that breaks off is taken up at the very next row, and a page
- * that the service cut short is simply followed by a request for the rest.
- * That the rows add up to the promised number is checked in any case.
+ * ours, so pages can be asked for ahead (stream_window.c), a page that breaks
+ * off is taken up at the very next row, and a page that the service cut short
+ * is followed by a request for the rest of it.  That the rows add up to the
+ * promised number is checked in any case.
  */
 #include "postgres.h"
 
@@ -13,22 +14,33 @@
 #include "utils/memutils.h"
 
 #include "stream.h"
+#include "stream_window.h"
+
+/*
+ * What a page should be at most, by the rows seen so far.  The service cuts
+ * pages short somewhere between 10 and 20 MB, and the rest of one is a request
+ * that nobody has made ahead.
+ */
+#define PAGE_BYTES (8 * 1024 * 1024)
 
 struct RowStream
 {
 	MemoryContext context;
 	BqJob *job;
 
-	/* the page being read */
-	HttpExchange *page; /* NULL: none is open */
+	/* the page being read, and those that follow */
+	StreamPage page;
+	StreamWindow ahead;
 	RowsDecoder *decoder;
 	bool row_ready; /* the decoder already holds the next row */
-	int64 page_first; /* number of its first row, from 0 */
+	int64 request_first; /* number of the first row of the request under way: of
+						  * page.first, or of what was missing of it */
 	int tries; /* failed ones at the present position */
 	int spent_ms; /* of request_timeout, at the present position */
 
 	int64 next; /* number of the row to give next, from 0 */
-	int64 bytes; /* of bodies */
+	int64 given; /* rows since it was opened, and … */
+	int64 bytes; /* … bytes of bodies */
 	int pages;
 };
 
@@ -43,7 +55,8 @@ stream_open(BqJob *job, MemoryContext parent)
 	if (job->first_page != NULL)
 	{
 		/* taken: a second stream over this job asks for the page again */
-		stream->page = job->first_page;
+		stream->page.exchange = job->first_page;
+		stream->page.end = job->connection->page_rows;
 		stream->decoder = job->first_decoder;
 		stream->row_ready = job->first_row_ready;
 		stream->bytes = job->first_bytes;
@@ -59,8 +72,8 @@ stream_open(BqJob *job, MemoryContext parent)
 static void
 drop_page(RowStream *stream)
 {
-	http_finish(stream->page);
-	stream->page = NULL;
+	http_finish(stream->page.exchange);
+	stream->page.exchange = NULL;
 	stream->row_ready = false;
 	rows_reset(stream->decoder);
 }
@@ -71,6 +84,7 @@ stream_close(RowStream *stream)
 	if (stream == NULL)
 		return;
 	drop_page(stream);
+	stream_window_clear(&stream->ahead);
 	MemoryContextDelete(stream->context);
 }
 
@@ -81,7 +95,9 @@ stream_rewind(RowStream *stream)
 	if (stream->next == 0)
 		return;
 	drop_page(stream);
-	stream->next = stream->page_first = 0;
+	stream_window_clear(&stream->ahead);
+	stream->page = (StreamPage){0};
+	stream->next = 0;
 	stream->tries = stream->spent_ms = 0;
 }
 
@@ -95,19 +111,6 @@ give_up(RowStream *stream, Failure *f)
 	failure_detail(f, "%s%sIt came after row " INT64_FORMAT " of " INT64_FORMAT " of job %s.", said,
 				   said[0] ? "  " : "", stream->next, stream->job->total_rows, stream->job->job_id);
 	failure_throw(f);
-}
-
-static void
-open_page(RowStream *stream)
-{
-	Failure f;
-
-	stream->page = bigquery_page(stream->job, stream->next, stream->job->connection->page_rows, stream->context,
-								 &stream->spent_ms, &f);
-	if (stream->page == NULL)
-		give_up(stream, &f);
-	stream->page_first = stream->next;
-	stream->pages++;
 }
 
 /*
@@ -127,6 +130,75 @@ take_up_again(RowStream *stream, Failure *f)
 	drop_page(stream);
 	http_pause(pause);
 	stream->spent_ms += pause;
+}
+
+/* How many rows make a page. */
+static int
+rows_of_page(const RowStream *stream)
+{
+	int64 most = stream->given > 0 ? PAGE_BYTES / (stream->bytes / stream->given + 1) : PG_INT32_MAX;
+
+	return (int) Min(Max(most, 1), stream->job->connection->page_rows);
+}
+
+/*
+ * Have pages fetched while this one is read.  Whoever wants the first rows only
+ * does not get that far.
+ */
+static void
+look_ahead(RowStream *stream)
+{
+	if (stream->given == 0)
+		return;
+	stream_window_fill(&stream->ahead, stream->job, stream->page.end, rows_of_page(stream), stream->context);
+}
+
+/*
+ * The page that was asked for ahead.  False when that has not worked: it is
+ * asked for again, after a pause where one is due.
+ */
+static bool
+accept_page(RowStream *stream)
+{
+	int64 asked = request_clock_ms();
+	Failure f;
+
+	if (bigquery_page_accept(stream->job, stream->page.exchange, &f))
+		return true;
+	stream->spent_ms += (int) (request_clock_ms() - asked);
+	if (f.retry == FAILURE_NEW_TOKEN)
+		drop_page(stream);
+	else
+		take_up_again(stream, &f);
+	return false;
+}
+
+/*
+ * What comes next: the rest of a page that broke off or was cut short, else the
+ * page that follows.
+ */
+static void
+open_page(RowStream *stream)
+{
+	Failure f;
+
+	if (stream->next == stream->page.end)
+	{
+		look_ahead(stream);
+		stream->page = stream_window_take(&stream->ahead);
+		if (stream->page.exchange == NULL)
+			stream->page = (StreamPage){.first = stream->next, .end = stream->next + rows_of_page(stream)};
+	}
+	look_ahead(stream);
+	stream->request_first = stream->next;
+	if (stream->page.exchange == NULL || !accept_page(stream))
+	{
+		stream->page.exchange = bigquery_page(stream->job, stream->next, (int) (stream->page.end - stream->next),
+											  stream->context, &stream->spent_ms, &f);
+		if (stream->page.exchange == NULL)
+			give_up(stream, &f);
+	}
+	stream->pages++;
 }
 
 /* What stood behind the rows: what the query has cost. */
@@ -156,7 +228,7 @@ end_page(RowStream *stream)
 
 	note_cost(stream);
 
-	while ((n = http_read(stream->page, &piece, &f)) > 0)
+	while ((n = http_read(stream->page.exchange, &piece, &f)) > 0)
 	{
 		stream->bytes += n;
 		rows_feed(stream->decoder, piece, n);
@@ -166,7 +238,7 @@ end_page(RowStream *stream)
 			give_up(stream, &f);
 		}
 	}
-	if (stream->next == stream->page_first && stream->next < stream->job->total_rows)
+	if (stream->next == stream->request_first && stream->next < stream->job->total_rows)
 	{
 		failure_set(&f, ERRCODE_FDW_ERROR, "BigQuery's result ended early");
 		failure_hint(&f, "Nothing was kept of it; try again later.");
@@ -183,7 +255,10 @@ feed(RowStream *stream)
 	int64 asked = request_clock_ms();
 	const char *piece;
 	Failure f;
-	ssize_t n = http_read(stream->page, &piece, &f);
+	ssize_t n;
+
+	look_ahead(stream);
+	n = http_read(stream->page.exchange, &piece, &f);
 
 	stream->spent_ms += (int) (request_clock_ms() - asked);
 	if (n > 0)
@@ -220,12 +295,13 @@ accept_row(RowStream *stream)
 		give_up(stream, &f);
 	}
 	/* a row too many here would take the place of the next page's first */
-	if (stream->next - stream->page_first >= stream->job->connection->page_rows)
+	if (stream->next >= stream->page.end)
 	{
 		failure_set(&f, ERRCODE_FDW_ERROR, "BigQuery sent more rows than were asked for");
 		give_up(stream, &f);
 	}
 	stream->next++;
+	stream->given++;
 	return cells;
 }
 
@@ -236,7 +312,7 @@ stream_next(RowStream *stream)
 
 	for (;;)
 	{
-		if (stream->page == NULL)
+		if (stream->page.exchange == NULL)
 		{
 			if (stream->next == stream->job->total_rows)
 				return NULL;

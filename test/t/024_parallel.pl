@@ -1,0 +1,116 @@
+# Pages asked for ahead: as many as contratos.parallel_pages says, read in
+# order, and a page that fails is asked for again alone.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Contratos::Fixture;
+use Contratos::Session;
+
+my $f = Contratos::Fixture->new(conf => 'contratos.page_rows = 10');
+my $bq = $f->bq;
+my $day = '2026-11-20';
+my $select = "SELECT block_number FROM bigquery_tokens WHERE block_timestamp >= '$day' AND block_timestamp < '2026-11-21'";
+
+sub starts { return map { $_->{start_index} // 0 } $bq->requests('results'); }
+sub sorted { return join ' ', sort { $a <=> $b } starts(); }
+sub tens { return join ' ', map { 10 * $_ } 0 .. $_[0]; }
+
+# Waits until so many pages have been asked for: they arrive in any order.
+sub asked_for
+{
+	my ($n) = @_;
+	$bq->wait(kind => 'results', nth => $n, state => 'seen');
+	return sorted();
+}
+
+sub numbers { return [ split /\n/, $_[0] ]; }
+
+$f->day($day, 120);
+$f->query('SELECT contratos_setup()');
+$bq->reset(tables => 0);
+
+# ---- one after the other, as a measure of the rest
+
+my $in_order = numbers($f->query("SET contratos.parallel_pages = 0; $select"));
+is(scalar(@$in_order), 120, 'none ahead: all rows');
+is(join(' ', starts()), tens(11), 'and each page asked for in its turn');
+
+# ---- a window
+
+for my $ahead (1, 4, 16)
+{
+	$bq->reset(tables => 0);
+	is_deeply(numbers($f->query("SET contratos.parallel_pages = $ahead; $select")), $in_order, "$ahead ahead: the same rows, in the same order");
+	is(sorted(), tens(11), "$ahead ahead: each page asked for once");
+}
+
+$bq->reset(tables => 0);
+my $held = $bq->rule({ kind => 'results', start_index => 10 }, { stall => 'before_headers' });
+my $session = Contratos::Session->new($f->node);
+$session->send($select);
+is(asked_for(6), tens(5), 'four pages ahead of the one that is waited for, and no more');
+$bq->release($held);
+is_deeply(numbers($session->finish->{out}), $in_order, 'those ahead came first, and are read in their turn');
+is(sorted(), tens(11), 'each asked for once');
+
+# ---- the options
+
+$bq->reset(tables => 0);
+$f->query(q(ALTER SERVER bigquery OPTIONS (ADD parallel_pages '1')));
+$f->query(q(ALTER FOREIGN TABLE bigquery_tokens OPTIONS (ADD parallel_pages '2')));
+$held = $bq->rule({ kind => 'results', start_index => 10 }, { stall => 'before_headers' });
+$session->send($select);
+is(asked_for(4), tens(3), 'the table\'s parallel_pages beats the server\'s and the setting');
+$bq->release($held);
+$session->finish;
+like($f->fails(q(ALTER SERVER bigquery OPTIONS (SET parallel_pages '17'))), qr/parallel_pages.*0 to 16/s, 'seventeen are too many');
+$f->query('ALTER SERVER bigquery OPTIONS (DROP parallel_pages)');
+$f->query('ALTER FOREIGN TABLE bigquery_tokens OPTIONS (DROP parallel_pages)');
+
+# ---- who wants a few rows asks for no more
+
+$bq->reset(tables => 0);
+is(scalar(@{ numbers($f->query("$select LIMIT 3")) }), 3, 'LIMIT 3');
+is(sorted(), '0', 'asks for one page');
+
+# ---- a page that fails is asked for again alone
+
+for my $fault (
+	[ 'a refusal',        { status => 503, reason => 'backendError' } ],
+	[ 'a broken answer',  { close  => { after_bytes => 700 } } ],
+	[ 'a lost answer',    { close  => 'before_headers' } ],
+	[ 'a short page',     { truncate_rows => 4 } ],
+	[ 'an expired token', { status => 401, reason => 'authError' } ])
+{
+	my ($name, $action) = @$fault;
+	$bq->reset(tables => 0);
+	$bq->rule({ kind => 'results', start_index => 40 }, $action);
+	is_deeply(numbers($f->query($select)), $in_order, "$name of a page ahead: the same rows");
+	is(scalar(starts()), 13, "$name: one request more");
+	is(join(' ', grep { $_ !~ /^4\d$/ } split ' ', sorted()), join(' ', grep { $_ != 40 } split ' ', tens(11)), "$name: the others once");
+}
+
+# ---- every one of them fails once
+
+$bq->reset(tables => 0);
+$bq->rule({ kind => 'results', start_index => 10 * $_ }, { close => { after_bytes => 300 * $_ } }) for 1 .. 11;
+is_deeply(numbers($f->query($select)), $in_order, 'every page breaks off once: the same rows');
+
+# ---- what is under way ends with the statement
+
+$bq->reset(tables => 0);
+$held = $bq->rule({ kind => 'results', start_index => 10, times => 0 }, { stall => 'before_headers' });
+$session->send($select);
+asked_for(6);
+my $pid = $session->pid;
+is($f->query("SELECT pg_cancel_backend($pid)"), 't', 'a query with pages under way is cancelled');
+like($session->finish->{err}, qr/canceling statement/, 'and ends');
+$bq->wait(rule => $held, state => 'closed');
+pass('its connections are closed while the stall lasts');
+$bq->release;
+$session->quit;
+
+done_testing();
