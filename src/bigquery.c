@@ -219,9 +219,10 @@ bigquery_query(Bigquery *bq, const BqQuery *query, const char *job_id, int max_j
 }
 
 HttpExchange *
-bigquery_page(BqJob *job, int64 start, int max_rows, MemoryContext parent, int *spent_ms, Failure *f)
+bigquery_page(BqJob *job, HttpExchange *begun, int64 start, int max_rows, MemoryContext parent, int *spent_ms,
+			  Failure *f)
 {
-	return request_open(&job->bq->requester, message_results_path(job, start, max_rows, BIGQUERY_SERVER_WAIT_MS),
+	return request_open(&job->bq->requester, message_results_path(job, start, max_rows, BIGQUERY_SERVER_WAIT_MS), begun,
 						parent, 0, spent_ms, f);
 }
 
@@ -230,12 +231,6 @@ bigquery_page_start(BqJob *job, int64 start, int max_rows, MemoryContext parent,
 {
 	return request_start(&job->bq->requester, message_results_path(job, start, max_rows, BIGQUERY_SERVER_WAIT_MS),
 						 parent, f);
-}
-
-bool
-bigquery_page_accept(BqJob *job, HttpExchange *page, Failure *f)
-{
-	return request_accept(&job->bq->requester, page, f);
 }
 
 void

@@ -57,19 +57,19 @@ extern bool bigquery_estimate(Bigquery *bq, const BqQuery *query, int64 *bytes, 
 
 /*
  * Ask for `max_rows` rows of a finished job from row `start` (0-based) on and
- * wait for the headers of a 200 answer.  The exchange lives under `parent`.
+ * wait for the headers of a 200 answer.  The exchange lives under `parent`;
+ * `begun` is what bigquery_page_start() gave for these rows, or NULL.
  * NULL with *f set once the repetitions are used up.  `*spent_ms` is the time
  * that the page has cost in earlier tries, and is added to.
  */
-extern HttpExchange *bigquery_page(BqJob *job, int64 start, int max_rows, MemoryContext parent, int *spent_ms,
-								   Failure *f);
+extern HttpExchange *bigquery_page(BqJob *job, HttpExchange *begun, int64 start, int max_rows, MemoryContext parent,
+								   int *spent_ms, Failure *f);
 
 /*
- * The same without waiting, for a page that will be wanted later; and then, for
- * its headers: true for a 200 answer.  One try: false, or NULL, with *f set.
+ * The first step of it, without waiting, for a page that will be wanted later.
+ * NULL with *f set when it could not even begin.
  */
 extern HttpExchange *bigquery_page_start(BqJob *job, int64 start, int max_rows, MemoryContext parent, Failure *f);
-extern bool bigquery_page_accept(BqJob *job, HttpExchange *page, Failure *f);
 
 /* Ask BigQuery to cancel a job; 2 s at most, failures are nobody's business. */
 extern void bigquery_cancel(Bigquery *bq, const char *project, const char *location, const char *job_id);

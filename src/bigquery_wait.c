@@ -138,8 +138,8 @@ open_answer(BqJob *job, int max_rows, int wait_ms, Answer *answer, Failure *f)
 	const char *envelope;
 
 	*answer = (Answer){.decoder = bigquery_decoder(job->context)};
-	answer->exchange = request_open(&job->bq->requester, message_results_path(job, 0, max_rows, wait_ms), job->context,
-									1, &spent_ms, f);
+	answer->exchange = request_open(&job->bq->requester, message_results_path(job, 0, max_rows, wait_ms), NULL,
+									job->context, 1, &spent_ms, f);
 	if (answer->exchange != NULL &&
 		read_to_first_row(answer->exchange, answer->decoder, &answer->got, &answer->bytes, f))
 	{

@@ -231,6 +231,17 @@ http_read(HttpExchange *exchange, const char **data, Failure *f)
 	return len;
 }
 
+bool
+http_has_bearer(const HttpExchange *exchange, const char *token)
+{
+	static const char name[] = "Authorization: Bearer ";
+
+	for (const struct curl_slist *header = exchange->headers; header != NULL; header = header->next)
+		if (strncmp(header->data, name, sizeof(name) - 1) == 0)
+			return token != NULL && strcmp(header->data + sizeof(name) - 1, token) == 0;
+	return token == NULL;
+}
+
 int
 http_retry_after(const HttpExchange *exchange)
 {

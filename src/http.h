@@ -82,6 +82,9 @@ extern int http_wait_status(HttpExchange *exchange, Failure *f);
  */
 extern ssize_t http_read(HttpExchange *exchange, const char **data, Failure *f);
 
+/* Whether the request was made with that access token (NULL: with none). */
+extern bool http_has_bearer(const HttpExchange *exchange, const char *token);
+
 /* What Retry-After asked for in milliseconds (seconds or HTTP date), or 0. */
 extern int http_retry_after(const HttpExchange *exchange);
 

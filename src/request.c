@@ -226,6 +226,7 @@ typedef struct Attempt
 	HttpResponse *response; /* filled, or … */
 	HttpExchange *exchange; /* … this is left open, if parent is set */
 	MemoryContext parent;
+	HttpExchange *begun; /* under way already: the first try, or NULL */
 	int max_tries; /* 0: as many as the time allows */
 } Attempt;
 
@@ -264,14 +265,21 @@ try_whole(Requester *requester, const HttpRequest *request, Attempt *attempt, Fa
 	return false;
 }
 
-bool
-request_accept(Requester *requester, HttpExchange *exchange, Failure *f)
+/* Wait for the headers; an exchange without a 200 answer is finished. */
+static bool
+accept_answer(Requester *requester, HttpExchange *exchange, Attempt *attempt, Failure *f)
 {
 	int status = http_wait_status(exchange, f);
 
-	if (status != 200 && status != 0)
+	if (status == 200)
+	{
+		attempt->exchange = exchange;
+		return true;
+	}
+	if (status != 0)
 		judge_exchange(f, exchange, status, requester->connection);
-	return status == 200;
+	http_finish(exchange);
+	return false;
 }
 
 static bool
@@ -279,13 +287,7 @@ try_open(Requester *requester, const HttpRequest *request, Attempt *attempt, Fai
 {
 	HttpExchange *exchange = http_start(requester->http, request, attempt->parent, f);
 
-	if (exchange != NULL && request_accept(requester, exchange, f))
-	{
-		attempt->exchange = exchange;
-		return true;
-	}
-	http_finish(exchange);
-	return false;
+	return exchange != NULL && accept_answer(requester, exchange, attempt, f);
 }
 
 /*
@@ -311,6 +313,24 @@ get_token(Requester *requester, const char *refused, int timeout_ms, const char 
 	return *token != NULL;
 }
 
+/*
+ * What is under way already counts as a try, in *ok.  Except when it was
+ * refused for a token that others have replaced meanwhile.
+ */
+static bool
+take_begun(Requester *requester, Attempt *attempt, const char *token, bool *ok, Failure *f)
+{
+	HttpExchange *begun = attempt->begun;
+	bool is_current;
+
+	if (begun == NULL)
+		return false;
+	attempt->begun = NULL;
+	is_current = http_has_bearer(begun, token);
+	*ok = accept_answer(requester, begun, attempt, f);
+	return *ok || f->retry != FAILURE_NEW_TOKEN || is_current;
+}
+
 static bool
 try_once(Requester *requester, Attempt *attempt, char **refused, int timeout_ms, Failure *f)
 {
@@ -324,8 +344,11 @@ try_once(Requester *requester, Attempt *attempt, char **refused, int timeout_ms,
 		f->retry = f->retry == FAILURE_ASK_AGAIN ? FAILURE_ASK_LATER : FAILURE_FINAL;
 		return false;
 	}
-	request = make_request(requester->connection, attempt, token, timeout_ms);
-	ok = attempt->parent ? try_open(requester, &request, attempt, f) : try_whole(requester, &request, attempt, f);
+	if (!take_begun(requester, attempt, token, &ok, f))
+	{
+		request = make_request(requester->connection, attempt, token, timeout_ms);
+		ok = attempt->parent ? try_open(requester, &request, attempt, f) : try_whole(requester, &request, attempt, f);
+	}
 	/* remembered so that the cache knows which token not to give again */
 	if (!ok && f->retry == FAILURE_NEW_TOKEN)
 		*refused = (token && *refused == NULL) ? pstrdup(token) : NULL;
@@ -390,9 +413,10 @@ request_fetch(Requester *requester, const char *path, const char *body, HttpResp
 }
 
 HttpExchange *
-request_open(Requester *requester, const char *path, MemoryContext parent, int max_tries, int *spent_ms, Failure *f)
+request_open(Requester *requester, const char *path, HttpExchange *begun, MemoryContext parent, int max_tries,
+			 int *spent_ms, Failure *f)
 {
-	Attempt attempt = {.path = path, .parent = parent, .max_tries = max_tries};
+	Attempt attempt = {.path = path, .begun = begun, .parent = parent, .max_tries = max_tries};
 
 	if (!try_until(requester, &attempt, spent_ms, f))
 		return NULL;

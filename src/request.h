@@ -47,25 +47,20 @@ extern bool request_fetch(Requester *requester, const char *path, const char *bo
 
 /*
  * Ask (GET) and wait for the headers of a 200 answer, whose body the caller
- * reads; the exchange lives under `parent`.  At most `max_tries` tries (0: as
- * many as the time allows); *spent_ms is what earlier tries at the same have
- * cost of request_timeout, and is added to.
+ * reads; the exchange lives under `parent`.  `begun`: what request_start() gave
+ * for this path, taken over as the first try; or NULL.  At most `max_tries`
+ * tries (0: as many as the time allows); *spent_ms is what earlier tries at the
+ * same have cost of request_timeout, and is added to.
  */
-extern HttpExchange *request_open(Requester *requester, const char *path, MemoryContext parent, int max_tries,
-								  int *spent_ms, Failure *f);
+extern HttpExchange *request_open(Requester *requester, const char *path, HttpExchange *begun, MemoryContext parent,
+								  int max_tries, int *spent_ms, Failure *f);
 
 /*
- * Ask (GET) without waiting, for an answer that will be wanted later: one try.
- * NULL with *f set when it could not even begin.
+ * Ask (GET) without waiting, for an answer that will be wanted later: the first
+ * try of a request_open() to come.  NULL with *f set when it could not even
+ * begin.
  */
 extern HttpExchange *request_start(Requester *requester, const char *path, MemoryContext parent, Failure *f);
-
-/*
- * Wait for the headers of what request_start() gave; true for a 200 answer.
- * False with *f set as one try of request_open() would: whether it is worth
- * asking again is in f->retry, and the exchange is the caller's to finish.
- */
-extern bool request_accept(Requester *requester, HttpExchange *exchange, Failure *f);
 
 /*
  * One try within `timeout_ms`, whatever comes of it: for a cancel.

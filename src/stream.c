@@ -154,26 +154,6 @@ look_ahead(RowStream *stream)
 }
 
 /*
- * The page that was asked for ahead.  False when that has not worked: it is
- * asked for again, after a pause where one is due.
- */
-static bool
-accept_page(RowStream *stream)
-{
-	int64 asked = request_clock_ms();
-	Failure f;
-
-	if (bigquery_page_accept(stream->job, stream->page.exchange, &f))
-		return true;
-	stream->spent_ms += (int) (request_clock_ms() - asked);
-	if (f.retry == FAILURE_NEW_TOKEN)
-		drop_page(stream);
-	else
-		take_up_again(stream, &f);
-	return false;
-}
-
-/*
  * What comes next: the rest of a page that broke off or was cut short, else the
  * page that follows.
  */
@@ -191,13 +171,11 @@ open_page(RowStream *stream)
 	}
 	look_ahead(stream);
 	stream->request_first = stream->next;
-	if (stream->page.exchange == NULL || !accept_page(stream))
-	{
-		stream->page.exchange = bigquery_page(stream->job, stream->next, (int) (stream->page.end - stream->next),
-											  stream->context, &stream->spent_ms, &f);
-		if (stream->page.exchange == NULL)
-			give_up(stream, &f);
-	}
+	stream->page.exchange =
+		bigquery_page(stream->job, stream->page.exchange, stream->next, (int) (stream->page.end - stream->next),
+					  stream->context, &stream->spent_ms, &f);
+	if (stream->page.exchange == NULL)
+		give_up(stream, &f);
 	stream->pages++;
 }
 
