@@ -3,7 +3,7 @@ import json
 import re
 
 import auth
-from errors import ApiError, OAuthError, invalid, not_found_dataset, not_found_table
+from errors import ApiError, OAuthError, invalid
 from pages import Answer, RawAnswer
 
 ROUTES = [
@@ -13,7 +13,8 @@ ROUTES = [
     ("GET", re.compile(r"/bigquery/v2/projects/([^/]+)/jobs/([^/]+)"), "get"),
     ("POST", re.compile(r"/bigquery/v2/projects/([^/]+)/jobs/([^/]+)/cancel"), "cancel"),
     ("POST", re.compile(r"/bigquery/v2/projects/([^/]+)/queries"), "query"),
-    ("GET", re.compile(r"/bigquery/v2/projects/([^/]+)/datasets/([^/]+)/tables/([^/]+)"), "table"),
+    ("GET", re.compile(r"/bigquery/v2/projects/([^/]+)/datasets/([^/]+)/tables"), "tables_list"),
+    ("GET", re.compile(r"/bigquery/v2/projects/([^/]+)/datasets/([^/]+)/tables/([^/]+)"), "table_get"),
 ]
 
 
@@ -37,7 +38,9 @@ def facts_of(request, kind, parts, checker):
     if kind == "token":
         facts["assertion"] = assertion_facts(request.body)
         return facts
-    facts["bearer"] = checker.bearer_state(request.headers.get("Authorization"))
+    facts["bearer"], facts["account"] = checker.bearer(request.headers.get("Authorization"))
+    if kind in ("tables_list", "table_get"):
+        facts["table"] = ".".join(parts)
     if kind in ("results", "get", "cancel"):
         facts["job"] = parts[1]
         if kind == "results":
@@ -64,9 +67,9 @@ def assertion_facts(body):
 class Api:
     """The calls, over the jobs, the tables and the accounts of one stand-in."""
 
-    def __init__(self, catalog, jobs, checker):
-        self.catalog = catalog
+    def __init__(self, jobs, listing, checker):
         self.jobs = jobs
+        self.listing = listing
         self.auth = checker
 
     def answer(self, request, kind, parts, action):
@@ -88,17 +91,15 @@ class Api:
     def call(self, request, kind, parts, action):
         if kind == "unknown":
             return RawAnswer(b"Not Found", 404, {"Content-Type": "text/html; charset=UTF-8"})
-        self.auth.require(self.auth.bearer_state(request.headers.get("Authorization")), kind)
-        location = request.query_lower.get("location")
-        if kind == "insert":
-            return self.jobs.insert(parts[0], self.body(request), action)
-        if kind == "query":
-            return self.jobs.query(parts[0], self.body(request), action)
+        state, account = self.auth.bearer(request.headers.get("Authorization"))
+        self.auth.require(state, kind)
+        if kind in ("insert", "query"):
+            return getattr(self.jobs, kind)(account, parts[0], self.body(request), action)
         if kind == "results":
-            return self.jobs.results(*parts, request.query_lower, action)
-        if kind == "table":
-            return self.table(*parts)
-        return (self.jobs.get if kind == "get" else self.jobs.cancel)(*parts, location)
+            return self.jobs.results(account, *parts, request.query_lower, action)
+        if kind in ("tables_list", "table_get"):
+            return getattr(self.listing, kind)(account, request.query_lower, *parts)
+        return getattr(self.jobs, kind)(account, *parts, request.query_lower.get("location"))
 
     @staticmethod
     def body(request):
@@ -111,21 +112,3 @@ class Api:
         if not isinstance(body, dict):
             raise ApiError("parseError", "Invalid JSON payload received. Parse Error", 400)
         return body
-
-    def table(self, project, dataset, name):
-        """tables.get"""
-        table = self.catalog.get(f"{project}.{dataset}.{name}")
-        if (project, dataset) not in self.catalog.datasets():
-            raise not_found_dataset(project, dataset, "US")
-        if table is None:
-            raise not_found_table(project, dataset, name, "US")
-        fields = {
-            "kind": "bigquery#table", "id": f"{project}:{dataset}.{name}",
-            "tableReference": {"projectId": project, "datasetId": dataset, "tableId": name},
-            "schema": {"fields": table.fields}, "numRows": str(table.row_count()), "type": "TABLE",
-            "numBytes": str(table.bytes_of(range(len(table.fields)))), "location": table.location,
-            "lastModifiedTime": str(1_700_000_000_000 + table.version),
-        }
-        if table.partition_column:
-            fields["timePartitioning"] = {"type": "DAY", "field": table.partition_column}
-        return Answer(fields)

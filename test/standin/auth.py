@@ -57,7 +57,7 @@ class Auth:
         self.anonymous = anonymous
         self.keys = {}  # (email, key id) → (modulus, exponent)
         self.lock = threading.Lock()
-        self.tokens = {}  # token → (monotonic end, scopes)
+        self.tokens = {}  # token → (monotonic end, scopes, account)
 
     def add_key(self, email, key_id, modulus, exponent=65537):
         self.keys[email, key_id] = (modulus, exponent)
@@ -69,7 +69,7 @@ class Auth:
     def expire_all(self):
         """All tokens given so far are worth nothing from now on."""
         with self.lock:
-            self.tokens = {token: (0, scopes) for token, (_, scopes) in self.tokens.items()}
+            self.tokens = {token: (0, *rest) for token, (_, *rest) in self.tokens.items()}
 
     # -- the token endpoint --------------------------------------------------------------------------------------
 
@@ -84,17 +84,17 @@ class Auth:
             raise OAuthError("unsupported_grant_type", f"Invalid grant_type: {form['grant_type']}")
         if "assertion" not in form:
             raise OAuthError("invalid_request", "Required parameter is missing: assertion")
-        scopes = self.verify(form["assertion"])
+        account, scopes = self.verify(form["assertion"])
         token = "ya29.c." + secrets.token_urlsafe(150) + "." * 12
         lifetime = TOKEN_SECONDS if expires_in is None else expires_in
         with self.lock:
             # expires_in may be a string or nonsense on purpose; the token itself is then good for an hour.
             seconds = lifetime if isinstance(lifetime, (int, float)) and lifetime > 0 else TOKEN_SECONDS
-            self.tokens[token] = (time.monotonic() + seconds, scopes)
+            self.tokens[token] = (time.monotonic() + seconds, scopes, account)
         return {"access_token": token, "expires_in": lifetime, "token_type": "Bearer"}
 
     def verify(self, assertion):
-        """The scopes that a good assertion asks for."""
+        """The account of a good assertion, and the scopes it asks for."""
         try:
             header, claims, signed, signature = decode_jwt(assertion)
         except (ValueError, UnicodeDecodeError):
@@ -116,7 +116,7 @@ class Auth:
         scopes = set(str(claims.get("scope", "")).split())
         if not scopes or not scopes <= FULL_SCOPES | READ_SCOPES:
             raise OAuthError("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
-        return scopes
+        return issuer, scopes
 
     @staticmethod
     def verify_times(claims):
@@ -134,20 +134,20 @@ class Auth:
 
     # -- the bearer ----------------------------------------------------------------------------------------------
 
-    def bearer_state(self, header):
-        """What an Authorization header is worth: "ok", "read", "missing", "unknown", "expired"."""
+    def bearer(self, header):
+        """What an Authorization header is worth ("ok", "read", "missing", "unknown", "expired"), and whose it is."""
         if self.anonymous and header is None:
-            return "ok"
+            return "ok", None
         scheme, _, token = (header or "").partition(" ")
         if not header or scheme.lower() != "bearer" or not token:
-            return "missing"
+            return "missing", None
         with self.lock:
-            ends, scopes = self.tokens.get(token, (None, None))
+            ends, scopes, account = self.tokens.get(token, (None, None, None))
         if ends is None:
-            return "unknown"
+            return "unknown", None
         if ends <= time.monotonic():
-            return "expired"
-        return "ok" if scopes & FULL_SCOPES else "read"
+            return "expired", account
+        return ("ok" if scopes & FULL_SCOPES else "read"), account
 
     @staticmethod
     def require(state, kind):

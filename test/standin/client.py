@@ -98,7 +98,7 @@ class Client:
 
     def rule(self, kind="any", times=1, nth=1, **action):
         match = {"kind": kind, "times": times, "nth": nth}
-        for name in ("start_index", "job"):
+        for name in ("start_index", "job", "table", "account"):
             if name in action:
                 match[name] = action.pop(name)
         return self.control("POST", "rule", {"match": match, "action": action})["id"]

@@ -2,6 +2,8 @@
 import json
 
 MAX_WAIT_SECONDS = 180
+# What tables.get tells about a table and no query needs.
+ABOUT = ("type", "description", "labels", "last_modified", "attributes")
 
 
 class Refused(Exception):
@@ -59,13 +61,16 @@ class Control:
             raise TimeoutError(f"not reached within {timeout:g} s: {json.dumps(body)}")
         return {"request": entry}
 
+    def post_dataset(self, body):
+        """Create a dataset, or move it to a location."""
+        self.standin.catalog.create_dataset(*body["dataset"].split(".", 1), body.get("location", "US"))
+        return {}
+
     def post_table(self, body):
         """Create or replace a table, or change its rows."""
-        catalog = self.standin.catalog
-        table = catalog.get(body["table"])
+        table = self.standin.catalog.get(body["table"])
         if table is None or "schema" in body:
-            table = catalog.create(body["table"], body.get("schema"), body.get("location", "US"),
-                                   body.get("partition_column"))
+            table = self.create_table(body)
         elif "replace_day" in body:
             table.delete_day(body["replace_day"])
         elif not body.get("append"):
@@ -73,17 +78,38 @@ class Control:
         if "generate" in body:
             table.add_generated(body["generate"]["day"], body["generate"]["rows"], body["generate"].get("seed", 0))
         if body.get("rows"):
-            table.add_json(body["rows"])
+            table.add_json(body["rows"], body.get("partition"))
         if "bytes_processed" in body:
             table.bytes_processed = body["bytes_processed"]
+        table.about.update({name: body[name] for name in ABOUT if name in body})
         table.touch()
         return {"rows": table.row_count()}
 
-    def delete_table(self, body):
-        """Delete the rows of a day, or without a day the table itself."""
+    def create_table(self, body):
+        """The new empty table of a request."""
+        time = body.get("time_partitioning")
+        if "partition_column" in body:
+            time = {"type": "DAY", "field": body["partition_column"]}
+        return self.standin.catalog.create(
+            body["table"], body.get("schema"), body.get("location"), partitioning=time,
+            ranges=body.get("range_partitioning"), require_filter=bool(body.get("require_partition_filter")),
+        )
+
+    def post_schema(self, body):
+        """Change a table's schema as upstream may: its rows stay."""
+        table = self.known_table(body)
+        table.alter(body.get("add", ()), body.get("drop", ()), body.get("change"))
+        return {"rows": table.row_count()}
+
+    def known_table(self, body):
         table = self.standin.catalog.get(body["table"])
         if table is None:
             raise Refused(f"no such table: {body['table']}")
+        return table
+
+    def delete_table(self, body):
+        """Delete the rows of a day, or without a day the table itself."""
+        table = self.known_table(body)
         if "day" not in body:
             del self.standin.catalog.tables[body["table"]]
             return {"rows": 0}

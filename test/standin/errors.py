@@ -93,6 +93,10 @@ def not_found(message):
     return ApiError("notFound", message)
 
 
+def access_denied(what):
+    return ApiError("accessDenied", f"Access Denied: {what}")
+
+
 def not_found_job(project, job_id, location):
     where = f"{location}." if location else ""
     return not_found(f"Not found: Job {project}:{where}{job_id}")

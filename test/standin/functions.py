@@ -1,27 +1,30 @@
 """Functions of GoogleSQL: which arguments they take, what they give.
 
-A function of a row gives NULL as soon as an argument is NULL, IFNULL() excepted; an aggregate leaves NULLs out.  BYTES are
-held as the wire has them, as base64.
+A function of a row gives NULL as soon as an argument is NULL, IFNULL() and COALESCE() excepted; an aggregate leaves
+NULLs out.
 """
 import base64
 import hashlib
 import re
 from collections import namedtuple
 
+from casts import cast, days_of
 from errors import ApiError
-from values import SCALAR_TYPES, from_text, legacy_name
+from values import SCALAR_TYPES
 
 # The kinds it takes, for each argument a set (the last again and again when it is variadic); how many arguments there
 # must be; the kind it gives, or None for that of its arguments.
 Function = namedtuple("Function", "takes least most gives call")
 
 TEXT, BINARY, NUMBER = {"STRING"}, {"BYTES"}, {"INTEGER"}
-ANY = SCALAR_TYPES
+ANY = SCALAR_TYPES | {"RECORD", "ARRAY"}
+ORDERED = {"STRING", "BYTES", "INTEGER", "FLOAT", "NUMERIC", "BIGNUMERIC", "BOOLEAN", "TIMESTAMP", "DATE", "TIME",
+           "DATETIME"}
 MANY = 1000
 
 
-def octets(value, kind):
-    return base64.b64decode(value) if kind == "BYTES" else value.encode()
+def octets(value):
+    return value.encode() if isinstance(value, str) else value
 
 
 def substr(text, start, length=None):
@@ -33,31 +36,49 @@ def substr(text, start, length=None):
 
 
 def overloaded(function):
-    """A function that must know what kind its argument is."""
+    """A function that must know what kinds its arguments are."""
     function.wants_kind = True
     return function
 
 
-@overloaded
-def byte_length(value, kind):
-    return len(octets(value, kind))
+def conversion(target):
+    """DATE(), DATETIME(), TIMESTAMP() of what can be cast; a time zone may be said, if it is UTC."""
+    takes = {kind for kind in ("DATE", "DATETIME", "TIMESTAMP") if kind != target}
+    takes |= {"STRING"} if target == "TIMESTAMP" else set()
 
+    def convert(value, *more):
+        *zone, kind = more[: len(more) // 2 + 1]
+        if zone and zone[0] not in ("UTC", "+00:00", "Etc/UTC"):
+            raise ApiError("invalidQuery", f"The stand-in knows no time zone but UTC: {zone[0]}")
+        return cast(kind, target)(value)
 
-@overloaded
-def sha256(value, kind):
-    return base64.b64encode(hashlib.sha256(octets(value, kind)).digest()).decode()
+    return Function([takes, TEXT], 1, 2, target, overloaded(convert))
 
 
 SCALARS = {
+    "ABS": Function([NUMBER | {"FLOAT", "NUMERIC", "BIGNUMERIC"}], 1, 1, None, abs),
     "CONCAT": Function([TEXT], 1, MANY, "STRING", lambda *texts: "".join(texts)),
+    "COALESCE": Function([ANY], 1, MANY, None, None),
     "IFNULL": Function([ANY], 2, 2, None, None),
-    "BYTE_LENGTH": Function([TEXT | BINARY], 1, 1, "INTEGER", byte_length),
+    "BYTE_LENGTH": Function([TEXT | BINARY], 1, 1, "INTEGER", lambda value: len(octets(value))),
+    "LENGTH": Function([TEXT | BINARY], 1, 1, "INTEGER", len),
+    "LOWER": Function([TEXT], 1, 1, "STRING", str.lower),
+    "UPPER": Function([TEXT], 1, 1, "STRING", str.upper),
     "REGEXP_REPLACE": Function([TEXT], 3, 3, "STRING", lambda text, pattern, new: re.sub(pattern, new, text)),
-    "SHA256": Function([TEXT | BINARY], 1, 1, "BYTES", sha256),
+    "REPLACE": Function([TEXT], 3, 3, "STRING", lambda text, old, new: text.replace(old, new) if old else text),
+    "SHA256": Function([TEXT | BINARY], 1, 1, "BYTES", lambda value: hashlib.sha256(octets(value)).digest()),
+    "STARTS_WITH": Function([TEXT], 2, 2, "BOOLEAN", str.startswith),
     "SUBSTR": Function([TEXT, NUMBER], 2, 3, "STRING", substr),
-    "TO_BASE64": Function([BINARY], 1, 1, "STRING", lambda value: value),
-    "TO_HEX": Function([BINARY], 1, 1, "STRING", lambda value: base64.b64decode(value).hex()),
+    "TO_BASE64": Function([BINARY], 1, 1, "STRING", lambda value: base64.b64encode(value).decode()),
+    "TO_HEX": Function([BINARY], 1, 1, "STRING", bytes.hex),
+    "FROM_HEX": Function([TEXT], 1, 1, "BYTES", bytes.fromhex),
+    "UNIX_DATE": Function([{"DATE"}], 1, 1, "INTEGER", days_of),
     "UNIX_MICROS": Function([{"TIMESTAMP"}], 1, 1, "INTEGER", lambda value: value),
+    "UNIX_MILLIS": Function([{"TIMESTAMP"}], 1, 1, "INTEGER", lambda value: value // 1000),
+    "UNIX_SECONDS": Function([{"TIMESTAMP"}], 1, 1, "INTEGER", lambda value: value // 1_000_000),
+    "DATE": conversion("DATE"),
+    "DATETIME": conversion("DATETIME"),
+    "TIMESTAMP": conversion("TIMESTAMP"),
 }
 
 
@@ -95,14 +116,27 @@ class Max:
         self.result = None
 
     def add(self, value):
-        if value is not None and (self.result is None or value > self.result):
+        if value is not None and (self.result is None or self.better(value, self.result)):
             self.result = value
+
+    @staticmethod
+    def better(one, other):
+        return one > other
+
+
+class Min(Max):
+    """MIN()."""
+
+    @staticmethod
+    def better(one, other):
+        return one < other
 
 
 AGGREGATES = {
     "COUNT": Function([ANY], 0, 1, "INTEGER", Count),
     "SUM": Function([NUMBER], 1, 1, "INTEGER", Sum),
-    "MAX": Function([{"STRING", "INTEGER", "TIMESTAMP", "DATE", "BOOLEAN"}], 1, 1, None, Max),
+    "MAX": Function([ORDERED], 1, 1, None, Max),
+    "MIN": Function([ORDERED], 1, 1, None, Min),
 }
 
 
@@ -114,43 +148,6 @@ def takes(function, kinds):
         return False
     wanted = [function.takes[min(at, len(function.takes) - 1)] for at in range(len(kinds))]
     return all(kind is None or kind in choices for kind, choices in zip(kinds, wanted))
-
-
-def _integer(text):
-    """CAST of a STRING: decimal, or hexadecimal after 0x."""
-    negative = text.startswith("-")
-    digits = text[negative:]
-    if not digits.lower().startswith("0x"):
-        return from_text("INTEGER", text)
-    return from_text("INTEGER", str(int(digits, 16) * (-1 if negative else 1)))
-
-
-def _decimal_text(number):
-    text = format(number, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-# From and to; kinds that are not here cannot be cast (here).
-CASTS = {
-    ("STRING", "INTEGER"): _integer,
-    ("INTEGER", "STRING"): str,
-    ("DATE", "STRING"): str,
-    ("BOOLEAN", "STRING"): lambda value: "true" if value else "false",
-    ("NUMERIC", "STRING"): _decimal_text,
-}
-
-
-def cast(source, target):
-    """What turns a value into another kind; None when nothing does."""
-    if source in (None, target):
-        return lambda value: value
-    return CASTS.get((source, target))
-
-
-def cast_kind(name):
-    """The kind a type's name after AS stands for; None when it is none."""
-    kind = legacy_name(name)
-    return kind if kind in SCALAR_TYPES else None
 
 
 def bad_value(text, kind):

@@ -4,10 +4,11 @@ import threading
 import time
 import uuid
 
+import parameters
 import plans
-import query
 from errors import (
     ApiError,
+    access_denied,
     invalid,
     invalid_query,
     not_found_dataset,
@@ -55,8 +56,9 @@ def check_labels(labels):
 class Job:
     """One query job.  state is what jobs.get says; held means that it runs until somebody releases it."""
 
-    def __init__(self, project, job_id, location, config):
+    def __init__(self, project, job_id, location, config, account=None):
         self.project, self.id, self.location, self.config = project, job_id, location, config
+        self.account = account
         self.plan = None
         self.cache_key = None
         self.error = None
@@ -107,7 +109,7 @@ class Job:
             "id": f"{self.project}:{self.location}.{self.id}",
             "selfLink": f"https://bigquery.googleapis.com/bigquery/v2/projects/{self.project}/jobs/{self.id}"
             f"?location={self.location}",
-            "user_email": "standin",
+            "user_email": self.account or "standin",
             "configuration": configuration,
             "jobReference": self.reference(),
             "statistics": self.statistics(),
@@ -117,7 +119,8 @@ class Job:
     def summary(self):
         """What the control interface tells."""
         return {
-            "job": self.id, "project": self.project, "location": self.location, "state": self.state,
+            "job": self.id, "project": self.project, "location": self.location, "account": self.account,
+            "state": self.state,
             "held": self.held, "cancel_requested": self.cancel_requested,
             "error": self.error.error_proto() if self.error else None,
             "query": self.config["query"].get("query"), "bytes_billed": self.bytes_billed,
@@ -125,13 +128,13 @@ class Job:
 
 
 class Jobs:
-    """All jobs of the billed project.  Every change is announced through `changed`."""
+    """All jobs of all projects.  Every change is announced through `changed`."""
 
-    def __init__(self, catalog, project):
+    def __init__(self, catalog, accounts):
         self.catalog = catalog
-        self.project = project
+        self.accounts = accounts
         self.changed = threading.Condition()
-        self.jobs = {}
+        self.jobs = {}  # (project, location, id) → Job
         self.cache = ResultCache()
 
     def reset(self):
@@ -139,19 +142,17 @@ class Jobs:
             self.jobs.clear()
             self.changed.notify_all()
 
-    def check_project(self, project):
-        if project != self.project:
-            raise ApiError(
-                "accessDenied",
-                f"Access Denied: Project {project}: User does not have bigquery.jobs.create permission "
-                f"in project {project}.",
+    def check_project(self, account, project):
+        if not self.accounts.may_bill(account, project):
+            raise access_denied(
+                f"Project {project}: User does not have bigquery.jobs.create permission in project {project}."
             )
 
     # -- jobs.insert ---------------------------------------------------------------------------------------------
 
-    def insert(self, project, body, action):
+    def insert(self, account, project, body, action):
         """jobs.insert; action is what a rule has in store for the job."""
-        self.check_project(project)
+        self.check_project(account, project)
         config = body.get("configuration") or {}
         if not (config.get("query") or {}).get("query"):
             raise invalid("Required parameter is missing: query")
@@ -165,14 +166,15 @@ class Jobs:
         check_labels(config.get("labels") or {})
         cap = int64(config["query"], "maximumBytesBilled", "job.configuration.query")
         int64(config, "jobTimeoutMs", "job.configuration")
-        job = Job(project, job_id, reference.get("location") or "US", config)
+        job = Job(project, job_id, reference.get("location") or "US", config, account)
         if config.get("dryRun"):
             return self.dry_run(job)
         with self.changed:
-            if (job.location, job_id) in self.jobs:
+            key = (project, job.location, job_id)
+            if key in self.jobs:
                 raise ApiError("duplicate", f"Already Exists: Job {project}:{job.location}.{job_id}")
             self.start(job, cap, action)
-            self.jobs[job.location, job_id] = job
+            self.jobs[key] = job
         return Answer(job.resource(self.first_state(job, action)))
 
     @staticmethod
@@ -181,10 +183,20 @@ class Jobs:
         return "DONE" if job.error and job.state == "DONE" else action.get("insert_state", "RUNNING")
 
     def dry_run(self, job):
+        """The answer to dryRun: what the job would process and give; it is no job, costs nothing, knows no byte cap."""
         self.bind(job, None)
         job.finish()
+        job.bytes_billed = 0
         resource = job.resource()
-        del resource["jobReference"]["jobId"]
+        resource["id"] = f"{job.project}:{job.location}."
+        del resource["jobReference"]["jobId"], resource["selfLink"]
+        del resource["statistics"]["endTime"], resource["statistics"]["totalSlotMs"]
+        del resource["statistics"]["query"]["totalSlotMs"]
+        table = job.plan.source
+        resource["statistics"]["query"].update(
+            totalBytesProcessedAccuracy="PRECISE", schema={"fields": job.plan.fields},
+            referencedTables=[{"projectId": table.project, "datasetId": table.dataset, "tableId": table.table}],
+        )
         return Answer(resource)
 
     def start(self, job, cap, action):
@@ -211,10 +223,10 @@ class Jobs:
             raise ApiError("invalidQuery", f"Invalid table name: `{legacy}`\n{TRY_STANDARD}.",
                            location="query")
         select = parse(text)
-        parameters = query.Parameters(config.get("parameterMode"), self.checked_parameters(config))
+        values = parameters.Parameters(config.get("parameterMode"), parameters.check(config))
         table = self.find_table(select.path, job)
-        job.plan = plans.plan(select, table, parameters)
-        job.cache_key = (table.name, table.version, text, repr(sorted(parameters.values.items())))
+        job.plan = plans.plan(select, table, values)
+        job.cache_key = (table.name, table.version, text, values.key())
         job.bytes_processed = job.plan.bytes_processed()
         billed = -(-job.bytes_processed // MEGABYTE) * MEGABYTE
         job.bytes_billed = max(billed, MINIMUM_BILL) if billed else 0
@@ -222,35 +234,19 @@ class Jobs:
             raise ApiError("bytesBilledLimitExceeded", f"Query exceeded limit for bytes billed: {cap}. "
                            f"{job.bytes_billed} or higher required.")
 
-    @staticmethod
-    def checked_parameters(config):
-        """Query parameters, with every key that the evaluator needs."""
-        checked = []
-        for at, item in enumerate(config.get("queryParameters") or []):
-            if not item.get("name"):
-                raise invalid(f"Named parameter expected, but parameter {at} has no name")
-            kind = item.get("parameterType") or {}
-            if not kind.get("type"):
-                raise invalid(f"Missing type for query parameter {item['name']}")
-            value = item.get("parameterValue") or {}
-            if not isinstance(value.get("value", ""), (str, type(None))):
-                raise invalid(f"Invalid value at 'query_parameters[{at}].parameter_value.value' (TYPE_STRING)")
-            checked.append({"name": item["name"], "parameterType": kind, "parameterValue": value})
-        return checked
-
     def find_table(self, path, job):
         if len(path) == 2:
             path = [job.project, *path]
         if len(path) != 3:
             raise invalid_query(f'Table "{".".join(path)}" must be qualified with a dataset (e.g. dataset.table).')
         project, dataset, name = path
-        if project not in self.catalog.projects() | {self.project}:
-            raise ApiError(
-                "accessDenied",
-                f"Access Denied: Table {project}:{dataset}.{name}: User does not have permission to query table "
-                f"{project}:{dataset}.{name}, or perhaps it does not exist.",
+        known = project in self.catalog.projects() | self.accounts.projects()
+        if not known or not self.accounts.may_use(job.account, project):
+            raise access_denied(
+                f"Table {project}:{dataset}.{name}: User does not have permission to query table "
+                f"{project}:{dataset}.{name}, or perhaps it does not exist."
             )
-        if self.catalog.datasets().get((project, dataset)) != job.location:
+        if self.catalog.location(project, dataset) != job.location:
             raise not_found_dataset(project, dataset, job.location)
         table = self.catalog.get(".".join(path))
         if table is None:
@@ -259,10 +255,10 @@ class Jobs:
 
     # -- jobs.get, jobs.cancel -----------------------------------------------------------------------------------
 
-    def find(self, project, job_id, location):
-        self.check_project(project)
+    def find(self, account, project, job_id, location):
+        self.check_project(account, project)
         with self.changed:
-            job = self.jobs.get((location, job_id))
+            job = self.jobs.get((project, location, job_id))
         if job is None:
             raise not_found_job(project, job_id, location)
         self.settle(job)
@@ -280,11 +276,11 @@ class Jobs:
             elif not job.held:
                 job.finish()
 
-    def get(self, project, job_id, location):
-        return Answer(self.find(project, job_id, location).resource())
+    def get(self, account, project, job_id, location):
+        return Answer(self.find(account, project, job_id, location).resource())
 
-    def cancel(self, project, job_id, location):
-        job = self.find(project, job_id, location)
+    def cancel(self, account, project, job_id, location):
+        job = self.find(account, project, job_id, location)
         with self.changed:
             job.cancel_requested = True
             job.finish(ApiError("stopped", "Job execution was cancelled: User requested cancellation", 400))
@@ -313,8 +309,8 @@ class Jobs:
 
     # -- getQueryResults -----------------------------------------------------------------------------------------
 
-    def results(self, project, job_id, options, action):
-        job = self.find(project, job_id, options.get("location"))
+    def results(self, account, project, job_id, options, action):
+        job = self.find(account, project, job_id, options.get("location"))
         timeout_ms = number(options, "timeoutms", 10_000)
         if not self.wait(job, timeout_ms):
             return Answer({"kind": "bigquery#getQueryResultsResponse", "etag": "cnVubmluZw==",
@@ -346,21 +342,22 @@ class Jobs:
 
     # -- jobs.query ----------------------------------------------------------------------------------------------
 
-    def query(self, project, body, action):
+    def query(self, account, project, body, action):
         """jobs.query: the same in one call; errors of the query are errors of the call."""
         config = {key: body[key] for key in ("labels", "jobTimeoutMs", "dryRun") if key in body}
         config["query"] = {key: value for key, value in body.items() if key not in config}
         reference = {"projectId": project, "location": body.get("location") or "US"}
-        inserted = self.insert(project, {"jobReference": reference, "configuration": config}, action).fields
+        inserted = self.insert(account, project, {"jobReference": reference, "configuration": config}, action).fields
         if body.get("dryRun"):
-            processed = inserted["statistics"]["totalBytesProcessed"]
-            return Answer({"kind": "bigquery#queryResponse", "jobReference": inserted["jobReference"],
-                           "totalBytesProcessed": processed, "jobComplete": True})
+            statistics = inserted["statistics"]
+            return Answer({"kind": "bigquery#queryResponse", "schema": statistics["query"]["schema"],
+                           "jobReference": inserted["jobReference"], "jobComplete": True, "cacheHit": False,
+                           "totalBytesProcessed": statistics["totalBytesProcessed"]})
         options = {"location": reference["location"], "timeoutms": str(body.get("timeoutMs", 10_000))}
         if "maxResults" in body:
             options["maxresults"] = str(body["maxResults"])
         for name, value in (body.get("formatOptions") or {}).items():
             options["formatoptions." + name.lower()] = str(value)
-        answer = self.results(project, inserted["jobReference"]["jobId"], options, action)
+        answer = self.results(account, project, inserted["jobReference"]["jobId"], options, action)
         answer.fields["kind"] = "bigquery#queryResponse"
         return answer

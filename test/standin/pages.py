@@ -8,7 +8,8 @@ from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 
-from values import Wire, encoder
+from values import Wire
+from wire import encoder
 
 CACHE_BYTES = 600_000_000
 
@@ -22,7 +23,7 @@ class Result:
 
     def __init__(self, plan, timestamps):
         self.buffer, self.ends = bytearray(), array("Q")
-        encoders = [encoder(field["type"], timestamps) for field in plan.fields]
+        encoders = [encoder(field, timestamps) for field in plan.fields]
         for row in plan.rows():
             cells = ",".join(
                 [

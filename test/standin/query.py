@@ -3,52 +3,20 @@
 Conditions may use AND, OR, NOT, comparisons, IS NULL, IN, BETWEEN, LIKE, literals, columns and @parameters, with SQL's
 three-valued logic.  Functions and aggregates are those of functions.py.
 """
-import operator
 import re
 from collections import namedtuple
 
+from casts import cast, cast_kind, live, reader
+from compare import COMPARISONS, ORDERED, common, common_kind, name_of, problem
 from errors import invalid_query
-from functions import AGGREGATES, SCALARS, bad_value, cast, cast_kind, takes
+from functions import AGGREGATES, SCALARS, bad_value, takes
 from lexer import place
+from parameters import Array
 from syntax import Node
-from values import comparable, from_text, googlesql_name, legacy_name
+from values import Wire, from_text, googlesql_name
 
-# A compiled expression: its type, a function of a row, and its value if it is a literal.
+# A compiled expression: its type (None: NULL), a function of a row to its live value, and its text if it is a literal.
 Compiled = namedtuple("Compiled", "type call literal")
-
-COMPARISONS = {
-    "=": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
-    "<>": operator.ne, "!=": operator.ne,
-}
-NUMBERS = {"INTEGER", "FLOAT", "NUMERIC", "BIGNUMERIC"}
-
-
-class Parameters:
-    """Named query parameters, checked: name → (type, value), value a list for an ARRAY."""
-
-    def __init__(self, mode, items):
-        self.values = {}
-        for item in items if mode == "NAMED" else ():
-            self.values[item["name"].lower()] = self.one(item["name"], item["parameterType"], item["parameterValue"])
-
-    def one(self, name, kind, value):
-        if kind.get("type", "").upper() == "ARRAY":
-            element = kind["arrayType"]
-            return "ARRAY", [self.one(name, element, each) for each in value.get("arrayValues", [])]
-        type_name = kind.get("type", "")
-        text = value.get("value")
-        if text is None:
-            return legacy_name(type_name), None
-        try:
-            return legacy_name(type_name), from_text(type_name, text)
-        except ValueError as problem:
-            raise invalid_query(
-                f"Unparseable query parameter `{name}` in type `TYPE_{googlesql_name(type_name)}`, "
-                f"{problem} value: '{text}'"
-            ) from None
-
-    def get(self, name):
-        return self.values.get(name.lower())
 
 
 class Compiler:
@@ -78,32 +46,38 @@ class Compiler:
         return compiled
 
     def _column(self, node, name):
-        position = self.table.position.get(name.lower())
-        if position is None:
+        column = self.table.column(name)
+        if column is None:
             self.fail(f"Unrecognized name: {name}", node.position)
-        self.used.add(position)
+        self.used.add(column.position)
         if self.level == "row" and self.bare is None:
             self.bare = node
-        kind = self.table.fields[position]["type"]
-        return Compiled(kind, lambda row: comparable(kind, row[position]), None)
+        if column.field.get("mode") == "REPEATED":
+            return Compiled("ARRAY", reader("ARRAY", column.position), None)
+        kind = column.field["type"]
+        if column.field["name"] == "_PARTITIONDATE":
+            read, to_date = reader("TIMESTAMP", column.position), cast("TIMESTAMP", "DATE")
+            return Compiled(kind, lambda row: None if read(row) is None else to_date(read(row)), None)
+        return Compiled(kind, reader(kind, column.position), None)
 
-    def _constant_value(self, kind, value, literal=None):
-        prepared = comparable(kind, value) if kind else None
-        return Compiled(kind, lambda row: prepared, literal)
+    @staticmethod
+    def constant(kind, value, literal=None):
+        """A live value."""
+        return Compiled(kind, lambda row: value, literal)
 
     def _string(self, node, value):
-        return self._constant_value("STRING", value, literal=value)
+        return self.constant("STRING", value, literal=value)
 
     def _number(self, node, text):
         kind = "INTEGER" if text.lstrip("-").isdigit() else "FLOAT"
-        return self._constant_value(kind, from_text(kind, text), literal=text)
+        return self.constant(kind, from_text(kind, text), literal=text)
 
     def _constant(self, node, word):
-        return self._constant_value(None if word == "NULL" else "BOOLEAN", None if word == "NULL" else word == "TRUE")
+        return self.constant(None if word == "NULL" else "BOOLEAN", None if word == "NULL" else word == "TRUE")
 
     def _typed(self, node, kind, text):
         try:
-            return self._constant_value(kind, from_text(kind, text))
+            return self.constant(kind, live(kind, from_text(kind, text)))
         except ValueError:
             return self.fail(f"Invalid {kind} literal", node.position)
 
@@ -111,7 +85,7 @@ class Compiler:
         parameter = self.parameters.get(name)
         if parameter is None:
             self.fail(f"Query parameter '{name}' not found", node.position)
-        return self._constant_value(*parameter)
+        return self.constant("ARRAY", parameter.values) if isinstance(parameter, Array) else self.constant(*parameter)
 
     def _and(self, node, left, right):
         left, right = self.condition(left).call, self.condition(right).call
@@ -147,24 +121,30 @@ class Compiler:
         return Compiled("BOOLEAN", negate, None)
 
     def _is_null(self, node, inner):
-        inner = self.compile(inner).call
-        return Compiled("BOOLEAN", lambda row: inner(row) is None, None)
+        compiled = self.compile(inner)
+        if inner.kind == "column" and inner.args[0].lower() != "_partitiondate":
+            # A raw cell has no value that could be compared, and yet is not NULL.
+            position = self.table.column(inner.args[0]).position
+            return Compiled("BOOLEAN", lambda row: row[position] is None or is_raw_null(row[position]), None)
+        return Compiled("BOOLEAN", lambda row: compiled.call(row) is None, None)
 
     def matched(self, node, symbol, left, right):
-        """Both sides in a form that Python can compare; a string literal becomes what it is compared with."""
+        """Both sides in a form that Python can compare; a literal becomes what it is compared with."""
         for one, other in ((left, right), (right, left)):
-            if one.literal is not None and one.type == "STRING" and other.type not in ("STRING", None):
+            becomes = one.literal is not None and (
+                other.type in ORDERED - {"STRING"} if one.type == "STRING" else
+                (one.type, other.type) in (("FLOAT", "NUMERIC"), ("FLOAT", "BIGNUMERIC")))
+            if becomes:
                 try:
-                    converted = self._constant_value(other.type, from_text(other.type, one.literal))
+                    converted = self.constant(other.type, live(other.type, from_text(other.type, one.literal)))
                 except ValueError:
                     wanted = googlesql_name(other.type)
                     self.fail(f"Could not cast literal {one.literal!r} to type {wanted}", node.position)
                 return (converted, right) if one is left else (left, converted)
-        kinds = {left.type, right.type} - {None}
-        if len(kinds) > 1 and not kinds <= NUMBERS:
-            names = ", ".join(googlesql_name(kind) for kind in (left.type, right.type))
-            self.fail(f"No matching signature for operator {symbol} for argument types: {names}", node.position)
-        return left, right
+        reason = problem(symbol, left.type, right.type)
+        if reason:
+            self.fail(reason, node.position)
+        return in_common(left, right), in_common(right, left)
 
     def _compare(self, node, symbol, left, right):
         left, right = self.matched(node, symbol, self.compile(left), self.compile(right))
@@ -189,18 +169,21 @@ class Compiler:
         parameter = self.parameters.get(array.args[0])
         if parameter is None:
             self.fail(f"Query parameter '{array.args[0]}' not found", array.position)
-        if parameter[0] != "ARRAY":
+        if not isinstance(parameter, Array):
             self.fail("Values referenced in UNNEST must be arrays", array.position)
         left = self.compile(left)
-        elements = [self.matched(node, "IN", left, self._constant_value(*each))[1].call(None) for each in parameter[1]]
-        known = {each for each in elements if each is not None}
-        miss = None if len(known) < len(elements) else False
+        elements = [self.constant(parameter.kind, each) for each in parameter.values or [None]]
+        pairs = [self.matched(node, "IN UNNEST", left, each) for each in elements]
+        values, value_of = [right.call(None) for _, right in pairs], pairs[0][0].call
+        # NaN equals nothing, not even itself.
+        known = {each for each in values if each is not None and each == each}
+        miss = None if None in values else False
 
         def run(row):
-            value = left.call(row)
+            value = value_of(row)
             return None if value is None else True if value in known else miss
 
-        return Compiled("BOOLEAN", run if elements else lambda row: False, None)
+        return Compiled("BOOLEAN", run if parameter.values else lambda row: False, None)
 
     def _like(self, node, left, pattern):
         left, pattern = self.matched(node, "LIKE", self.compile(left), self.compile(pattern))
@@ -223,22 +206,22 @@ class Compiler:
         compiled = [self.compile(argument) for argument in arguments]
         kinds = self.checked(node, name, function, compiled)
         calls = [each.call for each in compiled]
-        if name == "IFNULL":
-            first, second = calls
-            return Compiled(next((kind for kind in kinds if kind), None),
-                            lambda row: second(row) if first(row) is None else first(row), None)
+        kind = function.gives or next((kind for kind in kinds if kind), None)
+        if function.call is None:
+            values = (lambda row: (call(row) for call in calls))
+            return Compiled(kind, lambda row: next((each for each in values(row) if each is not None), None), None)
         more = kinds if hasattr(function.call, "wants_kind") else []
 
         def run(row):
             values = [call(row) for call in calls]
             return None if None in values else function.call(*values, *more)
 
-        return Compiled(function.gives, run, None)
+        return Compiled(kind, run, None)
 
     def checked(self, node, name, function, compiled):
         kinds = [each.type for each in compiled]
         if not takes(function, kinds):
-            names = ", ".join(googlesql_name(kind) if kind else "NULL" for kind in kinds)
+            names = ", ".join(map(name_of, kinds))
             self.fail(f"No matching signature for function {name} for argument types: {names}", node.position)
         return kinds
 
@@ -257,7 +240,7 @@ class Compiler:
         self.aggregates.append((AGGREGATES[name].call, compiled[0].call if compiled else lambda row: True))
         return Compiled(AGGREGATES[name].gives or kinds[0], lambda results: results[number], None)
 
-    def _cast(self, node, value, target):
+    def _cast(self, node, value, target, safe):
         kind = cast_kind(target.value)
         if kind is None:
             self.fail(f"Type not found: {target.value}", target.position)
@@ -270,10 +253,29 @@ class Compiler:
             one = compiled.call(row)
             try:
                 return None if one is None else convert(one)
-            except ValueError:
+            except (ValueError, ArithmeticError):
+                if safe:
+                    return None
                 raise bad_value(one, googlesql_name(kind)) from None
 
         return Compiled(kind, run, None)
+
+
+def in_common(one, other):
+    """An expression in the form in which it is compared with the other."""
+    convert = common(one.type, other.type)
+    if convert is None:
+        return one
+
+    def run(row):
+        value = one.call(row)
+        return None if value is None else convert(value)
+
+    return Compiled(common_kind(one.type, other.type), run, None)
+
+
+def is_raw_null(value):
+    return type(value) is Wire and value.json == "null"
 
 
 def like_regex(pattern):

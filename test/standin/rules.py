@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 
-MATCH_KEYS = {"kind", "nth", "start_index", "job", "times"}
+MATCH_KEYS = {"kind", "nth", "start_index", "job", "table", "account", "times"}
 ACTION_KEYS = {
     "status", "reason", "message", "body", "headers", "work", "stall", "close", "truncate_rows", "page_bytes",
     "drop_chunk", "chunked", "delay_ms", "garbage", "garbage_base64", "no_rows_key", "rows_first", "envelope",
@@ -47,10 +47,9 @@ class Rule:
 
     def fits(self, entry):
         wanted = self.match.get("kind", "any")
-        return (
-            wanted in ("any", entry.kind)
-            and self.match.get("start_index", entry.facts.get("start_index")) == entry.facts.get("start_index")
-            and self.match.get("job", entry.facts.get("job")) == entry.facts.get("job")
+        return wanted in ("any", entry.kind) and all(
+            self.match[name] == entry.facts.get(name) for name in ("start_index", "job", "table", "account")
+            if name in self.match
         )
 
     def as_json(self):

@@ -19,10 +19,12 @@ import threading
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import certs
+from accounts import Accounts
 from api import Api, facts_of, route
 from auth import Auth
 from control import Control
 from jobs import Jobs
+from listing import Listing
 from pages import compact
 from rules import Board
 from tables import TOKENS_NAME, Catalog, load_csv
@@ -170,9 +172,10 @@ class Standin:
         self.verbose = options.verbose
         self.catalog = Catalog()
         self.auth = Auth(options.anonymous)
-        self.jobs = Jobs(self.catalog, options.project)
+        self.accounts = Accounts(certs.EMAIL, options.project)
+        self.jobs = Jobs(self.catalog, self.accounts)
         self.board = Board()
-        self.api = Api(self.catalog, self.jobs, self.auth)
+        self.api = Api(self.jobs, Listing(self.catalog, self.accounts), self.auth)
         self.control = Control(self)
         self.stopping = threading.Event()
         certs.make(options.certs)
@@ -181,7 +184,7 @@ class Standin:
 
     def load_tables(self):
         """The tables as they are at the start."""
-        self.catalog.tables.clear()
+        self.catalog.clear()
         table = self.catalog.create(TOKENS_NAME)
         if self.options.csv:
             load_csv(table, self.options.csv, self.options.shift_days, self.options.dense_ends)

@@ -170,6 +170,8 @@ class Parser:
             return node
         if self.accept("-") and self.token.kind == "number":
             return Node("number", token.position, ("-" + self.advance().text,))
+        if self.accept("+") and self.token.kind == "number":
+            return Node("number", token.position, (self.advance().text,))
         if token.kind in ("string", "number", "param"):
             self.advance()
             return Node(token.kind, token.position, (token.value,))
@@ -186,10 +188,10 @@ class Parser:
 
     def call(self, name):
         self.expect("(")
-        if name.text.upper() == "CAST":
+        if name.text.upper() in ("CAST", "SAFE_CAST"):
             value = self.disjunction()
             self.expect("AS")
-            node = Node("cast", name.position, (value, self.identifier()))
+            node = Node("cast", name.position, (value, self.identifier(), name.text.upper() == "SAFE_CAST"))
         elif self.accept("*"):
             node = Node("call", name.position, (name.text, None))
         else:

@@ -318,12 +318,12 @@ class TableTest(StandinTest):
                   {"name": "t", "type": "TIMESTAMP"}, {"name": "d", "type": "DATE"}, {"name": "n", "type": "NUMERIC"},
                   {"name": "a", "type": "STRING", "mode": "REPEATED"}, {"name": "s", "type": "STRING"}]
         row = {"i": -(2**63), "f": 1e10, "b": True, "t": "2026-11-19 00:00:00.000001+00", "d": "2026-11-19",
-               "n": "1.50", "a": [{"v": "x"}], "s": "a\u0000\"é\U0001f600"}
+               "n": "1.50", "a": ["x"], "s": "a\u0000\"é\U0001f600"}
         self.c.control("POST", "table", {"table": "test-project.own.things", "schema": schema,
                                          "rows": [row, [None] * 8, [{"wire": "x"}] + [None] * 7]})
         _, answer = self.c.run("SELECT * FROM own.things")
         self.assertEqual(cells(answer)[0], ["-9223372036854775808", "1.0E10", "true", "1795046400000001", "2026-11-19",
-                                            "1.50", [{"v": "x"}], "a\u0000\"é\U0001f600"])
+                                            "1.5", [{"v": "x"}], "a\u0000\"é\U0001f600"])
         self.assertEqual(cells(answer)[1], [None] * 6 + [[], None])
         self.assertEqual(cells(answer)[2][0], "x")
         self.assertEqual([field["type"] for field in answer["schema"]["fields"]][:3], ["INTEGER", "FLOAT", "BOOLEAN"])

@@ -1,32 +1,46 @@
-"""BigQuery's types: text to value, value to comparison key, value to wire.
+"""BigQuery's types: names, what text they read, and the form a value is held in.
 
-A value is held as its wire text (str), except INTEGER and TIMESTAMP (int; microseconds since 1970), FLOAT (float),
-BOOLEAN (bool) and NULL (None).  A value of any column may also be a Wire: JSON to be sent exactly as it is, for tests
-of what a broken service might send.
+A value is held as int (INTEGER; TIMESTAMP: microseconds since 1970), float (FLOAT), bool (BOOLEAN), or the text that goes
+over the wire (all others); NULL as None, an array as a list, a record as a tuple of its fields, a range as a Range of two
+values (None: unbounded).  A value of any column may also be a Wire: JSON to be sent exactly as it is, for tests of what
+a broken service might send.
 """
+import base64
+import binascii
 import json
-import math
 import re
-from datetime import date, datetime, timedelta, timezone
-from decimal import Decimal, InvalidOperation
-from json.encoder import encode_basestring
+from collections import namedtuple
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 DAY_US = 86_400_000_000
 
-# What the API calls a type in a result's schema, whatever name was given.
-LEGACY_NAMES = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
+# What the API calls a type in a schema, whatever name was given.
+LEGACY_NAMES = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD", "DECIMAL": "NUMERIC",
+                "BIGDECIMAL": "BIGNUMERIC", "INT": "INTEGER", "SMALLINT": "INTEGER", "BIGINT": "INTEGER"}
 GOOGLESQL_NAMES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL", "RECORD": "STRUCT"}
 
 SCALAR_TYPES = {
     "STRING", "BYTES", "INTEGER", "FLOAT", "BOOLEAN", "TIMESTAMP", "DATE", "TIME", "DATETIME",
     "NUMERIC", "BIGNUMERIC", "JSON", "GEOGRAPHY", "INTERVAL", "RANGE",
 }
+# Digits after the point, and the bounds of the number without its point.
+DECIMALS = {"NUMERIC": (9, 1 - 10**38, 10**38 - 1), "BIGNUMERIC": (38, -(2**255), 2**255 - 1)}
 
-TIMESTAMP_RE = re.compile(
-    r"(\d{4})-(\d{1,2})-(\d{1,2})(?:[ Tt](\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d{1,6}))?)?"
-    r"(?:([+-])(\d{1,2})(?::?(\d{2}))?|[Zz]| UTC)?"
-)
+DATE_PART = r"(\d{4})-(\d{1,2})-(\d{1,2})"
+TIME_PART = r"(\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d{1,6}))?"
+DATE_RE = re.compile(DATE_PART + "()")  # the last group is that of the microseconds
+TIME_RE = re.compile(TIME_PART)
+DATETIME_RE = re.compile(f"{DATE_PART}(?:[ Tt]{TIME_PART})?")
+TIMESTAMP_RE = re.compile(rf"{DATE_PART}(?:[ Tt]{TIME_PART})?(?:([+-])(\d{{1,2}})(?::?(\d{{2}}))?|[Zz]| UTC)?")
+INTEGER_RE = re.compile(r"[+-]?\d{1,19}")
+DECIMAL_RE = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?")
+FLOAT_RE = re.compile(DECIMAL_RE.pattern + r"|[+-]?(?:inf|infinity)|nan", re.IGNORECASE)
+INTERVAL_RE = re.compile(r"-?\d+-\d+ -?\d+ -?\d+:\d+:\d+(?:\.\d{1,9})?")
+RANGE_RE = re.compile(r"\[([^,]+), ([^,]+)\)")
+
+Range = namedtuple("Range", "start end")
 
 
 class Wire:
@@ -48,58 +62,133 @@ def googlesql_name(type_name):
     return GOOGLESQL_NAMES.get(name, name)
 
 
+def bad(kind, text):
+    return ValueError(f"Invalid {kind}: '{text}'")
+
+
+# -- texts ---------------------------------------------------------------------------------------------------------
+
+
+def _fields(kind, pattern, text):
+    """The parts of a text as numbers, the last of them microseconds; what is missing is 0."""
+    match = pattern.fullmatch(text)
+    if not match or not text.isascii():
+        raise bad(kind, text)
+    *parts, fraction = match.groups()
+    return [int(part or 0) for part in parts] + [int((fraction or "").ljust(6, "0"))]
+
+
 def parse_timestamp(text):
     """Microseconds since 1970 of a timestamp literal; ValueError when BigQuery would not read it."""
     match = TIMESTAMP_RE.fullmatch(text)
-    if not match:
-        raise ValueError(f"Invalid timestamp: '{text}'")
-    year, month, day, hour, minute, second, fraction, sign, zone_hour, zone_minute = match.groups()
+    if not match or not text.isascii():
+        raise bad("timestamp", text)
+    *parts, fraction, sign, zone_hour, zone_minute = match.groups()
     try:
-        moment = datetime(
-            int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=timezone.utc
-        )
-    except ValueError:
-        raise ValueError(f"Invalid timestamp: '{text}'") from None
-    micros = (moment - EPOCH) // timedelta(microseconds=1) + int((fraction or "").ljust(6, "0"))
-    if sign:
-        offset = (int(zone_hour) * 60 + int(zone_minute or 0)) * 60_000_000
-        micros -= offset if sign == "+" else -offset
-    return micros
+        moment = datetime(*[int(part or 0) for part in parts], tzinfo=timezone.utc)
+        moment += timedelta(microseconds=int((fraction or "").ljust(6, "0")))
+        if sign:
+            offset = timedelta(hours=int(zone_hour), minutes=int(zone_minute or 0))
+            moment = moment - offset if sign == "+" else moment + offset
+    except (ValueError, OverflowError):
+        raise bad("timestamp", text) from None
+    return (moment - EPOCH) // timedelta(microseconds=1)
 
 
 def _integer(text):
-    value = int(text)
-    if not -(2**63) <= value < 2**63:
-        raise ValueError(f"Integer out of range: {text}")
-    return value
+    if not INTEGER_RE.fullmatch(text) or not -(2**63) <= int(text) < 2**63:
+        raise ValueError(f"Bad int64 value: {text}")
+    return int(text)
+
+
+def _float(text):
+    if not FLOAT_RE.fullmatch(text):
+        raise ValueError(f"Bad double value: {text}")
+    return float(text)
 
 
 def _boolean(text):
     if text.lower() not in ("true", "false"):
-        raise ValueError(f"Invalid BOOL value: {text}")
+        raise ValueError(f"Bad bool value: {text}")
     return text.lower() == "true"
 
 
 def _date(text):
-    return date.fromisoformat(text).isoformat()
-
-
-def _decimal(text):
+    year, month, day = _fields("date", DATE_RE, text)[:3]
     try:
-        Decimal(text)
-    except InvalidOperation:
-        raise ValueError(f"Invalid NUMERIC value: {text}") from None
+        return date(year, month, day).isoformat()
+    except ValueError:
+        raise bad("date", text) from None
+
+
+def _time(text):
+    try:
+        return time(*_fields("time", TIME_RE, text)).isoformat()
+    except ValueError:
+        raise bad("time", text) from None
+
+
+def _datetime(text):
+    try:
+        return datetime(*_fields("datetime", DATETIME_RE, text)).isoformat()
+    except ValueError:
+        raise bad("datetime", text) from None
+
+
+def decimal_text(number):
+    """A Decimal as the service writes it: no exponent, no zeros at the end of a fraction."""
+    text = format(number, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
+def _decimal(kind):
+    scale, least, most = DECIMALS[kind]
+
+    def parse(text):
+        if not DECIMAL_RE.fullmatch(text):
+            raise ValueError(f"Invalid {kind} value: {text}")
+        plain = decimal_text(Decimal(text))
+        whole, _, fraction = plain.partition(".")
+        if len(fraction) > scale or not least <= int(whole + fraction.ljust(scale, "0")) <= most:
+            raise ValueError(f"Invalid {kind} value: {text}")
+        return plain
+
+    return parse
+
+
+def _bytes(text):
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(f"Invalid base64: {text}") from None
+    return text
+
+
+def _json(text):
+    json.loads(text)
+    return text
+
+
+def _interval(text):
+    if not INTERVAL_RE.fullmatch(text):
+        raise bad("interval", text)
     return text
 
 
 PARSERS = {
     "INTEGER": _integer,
-    "FLOAT": float,
+    "FLOAT": _float,
     "BOOLEAN": _boolean,
+    "BYTES": _bytes,
     "TIMESTAMP": parse_timestamp,
     "DATE": _date,
-    "NUMERIC": _decimal,
-    "BIGNUMERIC": _decimal,
+    "TIME": _time,
+    "DATETIME": _datetime,
+    "NUMERIC": _decimal("NUMERIC"),
+    "BIGNUMERIC": _decimal("BIGNUMERIC"),
+    "JSON": _json,
+    "INTERVAL": _interval,
 }
 
 
@@ -108,88 +197,76 @@ def from_text(type_name, text):
     return PARSERS.get(legacy_name(type_name), str)(text)
 
 
+# -- rows given through the control interface ------------------------------------------------------------------------
+
+
 def from_json(field, value):
-    """The value of a cell in rows given through the control interface."""
+    """The held value of a cell: {"wire": x} raw, arrays as lists, records as objects (or lists in field order)."""
     if isinstance(value, dict) and set(value) == {"wire"}:
         return Wire(value["wire"])
+    if field.get("mode") == "REPEATED":
+        element = dict(field, mode="NULLABLE")
+        return [from_json(element, each) for each in value or ()]
     if value is None:
-        return Wire([]) if field.get("mode") == "REPEATED" else None
-    if field.get("mode") == "REPEATED" or legacy_name(field["type"]) == "RECORD":
-        return Wire(value)
+        return None
+    kind = legacy_name(field["type"])
+    if kind == "RECORD":
+        return record_from_json(field["fields"], value)
+    if kind == "RANGE":
+        return _range(field["rangeElementType"]["type"], value)
+    if kind == "JSON" and not isinstance(value, str):
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    if isinstance(value, (dict, list)):
+        raise ValueError(f"not a value of {field['type']}: {json.dumps(value)}")
     if isinstance(value, bool):
         value = "true" if value else "false"
-    if isinstance(value, int) and legacy_name(field["type"]) in ("INTEGER", "TIMESTAMP"):
+    if isinstance(value, int) and kind in ("INTEGER", "TIMESTAMP"):
         return value
-    return from_text(field["type"], str(value))
+    return from_text(kind, str(value))
 
 
-def comparable(type_name, value):
-    """What two values of this type are compared by; None when a comparison gives NULL."""
-    if value is None or isinstance(value, Wire):
-        return None
-    if legacy_name(type_name) in ("NUMERIC", "BIGNUMERIC"):
-        return Decimal(value)
-    return value
+def record_from_json(fields, value):
+    """A tuple in the order of the fields; a name that is not among them is a ValueError."""
+    if isinstance(value, dict):
+        unknown = set(value) - {field["name"] for field in fields}
+        if unknown:
+            raise ValueError(f"no such column: {min(unknown)}")
+        value = [value.get(field["name"]) for field in fields]
+    if len(value) != len(fields):
+        raise ValueError(f"a record of {len(value)} values for {len(fields)} fields")
+    return tuple(from_json(field, each) for field, each in zip(fields, value))
 
 
-def size_of(type_name, value):
+def _range(kind, value):
+    if isinstance(value, str):
+        match = RANGE_RE.fullmatch(value)
+        if not match:
+            raise bad("range", value)
+        value = dict(zip(("start", "end"), match.groups()))
+    bounds = [value.get(name) for name in ("start", "end")]
+    return Range(*[None if bound in (None, "UNBOUNDED", "NULL") else from_json({"type": kind}, bound)
+                   for bound in bounds])
+
+
+# -- sizes -----------------------------------------------------------------------------------------------------------
+
+SIZES = {"INTEGER": 8, "FLOAT": 8, "TIMESTAMP": 8, "DATE": 8, "TIME": 8, "DATETIME": 8, "BOOLEAN": 1, "NUMERIC": 16,
+         "BIGNUMERIC": 32, "INTERVAL": 16, "RANGE": 16}
+
+
+def size_of(field, value):
     """Logical bytes of a value, as BigQuery bills them."""
     if value is None:
         return 0
-    kind = legacy_name(type_name)
-    if kind in ("INTEGER", "FLOAT", "TIMESTAMP", "DATE", "TIME", "DATETIME"):
-        return 8
-    if kind == "BOOLEAN":
-        return 1
-    if kind in ("NUMERIC", "BIGNUMERIC"):
-        return 16 if kind == "NUMERIC" else 32
-    text = value.json if isinstance(value, Wire) else str(value)
-    return 2 + len(text.encode())
-
-
-def float_text(value):
-    """A double as the service writes it: shortest digits, exponent from 1E7 on and below 1E-3."""
-    if math.isnan(value):
-        return "NaN"
-    if value in (float("inf"), float("-inf")):
-        return "Infinity" if value > 0 else "-Infinity"
-    if value == 0 or 1e-3 <= abs(value) < 1e7:
-        return repr(float(value))
-    sign, digits, exponent = Decimal(repr(value)).as_tuple()
-    text = "".join(map(str, digits)).rstrip("0")
-    power = len(digits) - 1 + exponent
-    return f"{'-' if sign else ''}{text[0]}.{text[1:] or '0'}E{power}"
-
-
-def iso8601_text(micros):
-    moment = EPOCH + timedelta(microseconds=micros)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond:06d}000000Z"
-
-
-def _quoted(value):
-    return encode_basestring(value)
-
-
-def _int_wire(value):
-    return f'"{value}"'
-
-
-TIMESTAMP_WIRE = {
-    "INT64": _int_wire,
-    "FLOAT64": lambda micros: f'"{float_text(micros / 1e6)}"',
-    "ISO8601_STRING": lambda micros: f'"{iso8601_text(micros)}"',
-}
-
-
-def encoder(type_name, timestamps):
-    """A function from a value of this type (not None, not Wire) to the JSON text of a cell's "v"."""
-    kind = legacy_name(type_name)
-    if kind == "TIMESTAMP":
-        return TIMESTAMP_WIRE[timestamps]
-    if kind == "INTEGER":
-        return _int_wire
-    if kind == "FLOAT":
-        return lambda value: f'"{float_text(value)}"'
-    if kind == "BOOLEAN":
-        return lambda value: '"true"' if value else '"false"'
-    return _quoted
+    if type(value) is list:
+        return sum(size_of(field, each) for each in value)
+    if type(value) is tuple:
+        return sum(size_of(inner, each) for inner, each in zip(field["fields"], value))
+    size = SIZES.get(field["type"])
+    if size:
+        return size
+    if type(value) is Wire:
+        value = value.json
+    if field["type"] == "BYTES":
+        return 2 + len(value) * 3 // 4
+    return 2 + len(value.encode("utf-8", "surrogatepass"))

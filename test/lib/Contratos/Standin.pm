@@ -59,7 +59,7 @@ sub start
 		options => \%options,
 		directory => File::Temp->newdir('standin-XXXXXX', TMPDIR => 1),
 		ports => {},
-		tables => [],
+		changes => [],
 		owner => $$,
 	}, $class;
 	$self->_launch;
@@ -117,7 +117,16 @@ tables back to what they were at the start.
 =head2 table($name, %content), delete_day($name, $day)
 
 Creates a table or replaces its rows: C<schema>, C<rows>, C<generate>,
-C<replace_day>, C<append>, C<bytes_processed>.  C<$name> undef: the tokens.
+C<replace_day>, C<append>, C<bytes_processed>; what tables.get says of it:
+C<type>, C<description>, C<time_partitioning>, C<range_partitioning>,
+C<require_partition_filter>, C<partition_column>, C<last_modified>,
+C<attributes>; C<partition>, C<location>.  C<$name> undef: the tokens.
+
+=head2 alter($name, %how), drop_table($name), dataset($name, $location)
+
+Changes a table's schema while its rows stay: C<add> (fields), C<drop> (names),
+C<change> (by column a type, or attributes of the field).  Drops a table.
+Creates an empty dataset, 'project.dataset', or moves it.
 
 =cut
 
@@ -154,7 +163,7 @@ sub reset
 {
 	my ($self, %what) = @_;
 	my $tables = $what{tables} // 1;
-	$self->{tables} = [] if $tables;
+	$self->{changes} = [] if $tables;
 	$self->_control('POST', 'reset', { tables => $tables ? JSON::PP::true : JSON::PP::false });
 	return;
 }
@@ -162,13 +171,33 @@ sub reset
 sub table
 {
 	my ($self, $name, %content) = @_;
-	return $self->_change_table('POST', { table => $name // $self->tokens, %content });
+	return $self->_change('POST', 'table', { table => $name // $self->tokens, %content })->{rows};
 }
 
 sub delete_day
 {
 	my ($self, $name, $day) = @_;
-	return $self->_change_table('DELETE', { table => $name // $self->tokens, day => $day });
+	return $self->_change('DELETE', 'table', { table => $name // $self->tokens, day => $day })->{rows};
+}
+
+sub alter
+{
+	my ($self, $name, %how) = @_;
+	return $self->_change('POST', 'schema', { table => $name // $self->tokens, %how })->{rows};
+}
+
+sub drop_table
+{
+	my ($self, $name) = @_;
+	$self->_change('DELETE', 'table', { table => $name // $self->tokens });
+	return;
+}
+
+sub dataset
+{
+	my ($self, $name, $location) = @_;
+	$self->_change('POST', 'dataset', { dataset => $name, location => $location // 'US' });
+	return;
 }
 
 # The full name of the tokens table.
@@ -193,7 +222,7 @@ sub restart
 	my ($self) = @_;
 	$self->_end('TERM');
 	$self->_launch;
-	$self->_control(@$_) for map { [ $_->[0], 'table', $_->[1] ] } @{ $self->{tables} };
+	$self->_control(@$_) for @{ $self->{changes} };
 	return;
 }
 
@@ -210,13 +239,13 @@ sub DESTROY
 
 # -- inside --------------------------------------------------------------------
 
-sub _change_table
+sub _change
 {
-	my ($self, $method, $body) = @_;
-	my $answer = $self->_control($method, 'table', $body);
+	my ($self, $method, $call, $body) = @_;
+	my $answer = $self->_control($method, $call, $body);
 	# Remembered for restart(), which finds a server without them.
-	push @{ $self->{tables} }, [ $method, $body ];
-	return $answer->{rows};
+	push @{ $self->{changes} }, [ $method, $call, $body ];
+	return $answer;
 }
 
 sub _command
