@@ -208,8 +208,7 @@ class Compiler:
         calls = [each.call for each in compiled]
         kind = function.gives or next((kind for kind in kinds if kind), None)
         if function.call is None:
-            values = (lambda row: (call(row) for call in calls))
-            return Compiled(kind, lambda row: next((each for each in values(row) if each is not None), None), None)
+            return Compiled(kind, first_known(calls), None)
         more = kinds if hasattr(function.call, "wants_kind") else []
 
         def run(row):
@@ -259,6 +258,19 @@ class Compiler:
                 raise bad_value(one, googlesql_name(kind)) from None
 
         return Compiled(kind, run, None)
+
+
+def first_known(calls):
+    """IFNULL() and COALESCE()."""
+
+    def run(row):
+        for call in calls:
+            value = call(row)
+            if value is not None:
+                return value
+        return None
+
+    return run
 
 
 def in_common(one, other):

@@ -27,6 +27,7 @@ SCALAR_TYPES = {
 }
 # Digits after the point, and the bounds of the number without its point.
 DECIMALS = {"NUMERIC": (9, 1 - 10**38, 10**38 - 1), "BIGNUMERIC": (38, -(2**255), 2**255 - 1)}
+TIMESTAMP_LOW, TIMESTAMP_HIGH = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 to 9999
 
 DATE_PART = r"(\d{4})-(\d{1,2})-(\d{1,2})"
 TIME_PART = r"(\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d{1,6}))?"
@@ -220,7 +221,9 @@ def from_json(field, value):
         raise ValueError(f"not a value of {field['type']}: {json.dumps(value)}")
     if isinstance(value, bool):
         value = "true" if value else "false"
-    if isinstance(value, int) and kind in ("INTEGER", "TIMESTAMP"):
+    if isinstance(value, int) and kind == "TIMESTAMP":
+        if not TIMESTAMP_LOW <= value <= TIMESTAMP_HIGH:
+            raise bad("timestamp", value)
         return value
     return from_text(kind, str(value))
 
