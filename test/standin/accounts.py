@@ -1,7 +1,8 @@
 """Who may use which project.
 
-An account is the client_email of a service-account key.  A project that is billed, or whose datasets are read, is open to
-every account unless it was restricted to some.  None, a request without a token, counts as the first account.
+An account is the client_email of a service-account key; what stands before its @ is enough to name it.  A project that is
+billed, or whose datasets are read, is open to every account unless it was restricted to some.  None, a request without a
+token, counts as the first account.
 """
 
 
@@ -28,7 +29,8 @@ class Accounts:
     def may_use(self, account, project):
         """Whether an account may read the project's datasets, if it has any."""
         allowed = self.billed.get(project, self.restricted.get(project))
-        return allowed is None or (account or self.first_account) in allowed
+        account = account or self.first_account
+        return allowed is None or account in allowed or account.split("@")[0] in allowed
 
     def may_bill(self, account, project):
         """Whether an account may have jobs in the project."""

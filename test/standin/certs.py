@@ -11,15 +11,21 @@ makes, with mode 0600 each:
     unknown_key.json    the same account with another RSA key, which the stand-in does not know
     ec_key.json         the same account with an elliptic-curve key
     service.key, unknown.key, ec.key    their private keys, as PEM
+
+and, when the stand-in is told to know more accounts, NAME_key.json and NAME.key of each.
 """
 import argparse
+import hashlib
 import json
 import os
+import re
 import subprocess
 
-EMAIL = "contratos-test@test-project.iam.gserviceaccount.com"
+DOMAIN = "test-project.iam.gserviceaccount.com"
+EMAIL = "contratos-test@" + DOMAIN
 KEY_ID = "0123456789abcdef0123456789abcdef01234567"
 OTHER_KEY_ID = "fedcba9876543210fedcba9876543210fedcba98"
+RESERVED_NAMES = {"service", "unknown", "ec", "ca", "other_ca", "server", "contratos-test"}
 
 CONFIG = """
 [req]
@@ -79,13 +85,13 @@ def make_server(directory):
             "-extensions", "server", "-out", path("server.pem"))
 
 
-def write_key_file(directory, name, pem, token_uri, project, key_id=KEY_ID):
+def write_key_file(directory, name, pem, token_uri, project, key_id=KEY_ID, email=EMAIL):
     """A service-account key file around a private key."""
     with open(os.path.join(directory, pem)) as file:
         private_key = file.read()
     content = {
         "type": "service_account", "project_id": project, "private_key_id": key_id, "private_key": private_key,
-        "client_email": EMAIL, "client_id": "100000000000000000001",
+        "client_email": email, "client_id": "100000000000000000001",
         "auth_uri": "https://accounts.google.com/o/oauth2/auth", "token_uri": token_uri,
         "universe_domain": "googleapis.com",
     }
@@ -103,10 +109,27 @@ def write_key_files(directory, token_uri, project):
     write_key_file(directory, "ec_key.json", "ec.key", token_uri, project)
 
 
-def modulus(directory):
-    """The RSA modulus of the account's key."""
-    out = openssl("rsa", "-in", os.path.join(directory, "service.key"), "-noout", "-modulus")
+def modulus(directory, pem="service.key"):
+    """The RSA modulus of an account's key."""
+    out = openssl("rsa", "-in", os.path.join(directory, pem), "-noout", "-modulus")
     return int(out.strip().split("=", 1)[1], 16)
+
+
+def add_account(directory, name, token_uri, project):
+    """One more account with a key of its own: its email, the key's id and modulus, the path of its key file."""
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,28}", name) or name in RESERVED_NAMES:
+        raise ValueError(f"not a name for an account: {name}")
+    pem, key_file = name + ".key", name + "_key.json"
+    old_mask = os.umask(0o077)
+    try:
+        # Kept over a restart: whoever has the file still has the key.
+        if not os.path.exists(os.path.join(directory, pem)):
+            make_key(os.path.join(directory, pem))
+    finally:
+        os.umask(old_mask)
+    email, key_id = f"{name}@{DOMAIN}", hashlib.sha256(name.encode()).hexdigest()[:40]
+    write_key_file(directory, key_file, pem, token_uri, project, key_id, email)
+    return email, key_id, modulus(directory, pem), os.path.join(os.path.abspath(directory), key_file)
 
 
 def make(directory):

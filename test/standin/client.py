@@ -118,8 +118,8 @@ class Client:
         with open(os.path.join(self.certs, name)) as file:
             return json.load(file)
 
-    def assertion(self, key_file="service.key", header=None, **claims):
-        key, now = self.key(), int(time.time())
+    def assertion(self, key_file="service.key", header=None, key_json="key.json", **claims):
+        key, now = self.key(key_json), int(time.time())
         wanted = {"iss": key["client_email"], "scope": "https://www.googleapis.com/auth/bigquery",
                   "aud": "https://oauth2.googleapis.com/token", "iat": now, "exp": now + 3600}
         wanted.update(claims)
@@ -140,7 +140,7 @@ class Client:
 
     # -- BigQuery ------------------------------------------------------------------------------------------------
 
-    def call(self, method, path, body=None, options=None, headers=None):
+    def call(self, method, path, body=None, options=None, headers=None, project="test-project"):
         """options are query parameters; prettyPrint=false is added."""
         options = dict({"prettyPrint": "false"}, **(options or {}))
         sent = {"Authorization": f"Bearer {self.bearer}"} if self.bearer else {}
@@ -148,7 +148,7 @@ class Client:
             sent["Content-Type"] = "application/json"
             body = json.dumps(body).encode()
         sent.update(headers or {})
-        path = f"/bigquery/v2/projects/test-project/{path}?" + urllib.parse.urlencode(options)
+        path = f"/bigquery/v2/projects/{project}/{path}?" + urllib.parse.urlencode(options)
         return self.request(method, path, body, sent)
 
     def insert_body(self, text=None, low="2024-02-29 00:00:00+00:00", high="2024-03-01 00:00:00+00:00", **query):

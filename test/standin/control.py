@@ -61,6 +61,16 @@ class Control:
             raise TimeoutError(f"not reached within {timeout:g} s: {json.dumps(body)}")
         return {"request": entry}
 
+    def post_account(self, body):
+        """One more service account, with a key file for it."""
+        email, path = self.standin.add_account(body["account"], body.get("project", self.standin.options.project))
+        return {"account": email, "key_file": path}
+
+    def post_project(self, body):
+        """A project that may be billed (or not), open to all accounts or to some."""
+        self.standin.accounts.open_project(body["project"], body.get("accounts"), body.get("billed", True))
+        return {}
+
     def post_dataset(self, body):
         """Create a dataset, or move it to a location."""
         self.standin.catalog.create_dataset(*body["dataset"].split(".", 1), body.get("location", "US"))

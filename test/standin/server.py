@@ -198,7 +198,14 @@ class Standin:
         self.jobs.reset()
         self.auth.reset()
         if tables:
+            self.accounts.reset()
             self.load_tables()
+
+    def add_account(self, name, project):
+        """Know one more account, whose key file names this project; its email and the path of the file."""
+        email, key_id, modulus, path = certs.add_account(self.options.certs, name, self.token_uri, project)
+        self.auth.add_key(email, key_id, modulus)
+        return email, path
 
     def start(self):
         """Listen; what tests need to know comes back."""
@@ -216,7 +223,8 @@ class Standin:
             threading.Thread(target=server.serve_forever, daemon=True).start()
         ready = {name: server.port for name, server in self.servers.items()}
         scheme, port = ("https", ready["https_port"]) if options.token_tls else ("http", ready["http_port"])
-        certs.write_key_files(options.certs, f"{scheme}://127.0.0.1:{port}/token", options.project)
+        self.token_uri = f"{scheme}://127.0.0.1:{port}/token"
+        certs.write_key_files(options.certs, self.token_uri, options.project)
         ready.update(pid=os.getpid(), certs=os.path.abspath(options.certs), project=options.project, table=TOKENS_NAME)
         return ready
 

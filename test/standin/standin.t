@@ -8,6 +8,7 @@ use lib "$FindBin::Bin/../lib";
 
 use Contratos::Standin;
 use HTTP::Tiny;
+use JSON::PP ();
 use POSIX ();
 use Test::More;
 
@@ -43,6 +44,29 @@ is($bq->url, $url, 'a restart keeps the port');
 is($bq->delete_day(undef, '2026-11-01'), 913, 'and the tables');
 $bq->reset;
 is($bq->table(undef, append => 1), 922, 'a reset puts the tables back');
+
+# The API's answer to a call; the server asks for no token here.
+sub api { return JSON::PP::decode_json(HTTP::Tiny->new->get($bq->url . "/bigquery/v2/projects/$_[0]")->{content}); }
+
+$bq->table('own.d.t', schema => [ { name => 'a', type => 'INT64' }, { name => 'l', type => 'STRING', mode => 'REPEATED' } ],
+	rows => [ [ 1, [ 'x', undef ] ] ], time_partitioning => { type => 'DAY' }, require_partition_filter => 1,
+	partition => '2026-11-20', location => 'EU', description => 'mine');
+is($bq->alter('own.d.t', add => [ { name => 'b', type => 'DATE' } ], change => { a => 'STRING' }), 1, 'a table is altered');
+$bq->dataset('own.empty', 'EU');
+$bq->table('own.d.gone', schema => [ { name => 'a', type => 'INT64' } ]);
+$bq->drop_table('own.d.gone');
+my $key = $bq->account('other', 'other-project');
+$bq->project('other-project', accounts => ['other']);
+$bq->restart;
+my $got = api('own/datasets/d/tables/t');
+is("@{[ map { $_->{type} } @{ $got->{schema}{fields} } ]}", 'STRING STRING DATE', 'and a restart keeps that');
+is("$got->{location} $got->{description} $got->{requirePartitionFilter}", 'EU mine 1', 'and what is said of it');
+is(api('own/datasets/d/tables')->{totalItems}, 1, 'a dropped table is gone');
+is(api('own/datasets/empty/tables')->{totalItems}, 0, 'an empty dataset is there');
+is((stat $key)[2] & 07777, 0600, 'the key of another account is private');
+like(api('other-project/datasets/x/tables')->{error}{message}, qr/^Access Denied/, 'its project is not for the first');
+$bq->project('other-project');
+like(api('other-project/datasets/x/tables')->{error}{message}, qr/^Not found/, 'until it is opened');
 
 ok(!eval { $bq->rule({}, { nonsense => 1 }); 1 }, 'a rule with an unknown key is refused');
 like($@, qr/unknown key in rule: nonsense/, 'by name');

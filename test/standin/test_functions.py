@@ -72,6 +72,70 @@ class FingerprintTest(StandinTest):
         self.assertEqual(self.c.run(fingerprint(COLUMNS, WINDOW))[1]["totalBytesProcessed"], day)
 
 
+class AllTypesTest(StandinTest):
+    """The fingerprint of every type that it covers, by the extension's own expressions."""
+
+    EXPRESSIONS = {
+        "STRING": "{0}", "INT64": "CAST({0} AS STRING)", "TIMESTAMP": "CAST(UNIX_MICROS({0}) AS STRING)",
+        "DATE": "CAST({0} AS STRING)", "BOOL": "CAST({0} AS STRING)", "BYTES": "TO_BASE64({0})",
+        "NUMERIC": "REGEXP_REPLACE(CAST({0} AS STRING), '([.][0-9]*[1-9])0+$|[.]0+$', '\\\\1')",
+    }
+    PLAIN = ("INT64", "TIMESTAMP")
+    ROWS = [
+        ["", -(2**63), "0001-01-01 00:00:00+00", "0001-01-01", True, "", "-0.50"],
+        ["é\u0000:-", 2**63 - 1, "9999-12-31 23:59:59.999999+00", "9999-12-31", False, "/wA=", "100"],
+        ["-", 0, "1969-12-31 23:59:59.999999+00", "2026-11-19", None, None, "99999999999999999999999999999.999999999"],
+        [None, None, None, None, None, "AA==", "0"],
+        [None, None, None, None, None, "AA==", "0"],
+    ]
+
+    def setUp(self):
+        super().setUp()
+        schema = [{"name": kind.lower(), "type": kind} for kind in self.EXPRESSIONS]
+        schema += [{"name": "dt", "type": "DATETIME"}]
+        rows = [row + [f"2026-11-19 0{at}:00:00"] for at, row in enumerate(self.ROWS)]
+        self.c.control("POST", "table", {"table": THINGS, "schema": schema, "rows": rows})
+
+    def question(self, largest, where=""):
+        parts = []
+        for kind, expression in self.EXPRESSIONS.items():
+            text = expression.format(f"`{kind.lower()}`")
+            parts.append(f"IFNULL(CONCAT({text}, ':'), '-')" if kind in self.PLAIN else
+                         f"IFNULL(CONCAT(CAST(BYTE_LENGTH({text}) AS STRING), ':', {text}), '-')")
+        sums = [f"CAST(IFNULL(SUM(CAST(CONCAT('0x', SUBSTR(`h`, {at}, 8)) AS INT64)), 0) AS STRING)" for at in (1, 9)]
+        return (f"SELECT COUNT(*) AS `n`, MAX(`t`) AS `m`, CONCAT({sums[0]}, ':', {sums[1]}) AS `f` FROM (SELECT "
+                f"{largest} AS `t`, TO_HEX(SHA256(CONCAT('', {', '.join(parts)}))) AS `h` FROM `{THINGS}`{where})")
+
+    def expected(self):
+        names = ", ".join(f"`{kind.lower()}`" for kind in self.EXPRESSIONS)
+        sums = [0, 0]
+        for row in cells(self.c.run(f"SELECT {names} FROM `{THINGS}`")[1]):
+            texts = ["-" if cell is None else f"{cell}:" if kind in self.PLAIN else f"{len(cell.encode())}:{cell}"
+                     for kind, cell in zip(self.EXPRESSIONS, row)]
+            digest = hashlib.sha256("".join(texts).encode()).digest()
+            sums = [sums[at] + int.from_bytes(digest[4 * at : 4 * at + 4], "big") for at in (0, 1)]
+        return ":".join(map(str, sums))
+
+    def test_every_largest(self):
+        for largest, kind, value in (
+            ("`timestamp`", "TIMESTAMP", "253402300799999999"), ("`date`", "DATE", "9999-12-31"),
+            ("`dt`", "DATETIME", "2026-11-19T04:00:00"), ("CAST(NULL AS TIMESTAMP)", "TIMESTAMP", None),
+            ("TIMESTAMP(`date`)", "TIMESTAMP", "253402214400000000"), ("TIMESTAMP(`dt`)", "TIMESTAMP", "1795060800000000"),
+            ("CAST(`date` AS TIMESTAMP)", "TIMESTAMP", "253402214400000000"),
+        ):
+            with self.subTest(largest=largest):
+                status, answer = self.c.run(self.question(largest))
+                self.assertEqual(status, 200, answer)
+                self.assertEqual(cells(answer), [["5", value, self.expected()]])
+                self.assertEqual(answer["schema"]["fields"][1]["type"], kind)
+
+    def test_no_rows(self):
+        for largest in ("`date`", "`dt`"):
+            with self.subTest(largest=largest):
+                _, answer = self.c.run(self.question(largest, " WHERE `date` = '2000-01-01'"))
+                self.assertEqual(cells(answer), [["0", None, "0:0"]])
+
+
 class FunctionTest(StandinTest):
     def setUp(self):
         super().setUp()

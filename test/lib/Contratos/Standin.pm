@@ -163,7 +163,8 @@ sub reset
 {
 	my ($self, %what) = @_;
 	my $tables = $what{tables} // 1;
-	$self->{changes} = [] if $tables;
+	# An account's key is known for good.
+	$self->{changes} = [ grep { $_->[1] eq 'account' } @{ $self->{changes} } ] if $tables;
 	$self->_control('POST', 'reset', { tables => $tables ? JSON::PP::true : JSON::PP::false });
 	return;
 }
@@ -200,8 +201,30 @@ sub dataset
 	return;
 }
 
+sub account
+{
+	my ($self, $name, $project) = @_;
+	my %body = (account => $name, defined $project ? (project => $project) : ());
+	return $self->_change('POST', 'account', \%body)->{key_file};
+}
+
+sub project
+{
+	my ($self, $name, %who) = @_;
+	$who{billed} = $who{billed} ? JSON::PP::true : JSON::PP::false if exists $who{billed};
+	$self->_change('POST', 'project', { project => $name, %who });
+	return;
+}
+
 # The full name of the tokens table.
 sub tokens { return $_[0]{ready}{table}; }
+
+=head2 account($name, $project), project($name, %who)
+
+Makes the server know one more service account; gives the path of its key file,
+whose project is C<$project>.  Opens a project: C<accounts> (names; all unless
+given), C<billed> (true unless given: it may have jobs).  Both go with a reset
+of the tables, but key files stay good.
 
 =head2 kill(), restart()
 
