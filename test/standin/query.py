@@ -175,8 +175,7 @@ class Compiler:
         elements = [self.constant(parameter.kind, each) for each in parameter.values or [None]]
         pairs = [self.matched(node, "IN UNNEST", left, each) for each in elements]
         values, value_of = [right.call(None) for _, right in pairs], pairs[0][0].call
-        # NaN equals nothing, not even itself.
-        known = {each for each in values if each is not None and each == each}
+        known = {each for each in values if each is not None}
         miss = None if None in values else False
 
         def run(row):

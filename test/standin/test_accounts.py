@@ -90,6 +90,11 @@ class AccountsTest(StandinTest):
         self.assertEqual(self.insert(self.first, "shared", "US")[1][0], 403)
 
     def test_reset(self):
+        self.c.control("POST", "project", {"project": "other-project"})
+        self.assertEqual(self.insert(self.first, "other-project", "EU")[1][0], 200)
+        self.c.control("POST", "reset", {"tables": False})
+        self.c.login()
+        self.assertEqual(self.insert(self.c.bearer, "other-project", "EU")[1][0], 200)
         self.c.control("POST", "reset", {})
         self.c.login()
         self.assertEqual(self.insert(self.c.bearer, "other-project", "EU")[1][0], 403)

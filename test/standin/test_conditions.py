@@ -101,6 +101,10 @@ class ComparisonTest(ConditionsTest):
             with self.subTest(where=where, kind=kind):
                 self.assertEqual(self.found(where, parameter("p", kind, value)), wanted)
 
+    def test_number_literals_are_exact(self):
+        self.create([("k", "STRING"), ("n", "NUMERIC")], [["a", "12345678901234567.000000001"], ["b", "12345678901234567"]])
+        self.assertEqual(self.found("n = 12345678901234567.000000001"), "a")
+
     def test_types_that_do_not_meet(self):
         self.create([("k", "STRING"), ("d", "DATE"), ("t", "TIMESTAMP"), ("i", "INT64"), ("x", "BYTES"), ("j", "JSON"),
                      ("g", "GEOGRAPHY")], [])

@@ -136,6 +136,27 @@ class AllTypesTest(StandinTest):
                 self.assertEqual(cells(answer), [["0", None, "0:0"]])
 
 
+class LargestTest(StandinTest):
+    def test_every_type(self):
+        for kind, values in (
+            ("INT64", ["-5", "7"]), ("FLOAT64", ["-0.5", "Infinity"]), ("NUMERIC", ["-1.5", "10"]), ("STRING", ["Z", "é"]),
+            ("BIGNUMERIC", ["9", "10"]), ("BYTES", ["AAE=", "/wA="]), ("BOOL", ["false", "true"]), ("DATE", ["0001-01-01",
+            "2026-11-19"]), ("TIME", ["01:00:00", "01:00:00.500000"]), ("DATETIME", ["2026-11-19T01:00:00",
+            "2026-11-19T01:00:00.000001"]), ("TIMESTAMP", ["-1", "0"]),
+        ):
+            rows = [[value if kind != "TIMESTAMP" else int(value)] for value in (*values, *reversed(values))] + [[None]]
+            self.c.control("POST", "table", {"table": THINGS, "schema": [{"name": "v", "type": kind}], "rows": rows})
+            with self.subTest(kind=kind):
+                self.assertEqual(cells(self.c.run(f"SELECT MIN(v), MAX(v) FROM `{THINGS}`")[1]), [values])
+
+    def test_no_such_order(self):
+        for kind in ("JSON", "GEOGRAPHY"):
+            self.c.control("POST", "table", {"table": THINGS, "schema": [{"name": "v", "type": kind}]})
+            with self.subTest(kind=kind):
+                self.assert_job_fails(400, "invalidQuery", f"No matching signature for function MAX for argument types: {kind}",
+                                      f"SELECT MAX(v) FROM `{THINGS}`")
+
+
 class FunctionTest(StandinTest):
     def setUp(self):
         super().setUp()

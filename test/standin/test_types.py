@@ -115,6 +115,7 @@ class WireTest(StandinTest):
         for kind, value, message in (
             ("INT64", "1.5", "Bad int64 value"), ("INT64", 2**63, "Bad int64 value"), ("FLOAT64", "x", "Bad double value"),
             ("NUMERIC", "1.0000000001", "Invalid NUMERIC"), ("NUMERIC", "1e29", "Invalid NUMERIC"),
+            ("NUMERIC", "-1e29", "Invalid NUMERIC"), ("BIGNUMERIC", "-578960446186580977117854925043439539267", "BIGNUMERIC"),
             ("BIGNUMERIC", "1e39", "Invalid BIGNUMERIC"), ("BYTES", "x", "Invalid base64"), ("DATE", "2026-02-29", "date"),
             ("TIME", "24:00:00", "time"), ("TIMESTAMP", "10000-01-01", "timestamp"), ("INTERVAL", "1 day", "interval"),
             ("RANGE<DATE>", "2024", "range"), ("STRING", ["a"], "not a value of STRING"), ("JSON", "{", "Expecting"),
