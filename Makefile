@@ -43,6 +43,7 @@ OBJS = \
 	src/message.o \
 	src/message_schema.o \
 	src/request.o \
+	src/request_reason.o \
 	src/rows.o \
 	src/rows_grammar.o \
 	src/rows_token.o \

@@ -13,6 +13,34 @@
 #include "bigquery_internal.h"
 #include "json.h"
 
+/* Such an answer passes, but asking again at once would only bring it again. */
+static void
+blame_the_way(Failure *f)
+{
+	failure_hint(f, "Something between here and BigQuery may be changing its answers; see contratos.proxy and "
+					"contratos.endpoint.");
+	f->retry = FAILURE_ASK_LATER;
+}
+
+/* An answer of HTTP 200.  NULL with *f set when it is no JSON: a proxy's page, say. */
+static JsonDoc *
+read_answer(const char *text, size_t len, Failure *f)
+{
+	Failure why;
+	JsonDoc *doc = json_parse_document(text, len, &why);
+
+	if (doc != NULL)
+		return doc;
+	if (why.sqlstate == ERRCODE_OUT_OF_MEMORY)
+		*f = why;
+	else
+	{
+		failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer cannot be read: %s", why.message);
+		blame_the_way(f);
+	}
+	return NULL;
+}
+
 /* Where a job stands, by jobs.get.  False with *f set when it has failed. */
 static bool
 check_job(BqJob *job, Failure *f)
@@ -24,7 +52,7 @@ check_job(BqJob *job, Failure *f)
 	if (!request_fetch(&job->bq->requester, message_job_path(job->project, "jobs", job->job_id, "", job->location),
 					   NULL, &response, f))
 		return false;
-	doc = json_parse_document(response.body, response.len, f);
+	doc = read_answer(response.body, response.len, f);
 	ok = doc != NULL && message_read_job(job, doc, f);
 	json_free_document(doc);
 	return ok;
@@ -45,7 +73,7 @@ bigquery_start_job(BqJob *job, const char *label, Failure *f)
 			return check_job(job, f);
 		return false;
 	}
-	doc = json_parse_document(response.body, response.len, f);
+	doc = read_answer(response.body, response.len, f);
 	ok = doc != NULL && message_read_job(job, doc, f);
 	json_free_document(doc);
 	return ok;
@@ -82,8 +110,7 @@ bigquery_bad_page(Failure *f, RowsDecoder *decoder)
 	const char *error = rows_error(decoder, &offset);
 
 	failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer cannot be read: %s at byte " UINT64_FORMAT, error, offset);
-	failure_hint(f, "Something between here and BigQuery may be changing its answers; see contratos.proxy and "
-					"contratos.endpoint.");
+	blame_the_way(f);
 	return false;
 }
 
@@ -144,7 +171,7 @@ open_answer(BqJob *job, int max_rows, int wait_ms, Answer *answer, Failure *f)
 		read_to_first_row(answer->exchange, answer->decoder, &answer->got, &answer->bytes, f))
 	{
 		envelope = rows_envelope(answer->decoder, &len);
-		answer->head = json_parse_document(envelope, len, f);
+		answer->head = read_answer(envelope, len, f);
 	}
 	if (answer->head != NULL)
 		return true;

@@ -21,7 +21,7 @@ typedef enum FailureRetry
 {
 	FAILURE_FINAL = 0, /* the same question gets the same answer */
 	FAILURE_ASK_AGAIN, /* the same request may succeed later */
-	FAILURE_ASK_LATER, /* … but has been repeated enough for now */
+	FAILURE_ASK_LATER, /* … but not while a caller waits for it */
 	FAILURE_NEW_TOKEN, /* HTTP 401: worth one fresh token */
 	FAILURE_NEW_JOB /* the job is lost, a new one may succeed */
 } FailureRetry;
