@@ -292,6 +292,9 @@ accept_answer(const char *file, const AuthFileId *id, HttpResponse *answer, Fail
 		failure_set(f, ERRCODE_PROTOCOL_VIOLATION, "the token endpoint's answer holds no access token");
 		failure_hint(f, "Check \"token_uri\" in the credentials file.");
 		f->every_day = true;
+		/* no JSON at all is another's answer, a proxy's page: it passes */
+		if (doc == NULL)
+			f->retry = FAILURE_ASK_AGAIN;
 	}
 	json_free_document(doc);
 	return kept;

@@ -9,6 +9,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use JSON::PP ();
 use Test::More;
+use Time::HiRes qw(sleep time);
 
 use Contratos::Session;
 use Contratos::Worker;
@@ -64,11 +65,18 @@ sub jobs_asked_for
 	return join ' ', map { $_->{job} } @asked;
 }
 
-# The resolver was asked, and has answered nobody.
+# The resolver is asked, and has answered nobody.  (It runs in a thread, so its
+# note may come a little after the worker has begun to wait.)
 sub asked
 {
-	my $notes = -e "$dir/dns_log" ? slurp_file("$dir/dns_log") : '';
-	return $notes =~ /^asked$/m && $notes !~ /^answered$/m;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $notes = sub { -e "$dir/dns_log" ? slurp_file("$dir/dns_log") : '' };
+	until ($notes->() =~ /^asked$/m)
+	{
+		return 0 if time > $deadline;
+		sleep 0.02;
+	}
+	return $notes->() !~ /^answered$/m;
 }
 
 # ---- in the middle of the INSERT: a trigger waits for a lock that is held here

@@ -28,6 +28,7 @@ my %scripts = (
 # also when the test is stopped
 local $SIG{INT} = local $SIG{TERM} = sub { exit 1 };
 END { unlink keys %scripts; }
+unlink keys %scripts;
 append_to_file($_, "$scripts{$_}\n") for sort keys %scripts;
 
 my $f = Contratos::Worker->new(

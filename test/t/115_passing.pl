@@ -47,11 +47,12 @@ sub clock { return sprintf '06:%02d', $_[0]; }
 sub passes
 {
 	my ($name, $reason, $like, @rules) = @_;
+	my $jobs = $rules[0][0]{kind} eq 'token' ? 0 : 1;
 	my $day = sprintf '%02d', ++$minute + 1;
 	$f->day("2026-11-$day", 50);
 	rules(@rules);
 	like($f->fails("SELECT contratos_run('2026-11-$day')"), $like, "$name: an error for a call");
-	is(jobs_asked_for(), 1, "$name: which asks once");
+	is(jobs_asked_for(), $jobs, "$name: which does not ask again");
 	ok(enqueue($day), "$name: left to the worker");
 	my $expected = join ' ', grep { $_ } 1, 'failed', $reason, clock($minute);
 	is(last_attempt($day), $expected, "$name: it fails, and is to be tried again");
@@ -81,6 +82,9 @@ my $unreadable = qr/HV000: BigQuery's answer cannot be read: .*HINT: .*proxy/s;
 passes('a page of HTML instead of a job', '', $unreadable, [ { kind => 'insert' }, $page ]);
 passes('a page of HTML instead of the result', '', $unreadable, [ { kind => 'results' }, $page ]);
 passes('a page of HTML instead of a page', '', $unreadable, [ { kind => 'results', start_index => 30 }, $page ]);
+passes(
+	'a page of HTML instead of a token', '', qr/08P01: the token endpoint's answer holds no access token.*HINT: .*token_uri/s,
+	[ { kind => 'token' }, $page ]);
 
 # ---- a job that is gone
 
