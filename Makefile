@@ -36,6 +36,14 @@ OBJS = \
 	src/stream.o \
 	src/stream_window.o \
 	src/values.o \
+	src/values_text.o \
+	src/values_number.o \
+	src/values_time.o \
+	src/values_interval.o \
+	src/values_bytes.o \
+	src/values_guard.o \
+	src/values_domain.o \
+	src/values_nested.o \
 	src/values_numeric.o \
 	src/bigquery.o \
 	src/bigquery_wait.o \

@@ -10,10 +10,14 @@
 
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "common/base64.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "nodes/execnodes.h"
+#if PG_VERSION_NUM >= 160000
+#include "nodes/miscnodes.h"
+#endif
 #include "optimizer/pathnode.h"
 #include "parser/parsetree.h"
 #include "storage/latch.h" /* 18: brings storage/waiteventset.h along */
@@ -93,6 +97,46 @@ foreign_scan_user_compat(ForeignScanState *node)
 	return plan->checkAsUser;
 #else
 	return exec_rt_fetch(plan->scan.scanrelid, node->ss.ps.state)->checkAsUser;
+#endif
+}
+
+/* Before 17 there can be none while a plan has parallel workers, not even in the leader. */
+static inline bool
+can_start_subtransaction_compat(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return true;
+#else
+	return !IsInParallelMode();
+#endif
+}
+
+/* 16 lets an input function say what it refuses instead of throwing it. */
+static inline bool
+has_soft_input_compat(void)
+{
+#if PG_VERSION_NUM >= 160000
+	return true;
+#else
+	return false;
+#endif
+}
+
+/* Call one that does; false with *reason. */
+static inline bool
+input_softly_compat(FmgrInfo *function, char *text, Oid ioparam, int32 typmod, Datum *value, const char **reason)
+{
+#if PG_VERSION_NUM >= 160000
+	ErrorSaveContext errors = {.type = T_ErrorSaveContext, .details_wanted = true};
+
+	if (InputFunctionCallSafe(function, text, ioparam, typmod, (Node *) &errors, value))
+		return true;
+	*reason = errors.error_data->message;
+	return false;
+#else
+	*value = InputFunctionCall(function, text, ioparam, typmod);
+	*reason = NULL;
+	return true;
 #endif
 }
 

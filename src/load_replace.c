@@ -108,7 +108,7 @@ keep_reject(void *arg, int64 row_number, const char *column, const RowsCell *raw
 		.row_number = row_number,
 		.column = pstrdup(column),
 		.raw_value = values_shown(raw, MAX_RAW_BYTES),
-		.reason = reason,
+		.reason = pstrdup(reason),
 	};
 	MemoryContextSwitchTo(old);
 }

@@ -140,6 +140,7 @@ prepare_columns(BqScan *scan)
 		mine->reader = values_reader(field, column->type, column->typmod, column->name, &f);
 		if (mine->reader == NULL)
 			failure_throw(&f);
+		mine->not_null = column->not_null || !values_allows_null(mine->reader);
 		i++;
 	}
 }
@@ -192,14 +193,17 @@ bad_value(BqScan *scan, const ScanColumn *mine, const RowsCell *cell, const char
 static void
 refuse_null(const BqScan *scan, const ScanColumn *mine, const char *reason)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_NOT_NULL_VIOLATION),
-			 errmsg("null value in column \"%s\" of foreign table \"%s\"", mine->column->name,
-					get_rel_name(scan->table->relid)),
-			 errdetail("Row " INT64_FORMAT ": %s.", stream_rows(scan->stream),
-					   reason ? reason : "BigQuery's value is NULL"),
-			 errhint("The column is declared NOT NULL: ALTER FOREIGN TABLE ... ALTER COLUMN ... DROP NOT NULL lets "
-					 "it be NULL here.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_NOT_NULL_VIOLATION),
+		 errmsg("null value in column \"%s\" of foreign table \"%s\"", mine->column->name,
+				get_rel_name(scan->table->relid)),
+		 errdetail("Row " INT64_FORMAT ": %s.", stream_rows(scan->stream),
+				   reason ? reason : "BigQuery's value is NULL"),
+		 mine->column->not_null
+			 ? errhint("The column is declared NOT NULL: ALTER FOREIGN TABLE ... ALTER COLUMN ... DROP NOT NULL lets "
+					   "it be NULL here.")
+			 : errhint("The column's domain does not allow NULL: declare the column as the domain's base type.")));
 }
 
 static void
@@ -217,7 +221,7 @@ fill_slot(BqScan *scan, const RowsCell *cells, TupleTableSlot *slot)
 
 		if (unlikely(result != VALUE_OK))
 			bad_value(scan, mine, cell, reason);
-		if (unlikely(slot->tts_isnull[attribute] && mine->column->not_null))
+		if (unlikely(slot->tts_isnull[attribute] && mine->not_null))
 			refuse_null(scan, mine, reason);
 		if (scan->news && mine->column->attnum == scan->adoption->timestamp_column && !slot->tts_isnull[attribute])
 			scan_adopt_note_timestamp(scan->adoption, DatumGetTimestampTz(slot->tts_values[attribute]));

@@ -18,6 +18,7 @@ typedef struct ScanColumn
 	const RemoteColumn *column;
 	int position; /* among the cells of a row */
 	ValueReader *reader;
+	bool not_null; /* the column says so, or its domain */
 } ScanColumn;
 
 typedef struct BqScan

@@ -2,209 +2,152 @@
  * values.c
  *	  One BigQuery value (its type, its text) → one Datum of a column's type.
  *
- * One table says which pairs of types there are.  Nothing here throws for what
- * a value holds, and nothing is rounded, cut or guessed.
+ * Two tables say all there is to say: the scalar types with what is natural
+ * for each, and the pairs that are read by hand.  A local type that is in the
+ * second is read from nothing but what stands there; any other goes through
+ * its own input function.  Nothing here throws for what a value holds, and
+ * nothing is rounded, cut or guessed.
  */
 #include "postgres.h"
 
-#include <limits.h>
-
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
-#include "common/int.h"
-#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
-#include "utils/memutils.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "values.h"
 #include "values_internal.h"
 
-typedef ValueResult (*ReadFunction)(const ValueReader *reader, const char *data, size_t len, Datum *value,
-									const char **reason);
-
-struct ValueReader
+/* Types by BigQuery's names, and the PostgreSQL type that holds all of them. */
+typedef struct NaturalType
 {
-	ReadFunction read;
-	bool by_hand; /* numerics are written in the server's own format */
-	Oid conversion; /* UTF-8 to the server's encoding; InvalidOid: none is
-					 * needed */
+	const char *remote;
+	const char *element; /* of a RANGE; NULL: of no other type */
+	Oid local;
+} NaturalType;
+
+/* What one local type stands for is the first line that has it. */
+static const NaturalType natural_types[] = {
+	{"STRING", NULL, TEXTOID},
+	{"INT64", NULL, INT8OID},
+	{"TIMESTAMP", NULL, TIMESTAMPTZOID},
+	{"NUMERIC", NULL, NUMERICOID},
+	{"BIGNUMERIC", NULL, NUMERICOID},
+	{"FLOAT64", NULL, FLOAT8OID},
+	{"BOOL", NULL, BOOLOID},
+	{"DATE", NULL, DATEOID},
+	{"DATETIME", NULL, TIMESTAMPOID},
+	{"TIME", NULL, TIMEOID},
+	{"BYTES", NULL, BYTEAOID},
+	{"JSON", NULL, JSONBOID},
+	{"GEOGRAPHY", NULL, TEXTOID},
+	{"INTERVAL", NULL, INTERVALOID},
+	{"RANGE", "DATE", DATERANGEOID},
+	{"RANGE", "DATETIME", TSRANGEOID},
+	{"RANGE", "TIMESTAMP", TSTZRANGEOID},
+	{"STRUCT", NULL, JSONBOID},
 };
 
-static ValueResult read_text(const ValueReader *reader, const char *data, size_t len, Datum *value,
-							 const char **reason);
-static ValueResult read_numeric(const ValueReader *reader, const char *data, size_t len, Datum *value,
-								const char **reason);
-static ValueResult read_bigint(const ValueReader *reader, const char *data, size_t len, Datum *value,
-							   const char **reason);
-static ValueResult read_timestamptz(const ValueReader *reader, const char *data, size_t len, Datum *value,
-									const char **reason);
-
-/* What can be read as what, and what a local type stands for by itself. */
+/* What is read by hand.  NULL: from every scalar type. */
 static const struct
 {
 	const char *remote;
 	Oid local;
-	bool natural;
-	ReadFunction read;
+	ValueRead read;
 } conversions[] = {
-	{"STRING", TEXTOID, true, read_text},
-	{"STRING", NUMERICOID, false, read_numeric},
-	{"INT64", INT8OID, true, read_bigint},
-	{"TIMESTAMP", TIMESTAMPTZOID, true, read_timestamptz},
+	{"STRING", TEXTOID, values_read_string},
+	{NULL, TEXTOID, values_read_text},
+	{NULL, VARCHAROID, values_read_text},
+	{NULL, BPCHAROID, values_read_text},
+	{NULL, NAMEOID, values_read_name},
+
+	{"INT64", INT8OID, values_read_bigint},
+	{"INT64", INT2OID, values_read_integer},
+	{"INT64", INT4OID, values_read_integer},
+	{"NUMERIC", INT2OID, values_read_integer},
+	{"NUMERIC", INT4OID, values_read_integer},
+	{"NUMERIC", INT8OID, values_read_integer},
+	{"BIGNUMERIC", INT2OID, values_read_integer},
+	{"BIGNUMERIC", INT4OID, values_read_integer},
+	{"BIGNUMERIC", INT8OID, values_read_integer},
+	{"FLOAT64", INT2OID, values_read_integer},
+	{"FLOAT64", INT4OID, values_read_integer},
+	{"FLOAT64", INT8OID, values_read_integer},
+	{"STRING", INT2OID, values_read_integer},
+	{"STRING", INT4OID, values_read_integer},
+	{"STRING", INT8OID, values_read_integer},
+
+	{"FLOAT64", FLOAT8OID, values_read_float},
+	{"FLOAT64", FLOAT4OID, values_read_float},
+	{"INT64", FLOAT8OID, values_read_float},
+	{"INT64", FLOAT4OID, values_read_float},
+	{"NUMERIC", FLOAT8OID, values_read_float},
+	{"NUMERIC", FLOAT4OID, values_read_float},
+	{"BIGNUMERIC", FLOAT8OID, values_read_float},
+	{"BIGNUMERIC", FLOAT4OID, values_read_float},
+	{"STRING", FLOAT8OID, values_read_float},
+	{"STRING", FLOAT4OID, values_read_float},
+
+	{"NUMERIC", NUMERICOID, values_read_numeric},
+	{"BIGNUMERIC", NUMERICOID, values_read_numeric},
+	{"INT64", NUMERICOID, values_read_numeric},
+	{"FLOAT64", NUMERICOID, values_read_numeric},
+	{"STRING", NUMERICOID, values_read_numeric},
+
+	{"BOOL", BOOLOID, values_read_bool},
+	{"STRING", BOOLOID, values_read_bool},
+	{"INT64", BOOLOID, values_read_bool},
+
+	{"DATE", DATEOID, values_read_date},
+	{"DATETIME", DATEOID, values_read_date},
+	{"TIMESTAMP", DATEOID, values_read_date},
+	{"STRING", DATEOID, values_read_date},
+	{"TIME", TIMEOID, values_read_time},
+	{"STRING", TIMEOID, values_read_time},
+	{"DATETIME", TIMESTAMPOID, values_read_timestamp},
+	{"DATE", TIMESTAMPOID, values_read_timestamp},
+	{"TIMESTAMP", TIMESTAMPOID, values_read_timestamp},
+	{"STRING", TIMESTAMPOID, values_read_timestamp},
+	{"TIMESTAMP", TIMESTAMPTZOID, values_read_timestamptz},
+	{"STRING", TIMESTAMPTZOID, values_read_timestamptz},
+	{"INTERVAL", INTERVALOID, values_read_interval},
+	{"STRING", INTERVALOID, values_read_interval},
+
+	{"BYTES", BYTEAOID, values_read_base64},
+	{"STRING", UUIDOID, values_read_uuid},
 };
 
 /* --------------------------------------------------------------------------
  * Reading
  * -------------------------------------------------------------------------- */
 
-static ValueResult
-bad(const char **reason, const char *why)
+ValueResult
+values_bad(const char **reason, const char *why)
 {
 	*reason = why;
 	return VALUE_BAD;
 }
 
-/* A copy without the bytes that are 0; its length in *len. */
-static char *
-without_nul(const char *data, size_t *len)
+ValueResult
+values_out_of_range(const ValueReader *reader, const char **reason)
 {
-	char *copy = MemoryContextAllocHuge(CurrentMemoryContext, Max(*len, 1));
-	size_t n = 0;
-
-	for (size_t i = 0; i < *len; i++)
-	{
-		if (data[i] != '\0')
-			copy[n++] = data[i];
-	}
-	*len = n;
-	return copy;
+	return values_bad(reason, psprintf("out of range of %s", format_type_with_typemod(reader->type, reader->typmod)));
 }
 
-static bool
-make_text(const char *data, size_t len, Datum *value)
+ValueResult
+values_inexact(const ValueReader *reader, const char **reason)
 {
-	if (len > MaxAllocSize - VARHDRSZ)
-		return false;
-	*value = PointerGetDatum(cstring_to_text_with_len(data, (int) len));
-	return true;
+	return values_bad(reason,
+					  psprintf("more digits than %s can hold", format_type_with_typemod(reader->type, reader->typmod)));
 }
 
-/* Of a text without U+0000, which conversions take for its end. */
-static ValueResult
-make_converted_text(Oid conversion, const char *data, size_t len, Datum *value, const char **reason)
+bool
+values_allows_null(const ValueReader *reader)
 {
-	if (len >= INT_MAX / MAX_CONVERSION_GROWTH)
-		return bad(reason, "too long to be converted to the database's encoding");
-
-	int size = (int) len * MAX_CONVERSION_GROWTH + 1;
-	char *converted = MemoryContextAllocHuge(CurrentMemoryContext, size);
-	int done = pg_do_encoding_conversion_buf(conversion, PG_UTF8, GetDatabaseEncoding(),
-											 (unsigned char *) unconstify(char *, data), (int) len,
-											 (unsigned char *) converted, size, true);
-	bool held = done == (int) len && make_text(converted, strlen(converted), value);
-
-	pfree(converted);
-	if (held)
-		return VALUE_OK;
-	return bad(reason, done == (int) len ? "longer than 1 GB" : "cannot be represented in the database's encoding");
-}
-
-static ValueResult
-read_text(const ValueReader *reader, const char *data, size_t len, Datum *value, const char **reason)
-{
-	char *cleaned = (len > 0 && memchr(data, '\0', len)) ? without_nul(data, &len) : NULL;
-	const char *text = cleaned ? cleaned : data;
-	ValueResult result = VALUE_OK;
-
-	if (OidIsValid(reader->conversion) && len > 0)
-		result = make_converted_text(reader->conversion, text, len, value, reason);
-	else if (!make_text(text, len, value))
-		result = bad(reason, "longer than 1 GB");
-	if (cleaned == NULL)
-		return result;
-	pfree(cleaned);
-	if (result == VALUE_OK)
-	{
-		*reason = "holds U+0000";
-		result = VALUE_ALTERED;
-	}
-	return result;
-}
-
-static ValueResult
-read_numeric(const ValueReader *reader, const char *data, size_t len, Datum *value, const char **reason)
-{
-	return values_read_numeric(data, len, reader->by_hand, value, reason);
-}
-
-typedef enum IntegerResult
-{
-	INTEGER_OK,
-	INTEGER_MALFORMED,
-	INTEGER_OVERFLOW
-} IntegerResult;
-
-/* Sign and digits, nothing else.  Counts down, since there is one more below 0. */
-static IntegerResult
-parse_integer(const char *data, size_t len, int64 *value)
-{
-	bool negative = len > 0 && *data == '-';
-	size_t i = (len > 0 && (*data == '-' || *data == '+')) ? 1 : 0;
-	IntegerResult result = INTEGER_OK;
-	int64 sum = 0;
-
-	if (i == len)
-		return INTEGER_MALFORMED;
-	for (; i < len; i++)
-	{
-		if (data[i] < '0' || data[i] > '9')
-			return INTEGER_MALFORMED;
-		if (pg_mul_s64_overflow(sum, 10, &sum) || pg_sub_s64_overflow(sum, data[i] - '0', &sum))
-			result = INTEGER_OVERFLOW;
-	}
-	if (!negative && pg_sub_s64_overflow(0, sum, &sum))
-		result = INTEGER_OVERFLOW;
-	*value = sum;
-	return result;
-}
-
-static ValueResult
-read_bigint(const ValueReader *reader pg_attribute_unused(), const char *data, size_t len, Datum *value,
-			const char **reason)
-{
-	int64 number;
-
-	switch (parse_integer(data, len, &number))
-	{
-		case INTEGER_MALFORMED:
-			return bad(reason, "not an integer");
-		case INTEGER_OVERFLOW:
-			return bad(reason, "out of range of bigint");
-		case INTEGER_OK:
-			break;
-	}
-	*value = Int64GetDatum(number);
-	return VALUE_OK;
-}
-
-/* Microseconds since 1970, as asked for with useInt64Timestamp. */
-static ValueResult
-read_timestamptz(const ValueReader *reader pg_attribute_unused(), const char *data, size_t len, Datum *value,
-				 const char **reason)
-{
-	const int64 epochs_apart = (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	int64 micros = 0;
-	IntegerResult result = parse_integer(data, len, &micros);
-
-	if (result == INTEGER_MALFORMED)
-		return bad(reason, "not a timestamp in microseconds");
-	if (result == INTEGER_OVERFLOW || pg_sub_s64_overflow(micros, epochs_apart, &micros) || !IS_VALID_TIMESTAMP(micros))
-		return bad(reason, "out of range of timestamp with time zone");
-	*value = TimestampTzGetDatum(micros);
-	return VALUE_OK;
+	return !reader->refuses_null;
 }
 
 ValueResult
@@ -214,60 +157,88 @@ values_read(ValueReader *reader, const RowsCell *cell, Datum *value, bool *isnul
 
 	*value = (Datum) 0;
 	*reason = NULL;
-	if (cell->kind == ROWS_JSON)
-		result = bad(reason, "not a string");
-	else if (cell->kind == ROWS_STRING)
-		result = reader->read(reader, cell->data, cell->len, value, reason);
+	if (cell->kind == ROWS_JSON && !reader->nested)
+		result = values_bad(reason, "not a string");
+	else if (cell->kind != ROWS_NULL)
+		result = reader->read(reader, cell, value, reason);
 	*isnull = result == VALUE_BAD || cell->kind == ROWS_NULL;
 	return result;
 }
 
 /* --------------------------------------------------------------------------
- * Which conversions there are
+ * Which readers there are
  * -------------------------------------------------------------------------- */
 
-static ReadFunction
-find_conversion(const char *remote, Oid local)
+static const NaturalType *
+find_natural(const BqField *field)
 {
-	for (size_t i = 0; i < lengthof(conversions); i++)
+	for (size_t i = 0; i < lengthof(natural_types); i++)
 	{
-		if (conversions[i].local == local && strcmp(conversions[i].remote, remote) == 0)
-			return conversions[i].read;
+		const NaturalType *line = &natural_types[i];
+
+		if (strcmp(line->remote, field->type) == 0 &&
+			(line->element == NULL || (field->range_element && strcmp(line->element, field->range_element) == 0)))
+			return line;
 	}
 	return NULL;
 }
 
-/* Tell what the column could be declared as. */
-static void
-hint_at_types(const char *remote, Failure *f)
+static Oid
+natural_oid(const BqField *field)
 {
-	StringInfoData types;
+	const NaturalType *line = find_natural(field);
 
-	initStringInfo(&types);
-	for (size_t i = 0; i < lengthof(conversions); i++)
-	{
-		if (strcmp(conversions[i].remote, remote) == 0)
-			appendStringInfo(&types, "%s%s", types.len > 0 ? " or " : "", format_type_be(conversions[i].local));
-	}
-	if (types.len > 0)
-		failure_hint(f, "Declare the column of the foreign table as %s.", types.data);
-	else
-		failure_hint(f, "Drop the column from the foreign table: columns of this type cannot be read yet.");
-	pfree(types.data);
+	if (line == NULL)
+		return InvalidOid;
+	return field->repeated && field->nfields == 0 ? get_array_type(line->local) : line->local;
 }
 
-static bool
-refuse(const char *remote, bool repeated, Oid type, int32 typmod, const char *column, Failure *f)
+const char *
+values_natural_sql(const BqField *field)
+{
+	Oid type = natural_oid(field);
+
+	return OidIsValid(type) ? format_type_be(type) : NULL;
+}
+
+const char *
+values_natural_type(Oid type)
+{
+	for (size_t i = 0; i < lengthof(natural_types); i++)
+	{
+		if (natural_types[i].local == type)
+			return natural_types[i].remote;
+	}
+	return NULL;
+}
+
+/* ARRAY<RANGE<DATE>>, as GoogleSQL spells it; of a STRUCT without its fields. */
+static char *
+remote_text(const BqField *field)
+{
+	char *text = field->range_element ? psprintf("%s<%s>", field->type, field->range_element) : field->type;
+
+	return field->repeated ? psprintf("ARRAY<%s>", text) : text;
+}
+
+ValueReader *
+values_refuse(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f)
 {
 	char *local = format_type_with_typemod(type, typmod);
+	const char *natural = values_natural_sql(field);
 
 	/* a Failure's text is UTF-8 whatever the database's encoding */
-	failure_set(f, ERRCODE_FEATURE_NOT_SUPPORTED, "column \"%s\": BigQuery's %s%s%s cannot be read as %s",
-				pg_server_to_any(column, strlen(column), PG_UTF8), repeated ? "ARRAY<" : "", remote,
-				repeated ? ">" : "", pg_server_to_any(local, strlen(local), PG_UTF8));
+	failure_set(f, ERRCODE_FEATURE_NOT_SUPPORTED, "column \"%s\": BigQuery's %s cannot be read as %s",
+				pg_server_to_any(column, strlen(column), PG_UTF8), remote_text(field),
+				pg_server_to_any(local, strlen(local), PG_UTF8));
 	f->every_day = true;
-	hint_at_types(repeated ? "" : remote, f);
-	return false;
+	if (natural == NULL)
+		failure_hint(f, "Drop the column from the foreign table: columns of this type cannot be read.");
+	else if (strcmp(natural, "text") == 0)
+		failure_hint(f, "Declare the column of the foreign table as text.");
+	else
+		failure_hint(f, "Declare the column of the foreign table as %s or text.", natural);
+	return NULL;
 }
 
 /* How text gets from UTF-8 to the server's encoding; SQL_ASCII keeps it as it is. */
@@ -290,17 +261,10 @@ find_encoding_conversion(Oid *conversion, Failure *f)
 }
 
 ValueReader *
-values_reader(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f)
+values_make(ValueRead read, const BqField *field, Oid type, int32 typmod, const char *column, Failure *f)
 {
-	ReadFunction read = (field->repeated || typmod >= 0) ? NULL : find_conversion(field->type, type);
 	Oid conversion;
 
-	/* with a typmod a value might have to be rounded */
-	if (read == NULL)
-	{
-		refuse(field->type, field->repeated, type, typmod, column, f);
-		return NULL;
-	}
 	if (!find_encoding_conversion(&conversion, f))
 		return NULL;
 
@@ -308,7 +272,45 @@ values_reader(const BqField *field, Oid type, int32 typmod, const char *column, 
 
 	reader->read = read;
 	reader->conversion = conversion;
-	if (read == read_numeric)
+	reader->field = field;
+	reader->column = column;
+	reader->type = type;
+	reader->typmod = typmod;
+	return reader;
+}
+
+/* NULL with *known: the local type is read by hand, but not from this. */
+static ValueRead
+find_conversion(const char *remote, Oid local, bool *known)
+{
+	*known = false;
+	for (size_t i = 0; i < lengthof(conversions); i++)
+	{
+		if (conversions[i].local != local)
+			continue;
+		*known = true;
+		if (conversions[i].remote == NULL || strcmp(conversions[i].remote, remote) == 0)
+			return conversions[i].read;
+	}
+	return NULL;
+}
+
+static ValueReader *
+scalar_reader(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f)
+{
+	bool known;
+	ValueRead read = find_natural(field) ? find_conversion(field->type, type, &known) : NULL;
+
+	if (read == NULL)
+	{
+		if (find_natural(field) == NULL || known || !values_input_fits(field, type, typmod))
+			return values_refuse(field, type, typmod, column, f);
+		return values_input_reader(field, type, typmod, column, f);
+	}
+
+	ValueReader *reader = values_make(read, field, type, typmod, column, f);
+
+	if (reader != NULL && type == NUMERICOID)
 	{
 		reader->by_hand = values_numeric_layout_known();
 		if (!reader->by_hand)
@@ -317,15 +319,22 @@ values_reader(const BqField *field, Oid type, int32 typmod, const char *column, 
 	return reader;
 }
 
-const char *
-values_natural_type(Oid type)
+static bool
+is_nested(const BqField *field, Oid type)
 {
-	for (size_t i = 0; i < lengthof(conversions); i++)
-	{
-		if (conversions[i].natural && conversions[i].local == type)
-			return conversions[i].remote;
-	}
-	return NULL;
+	return field->repeated || strcmp(field->type, "STRUCT") == 0 || strcmp(field->type, "RANGE") == 0 ||
+		   (strcmp(field->type, "JSON") == 0 && type == JSONBOID);
+}
+
+ValueReader *
+values_reader(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f)
+{
+	int32 base_typmod = typmod;
+	Oid base = getBaseTypeAndTypmod(type, &base_typmod);
+	ValueReader *reader = is_nested(field, base) ? values_nested_reader(field, base, base_typmod, column, f)
+												 : scalar_reader(field, base, base_typmod, column, f);
+
+	return reader == NULL || base == type ? reader : values_domain_reader(reader, type);
 }
 
 /* --------------------------------------------------------------------------

@@ -30,8 +30,15 @@ typedef struct ValueReader ValueReader;
 extern ValueReader *values_reader(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f);
 
 /*
+ * Whether a column read so can be NULL: a domain may be NOT NULL, or have a
+ * CHECK that NULL does not pass.
+ */
+extern bool values_allows_null(const ValueReader *reader);
+
+/*
  * Convert one cell.  Datums by reference are allocated in
- * CurrentMemoryContext.  Except for VALUE_OK, *reason is a static text.
+ * CurrentMemoryContext.  Except for VALUE_OK, *reason is a text that is static
+ * or lives there, too.
  */
 extern ValueResult values_read(ValueReader *reader, const RowsCell *cell, Datum *value, bool *isnull,
 							   const char **reason);
@@ -48,6 +55,13 @@ extern char *values_shown(const RowsCell *cell, int max_bytes);
  * STRING, bigint → INT64, timestamptz → TIMESTAMP, …; NULL: none.
  */
 extern const char *values_natural_type(Oid type);
+
+/*
+ * The SQL name of the PostgreSQL type that is the natural one for a field:
+ * bigint, timestamp with time zone, jsonb (JSON, STRUCT, ARRAY of STRUCT),
+ * text[] (ARRAY of STRING), …; NULL: the field's type is not known.
+ */
+extern const char *values_natural_sql(const BqField *field);
 
 /* A timestamp as BigQuery's parameter text, "YYYY-MM-DD HH:MM:SS.ffffff+00:00". */
 extern char *values_timestamp_text(int64 timestamp);

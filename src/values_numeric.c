@@ -42,24 +42,19 @@
 #define SHORT_DIGITS_BEFORE ((SHORT_WEIGHT_MAX + 1) * 4)
 #define SHORT_MAX_GROUPS (SHORT_WEIGHT_MAX + 1 + (SHORT_DSCALE_MAX + 3) / 4)
 
-/* A number taken apart; the pointers point into its text. */
-typedef struct Decimal
-{
-	bool negative;
-	bool plain; /* neither blanks nor exponent */
-	const char *before; /* digits before the point, from the first that is
-						 * not 0 */
-	size_t nbefore;
-	const char *after; /* digits after the point */
-	size_t nafter;
-	int64 exponent;
-} Decimal;
-
-/* isspace() of the C locale, whatever the server's. */
-static bool
-is_blank(char c)
+bool
+values_is_blank(char c)
 {
 	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+void
+values_trim(const char **p, const char **end)
+{
+	while (*p < *end && values_is_blank(**p))
+		(*p)++;
+	while (*p < *end && values_is_blank((*end)[-1]))
+		(*end)--;
 }
 
 static bool
@@ -76,9 +71,8 @@ skip_digits(const char *p, const char *end)
 	return p;
 }
 
-/* NaN, Infinity, inf, the latter two with a sign. */
-static bool
-is_special(const char *p, const char *end)
+bool
+values_is_special_number(const char *p, const char *end)
 {
 	static const char *const names[] = {"nan", "infinity", "+infinity", "-infinity", "inf", "+inf", "-inf"};
 
@@ -111,9 +105,8 @@ parse_exponent(const char *p, const char *end, int64 *exponent)
 	return true;
 }
 
-/* Take a number without blanks around it apart; false when it is none. */
-static bool
-parse_decimal(const char *p, const char *end, Decimal *d)
+bool
+values_parse_decimal(const char *p, const char *end, Decimal *d)
 {
 	d->negative = p < end && *p == '-';
 	if (p < end && (*p == '-' || *p == '+'))
@@ -144,18 +137,24 @@ parse_decimal(const char *p, const char *end, Decimal *d)
 	return (*p == 'e' || *p == 'E') && parse_exponent(p + 1, end, &d->exponent);
 }
 
-/* How many places before the point the number has: 0 for 0.5, -2 for 0.005. */
-static int64
-places_before(const Decimal *d)
+char
+values_digit(const Decimal *d, size_t i)
 {
-	size_t zeros = 0;
+	return i < d->nbefore ? d->before[i] : d->after[i - d->nbefore];
+}
 
-	if (d->nbefore > 0)
-		return (int64) d->nbefore + d->exponent;
-	while (zeros < d->nafter && d->after[zeros] == '0')
-		zeros++;
-	/* nothing but zeros is small, whatever its exponent */
-	return zeros == d->nafter ? 0 : d->exponent - (int64) zeros;
+void
+values_significant(const Decimal *d, size_t *first, size_t *ndigits, int64 *places)
+{
+	size_t end = d->nbefore + d->nafter;
+
+	*first = 0;
+	while (end > 0 && values_digit(d, end - 1) == '0')
+		end--;
+	while (*first < end && values_digit(d, *first) == '0')
+		(*first)++;
+	*ndigits = end - *first;
+	*places = *ndigits == 0 ? 0 : (int64) d->nbefore - (int64) *first + d->exponent;
 }
 
 static bool
@@ -164,7 +163,12 @@ is_in_range(const Decimal *d)
 	/* numeric_in() refuses such an exponent even of 0 */
 	if (d->exponent >= INT_MAX / 2 || d->exponent <= -(INT_MAX / 2))
 		return false;
-	return places_before(d) <= MAX_DIGITS_BEFORE && (int64) d->nafter - d->exponent <= MAX_DIGITS_AFTER;
+
+	size_t first, ndigits;
+	int64 places;
+
+	values_significant(d, &first, &ndigits, &places);
+	return places <= MAX_DIGITS_BEFORE && (int64) d->nafter - d->exponent <= MAX_DIGITS_AFTER;
 }
 
 /* Four digits from p on, the last ones being 0 where the text ends. */
@@ -219,9 +223,12 @@ fits_short(const Decimal *d)
 	return d->plain && d->nbefore <= SHORT_DIGITS_BEFORE && d->nafter <= SHORT_DSCALE_MAX;
 }
 
-/* A number that fits the short format, as numeric.c's make_result() writes it. */
+/*
+ * A number that fits the short format, as numeric.c's make_result() writes it;
+ * shown with `dscale` digits after the point, which are no fewer than it has.
+ */
 static Datum
-write_short(const Decimal *d)
+write_short(const Decimal *d, size_t dscale)
 {
 	int16 groups[SHORT_MAX_GROUPS];
 	int weight;
@@ -230,7 +237,7 @@ write_short(const Decimal *d)
 	while (n > 0 && groups[n - 1] == 0)
 		n--;
 
-	uint16 header = SHORT_HEADER | (uint16) (d->nafter << SHORT_DSCALE_SHIFT);
+	uint16 header = SHORT_HEADER | (uint16) (dscale << SHORT_DSCALE_SHIFT);
 
 	/* 0 has neither sign nor weight */
 	if (n > 0)
@@ -247,11 +254,11 @@ write_short(const Decimal *d)
 
 /* Of text known to be well-formed and in range. */
 static Datum
-by_numeric_in(const char *data, size_t len)
+by_numeric_in(const char *data, size_t len, int32 typmod)
 {
 	char *text = pnstrdup(data, len);
 	Datum value =
-		DirectFunctionCall3(numeric_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+		DirectFunctionCall3(numeric_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid), Int32GetDatum(typmod));
 
 	pfree(text);
 	return value;
@@ -266,12 +273,12 @@ values_numeric_layout_known(void)
 	for (size_t i = 0; i < lengthof(samples); i++)
 	{
 		Decimal d = {.plain = true};
-		Datum theirs = by_numeric_in(samples[i], strlen(samples[i]));
+		Datum theirs = by_numeric_in(samples[i], strlen(samples[i]), -1);
 
-		if (!parse_decimal(samples[i], samples[i] + strlen(samples[i]), &d))
+		if (!values_parse_decimal(samples[i], samples[i] + strlen(samples[i]), &d))
 			return false;
 
-		Datum ours = write_short(&d);
+		Datum ours = write_short(&d, d.nafter);
 
 		if (VARSIZE(DatumGetPointer(ours)) != VARSIZE(DatumGetPointer(theirs)) ||
 			memcmp(DatumGetPointer(ours), DatumGetPointer(theirs), VARSIZE(DatumGetPointer(ours))) != 0)
@@ -280,34 +287,84 @@ values_numeric_layout_known(void)
 	return true;
 }
 
-ValueResult
-values_read_numeric(const char *data, size_t len, bool by_hand, Datum *value, const char **reason)
+/*
+ * Whether numeric(precision, scale) holds the number without rounding it.  The
+ * scale may be negative: then as many digits before the point must be 0.
+ */
+static bool
+fits_typmod(const Decimal *d, int precision, int scale, bool *exact)
 {
-	const char *p = data;
-	const char *end = data + len;
+	size_t first, ndigits;
+	int64 places;
 
-	while (p < end && is_blank(*p))
-		p++;
-	while (p < end && is_blank(end[-1]))
-		end--;
+	values_significant(d, &first, &ndigits, &places);
+	*exact = ndigits == 0 || (int64) ndigits - places <= scale;
+	return ndigits == 0 || places <= precision - scale;
+}
 
-	Decimal d = {.plain = (size_t) (end - p) == len};
+/* The typmod's two numbers, as numeric.c packs them. */
+static int
+typmod_precision(int32 typmod)
+{
+	return ((typmod - VARHDRSZ) >> 16) & 0xffff;
+}
 
-	if (parse_decimal(p, end, &d))
+static int
+typmod_scale(int32 typmod)
+{
+	return (((typmod - VARHDRSZ) & 0x7ff) ^ 1024) - 1024;
+}
+
+/* With a typmod a number has no more and no fewer digits than that says. */
+static ValueResult
+make_with_typmod(ValueReader *reader, const char *p, const char *end, Decimal *d, Datum *value, const char **reason)
+{
+	int scale = typmod_scale(reader->typmod);
+	size_t dscale = Max(scale, 0);
+	bool exact;
+
+	if (!fits_typmod(d, typmod_precision(reader->typmod), scale, &exact))
+		return values_out_of_range(reader, reason);
+	if (!exact)
+		return values_inexact(reader, reason);
+	/* what is cut off are zeros */
+	if (reader->by_hand && fits_short(d) && dscale <= SHORT_DSCALE_MAX)
 	{
-		if (!is_in_range(&d))
-		{
-			*reason = "out of range of numeric";
-			return VALUE_BAD;
-		}
-		*value = by_hand && fits_short(&d) ? write_short(&d) : by_numeric_in(p, end - p);
-		return VALUE_OK;
+		d->nafter = Min(d->nafter, dscale);
+		*value = write_short(d, dscale);
 	}
-	if (!is_special(p, end))
-	{
-		*reason = "not a number";
-		return VALUE_BAD;
-	}
-	*value = by_numeric_in(p, end - p);
+	else
+		*value = by_numeric_in(p, end - p, reader->typmod);
+	return VALUE_OK;
+}
+
+/* NaN, which any numeric can be, or an infinity, which only one without typmod can. */
+static ValueResult
+make_special(ValueReader *reader, const char *p, const char *end, Datum *value, const char **reason)
+{
+	if (!values_is_special_number(p, end))
+		return values_bad(reason, "not a number");
+	if (reader->typmod >= (int32) VARHDRSZ && *p != 'n' && *p != 'N')
+		return values_out_of_range(reader, reason);
+	*value = by_numeric_in(p, end - p, -1);
+	return VALUE_OK;
+}
+
+ValueResult
+values_read_numeric(ValueReader *reader, const RowsCell *cell, Datum *value, const char **reason)
+{
+	const char *p = cell->data, *end = cell->data + cell->len;
+
+	values_trim(&p, &end);
+
+	Decimal d = {.plain = (size_t) (end - p) == cell->len};
+
+	if (!values_parse_decimal(p, end, &d))
+		return make_special(reader, p, end, value, reason);
+	if (!is_in_range(&d))
+		return values_bad(reason, "out of range of numeric");
+	if (reader->typmod >= (int32) VARHDRSZ)
+		return make_with_typmod(reader, p, end, &d, value, reason);
+	*value = reader->by_hand && fits_short(&d) ? write_short(&d, d.nafter) : by_numeric_in(p, end - p, -1);
 	return VALUE_OK;
 }
