@@ -140,7 +140,6 @@ prepare_columns(BqScan *scan)
 		mine->reader = values_reader(field, column->type, column->typmod, column->name, &f);
 		if (mine->reader == NULL)
 			failure_throw(&f);
-		mine->not_null = column->not_null || !values_allows_null(mine->reader);
 		i++;
 	}
 }
@@ -221,7 +220,7 @@ fill_slot(BqScan *scan, const RowsCell *cells, TupleTableSlot *slot)
 
 		if (unlikely(result != VALUE_OK))
 			bad_value(scan, mine, cell, reason);
-		if (unlikely(slot->tts_isnull[attribute] && mine->not_null))
+		if (slot->tts_isnull[attribute] && (mine->column->not_null || !values_allows_null(mine->reader)))
 			refuse_null(scan, mine, reason);
 		if (scan->news && mine->column->attnum == scan->adoption->timestamp_column && !slot->tts_isnull[attribute])
 			scan_adopt_note_timestamp(scan->adoption, DatumGetTimestampTz(slot->tts_values[attribute]));

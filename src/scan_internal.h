@@ -18,7 +18,6 @@ typedef struct ScanColumn
 	const RemoteColumn *column;
 	int position; /* among the cells of a row */
 	ValueReader *reader;
-	bool not_null; /* the column says so, or its domain */
 } ScanColumn;
 
 typedef struct BqScan

@@ -145,9 +145,11 @@ values_inexact(const ValueReader *reader, const char **reason)
 }
 
 bool
-values_allows_null(const ValueReader *reader)
+values_allows_null(ValueReader *reader)
 {
-	return !reader->refuses_null;
+	if (reader->nulls == NULLS_UNKNOWN)
+		reader->nulls = values_domain_allows_null(reader) ? NULLS_ALLOWED : NULLS_REFUSED;
+	return reader->nulls == NULLS_ALLOWED;
 }
 
 ValueResult

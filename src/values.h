@@ -33,7 +33,7 @@ extern ValueReader *values_reader(const BqField *field, Oid type, int32 typmod, 
  * Whether a column read so can be NULL: a domain may be NOT NULL, or have a
  * CHECK that NULL does not pass.
  */
-extern bool values_allows_null(const ValueReader *reader);
+extern bool values_allows_null(ValueReader *reader);
 
 /*
  * Convert one cell.  Datums by reference are allocated in

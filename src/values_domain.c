@@ -72,11 +72,17 @@ read_domain(ValueReader *reader, const RowsCell *cell, Datum *value, const char 
 	return values_bad(reason, why);
 }
 
-ValueReader *
-values_domain_reader(ValueReader *base, Oid domain)
+bool
+values_domain_allows_null(ValueReader *reader)
 {
 	const char *reason;
 
+	return passes(reader, (Datum) 0, true, &reason);
+}
+
+ValueReader *
+values_domain_reader(ValueReader *base, Oid domain)
+{
 	if (!DomainHasConstraints(domain))
 		return base;
 
@@ -85,10 +91,10 @@ values_domain_reader(ValueReader *base, Oid domain)
 
 	*reader = *base;
 	reader->read = read_domain;
+	reader->nulls = NULLS_UNKNOWN;
 	reader->state = state;
 	state->base = base;
 	state->domain = domain;
 	state->context = AllocSetContextCreate(CurrentMemoryContext, "contratos domain", ALLOCSET_SMALL_SIZES);
-	reader->refuses_null = !passes(reader, (Datum) 0, true, &reason);
 	return reader;
 }

@@ -59,12 +59,12 @@ blames_value(int sqlstate)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlstate))
 	{
-		case MAKE_SQLSTATE('2', '5', 0, 0, 0): /* e.g. a check that writes, read-only */
-		case MAKE_SQLSTATE('4', '0', 0, 0, 0): /* serialization failure, deadlock */
-		case MAKE_SQLSTATE('5', '3', 0, 0, 0): /* out of memory, of disk */
-		case MAKE_SQLSTATE('5', '7', 0, 0, 0): /* cancel, shutdown */
-		case MAKE_SQLSTATE('5', '8', 0, 0, 0): /* input and output */
-		case MAKE_SQLSTATE('X', 'X', 0, 0, 0): /* a bug */
+		case MAKE_SQLSTATE('2', '5', '0', '0', '0'): /* e.g. a check that writes, read-only */
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'): /* serialization failure, deadlock */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'): /* out of memory, of disk */
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'): /* cancel, shutdown */
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'): /* input and output */
+		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'): /* a bug */
 			return false;
 		default:
 			return sqlstate != ERRCODE_INSUFFICIENT_PRIVILEGE && sqlstate != ERRCODE_LOCK_NOT_AVAILABLE;

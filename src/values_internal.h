@@ -20,12 +20,20 @@
  */
 typedef ValueResult (*ValueRead)(ValueReader *reader, const RowsCell *cell, Datum *value, const char **reason);
 
+/* Of a domain it is asked when the first NULL comes. */
+typedef enum NullVerdict
+{
+	NULLS_ALLOWED = 0,
+	NULLS_REFUSED,
+	NULLS_UNKNOWN
+} NullVerdict;
+
 struct ValueReader
 {
 	ValueRead read;
 	bool nested; /* read() takes cells that are not strings, too */
 	bool by_hand; /* numerics are written in the server's own format */
-	bool refuses_null; /* a domain that NULL is no value of */
+	NullVerdict nulls; /* whether NULL is a value of the type */
 	Oid conversion; /* UTF-8 to the server's encoding; InvalidOid: none is
 					 * needed */
 	const BqField *field; /* what is read; outlives the reader */
@@ -117,6 +125,9 @@ extern bool values_input(ValueReader *reader, char *text, Datum *value, const ch
  * domain's constraints refuse is bad.  Without constraints `base` is given back.
  */
 extern ValueReader *values_domain_reader(ValueReader *base, Oid domain);
+
+/* Whether the constraints of a reader's domain let NULL pass. */
+extern bool values_domain_allows_null(ValueReader *reader);
 
 /* --------------------------------------------------------------------------
  * Read functions (ValueRead), by the local types they make
