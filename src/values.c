@@ -300,7 +300,7 @@ find_conversion(const char *remote, Oid local, bool *known)
 static ValueReader *
 scalar_reader(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f)
 {
-	bool known;
+	bool known = false;
 	ValueRead read = find_natural(field) ? find_conversion(field->type, type, &known) : NULL;
 
 	if (read == NULL)

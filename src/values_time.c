@@ -50,6 +50,7 @@ values_parse_date(const char **p, const char *end, int *days)
 {
 	int year, month, day;
 
+	*days = 0;
 	if (!digits(p, end, 4, &year) || !mark(p, end, "-") || !digits(p, end, 2, &month) || !mark(p, end, "-") ||
 		!digits(p, end, 2, &day))
 		return false;
@@ -86,6 +87,7 @@ values_parse_clock(const char **p, const char *end, bool loose, int64 *micros, b
 	int hour, minute, second = 0;
 	int64 fraction = 0;
 
+	*micros = 0;
 	*exact = true;
 	if (!digits(p, end, 2, &hour) || !mark(p, end, ":") || !digits(p, end, 2, &minute))
 		return false;
@@ -108,6 +110,7 @@ values_parse_datetime(const char **p, const char *end, bool loose, int64 *micros
 	int days;
 	int64 clock = 0;
 
+	*micros = 0;
 	*exact = true;
 	if (!values_parse_date(p, end, &days))
 		return false;
