@@ -43,6 +43,7 @@ OBJS = \
 	src/values_bytes.o \
 	src/values_guard.o \
 	src/values_domain.o \
+	src/values_enum.o \
 	src/values_nested.o \
 	src/values_numeric.o \
 	src/bigquery.o \

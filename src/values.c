@@ -21,6 +21,9 @@
 #include "values.h"
 #include "values_internal.h"
 
+/* As much of a message as a reason shows. */
+#define REASON_BYTES 400
+
 /* Types by BigQuery's names, and the PostgreSQL type that holds all of them. */
 typedef struct NaturalType
 {
@@ -132,6 +135,16 @@ values_bad(const char **reason, const char *why)
 }
 
 ValueResult
+values_bad_said(const char **reason, const char *message)
+{
+	int len = (int) strlen(message);
+
+	if (len <= REASON_BYTES)
+		return values_bad(reason, message);
+	return values_bad(reason, psprintf("%.*s...", pg_mbcliplen(message, len, REASON_BYTES), message));
+}
+
+ValueResult
 values_out_of_range(const ValueReader *reader, const char **reason)
 {
 	return values_bad(reason, psprintf("out of range of %s", format_type_with_typemod(reader->type, reader->typmod)));
@@ -192,7 +205,9 @@ natural_oid(const BqField *field)
 
 	if (line == NULL)
 		return InvalidOid;
-	return field->repeated && field->nfields == 0 ? get_array_type(line->local) : line->local;
+	if (!field->repeated || strcmp(field->type, "STRUCT") == 0)
+		return line->local;
+	return get_array_type(line->local);
 }
 
 const char *
@@ -307,7 +322,8 @@ scalar_reader(const BqField *field, Oid type, int32 typmod, const char *column, 
 	{
 		if (find_natural(field) == NULL || known || !values_input_fits(field, type, typmod))
 			return values_refuse(field, type, typmod, column, f);
-		return values_input_reader(field, type, typmod, column, f);
+		return type_is_enum(type) ? values_enum_reader(field, type, column, f)
+								  : values_input_reader(field, type, typmod, column, f);
 	}
 
 	ValueReader *reader = values_make(read, field, type, typmod, column, f);

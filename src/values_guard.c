@@ -131,7 +131,7 @@ values_guarded(ValueReader *reader, void (*body)(void *arg), void *arg, const ch
 		ReThrowError(error);
 	if (!sub)
 		fail_in_parallel(reader, error);
-	*reason = error->message;
+	(void) values_bad_said(reason, error->message);
 	return false;
 }
 
@@ -240,6 +240,8 @@ call_softly(Input *input, const char **reason)
 
 	if (nest_level > 0)
 		AtEOXact_GUC(true, nest_level);
+	if (!ok)
+		(void) values_bad_said(reason, *reason);
 	return ok;
 }
 

@@ -60,6 +60,12 @@ extern ValueReader *values_refuse(const BqField *field, Oid type, int32 typmod, 
 /* *reason = why; returns VALUE_BAD. */
 extern ValueResult values_bad(const char **reason, const char *why);
 
+/*
+ * The same with a message that holds the value: no more of it than a person
+ * reads, or the reasons of a load would be as large as its values.
+ */
+extern ValueResult values_bad_said(const char **reason, const char *message);
+
 /* The same with "out of range of …", "more digits than … can hold": the reader's type. */
 extern ValueResult values_out_of_range(const ValueReader *reader, const char **reason);
 extern ValueResult values_inexact(const ValueReader *reader, const char **reason);
@@ -119,6 +125,9 @@ extern ValueReader *values_input_reader(const BqField *field, Oid type, int32 ty
  * values_input_reader()'s read function does; any reader it made.
  */
 extern bool values_input(ValueReader *reader, char *text, Datum *value, const char **reason);
+
+/* A reader for an enum, by its labels; errors of values_make(). */
+extern ValueReader *values_enum_reader(const BqField *field, Oid type, const char *column, Failure *f);
 
 /*
  * What `base` reads, as a domain over its type; a value or NULL that the

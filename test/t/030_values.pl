@@ -226,6 +226,19 @@ like($f->fails(q(SELECT * FROM v.remote)), qr/ERROR:  22P02: value of column "x"
 $bq->rule({ kind => 'insert' }, { status => 403, reason => 'accessDenied', message => "no $euro for caf\x{e9}" });
 like($f->fails($run), qr/ERROR:  42501: BigQuery: no \? for caf\xe9/, "LATIN1: the service's words are converted");
 
+source({ n => [ 'INT64', 'bigint' ], x => [ 'STRING', 'varchar(4)' ] },
+	[ [ 1, "caf\x{e9}" ], [ 2, "caf\x{e9}s" ], [ 3, "\x{e9}" x 4 ], [ 4, $euro ] ]);
+is($f->query($run), 'succeeded|4', 'LATIN1: varchar(n)');
+is($f->query($bytes), "636166e9\nNULL\ne9e9e9e9\nNULL", 'LATIN1: counts characters, not bytes');
+$f->query("CREATE TYPE drink AS ENUM ('caf\xe9', 'tea'); CREATE DOMAIN hot AS text CHECK (VALUE = 'caf\xe9')");
+for my $type ('drink', 'hot', 'public.citext')
+{
+	next if $type =~ /citext/ && ($f->psql('CREATE EXTENSION citext'))[0];
+	source({ n => [ 'INT64', 'bigint' ], x => [ 'STRING', $type ] }, [ [ 1, "caf\x{e9}" ], [ 2, $euro ] ]);
+	is($f->query($run), 'succeeded|2', "LATIN1: $type");
+	is($f->query(q(SELECT coalesce(encode(x::text::bytea, 'hex'), 'NULL') FROM v.target ORDER BY n)), "636166e9\nNULL", "LATIN1: $type: is converted before it is read");
+}
+
 in_encoding('SQL_ASCII');
 is($f->query($bytes), join("\n", hex_of("caf\x{e9}"), hex_of("5 $euro"), hex_of('plain'), hex_of("\x{1f468}")), 'SQL_ASCII: the bytes of UTF-8');
 
