@@ -170,7 +170,7 @@ is(logged(qq(BEGIN; SAVEPOINT s; DECLARE c CURSOR FOR SELECT address FROM bigque
 like($f->fails('SELECT count(*) FROM bigquery_tokens'), qr/ERROR:  55000: a query of foreign table "bigquery_tokens" needs a condition on column "block_timestamp"/,
 	'require_filter: no condition');
 like($f->fails("SELECT count(*) FROM bigquery_tokens WHERE address = '0x'"), qr/ERROR:  55000: /, 'one on another column');
-like($f->fails('EXPLAIN SELECT count(*) FROM bigquery_tokens'), qr/ERROR:  55000: /, 'nor can it be planned');
+like($f->query('EXPLAIN SELECT count(*) FROM bigquery_tokens'), qr/Foreign Scan/, 'it can be planned');
 $f->query(q(ALTER FOREIGN TABLE bigquery_tokens OPTIONS (SET require_filter 'false')));
 cmp_ok(logged('SELECT count(*) FROM bigquery_tokens'), '>', 800, 'without require_filter all of it is read');
 is(columns(), '1 AS _1', 'count(*) alone: no column at all');
@@ -186,7 +186,7 @@ for my $sql (
 {
 	my ($verb) = $sql =~ /^(\w+)/;
 	$bq->reset(tables => 0);
-	like($f->fails($sql), qr/ERROR:  0A000|ERROR:  55000/, "$verb is an error");
+	like($f->fails($sql), qr/ERROR:  0A000/, "$verb is an error");
 	is($f->requests, '', 'and not one of BigQuery\'s');
 }
 
