@@ -62,11 +62,13 @@ scan_begin(ForeignScanState *node, int eflags)
 static void
 ask(BqScan *scan)
 {
+	/* who may not ask at all hears of that first */
+	BqConnection *connection = options_connection(scan->table->relid, scan->userid);
 	BqQuery *query = deparse_query(scan->table, scan->attnums, scan->ncolumns, scan->conditions, scan->nconditions);
 	Failure f;
 
-	scan_check_filter(scan, query);
-	scan->bq = bigquery_open(options_connection(scan->table->relid, scan->userid), scan->context);
+	scan_check_filter(scan, connection, query);
+	scan->bq = bigquery_open(connection, scan->context);
 	scan->job = bigquery_query(scan->bq, query, NULL, BIGQUERY_MAX_JOBS, NULL, scan->context, &f);
 	if (scan->job == NULL)
 		failure_throw(&f);

@@ -153,16 +153,16 @@ is_pruned(const BqScan *scan, const RemoteColumn *column)
 
 /* What the query would cost, as a sentence's end; NULL when BigQuery does not say. */
 static char *
-estimate(const BqScan *scan, const BqQuery *query)
+estimate(const BqScan *scan, const BqConnection *connection, const BqQuery *query)
 {
-	BqConnection *connection = options_connection(scan->table->relid, scan->userid);
+	BqConnection impatient = *connection;
 	Bigquery *bq;
 	int64 bytes;
 	Failure f;
 	bool ok;
 
-	connection->request_timeout_ms = Min(connection->request_timeout_ms, ESTIMATE_TIMEOUT_MS);
-	bq = bigquery_open(connection, scan->context);
+	impatient.request_timeout_ms = Min(connection->request_timeout_ms, ESTIMATE_TIMEOUT_MS);
+	bq = bigquery_open(&impatient, scan->context);
 	ok = bigquery_estimate(bq, query, &bytes, &f);
 	bigquery_close(bq);
 	if (!ok)
@@ -189,10 +189,10 @@ example(const RemoteColumn *column)
 }
 
 static void
-refuse(const BqScan *scan, const RemoteColumn *column, const BqQuery *query)
+refuse(const BqScan *scan, const RemoteColumn *column, const BqConnection *connection, const BqQuery *query)
 {
 	const char *name = quote_identifier(column->name);
-	char *bytes = estimate(scan, query);
+	char *bytes = estimate(scan, connection, query);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -209,11 +209,11 @@ refuse(const BqScan *scan, const RemoteColumn *column, const BqQuery *query)
 }
 
 void
-scan_check_filter(const BqScan *scan, const BqQuery *query)
+scan_check_filter(const BqScan *scan, const BqConnection *connection, const BqQuery *query)
 {
 	RemoteTable *table = scan->table;
 	const RemoteColumn *column = table->partition_column ? options_column(table, table->partition_column) : NULL;
 
 	if (table->require_filter && column != NULL && !is_pruned(scan, column))
-		refuse(scan, column, query);
+		refuse(scan, column, connection, query);
 }

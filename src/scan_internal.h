@@ -72,7 +72,7 @@ extern void scan_check_pushed(const BqScan *scan, const RemoteColumn *column, co
  * 55000, with BigQuery's estimate, unless `query`, of conditions evaluated, has
  * the condition on the partition column that require_filter wants.
  */
-extern void scan_check_filter(const BqScan *scan, const BqQuery *query);
+extern void scan_check_filter(const BqScan *scan, const BqConnection *connection, const BqQuery *query);
 
 /* Scan begins: the first one of a load is the load's own. */
 extern void scan_adopt_begin(BqScan *scan);
