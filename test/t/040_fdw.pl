@@ -135,7 +135,8 @@ is(scalar(inserts()), 1, 'is one job, read again for each row');
 is(logged(q(SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off;
 	SELECT count(b) FROM (VALUES (6), (18), (6), (7)) v(d) LEFT JOIN bigquery_tokens b ON b.decimals = v.d
 	AND b.block_timestamp >= '2026-11-20Z' AND b.block_timestamp < '2026-11-21Z')), 60, 'a nested loop');
-is(join(' ', map { $_->{start_index} // 0 } $bq->requests('results')), join(' ', (0, 20, 40) x 4), 'reads the pages for each row');
+# pages asked for ahead come in any order
+is(join(' ', sort { $a <=> $b } map { $_->{start_index} // 0 } $bq->requests('results')), join(' ', (0) x 4, (20) x 4, (40) x 4), 'reads the pages for each row');
 is(scalar(inserts()), 1, 'one job');
 is(logged(q(SELECT count(*), sum(n) FROM generate_series(1, 3) g, LATERAL (SELECT count(*) + 0 * g AS n FROM bigquery_tokens
 	WHERE block_timestamp >= '2026-11-20Z' AND block_timestamp < '2026-11-21Z' AND decimals > g) l)), '3|150', 'LATERAL');
