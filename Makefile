@@ -25,9 +25,14 @@ OBJS = \
 	src/schedule.o \
 	src/schedule_due.o \
 	src/fdw.o \
+	src/fdw_modify.o \
 	src/scan.o \
 	src/scan_adopt.o \
+	src/scan_conditions.o \
 	src/pushdown.o \
+	src/pushdown_constant.o \
+	src/pushdown_find.o \
+	src/pushdown_value.o \
 	src/fingerprint.o \
 	src/deparse.o \
 	src/options.o \
@@ -46,6 +51,7 @@ OBJS = \
 	src/values_enum.o \
 	src/values_nested.o \
 	src/values_numeric.o \
+	src/values_param.o \
 	src/bigquery.o \
 	src/bigquery_wait.o \
 	src/bigquery_catalog.o \
@@ -79,7 +85,7 @@ PG_CFLAGS = -Wno-declaration-after-statement
 SHLIB_LINK = $(shell $(PKG_CONFIG) --libs $(LIBRARIES)) -Wl,--version-script=exports.map
 
 # What needs no network; `make installcheck` runs against any server.
-REGRESS = setup options arguments queue
+REGRESS = setup options arguments queue plans
 REGRESS_OPTS = --inputdir=. --outputdir=.
 
 PG_CONFIG ?= pg_config

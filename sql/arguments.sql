@@ -92,8 +92,13 @@ EXPLAIN (VERBOSE, COSTS OFF) EXECUTE by_day('2026-11-19');
 RESET plan_cache_mode;
 DEALLOCATE by_day;
 -- a whole table is seldom meant
+SET contratos.endpoint = 'http://127.0.0.1:1';
+SET contratos.request_timeout = '100ms';
 SELECT count(*) FROM bigquery_tokens;
-EXPLAIN SELECT count(*) FROM bigquery_tokens WHERE block_number > 1;
+SELECT count(*) FROM bigquery_tokens WHERE block_number > 1;
+RESET contratos.endpoint;
+RESET contratos.request_timeout;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM bigquery_tokens WHERE block_number > 1;
 INSERT INTO bigquery_tokens (address) VALUES ('0x');
 DELETE FROM bigquery_tokens;
 

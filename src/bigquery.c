@@ -152,6 +152,20 @@ start_and_wait(BqJob *job, const char *label, Failure *f)
 	return ok;
 }
 
+static BqParam
+copy_param(const BqParam *param)
+{
+	BqParam copy = *param;
+
+	copy.name = pstrdup(param->name);
+	copy.type = pstrdup(param->type);
+	copy.value = copy_or_null(param->value);
+	copy.values = palloc(sizeof(char *) * Max(param->nvalues, 1));
+	for (int i = 0; i < param->nvalues; i++)
+		copy.values[i] = pstrdup(param->values[i]);
+	return copy;
+}
+
 static BqQuery
 copy_query(const BqQuery *query)
 {
@@ -159,11 +173,7 @@ copy_query(const BqQuery *query)
 
 	copy.params = palloc0(sizeof(BqParam) * Max(query->nparams, 1));
 	for (int i = 0; i < query->nparams; i++)
-	{
-		copy.params[i].name = pstrdup(query->params[i].name);
-		copy.params[i].type = query->params[i].type;
-		copy.params[i].value = copy_or_null(query->params[i].value);
-	}
+		copy.params[i] = copy_param(&query->params[i]);
 	return copy;
 }
 

@@ -44,12 +44,40 @@ deparse_column(const RemoteTable *table, AttrNumber attnum)
 	return NULL;
 }
 
+bool
+deparse_takes_no_value(const char *op)
+{
+	return strncmp(op, "IS ", 3) == 0;
+}
+
+bool
+deparse_takes_list(const char *op)
+{
+	return strcmp(op, "IN") == 0;
+}
+
 static int
 compare_text(const char *a, const char *b)
 {
 	if (a == NULL || b == NULL)
 		return (a != NULL) - (b != NULL);
 	return strcmp(a, b);
+}
+
+static int
+compare_elements(const void *a, const void *b)
+{
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+static int
+compare_lists(const RemoteCondition *x, const RemoteCondition *y)
+{
+	int diff = x->nvalues - y->nvalues;
+
+	for (int i = 0; i < x->nvalues && diff == 0; i++)
+		diff = strcmp(x->values[i], y->values[i]);
+	return diff;
 }
 
 static int
@@ -63,7 +91,33 @@ compare_conditions(const void *a, const void *b)
 		diff = strcmp(y->op, x->op); /* lower bounds first, as people write them */
 	if (diff == 0)
 		diff = compare_text(x->value, y->value);
+	if (diff == 0)
+		diff = compare_lists(x, y);
 	return diff;
+}
+
+/* Elements of a list in order, each once: a copy. */
+static void
+sort_list(RemoteCondition *condition)
+{
+	char **sorted = palloc(sizeof(char *) * Max(condition->nvalues, 1));
+	int kept = 0;
+
+	memcpy(sorted, condition->values, sizeof(char *) * condition->nvalues);
+	qsort(sorted, condition->nvalues, sizeof(char *), compare_elements);
+	for (int i = 0; i < condition->nvalues; i++)
+	{
+		if (kept == 0 || strcmp(sorted[kept - 1], sorted[i]) != 0)
+			sorted[kept++] = sorted[i];
+	}
+	condition->values = sorted;
+	condition->nvalues = kept;
+}
+
+static bool
+is_known(const RemoteCondition *condition)
+{
+	return condition->value != NULL || condition->values != NULL || deparse_takes_no_value(condition->op);
 }
 
 /* The conditions in canonical order, each once. */
@@ -74,11 +128,14 @@ canonical(const RemoteCondition *conditions, int *n)
 	int kept = 0;
 
 	memcpy(sorted, conditions, sizeof(RemoteCondition) * *n);
+	for (int i = 0; i < *n; i++)
+		if (sorted[i].values != NULL)
+			sort_list(&sorted[i]);
 	qsort(sorted, *n, sizeof(RemoteCondition), compare_conditions);
 	for (int i = 0; i < *n; i++)
 	{
 		/* two unknown values need not be equal */
-		bool again = kept > 0 && sorted[i].value != NULL && compare_conditions(&sorted[kept - 1], &sorted[i]) == 0;
+		bool again = kept > 0 && is_known(&sorted[i]) && compare_conditions(&sorted[kept - 1], &sorted[i]) == 0;
 
 		if (!again)
 			sorted[kept++] = sorted[i];
@@ -87,16 +144,29 @@ canonical(const RemoteCondition *conditions, int *n)
 	return sorted;
 }
 
+/* `column` operator, and what it compares with: parameter number *p. */
+static void
+append_condition(StringInfo buf, const RemoteTable *table, const RemoteCondition *condition, int *p)
+{
+	const RemoteColumn *column = deparse_column(table, condition->attnum);
+
+	appendStringInfo(buf, "%s %s", deparse_quote(column->remote_name), condition->op);
+	if (deparse_takes_list(condition->op))
+		appendStringInfo(buf, " UNNEST(@p%d)", ++*p);
+	else if (!deparse_takes_no_value(condition->op))
+		appendStringInfo(buf, " @p%d", ++*p);
+}
+
 static void
 append_where(StringInfo buf, const RemoteTable *table, const RemoteCondition *conditions, int nconditions)
 {
 	const char *glue = " WHERE ";
+	int p = 0;
 
 	for (int i = 0; i < nconditions; i++)
 	{
-		const RemoteColumn *column = deparse_column(table, conditions[i].attnum);
-
-		appendStringInfo(buf, "%s%s %s @p%d", glue, deparse_quote(column->remote_name), conditions[i].op, i + 1);
+		appendStringInfoString(buf, glue);
+		append_condition(buf, table, &conditions[i], &p);
 		glue = " AND ";
 	}
 	/* on lines of its own: a comment in the filter must not swallow the rest */
@@ -104,17 +174,40 @@ append_where(StringInfo buf, const RemoteTable *table, const RemoteCondition *co
 		appendStringInfo(buf, "%s(\n%s\n)", glue, table->row_filter);
 }
 
-static BqParam *
-parameters(const RemoteCondition *conditions, int n)
+static BqParam
+parameter(const RemoteCondition *condition, int number)
 {
-	BqParam *params = palloc0(sizeof(BqParam) * Max(n, 1));
+	BqParam param = {
+		.name = psprintf("p%d", number),
+		.type = condition->type,
+		.value = condition->value ? pstrdup(condition->value) : NULL,
+		.is_array = deparse_takes_list(condition->op),
+	};
 
-	for (int i = 0; i < n; i++)
+	if (condition->values == NULL)
+		return param;
+	param.nvalues = condition->nvalues;
+	param.values = palloc(sizeof(char *) * Max(param.nvalues, 1));
+	for (int i = 0; i < param.nvalues; i++)
+		param.values[i] = pstrdup(condition->values[i]);
+	return param;
+}
+
+/* Those of the conditions that have one; *n becomes their number. */
+static BqParam *
+parameters(const RemoteCondition *conditions, int *n)
+{
+	BqParam *params = palloc0(sizeof(BqParam) * Max(*n, 1));
+	int p = 0;
+
+	for (int i = 0; i < *n; i++)
 	{
-		params[i].name = psprintf("p%d", i + 1);
-		params[i].type = conditions[i].type;
-		params[i].value = conditions[i].value ? pstrdup(conditions[i].value) : NULL;
+		if (deparse_takes_no_value(conditions[i].op))
+			continue;
+		params[p] = parameter(&conditions[i], p + 1);
+		p++;
 	}
+	*n = p;
 	return params;
 }
 
@@ -146,8 +239,18 @@ deparse_select(const RemoteTable *table, const char *list, const RemoteCondition
 
 	query->text = buf.data;
 	query->nparams = nconditions;
-	query->params = parameters(sorted, nconditions);
+	query->params = parameters(sorted, &query->nparams);
 	return query;
+}
+
+/* With its length: whatever it holds, two keys are equal only when all values are. */
+static void
+append_value(StringInfo buf, const char *value)
+{
+	if (value == NULL)
+		appendStringInfoString(buf, " ?");
+	else
+		appendStringInfo(buf, " %zu:%s", strlen(value), value);
 }
 
 char *
@@ -160,6 +263,15 @@ deparse_rows_key(const RemoteTable *table, const RemoteCondition *conditions, in
 	appendStringInfoString(&buf, deparse_quote(table->table));
 	append_where(&buf, table, sorted, nconditions);
 	for (int i = 0; i < nconditions; i++)
-		appendStringInfo(&buf, "\n@p%d %s %s", i + 1, sorted[i].type, sorted[i].value ? sorted[i].value : "?");
+	{
+		if (deparse_takes_no_value(sorted[i].op))
+			continue;
+		appendStringInfo(&buf, "\n%s", sorted[i].type);
+		if (sorted[i].values == NULL)
+			append_value(&buf, sorted[i].value);
+		else
+			for (int v = 0; v < sorted[i].nvalues; v++)
+				append_value(&buf, sorted[i].values[v]);
+	}
 	return buf.data;
 }

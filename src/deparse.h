@@ -11,20 +11,26 @@
 
 #include "options.h"
 
-/* column operator @parameter */
+/* column operator @parameter; column IN UNNEST(@parameter); column IS [NOT] NULL */
 typedef struct RemoteCondition
 {
 	AttrNumber attnum;
-	const char *op; /* GoogleSQL: "=", "<", "<=", ">", ">=" */
-	const char *type; /* of the parameter: "TIMESTAMP" */
+	const char *op; /* "=", "<", "<=", ">", ">=", "IN", "IS NULL", "IS NOT NULL" */
+	const char *type; /* GoogleSQL, any scalar: of the column, and of the parameter or its elements */
 	char *value; /* its text; NULL: not known yet (EXPLAIN) */
+	char **values; /* of IN, instead: texts of the elements, none NULL; NULL: not known yet */
+	int nvalues;
 } RemoteCondition;
+
+/* What an operator of a condition compares with: nothing, or a list. */
+extern bool deparse_takes_no_value(const char *op);
+extern bool deparse_takes_list(const char *op);
 
 /*
  * The query for some columns (attribute numbers, ascending; none: the rows
  * alone are wanted) and conditions, which are all ANDed.  Conditions are put
- * in order of column, operator and value; parameters are @p1, @p2, … in that
- * order.  In CurrentMemoryContext.
+ * in order of column, operator and value, elements of a list in order and each
+ * once; parameters are @p1, @p2, … in that order.  In CurrentMemoryContext.
  */
 extern BqQuery *deparse_query(const RemoteTable *table, const AttrNumber *columns, int ncolumns,
 							  const RemoteCondition *conditions, int nconditions);

@@ -12,7 +12,6 @@
 #include "access/sysattr.h"
 #include "commands/explain.h"
 #include "foreign/fdwapi.h"
-#include "mb/pg_wchar.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
@@ -20,10 +19,10 @@
 #include "optimizer/planmain.h"
 #include "optimizer/restrictinfo.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 
 #include "compat.h"
 #include "fdw.h"
+#include "fdw_internal.h"
 #include "pushdown.h"
 #include "scan.h"
 
@@ -34,6 +33,9 @@
 
 /* Rows a foreign table is taken to have, as long as nobody says. */
 #define DEFAULT_ROWS 5000
+
+/* So many elements of a list EXPLAIN shows. */
+#define SHOWN_ELEMENTS 20
 
 static void
 get_rel_size(PlannerInfo *root, RelOptInfo *rel, Oid relid)
@@ -73,30 +75,6 @@ used_columns(RelOptInfo *rel, const RemoteTable *table, List *clauses)
 	return columns;
 }
 
-/*
- * Reading all of a partitioned table is seldom meant, and always paid: a table
- * with require_filter wants a condition on its partition column.
- */
-static void
-check_filter(RemoteTable *table, List *pushed)
-{
-	RemoteColumn *column = table->partition_column ? options_column(table, table->partition_column) : NULL;
-	ListCell *cell;
-
-	if (!table->require_filter || column == NULL)
-		return;
-	foreach (cell, pushed)
-		if (pushdown_column(lfirst(cell)) == column->attnum)
-			return;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("a query of foreign table \"%s\" needs a condition on column \"%s\"", get_rel_name(table->relid),
-					column->name),
-			 errdetail("Without one BigQuery would read, and bill, the whole table."),
-			 errhint("Add a condition such as %s >= '2026-01-01', or set the table's option require_filter to 'false'.",
-					 quote_identifier(column->name))));
-}
-
 static ForeignScan *
 get_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid pg_attribute_unused(),
 		 ForeignPath *best_path pg_attribute_unused(), List *tlist, List *scan_clauses, Plan *outer_plan)
@@ -106,9 +84,51 @@ get_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid pg_attribute_unused(),
 	List *values;
 	List *pushed = pushdown_find(root, rel, table, clauses, &values);
 
-	check_filter(table, pushed);
 	return make_foreignscan(tlist, clauses, rel->relid, values, list_make2(used_columns(rel, table, clauses), pushed),
 							NIL, NIL, outer_plan);
+}
+
+/* It is UTF-8, as BigQuery wants it. */
+static char *
+shown(const char *text)
+{
+	return failure_to_server(text);
+}
+
+/* A string is told from what stands around it, and a NULL from 'NULL'. */
+static void
+append_value(StringInfo buf, const BqParam *param, const char *value)
+{
+	if (strcmp(param->type, "STRING") == 0)
+		appendStringInfoString(buf, quote_literal_cstr(shown(value)));
+	else
+		appendStringInfoString(buf, value);
+}
+
+/* "DATE 2026-11-20", "ARRAY<INT64> [1, 2, 3]" */
+static char *
+explain_parameter(const BqParam *param)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, param->is_array ? "ARRAY<%s> " : "%s ", param->type);
+	if (param->value != NULL)
+		append_value(&buf, param, param->value);
+	else if (param->values == NULL)
+		appendStringInfoString(&buf, "(known at execution)");
+	else
+		appendStringInfoChar(&buf, '[');
+	for (int i = 0; i < Min(param->nvalues, SHOWN_ELEMENTS); i++)
+	{
+		appendStringInfoString(&buf, i > 0 ? ", " : "");
+		append_value(&buf, param, param->values[i]);
+	}
+	if (param->nvalues > SHOWN_ELEMENTS)
+		appendStringInfo(&buf, ", ... %d in all", param->nvalues);
+	if (param->values != NULL)
+		appendStringInfoChar(&buf, ']');
+	return buf.data;
 }
 
 static void
@@ -116,15 +136,9 @@ explain_query(ForeignScanState *node, ExplainState *es)
 {
 	BqQuery *query = scan_query(node);
 
-	/* it is UTF-8, as BigQuery wants it */
-	ExplainPropertyText("GoogleSQL", pg_any_to_server(query->text, strlen(query->text), PG_UTF8), es);
+	ExplainPropertyText("GoogleSQL", shown(query->text), es);
 	for (int i = 0; i < query->nparams; i++)
-	{
-		const char *value = query->params[i].value ? query->params[i].value : "(known at execution)";
-
-		ExplainPropertyText(psprintf("Parameter @%s", query->params[i].name),
-							psprintf("%s %s", query->params[i].type, value), es);
-	}
+		ExplainPropertyText(psprintf("Parameter @%s", query->params[i].name), explain_parameter(&query->params[i]), es);
 }
 
 static void
@@ -165,5 +179,6 @@ fdw_routine(void)
 	routine->ReScanForeignScan = scan_again;
 	routine->EndForeignScan = scan_end;
 	routine->ExplainForeignScan = explain_scan;
+	fdw_refuse_writing(routine);
 	return routine;
 }

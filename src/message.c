@@ -37,6 +37,32 @@ message_results_path(const BqJob *job, int64 start, int max_rows, int wait_ms)
 					wait_ms);
 }
 
+/* QueryParameterType and QueryParameterValue of an array */
+static void
+append_array(StringInfo buf, const BqParam *param)
+{
+	appendStringInfoString(buf, ",\"parameterType\":{\"type\":\"ARRAY\",\"arrayType\":{\"type\":");
+	json_append_string(buf, param->type);
+	appendStringInfoString(buf, "}},\"parameterValue\":{\"arrayValues\":[");
+	for (int i = 0; i < param->nvalues; i++)
+	{
+		appendStringInfoString(buf, i > 0 ? ",{\"value\":" : "{\"value\":");
+		json_append_string(buf, param->values[i]);
+		appendStringInfoChar(buf, '}');
+	}
+	appendStringInfoString(buf, "]}}");
+}
+
+static void
+append_scalar(StringInfo buf, const BqParam *param)
+{
+	appendStringInfoString(buf, ",\"parameterType\":{\"type\":");
+	json_append_string(buf, param->type);
+	appendStringInfoString(buf, "},\"parameterValue\":{\"value\":");
+	json_append_string(buf, param->value);
+	appendStringInfoString(buf, "}}");
+}
+
 static void
 append_parameters(StringInfo buf, const BqQuery *query)
 {
@@ -45,11 +71,10 @@ append_parameters(StringInfo buf, const BqQuery *query)
 	{
 		appendStringInfoString(buf, i > 0 ? ",{\"name\":" : "{\"name\":");
 		json_append_string(buf, query->params[i].name);
-		appendStringInfoString(buf, ",\"parameterType\":{\"type\":");
-		json_append_string(buf, query->params[i].type);
-		appendStringInfoString(buf, "},\"parameterValue\":{\"value\":");
-		json_append_string(buf, query->params[i].value);
-		appendStringInfoString(buf, "}}");
+		if (query->params[i].is_array)
+			append_array(buf, &query->params[i]);
+		else
+			append_scalar(buf, &query->params[i]);
 	}
 	appendStringInfoChar(buf, ']');
 }

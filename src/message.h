@@ -10,12 +10,15 @@
 #include "rows.h"
 #include "request.h"
 
-/* A named parameter; value is UTF-8 text in BigQuery's format, NULL for NULL. */
+/* A named parameter; values are UTF-8 text in BigQuery's format. */
 typedef struct BqParam
 {
 	char *name;
-	const char *type; /* "TIMESTAMP", … */
-	char *value;
+	const char *type; /* "TIMESTAMP", …; of an array: of its elements */
+	char *value; /* NULL for NULL */
+	bool is_array;
+	int nvalues; /* of an array, with no NULL among them */
+	char **values;
 } BqParam;
 
 typedef struct BqQuery

@@ -1,218 +1,147 @@
 /*
  * pushdown.c
- *	  Which conditions may be sent to BigQuery, and as what.
+ *	  Which conditions may be sent to BigQuery, and why that is safe.
  *
- * Today these are comparisons of a TIMESTAMP column, mapped to timestamptz,
- * with something that is constant during the scan.  Never too narrow, because
- * a TIMESTAMP and a timestamptz are both a number of microseconds since an
- * epoch in UTC, ordered as numbers; the parameter is sent with all six digits
- * of the fraction; and NULL satisfies no comparison on either side.  Values
- * that one side cannot express are not sent.
+ * Everything pushed is checked here as well.  So the only thing to argue is
+ * that no row is lost: each row that satisfies the condition here must satisfy
+ * it there.  What holds for all types:
  *
- * What the column is compared with may also be a date or a timestamp without
- * time zone: it is converted here as the operator itself would do it, in the
- * session's time zone.
+ * - The clauses of a scan are ANDed, so leaving one out only widens.
+ * - A comparison with NULL is true for no row, on either side; IN is tested
+ *	 against the elements that are not NULL, since NULLs never make it true.
+ * - A row whose value cannot be held here fails the query, or is NULL here if
+ *	 the table's on_bad_value is 'null'.  Either way it satisfies no comparison,
+ *	 so that BigQuery may keep it or not.  IS NULL it does satisfy in the second
+ *	 case, while BigQuery's value is not NULL: there IS NULL is not pushed.  IS
+ *	 NOT NULL is: what is not NULL here has a value there.
+ * - A value that BigQuery's type cannot express exactly (NaN, infinite, out of
+ *	 range, too many digits) is not sent; nothing is rounded on its way.
+ * - Only the operators of the operator families below are known, on a column of
+ *	 one of the types below; a domain over one stays here.  A typmod changes
+ *	 nothing: what varchar(5) or numeric(10,2) would cut or round is a value that
+ *	 cannot be held.
+ * - The column must be there what it is taken for.  The option `type` says that,
+ *	 else the column's own type; the answer's schema is held against it, since
+ *	 BigQuery compares some types by converting them (scan_conditions.c).
+ *
+ * And type by type:
+ *
+ * INT64 as smallint, integer or bigint: both are whole numbers in order.  Where
+ * PostgreSQL compares the column as a numeric, because of a numeric constant,
+ * the constant is sent if it is a whole number of 64 bits: then the order among
+ * numerics is that of the integers.
+ *
+ * BOOL as boolean: two values, false before true on both sides.  A bare column
+ * and IS TRUE are "= true", NOT and IS FALSE "= false".  IS NOT TRUE would be
+ * true for NULL, which no comparison is, and stays here.
+ *
+ * DATE as date: days of the same (proleptic Gregorian) calendar in order.  Of a
+ * timestamp the day is sent, whose midnight is not after it: what is equal to,
+ * on or after the timestamp is so to its day, and what is before or on it cannot
+ * be after its day.  Only "<" has to become "<=", unless it is midnight.
+ *
+ * TIMESTAMP as timestamptz: both are microseconds since an epoch in UTC, in
+ * order; all six digits are sent.  A date or a timestamp without time zone is
+ * converted here just as the operator itself does, in the session's time zone.
+ *
+ * DATETIME as timestamp: the same without a zone.  Not so a timestamptz that
+ * such a column is compared with: PostgreSQL moves the column's value, not the
+ * constant, and not in order where clocks are put back.
+ *
+ * NUMERIC and BIGNUMERIC as numeric: exact decimal numbers in order, the number
+ * of zeros at the end meaning nothing.  Constants of up to 29 digits before and
+ * 9 after the point (38 and 38) fit; others would be rounded or refused there.
+ *
+ * STRING as text or varchar: equal when the bytes are, under a deterministic
+ * collation here and without one there.  (A collation there, "und:ci", makes
+ * more equal: wider.)  Under a nondeterministic one more is equal here.  Order
+ * is another on each side.  The bytes here are those there only if
+ * - the database's encoding is UTF8, or SQL_ASCII, which converts nothing, and
+ * - no U+0000 has been dropped.  A SELECT raises an error for such a value,
+ *	 unless on_bad_value is 'null': then "a\0b" might be 'ab' here, and nothing
+ *	 is pushed.  A load drops it, but has conditions on its timestamp alone.
  */
 #include "postgres.h"
 
-#include "access/stratnum.h"
+#include "catalog/pg_opfamily.h"
 #include "catalog/pg_type.h"
-#include "nodes/nodeFuncs.h"
-#include "optimizer/optimizer.h"
-#include "utils/date.h"
-#include "utils/lsyscache.h"
-#include "utils/timestamp.h"
-#include "utils/typcache.h"
 
-#include "pushdown.h"
+#include "pushdown_internal.h"
 #include "values.h"
 
-static const char *
-operator_text(int strategy)
+static const PushdownKind kinds[] = {
+	{"INT64", INT2OID, INTEGER_BTREE_FAM_OID, false},
+	{"INT64", INT4OID, INTEGER_BTREE_FAM_OID, false},
+	{"INT64", INT8OID, INTEGER_BTREE_FAM_OID, false},
+	{"BOOL", BOOLOID, BOOL_BTREE_FAM_OID, false},
+	{"DATE", DATEOID, DATETIME_BTREE_FAM_OID, false},
+	{"TIMESTAMP", TIMESTAMPTZOID, DATETIME_BTREE_FAM_OID, false},
+	{"DATETIME", TIMESTAMPOID, DATETIME_BTREE_FAM_OID, false},
+	{"NUMERIC", NUMERICOID, NUMERIC_BTREE_FAM_OID, false},
+	{"BIGNUMERIC", NUMERICOID, NUMERIC_BTREE_FAM_OID, false},
+	{"STRING", TEXTOID, TEXT_BTREE_FAM_OID, true},
+	{"STRING", VARCHAROID, TEXT_BTREE_FAM_OID, true},
+};
+
+const PushdownKind *
+pushdown_kind(const RemoteTable *table, const RemoteColumn *column)
 {
-	switch (strategy)
-	{
-		case BTLessStrategyNumber:
-			return "<";
-		case BTLessEqualStrategyNumber:
-			return "<=";
-		case BTEqualStrategyNumber:
-			return "=";
-		case BTGreaterEqualStrategyNumber:
-			return ">=";
-		case BTGreaterStrategyNumber:
-			return ">";
-		default:
-			return NULL;
-	}
-}
+	const char *remote = column->remote_type ? column->remote_type : values_natural_type(column->type);
 
-/* What may follow a parameter's evaluation around. */
-typedef struct ParamCheck
-{
-	PlannerInfo *root;
-	bool varies;
-} ParamCheck;
-
-static bool
-is_init_plan_output(PlannerInfo *root, int paramid)
-{
-	for (; root != NULL; root = root->parent_root)
-	{
-		ListCell *cell;
-
-		foreach (cell, root->init_plans)
-			if (list_member_int(((SubPlan *) lfirst(cell))->setParam, paramid))
-				return true;
-	}
-	return false;
-}
-
-/*
- * Find what would change from one rescan to the next: the outer row of a
- * correlated subquery or a nested loop.  Pushing that would be a job, and a
- * bill, for each outer row.  The output of an uncorrelated subquery is fine.
- */
-static bool
-varies_walker(Node *node, ParamCheck *check)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, SubPlan) || IsA(node, AlternativeSubPlan))
-		check->varies = true;
-	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXEC)
-		check->varies |= !is_init_plan_output(check->root, ((Param *) node)->paramid);
-	return check->varies || expression_tree_walker(node, varies_walker, check);
-}
-
-static bool
-is_constant_during_scan(PlannerInfo *root, Expr *expr)
-{
-	ParamCheck check = {.root = root};
-
-	if (contain_var_clause((Node *) expr) || contain_volatile_functions((Node *) expr))
-		return false;
-	varies_walker((Node *) expr, &check);
-	return !check.varies;
-}
-
-static RemoteColumn *
-timestamp_column(RelOptInfo *rel, RemoteTable *table, Expr *expr)
-{
-	Var *var = (Var *) expr;
-
-	if (!IsA(expr, Var) || var->varno != (int) rel->relid || var->varlevelsup != 0)
+	if (remote == NULL)
 		return NULL;
-	for (int i = 0; i < table->ncolumns; i++)
+	if (table->null_on_bad_value && strcmp(remote, "STRING") == 0)
+		return NULL;
+	for (size_t i = 0; i < lengthof(kinds); i++)
 	{
-		RemoteColumn *column = &table->columns[i];
-		const char *type = column->remote_type ? column->remote_type : values_natural_type(column->type);
-
-		if (column->attnum == var->varattno && column->type == TIMESTAMPTZOID && type && strcmp(type, "TIMESTAMP") == 0)
-			return column;
+		if (kinds[i].local == column->type && strcmp(kinds[i].remote, remote) == 0)
+			return &kinds[i];
 	}
 	return NULL;
 }
 
-/* (attnum, operator) if the clause can be pushed, else NIL. */
-static List *
-examine(PlannerInfo *root, RelOptInfo *rel, RemoteTable *table, Expr *clause, Expr **value)
+bool
+pushdown_can_compare(const RemoteTable *table, const RemoteColumn *column)
 {
-	OpExpr *op = (OpExpr *) clause;
-	Oid opno;
-	RemoteColumn *column;
-	Expr *left;
-	const char *text;
-
-	if (!IsA(clause, OpExpr) || list_length(op->args) != 2)
-		return NIL;
-	opno = op->opno;
-	left = linitial(op->args);
-	*value = lsecond(op->args);
-	column = timestamp_column(rel, table, left);
-	if (column == NULL)
-	{
-		column = timestamp_column(rel, table, *value);
-		*value = left;
-		opno = get_commutator(opno);
-	}
-	if (column == NULL || !OidIsValid(opno) || !is_constant_during_scan(root, *value))
-		return NIL;
-	text = operator_text(
-		get_op_opfamily_strategy(opno, lookup_type_cache(TIMESTAMPTZOID, TYPECACHE_BTREE_OPFAMILY)->btree_opf));
-	if (text == NULL)
-		return NIL;
-	return list_make2(makeInteger(column->attnum), makeString(pstrdup(text)));
+	return pushdown_kind(table, column) != NULL;
 }
 
 List *
-pushdown_find(PlannerInfo *root, RelOptInfo *rel, RemoteTable *table, List *clauses, List **values)
+pushdown_make(const RemoteColumn *column, const char *op, const char *type)
 {
-	List *pairs = NIL;
-	ListCell *cell;
-
-	*values = NIL;
-	foreach (cell, clauses)
-	{
-		Expr *value;
-		List *pair = examine(root, rel, table, lfirst(cell), &value);
-
-		if (pair != NIL)
-		{
-			pairs = lappend(pairs, pair);
-			*values = lappend(*values, value);
-		}
-	}
-	return pairs;
+	return list_make3(makeInteger(column->attnum), makeString(pstrdup(op)), makeString(pstrdup(type)));
 }
 
 AttrNumber
-pushdown_column(const List *pair)
+pushdown_column(const List *condition)
 {
-	return (AttrNumber) intVal(linitial(pair));
+	return (AttrNumber) intVal(linitial(condition));
 }
 
 const char *
-pushdown_operator(const List *pair)
+pushdown_operator(const List *condition)
 {
-	return strVal(lsecond(pair));
+	return strVal(lsecond(condition));
 }
 
-/* As the cross-type operators convert it; false when it does not fit. */
-static bool
-to_timestamptz(Oid type, Datum value, TimestampTz *result)
+const char *
+pushdown_type(const List *condition)
 {
-	int overflow = 0;
-
-	switch (type)
-	{
-		case TIMESTAMPTZOID:
-			*result = DatumGetTimestampTz(value);
-			break;
-		case TIMESTAMPOID:
-			*result = timestamp2timestamptz_opt_overflow(DatumGetTimestamp(value), &overflow);
-			break;
-		case DATEOID:
-			*result = date2timestamptz_opt_overflow(DatumGetDateADT(value), &overflow);
-			break;
-		default:
-			return false;
-	}
-	return overflow == 0 && !TIMESTAMP_NOT_FINITE(*result);
+	return strVal(lthird(condition));
 }
 
 bool
-pushdown_condition(const List *pair, Oid type, Datum value, RemoteCondition *condition)
+pushdown_is_null_test(const List *condition)
 {
-	TimestampTz timestamp;
+	return deparse_takes_no_value(pushdown_operator(condition));
+}
 
-	if (!to_timestamptz(type, value, &timestamp) || !values_timestamp_in_range(timestamp))
-		return false;
-	*condition = (RemoteCondition){
-		.attnum = pushdown_column(pair),
-		.op = pushdown_operator(pair),
-		.type = "TIMESTAMP",
-		.value = values_timestamp_text(timestamp),
+RemoteCondition
+pushdown_unknown(const List *condition)
+{
+	return (RemoteCondition){
+		.attnum = pushdown_column(condition),
+		.op = pushdown_operator(condition),
+		.type = pushdown_type(condition),
 	};
-	return true;
 }

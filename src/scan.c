@@ -16,14 +16,12 @@
 #include "foreign/fdwapi.h"
 #include "lib/ilist.h"
 #include "miscadmin.h"
-#include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "compat.h"
-#include "pushdown.h"
 #include "scan.h"
 #include "scan_internal.h"
 #include "stream.h"
@@ -46,7 +44,7 @@ scan_begin(ForeignScanState *node, int eflags)
 	scan->context = context;
 	scan->table = options_table(RelationGetRelid(node->ss.ss_currentRelation));
 	scan->userid = OidIsValid(user) ? user : GetUserId();
-	scan->pairs = list_nth(plan->fdw_private, SCAN_PUSHED);
+	scan->pushed = list_nth(plan->fdw_private, SCAN_PUSHED);
 	scan->ncolumns = list_length(columns);
 	scan->attnums = palloc(sizeof(AttrNumber) * Max(scan->ncolumns, 1));
 	for (int i = 0; i < scan->ncolumns; i++)
@@ -61,36 +59,16 @@ scan_begin(ForeignScanState *node, int eflags)
 	node->fdw_state = scan;
 }
 
-/* Evaluate what the pushed conditions compare with. */
-static void
-evaluate_conditions(ForeignScanState *node, BqScan *scan)
-{
-	ExprContext *econtext = node->ss.ps.ps_ExprContext;
-
-	scan->conditions = palloc(sizeof(RemoteCondition) * Max(list_length(scan->pairs), 1));
-	scan->nconditions = 0;
-	scan->no_rows = false;
-	for (int i = 0; i < list_length(scan->pairs); i++)
-	{
-		ExprState *state = list_nth(scan->values, i);
-		bool isnull;
-		Datum value = ExecEvalExpr(state, econtext, &isnull);
-
-		if (isnull)
-			scan->no_rows = true;
-		else if (pushdown_condition(list_nth(scan->pairs, i), exprType((Node *) state->expr), value,
-									&scan->conditions[scan->nconditions]))
-			scan->nconditions++;
-	}
-}
-
 static void
 ask(BqScan *scan)
 {
+	/* who may not ask at all hears of that first */
+	BqConnection *connection = options_connection(scan->table->relid, scan->userid);
 	BqQuery *query = deparse_query(scan->table, scan->attnums, scan->ncolumns, scan->conditions, scan->nconditions);
 	Failure f;
 
-	scan->bq = bigquery_open(options_connection(scan->table->relid, scan->userid), scan->context);
+	scan_check_filter(scan, connection, query);
+	scan->bq = bigquery_open(connection, scan->context);
 	scan->job = bigquery_query(scan->bq, query, NULL, BIGQUERY_MAX_JOBS, NULL, scan->context, &f);
 	if (scan->job == NULL)
 		failure_throw(&f);
@@ -137,6 +115,7 @@ prepare_columns(BqScan *scan)
 		mine->position = scan->adoption ? scan_adopt_position(scan->adoption, column->attnum) : i;
 		field = &scan->job->fields[mine->position];
 		check_type(table, column, field);
+		scan_check_pushed(scan, column, field);
 		mine->reader = values_reader(field, column->type, column->typmod, column->name, &f);
 		if (mine->reader == NULL)
 			failure_throw(&f);
@@ -150,8 +129,7 @@ start(ForeignScanState *node, BqScan *scan)
 {
 	MemoryContext old = MemoryContextSwitchTo(scan->context);
 
-	evaluate_conditions(node, scan);
-	scan->rows_key = deparse_rows_key(scan->table, scan->conditions, scan->nconditions);
+	scan_evaluate(node, scan);
 	if (!scan->no_rows)
 	{
 		if (!scan_adopt(scan))
@@ -273,23 +251,14 @@ void
 scan_again(ForeignScanState *node)
 {
 	BqScan *scan = node->fdw_state;
-	char *before = scan->rows_key;
-	MemoryContext old;
 
 	if (!scan->started || scan->orphaned)
 		return;
-	if (node->ss.ps.chgParam != NULL)
+	/* other rows are another job */
+	if (node->ss.ps.chgParam != NULL && (!scan_evaluate(node, scan) || scan->stream == NULL))
 	{
-		old = MemoryContextSwitchTo(scan->context);
-		evaluate_conditions(node, scan);
-		scan->rows_key = deparse_rows_key(scan->table, scan->conditions, scan->nconditions);
-		MemoryContextSwitchTo(old);
-		/* other rows are another job */
-		if (scan->stream == NULL || strcmp(before, scan->rows_key) != 0)
-		{
-			stop(scan);
-			return;
-		}
+		stop(scan);
+		return;
 	}
 	if (scan->stream != NULL)
 		stream_rewind(scan->stream);
@@ -306,41 +275,6 @@ scan_end(ForeignScanState *node)
 	stop(scan);
 	MemoryContextDelete(scan->context);
 	node->fdw_state = NULL;
-}
-
-/* Conditions for EXPLAIN: only constants are known without executing. */
-static int
-known_conditions(BqScan *scan, RemoteCondition *conditions)
-{
-	int n = 0;
-
-	for (int i = 0; i < list_length(scan->pairs); i++)
-	{
-		List *pair = list_nth(scan->pairs, i);
-		Const *value = (Const *) ((ExprState *) list_nth(scan->values, i))->expr;
-
-		conditions[n] =
-			(RemoteCondition){.attnum = pushdown_column(pair), .op = pushdown_operator(pair), .type = "TIMESTAMP"};
-		if (!IsA(value, Const) || value->constisnull ||
-			pushdown_condition(pair, value->consttype, value->constvalue, &conditions[n]))
-			n++;
-	}
-	return n;
-}
-
-BqQuery *
-scan_query(ForeignScanState *node)
-{
-	BqScan *scan = node->fdw_state;
-	RemoteCondition *conditions = scan->conditions;
-	int n = scan->nconditions;
-
-	if (!scan->started)
-	{
-		conditions = palloc(sizeof(RemoteCondition) * Max(list_length(scan->pairs), 1));
-		n = known_conditions(scan, conditions);
-	}
-	return deparse_query(scan->table, scan->attnums, scan->ncolumns, conditions, n);
 }
 
 const BqJob *

@@ -1,6 +1,7 @@
 /*
  * scan_internal.h
- *	  Between scan.c, which reads, and scan_adopt.c, which knows of loads.
+ *	  Between scan.c, which reads, scan_conditions.c, which knows what it asks
+ *	  for, and scan_adopt.c, which knows of loads.
  */
 #ifndef CONTRATOS_SCAN_INTERNAL_H
 #define CONTRATOS_SCAN_INTERNAL_H
@@ -26,7 +27,7 @@ typedef struct BqScan
 	MemoryContext context;
 	RemoteTable *table;
 	Oid userid; /* whose mapping counts */
-	List *pairs; /* conditions that may be pushed … */
+	List *pushed; /* conditions that may be pushed … */
 	List *values; /* … and the ExprStates of what they compare with */
 	int ncolumns;
 	AttrNumber *attnums;
@@ -36,7 +37,8 @@ typedef struct BqScan
 
 	/* set by start() at the first row */
 	bool started;
-	bool no_rows; /* a condition is NULL: nothing satisfies it */
+	bool no_rows; /* nothing satisfies the conditions */
+	MemoryContext conditions_context; /* of these three */
 	RemoteCondition *conditions;
 	int nconditions;
 	char *rows_key;
@@ -53,6 +55,24 @@ typedef struct BqScan
 	RowStream *stream;
 	ScanColumn *columns;
 } BqScan;
+
+/*
+ * Evaluate what the pushed conditions compare with, and write what follows;
+ * true when the rows asked for are those of the last time.
+ */
+extern bool scan_evaluate(ForeignScanState *node, BqScan *scan);
+
+/*
+ * 42804 if a condition has been sent for a column of another type than `field`,
+ * which is what the column is there.
+ */
+extern void scan_check_pushed(const BqScan *scan, const RemoteColumn *column, const BqField *field);
+
+/*
+ * 55000, with BigQuery's estimate, unless `query`, of conditions evaluated, has
+ * the condition on the partition column that require_filter wants.
+ */
+extern void scan_check_filter(const BqScan *scan, const BqConnection *connection, const BqQuery *query);
 
 /* Scan begins: the first one of a load is the load's own. */
 extern void scan_adopt_begin(BqScan *scan);

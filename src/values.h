@@ -63,10 +63,32 @@ extern const char *values_natural_type(Oid type);
  */
 extern const char *values_natural_sql(const BqField *field);
 
-/* A timestamp as BigQuery's parameter text, "YYYY-MM-DD HH:MM:SS.ffffff+00:00". */
+/* --------------------------------------------------------------------------
+ * The other way (values_param.c): texts of parameters, as BigQuery parses them
+ * -------------------------------------------------------------------------- */
+
+/* Whether a timestamp (with or without time zone) lies in BigQuery's range, years 1 to 9999. */
+extern bool values_timestamp_in_range(int64 timestamp);
+
+/* "YYYY-MM-DD HH:MM:SS.ffffff+00:00" of a TIMESTAMP, which must be in range. */
 extern char *values_timestamp_text(int64 timestamp);
 
-/* Whether a timestamp lies in BigQuery's range, years 1 to 9999. */
-extern bool values_timestamp_in_range(int64 timestamp);
+/* The same without a zone, of a DATETIME: a timestamp without time zone in range. */
+extern char *values_datetime_text(int64 timestamp);
+
+/* "YYYY-MM-DD" of a DateADT; NULL when it is out of BigQuery's range (infinite as well). */
+extern char *values_date_text(int32 day);
+
+/*
+ * The digits of a numeric, without zeros at its end; NULL when there are more
+ * than `before` and `after` the point, or it is NaN or infinite.
+ */
+extern char *values_numeric_text(Datum value, int before, int after);
+
+/*
+ * A text as UTF-8; NULL when the database's encoding is one in which different
+ * texts of BigQuery might look the same, or the bytes are no UTF-8.
+ */
+extern char *values_string_text(Datum value);
 
 #endif /* CONTRATOS_VALUES_H */

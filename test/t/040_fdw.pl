@@ -135,7 +135,8 @@ is(scalar(inserts()), 1, 'is one job, read again for each row');
 is(logged(q(SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off;
 	SELECT count(b) FROM (VALUES (6), (18), (6), (7)) v(d) LEFT JOIN bigquery_tokens b ON b.decimals = v.d
 	AND b.block_timestamp >= '2026-11-20Z' AND b.block_timestamp < '2026-11-21Z')), 60, 'a nested loop');
-is(join(' ', map { $_->{start_index} // 0 } $bq->requests('results')), join(' ', (0, 20, 40) x 4), 'reads the pages for each row');
+# pages asked for ahead come in any order
+is(join(' ', sort { $a <=> $b } map { $_->{start_index} // 0 } $bq->requests('results')), join(' ', (0) x 4, (20) x 4, (40) x 4), 'reads the pages for each row');
 is(scalar(inserts()), 1, 'one job');
 is(logged(q(SELECT count(*), sum(n) FROM generate_series(1, 3) g, LATERAL (SELECT count(*) + 0 * g AS n FROM bigquery_tokens
 	WHERE block_timestamp >= '2026-11-20Z' AND block_timestamp < '2026-11-21Z' AND decimals > g) l)), '3|150', 'LATERAL');
@@ -170,7 +171,7 @@ is(logged(qq(BEGIN; SAVEPOINT s; DECLARE c CURSOR FOR SELECT address FROM bigque
 like($f->fails('SELECT count(*) FROM bigquery_tokens'), qr/ERROR:  55000: a query of foreign table "bigquery_tokens" needs a condition on column "block_timestamp"/,
 	'require_filter: no condition');
 like($f->fails("SELECT count(*) FROM bigquery_tokens WHERE address = '0x'"), qr/ERROR:  55000: /, 'one on another column');
-like($f->fails('EXPLAIN SELECT count(*) FROM bigquery_tokens'), qr/ERROR:  55000: /, 'nor can it be planned');
+like($f->query('EXPLAIN SELECT count(*) FROM bigquery_tokens'), qr/Foreign Scan/, 'it can be planned');
 $f->query(q(ALTER FOREIGN TABLE bigquery_tokens OPTIONS (SET require_filter 'false')));
 cmp_ok(logged('SELECT count(*) FROM bigquery_tokens'), '>', 800, 'without require_filter all of it is read');
 is(columns(), '1 AS _1', 'count(*) alone: no column at all');
@@ -186,7 +187,7 @@ for my $sql (
 {
 	my ($verb) = $sql =~ /^(\w+)/;
 	$bq->reset(tables => 0);
-	like($f->fails($sql), qr/ERROR:  0A000|ERROR:  55000/, "$verb is an error");
+	like($f->fails($sql), qr/ERROR:  0A000/, "$verb is an error");
 	is($f->requests, '', 'and not one of BigQuery\'s');
 }
 
