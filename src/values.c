@@ -14,9 +14,7 @@
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
 #include "utils/lsyscache.h"
-#include "utils/timestamp.h"
 
 #include "values.h"
 #include "values_internal.h"
@@ -356,29 +354,8 @@ values_reader(const BqField *field, Oid type, int32 typmod, const char *column, 
 }
 
 /* --------------------------------------------------------------------------
- * Timestamps the other way
+ * For a person's eyes
  * -------------------------------------------------------------------------- */
-
-bool
-values_timestamp_in_range(int64 timestamp)
-{
-	const int64 first = (int64) (date2j(1, 1, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
-	const int64 end = (int64) (date2j(10000, 1, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
-
-	return timestamp >= first && timestamp < end;
-}
-
-char *
-values_timestamp_text(int64 timestamp)
-{
-	struct pg_tm tm;
-	fsec_t fraction;
-
-	if (!values_timestamp_in_range(timestamp) || timestamp2tm(timestamp, NULL, &tm, &fraction, NULL, NULL) != 0)
-		elog(ERROR, "timestamp " INT64_FORMAT " is out of BigQuery's range", timestamp);
-	return psprintf("%04d-%02d-%02d %02d:%02d:%02d.%06d+00:00", tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour,
-					tm.tm_min, tm.tm_sec, (int) fraction);
-}
 
 char *
 values_shown(const RowsCell *cell, int max_bytes)

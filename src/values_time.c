@@ -289,3 +289,28 @@ values_read_time(ValueReader *reader, const RowsCell *cell, Datum *value, const 
 	*value = TimeADTGetDatum(micros);
 	return VALUE_OK;
 }
+
+/* --------------------------------------------------------------------------
+ * Timestamps the other way
+ * -------------------------------------------------------------------------- */
+
+bool
+values_timestamp_in_range(int64 timestamp)
+{
+	const int64 first = (int64) (date2j(1, 1, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
+	const int64 end = (int64) (date2j(10000, 1, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
+
+	return timestamp >= first && timestamp < end;
+}
+
+char *
+values_timestamp_text(int64 timestamp)
+{
+	struct pg_tm tm;
+	fsec_t fraction;
+
+	if (!values_timestamp_in_range(timestamp) || timestamp2tm(timestamp, NULL, &tm, &fraction, NULL, NULL) != 0)
+		elog(ERROR, "timestamp " INT64_FORMAT " is out of BigQuery's range", timestamp);
+	return psprintf("%04d-%02d-%02d %02d:%02d:%02d.%06d+00:00", tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour,
+					tm.tm_min, tm.tm_sec, (int) fraction);
+}
