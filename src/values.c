@@ -14,9 +14,7 @@
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
 #include "utils/lsyscache.h"
-#include "utils/timestamp.h"
 
 #include "values.h"
 #include "values_internal.h"
@@ -354,6 +352,10 @@ values_reader(const BqField *field, Oid type, int32 typmod, const char *column, 
 
 	return reader == NULL || base == type ? reader : values_domain_reader(reader, type);
 }
+
+/* --------------------------------------------------------------------------
+ * For a person's eyes
+ * -------------------------------------------------------------------------- */
 
 char *
 values_shown(const RowsCell *cell, int max_bytes)
