@@ -11,6 +11,7 @@ OBJS = \
 	src/attempt.o \
 	src/run.o \
 	src/verdict.o \
+	src/run_estimate.o \
 	src/run_queue.o \
 	src/verify.o \
 	src/load.o \
@@ -26,6 +27,9 @@ OBJS = \
 	src/schedule_due.o \
 	src/fdw.o \
 	src/fdw_modify.o \
+	src/fdw_import.o \
+	src/fdw_import_command.o \
+	src/fdw_import_names.o \
 	src/scan.o \
 	src/scan_adopt.o \
 	src/scan_conditions.o \
@@ -57,6 +61,7 @@ OBJS = \
 	src/bigquery_catalog.o \
 	src/message.o \
 	src/message_schema.o \
+	src/message_catalog.o \
 	src/request.o \
 	src/request_reason.o \
 	src/rows.o \

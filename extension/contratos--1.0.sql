@@ -286,6 +286,23 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
 COMMENT ON FUNCTION contratos_backfill_range(date, date, text, boolean, boolean) IS
 'loads the UTC days from first to last, oldest first; a row a day tells how it went';
 
+-- What loads of the days from first to last, both before today in UTC, would
+-- cost, a row a day: the bytes BigQuery would process and bill (whole MB, 10 MB
+-- at least) and, at contratos.price_per_tib, their price, to eight places.  Of a
+-- clustered table a load may be billed less.  Dry runs of the loads' own
+-- queries: free, nothing is read or written; a NOTICE tells of a day that the
+-- byte cap would refuse.  The sum: SELECT sum(price) FROM contratos_estimate(…).
+-- Errors: those of contratos_backfill_range() up to BigQuery's answer.
+CREATE FUNCTION contratos_estimate(
+	first date,
+	last date,
+	source text DEFAULT 'tokens')
+RETURNS TABLE (day date, bytes_processed bigint, bytes_billed bigint, price numeric)
+AS 'MODULE_PATHNAME', 'contratos_estimate'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
+COMMENT ON FUNCTION contratos_estimate(date, date, text) IS
+'what loads of the UTC days from first to last would cost: bytes, and their price at contratos.price_per_tib; free';
+
 -- Leaves the days from first to last, both before today in UTC, to the worker;
 -- returns how many were queued newly.  Days that are queued, waiting or running
 -- are left out, and with only_missing those that have a success.  The worker
@@ -326,6 +343,7 @@ REVOKE ALL ON FUNCTION contratos_setup() FROM PUBLIC;
 REVOKE ALL ON FUNCTION contratos_run(date, text, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION contratos_backfill(integer, text, boolean, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION contratos_backfill_range(date, date, text, boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION contratos_estimate(date, date, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION contratos_enqueue(date, date, text, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION contratos_cancel(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION contratos_sources_normalize() FROM PUBLIC;

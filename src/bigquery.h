@@ -56,6 +56,23 @@ extern BqJob *bigquery_query(Bigquery *bq, const BqQuery *query, const char *job
 extern bool bigquery_estimate(Bigquery *bq, const BqQuery *query, int64 *bytes, Failure *f);
 
 /*
+ * Give a dataset named without a project (UTF-8) the one of the connection or
+ * else of the key: "project.dataset", in CurrentMemoryContext.  NULL with *f set
+ * when none is known.
+ */
+extern char *bigquery_dataset(Bigquery *bq, const char *name, Failure *f);
+
+/*
+ * What there is in "project.dataset", as BqListed in CurrentMemoryContext, in
+ * no order; and what BigQuery says of "project.dataset.table" ("dataset.table":
+ * of the connection's project).  Free calls, as many as there are pages.  False
+ * with *f set on failure: 42P01 when it is not there, 42501 when the key may not
+ * look.
+ */
+extern bool bigquery_tables(Bigquery *bq, const char *dataset, List **tables, Failure *f);
+extern bool bigquery_table(Bigquery *bq, const char *table, BqTable *described, Failure *f);
+
+/*
  * Ask for `max_rows` rows of a finished job from row `start` (0-based) on and
  * wait for the headers of a 200 answer.  The exchange lives under `parent`;
  * `begun` is what bigquery_page_start() gave for these rows, or NULL.

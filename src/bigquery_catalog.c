@@ -1,6 +1,7 @@
 /*
  * bigquery_catalog.c
- *	  What BigQuery tells for nothing: what a query would cost.
+ *	  What BigQuery tells for nothing: what a query would cost, what tables
+ *	  there are and what they are made of.
  */
 #include "postgres.h"
 
@@ -20,6 +21,79 @@ bigquery_estimate(Bigquery *bq, const BqQuery *query, int64 *bytes, Failure *f)
 		return false;
 	doc = json_parse_document(response.body, response.len, f);
 	ok = doc != NULL && message_read_estimate(doc, bytes, f);
+	json_free_document(doc);
+	return ok;
+}
+
+char *
+bigquery_dataset(Bigquery *bq, const char *name, Failure *f)
+{
+	if (strchr(name, '.') != NULL)
+		return pstrdup(name);
+	return bigquery_find_project(bq, f) ? psprintf("%s.%s", bq->project, name) : NULL;
+}
+
+/* What queries need is not what these calls need. */
+static bool
+explain(Failure *f, const char *name)
+{
+	if (f->sqlstate == ERRCODE_UNDEFINED_TABLE)
+		failure_hint(f,
+					 "Check the name \"%s\"; BigQuery tells upper case from lower case. Its project is the server's "
+					 "option dataset_project where the name has none.",
+					 name);
+	else if (f->sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE)
+		failure_hint(f, "The service account needs roles/bigquery.dataViewer (or metadataViewer) on the dataset.");
+	return false;
+}
+
+/* GET and parse; NULL with *f set. */
+static JsonDoc *
+look(Bigquery *bq, const char *path, const char *name, Failure *f)
+{
+	HttpResponse response;
+	JsonDoc *doc;
+
+	if (!request_fetch(&bq->requester, path, NULL, &response, f))
+	{
+		explain(f, name);
+		return NULL;
+	}
+	doc = json_parse_document(response.body, response.len, f);
+	pfree(response.body);
+	return doc;
+}
+
+bool
+bigquery_tables(Bigquery *bq, const char *dataset, List **tables, Failure *f)
+{
+	char *token = NULL;
+	bool ok;
+
+	*tables = NIL;
+	do
+	{
+		JsonDoc *doc = look(bq, message_tables_path(dataset, token), dataset, f);
+
+		ok = doc != NULL && message_read_tables(doc, tables, &token, f);
+		json_free_document(doc);
+	} while (ok && token != NULL);
+	return ok;
+}
+
+bool
+bigquery_table(Bigquery *bq, const char *table, BqTable *described, Failure *f)
+{
+	bool has_project = strchr(table, '.') != strrchr(table, '.');
+	JsonDoc *doc;
+	bool ok;
+
+	if (!has_project && !bigquery_find_project(bq, f))
+		return false;
+	if (!has_project)
+		table = psprintf("%s.%s", bq->project, table);
+	doc = look(bq, message_table_path(table), table, f);
+	ok = doc != NULL && message_read_table(doc, described, f);
 	json_free_document(doc);
 	return ok;
 }

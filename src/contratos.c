@@ -46,6 +46,7 @@ PG_FUNCTION_INFO_V1(contratos_setup);
 PG_FUNCTION_INFO_V1(contratos_run);
 PG_FUNCTION_INFO_V1(contratos_backfill);
 PG_FUNCTION_INFO_V1(contratos_backfill_range);
+PG_FUNCTION_INFO_V1(contratos_estimate);
 PG_FUNCTION_INFO_V1(contratos_enqueue);
 PG_FUNCTION_INFO_V1(contratos_cancel);
 PG_FUNCTION_INFO_V1(contratos_sources_changed);
@@ -206,6 +207,41 @@ contratos_backfill_range(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	run_days("contratos_backfill_range()", text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, PG_GETARG_BOOL(3),
 			 PG_GETARG_BOOL(4), emit, fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+/* A day of an estimate being returned. */
+static void
+emit_estimate(void *arg, const RunEstimate *estimate)
+{
+	ReturnSetInfo *set = arg;
+	/* eight places: the least that is billed costs less than a hundredth of a cent */
+	char *price = psprintf("%.8f", estimate->price);
+	Datum values[4] = {
+		DateADTGetDatum(estimate->day),
+		Int64GetDatum(estimate->bytes_processed),
+		Int64GetDatum(estimate->bytes_billed),
+		DirectFunctionCall3(numeric_in, CStringGetDatum(price), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)),
+	};
+	bool nulls[4] = {0};
+
+	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
+}
+
+Datum
+contratos_estimate(PG_FUNCTION_ARGS)
+{
+	DateADT first;
+	DateADT last;
+
+	refuse_null(fcinfo, 0, "first");
+	refuse_null(fcinfo, 1, "last");
+	refuse_null(fcinfo, 2, "source");
+	first = PG_GETARG_DATEADT(0);
+	last = PG_GETARG_DATEADT(1);
+	refuse_backwards(first, last, "contratos_estimate");
+	InitMaterializedSRF(fcinfo, 0);
+	run_estimate(text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, emit_estimate, fcinfo->resultinfo);
 	return (Datum) 0;
 }
 

@@ -180,5 +180,6 @@ fdw_routine(void)
 	routine->EndForeignScan = scan_end;
 	routine->ExplainForeignScan = explain_scan;
 	fdw_refuse_writing(routine);
+	routine->ImportForeignSchema = fdw_import;
 	return routine;
 }

@@ -51,12 +51,19 @@ load_window(const LoadPlan *plan, DateADT day, RemoteCondition conditions[2])
 	return 2;
 }
 
-BqJob *
-load_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, MemoryContext parent, LoadOutcome *outcome)
+BqQuery *
+load_query(const LoadPlan *plan, DateADT day)
 {
 	RemoteCondition window[2] = {{0}};
 	int n = load_window(plan, day, window);
-	BqQuery *query = deparse_query(plan->table, plan->columns, plan->ncolumns, window, n);
+
+	return deparse_query(plan->table, plan->columns, plan->ncolumns, window, n);
+}
+
+BqJob *
+load_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, MemoryContext parent, LoadOutcome *outcome)
+{
+	BqQuery *query = load_query(plan, day);
 	BqJob *job;
 	Failure f;
 

@@ -72,6 +72,9 @@ extern LoadPlan *load_plan(const LedgerSource *source);
 /* The half-open window of the day, as conditions; their number (0: a snapshot). */
 extern int load_window(const LoadPlan *plan, DateADT day, RemoteCondition conditions[2]);
 
+/* What a load of the day asks BigQuery, in CurrentMemoryContext. */
+extern BqQuery *load_query(const LoadPlan *plan, DateADT day);
+
 /*
  * Begin: zero what has happened, and make the id of the job that will be asked
  * for.

@@ -168,14 +168,20 @@ message_read_job(BqJob *job, const JsonDoc *doc, Failure *f)
 	return true;
 }
 
+int64
+message_billed(int64 bytes_processed)
+{
+	int64 units = bytes_processed / BILLED_UNIT + (bytes_processed % BILLED_UNIT > 0);
+
+	return bytes_processed == 0 ? 0 : Max(units * BILLED_UNIT, BILLED_MIN);
+}
+
 /* Without a word on the bill, BigQuery's own rule for one table is applied. */
 static void
 estimate_bill(BqJob *job)
 {
-	int64 units = (job->bytes_processed + BILLED_UNIT - 1) / BILLED_UNIT;
-
 	if (job->bytes_billed < 0 && job->bytes_processed >= 0)
-		job->bytes_billed = (job->cache_hit || job->bytes_processed == 0) ? 0 : Max(units * BILLED_UNIT, BILLED_MIN);
+		job->bytes_billed = job->cache_hit ? 0 : message_billed(job->bytes_processed);
 }
 
 bool

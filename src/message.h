@@ -6,6 +6,8 @@
 #ifndef CONTRATOS_MESSAGE_H
 #define CONTRATOS_MESSAGE_H
 
+#include "nodes/pg_list.h"
+
 #include "json.h"
 #include "rows.h"
 #include "request.h"
@@ -40,6 +42,26 @@ typedef struct BqField
 	int nfields; /* of a STRUCT */
 	struct BqField *fields;
 } BqField;
+
+/* What tables.get tells of a table; a view is one, too. */
+typedef struct BqTable
+{
+	char *type; /* TABLE, VIEW, MATERIALIZED_VIEW, EXTERNAL, SNAPSHOT, … */
+	char *location; /* of its dataset; NULL: not said */
+	int nfields;
+	BqField *fields;
+	bool ingestion_time; /* partitioned by _PARTITIONTIME */
+	char *partition_field; /* or by this column; NULL: by none */
+	bool require_filter; /* queries must have a condition on it */
+	int64 modified_ms; /* of rows or definition, since 1970; 0: not said */
+} BqTable;
+
+/* A table as tables.list names it. */
+typedef struct BqListed
+{
+	char *name; /* without project and dataset */
+	char *type; /* as in BqTable */
+} BqListed;
 
 /* BigQuery allows 15 levels of STRUCT; what goes deeper is no schema of its. */
 #define MESSAGE_MAX_NESTING 15
@@ -112,14 +134,49 @@ extern void message_read_cost(BqJob *job, const JsonDoc *doc);
  */
 extern bool message_read_fields(const JsonDoc *doc, const char *path, BqField **fields, int *nfields, Failure *f);
 
+/*
+ * What BigQuery bills for the bytes of one table, by its own rule: whole MB, and
+ * 10 MB at least; nothing for none.
+ */
+extern int64 message_billed(int64 bytes_processed);
+
 /* A dry run's body; and the bytes its answer says the query would process. */
 extern char *message_estimate_body(const BqQuery *query, const char *project, const char *location);
 extern bool message_read_estimate(const JsonDoc *doc, int64 *bytes, Failure *f);
+
+/*
+ * tables.get of "project.dataset.table"; tables.list of "project.dataset", from
+ * page `token` on (NULL: the first).
+ */
+extern char *message_table_path(const char *table);
+extern char *message_tables_path(const char *dataset, const char *token);
+
+/* In CurrentMemoryContext; false with *f set when it describes no table. */
+extern bool message_read_table(const JsonDoc *doc, BqTable *table, Failure *f);
+
+/*
+ * Append a page's BqListed to *tables, in CurrentMemoryContext; *token is the
+ * next page's, NULL after the last.
+ */
+extern bool message_read_tables(const JsonDoc *doc, List **tables, char **token, Failure *f);
 
 /*
  * The GoogleSQL name (INT64, FLOAT64, BOOL, STRUCT, …) of a type that may come
  * under its legacy name; NULL when it is no BigQuery type.
  */
 extern const char *message_type_name(const char *type);
+
+/*
+ * A column's whole type as its option `type` says it: a type's name, or
+ * RANGE<DATE>, ARRAY<INT64>, ARRAY<RANGE<DATE>>; of a STRUCT the word alone.  In
+ * GoogleSQL's names, in CurrentMemoryContext; NULL when it is no such type.
+ */
+extern char *message_column_type(const char *text);
+
+/* The same of a field; a type nobody knows stays as BigQuery says it. */
+extern char *message_field_type(const BqField *field);
+
+/* Whether a field is of the type that message_column_type() gave. */
+extern bool message_type_fits(const char *declared, const BqField *field);
 
 #endif /* CONTRATOS_MESSAGE_H */

@@ -57,6 +57,65 @@ message_type_name(const char *type)
 	return NULL;
 }
 
+/* "inner" of "OUTER<inner>", blanks stripped; NULL when text is no OUTER<…>. */
+static char *
+inside(const char *text, const char *outer)
+{
+	size_t len = strlen(outer);
+	const char *end = text + strlen(text);
+
+	if (pg_strncasecmp(text, outer, len) != 0 || text[len] != '<' || end[-1] != '>')
+		return NULL;
+	text += len + 1;
+	end--;
+	while (*text == ' ')
+		text++;
+	while (end > text && end[-1] == ' ')
+		end--;
+	return pnstrdup(text, end - text);
+}
+
+/* A type that is no ARRAY. */
+static char *
+single_type(const char *text)
+{
+	char *element = inside(text, "RANGE");
+	const char *name = message_type_name(element ? element : text);
+
+	if (name == NULL || element == NULL)
+		return name ? pstrdup(name) : NULL;
+	if (strcmp(name, "DATE") != 0 && strcmp(name, "DATETIME") != 0 && strcmp(name, "TIMESTAMP") != 0)
+		return NULL;
+	return psprintf("RANGE<%s>", name);
+}
+
+char *
+message_column_type(const char *text)
+{
+	char *element = inside(text, "ARRAY");
+	char *single = single_type(element ? element : text);
+
+	return element && single ? psprintf("ARRAY<%s>", single) : single;
+}
+
+char *
+message_field_type(const BqField *field)
+{
+	char *single = field->range_element ? psprintf("%s<%s>", field->type, field->range_element) : pstrdup(field->type);
+
+	return field->repeated ? psprintf("ARRAY<%s>", single) : single;
+}
+
+/* RANGE alone says nothing of its elements, and fits any. */
+bool
+message_type_fits(const char *declared, const BqField *field)
+{
+	BqField bare = *field;
+
+	bare.range_element = NULL;
+	return strcmp(declared, message_field_type(field)) == 0 || strcmp(declared, message_field_type(&bare)) == 0;
+}
+
 static bool read_level(const JsonDoc *doc, const char *path, int depth, BqField **fields, int *nfields, Failure *f);
 
 static char *

@@ -73,21 +73,37 @@ options_foreign_table(Oid relid)
 }
 
 /*
- * 'dataset.table' gets the project that its server reads.  Where none is named
- * it stays as it is: BigQuery then takes the project that runs the query.
+ * A name without a project gets the one that its server reads.  Where none is
+ * named it stays as it is: BigQuery then takes the project that runs the query.
  */
 static char *
-full_table_name(const char *name, ForeignServer *server)
+with_project(const char *name, ForeignServer *server)
 {
 	const char *project = options_find(server->options, "dataset_project");
 
-	if (strchr(name, '.') != strrchr(name, '.'))
-		return to_utf8(name);
 	if (project == NULL)
 		project = options_find(server->options, "project");
 	if (project == NULL && *settings_project != '\0')
 		project = settings_project;
 	return to_utf8(project ? psprintf("%s.%s", project, name) : name);
+}
+
+static char *
+full_table_name(const char *name, ForeignServer *server)
+{
+	return strchr(name, '.') != strrchr(name, '.') ? to_utf8(name) : with_project(name, server);
+}
+
+char *
+options_dataset(const char *name, Oid serverid)
+{
+	const char *problem = options_dataset_problem(name);
+
+	if (problem != NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"%s\" is no name of a dataset", name),
+						errdetail_internal("%s", problem),
+						errhint("Write it in double quotes: IMPORT FOREIGN SCHEMA \"project.dataset\" ...")));
+	return strchr(name, '.') ? to_utf8(name) : with_project(name, GetForeignServer(serverid));
 }
 
 static void
@@ -96,12 +112,11 @@ read_column(Oid relid, Form_pg_attribute attribute, RemoteColumn *column)
 	List *options = GetForeignColumnOptions(relid, attribute->attnum);
 	const char *remote_name = options_find(options, "name");
 	const char *remote_type = options_find(options, "type");
-	const char *type_name = remote_type ? message_type_name(remote_type) : NULL;
 
 	column->attnum = attribute->attnum;
 	column->name = pstrdup(NameStr(attribute->attname));
 	column->remote_name = to_utf8(remote_name ? remote_name : column->name);
-	column->remote_type = type_name ? pstrdup(type_name) : NULL;
+	column->remote_type = remote_type ? message_column_type(remote_type) : NULL;
 	column->type = attribute->atttypid;
 	column->typmod = attribute->atttypmod;
 	column->not_null = attribute->attnotnull;

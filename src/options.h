@@ -15,8 +15,8 @@ typedef struct RemoteColumn
 	AttrNumber attnum;
 	char *name; /* the local name */
 	char *remote_name; /* BigQuery's, UTF-8 */
-	char *remote_type; /* option `type`, GoogleSQL name; NULL: whatever
-								 * the local type suggests */
+	char *remote_type; /* option `type` as message_column_type() has it;
+								 * NULL: whatever the local type suggests */
 	Oid type; /* local */
 	int32 typmod;
 	bool not_null;
@@ -50,6 +50,16 @@ extern RemoteTable *options_table(Oid relid);
  * (42501 with a hint otherwise).  In CurrentMemoryContext.
  */
 extern BqConnection *options_connection(Oid relid, Oid userid);
+
+/* The same of a server, before it has a foreign table. */
+extern BqConnection *options_server_connection(Oid serverid, Oid userid);
+
+/*
+ * "project.dataset", UTF-8, of a dataset named with or without its project:
+ * without one it is that of the server's tables.  "dataset" alone when nobody
+ * names a project: BigQuery then takes the key's.  22023 when it is no such name.
+ */
+extern char *options_dataset(const char *name, Oid serverid);
 
 /* The column of that local name, or NULL. */
 extern RemoteColumn *options_column(RemoteTable *table, const char *name);

@@ -19,7 +19,7 @@
 /* Where an option may be found, the nearest first. */
 typedef struct Layers
 {
-	ForeignTable *table;
+	ForeignTable *table; /* NULL: a server before it has one */
 	ForeignServer *server;
 	List *mapping; /* options of the user's mapping; NIL: none */
 } Layers;
@@ -50,7 +50,7 @@ mapping_options(Oid userid, Oid serverid)
 static const char *
 nearest(const Layers *layers, const char *name)
 {
-	const char *value = options_find(layers->table->options, name);
+	const char *value = layers->table ? options_find(layers->table->options, name) : NULL;
 
 	if (value == NULL)
 		value = options_find(layers->mapping, name);
@@ -104,7 +104,8 @@ set_cap(BqConnection *connection, const Layers *layers)
 	connection->max_bytes_billed = (int64) settings_max_bytes_billed * 1024 * 1024;
 	connection->cap_name = pstrdup("contratos.max_bytes_billed");
 	apply_cap(connection, layers->server->options, "server", layers->server->servername);
-	apply_cap(connection, layers->table->options, "foreign table", get_rel_name(layers->table->relid));
+	if (layers->table != NULL)
+		apply_cap(connection, layers->table->options, "foreign table", get_rel_name(layers->table->relid));
 }
 
 /* https://host/ and https://host are the same; paths are appended with a slash. */
@@ -165,14 +166,13 @@ set_credentials(BqConnection *connection, const Layers *layers, Oid userid)
 						 GetUserNameFromId(userid, false))));
 }
 
-BqConnection *
-options_connection(Oid relid, Oid userid)
+static BqConnection *
+connection_of(ForeignTable *table, Oid serverid, Oid userid)
 {
-	ForeignTable *table = options_foreign_table(relid);
 	Layers layers = {
 		.table = table,
-		.server = GetForeignServer(table->serverid),
-		.mapping = mapping_options(userid, table->serverid),
+		.server = GetForeignServer(serverid),
+		.mapping = mapping_options(userid, serverid),
 	};
 	BqConnection *connection = palloc0(sizeof(BqConnection));
 
@@ -191,4 +191,18 @@ options_connection(Oid relid, Oid userid)
 	connection->page_rows = nearest_integer(&layers, "page_rows", 0, settings_page_rows);
 	connection->parallel_pages = nearest_integer(&layers, "parallel_pages", 0, settings_parallel_pages);
 	return connection;
+}
+
+BqConnection *
+options_connection(Oid relid, Oid userid)
+{
+	ForeignTable *table = options_foreign_table(relid);
+
+	return connection_of(table, table->serverid, userid);
+}
+
+BqConnection *
+options_server_connection(Oid serverid, Oid userid)
+{
+	return connection_of(NULL, serverid, userid);
 }

@@ -16,6 +16,9 @@ extern const char *options_find(List *options, const char *name);
 /* The foreign table, once it is known to be one of ours: 42P01 or 42809. */
 extern ForeignTable *options_foreign_table(Oid relid);
 
+/* What is wrong with the name of a dataset, as a sentence, or NULL. */
+extern const char *options_dataset_problem(const char *name);
+
 /* 'error' or 'null'; false for anything else.  null_on_bad_value may be NULL. */
 extern bool options_parse_on_bad_value(const char *value, bool *null_on_bad_value);
 

@@ -90,6 +90,17 @@ table_problem(const char *value)
 	return NULL;
 }
 
+const char *
+options_dataset_problem(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+	const char *dataset = dot ? dot + 1 : name;
+
+	if (!is_dataset(dataset, strlen(dataset)))
+		return "A dataset is named 'project.dataset' or 'dataset', of letters, digits and underscores.";
+	return dot ? settings_project_problem(pnstrdup(name, dot - name)) : NULL;
+}
+
 static const char *
 column_problem(const char *value)
 {
@@ -110,8 +121,8 @@ filter_problem(const char *value)
 static const char *
 type_problem(const char *value)
 {
-	if (message_type_name(value) == NULL)
-		return "BigQuery has no type of that name.";
+	if (message_column_type(value) == NULL)
+		return "BigQuery has no type of that name; a STRUCT is named without its fields.";
 	return NULL;
 }
 

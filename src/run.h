@@ -32,6 +32,23 @@ extern RunResult *run_day(const char *source, DateADT day, bool allow_shrink);
 extern void run_days(const char *function, const char *source, DateADT first, DateADT last, bool only_missing,
 					 bool allow_shrink, void (*emit)(void *arg, const RunResult *result), void *arg);
 
+/* What a day would cost; bytes and money of one load. */
+typedef struct RunEstimate
+{
+	DateADT day;
+	int64 bytes_processed;
+	int64 bytes_billed; /* by BigQuery's rule for one table */
+	double price; /* at contratos.price_per_tib */
+} RunEstimate;
+
+/*
+ * Ask, free of charge, what loads of the days from first to last would cost;
+ * `emit` is called for each, oldest first.  Reads nothing and writes nothing;
+ * the days are checked as those of run_days().
+ */
+extern void run_estimate(const char *source, DateADT first, DateADT last,
+						 void (*emit)(void *arg, const RunEstimate *estimate), void *arg);
+
 /*
  * Leave the days from first to last to the worker, which is woken at commit;
  * how many were queued newly.  A NOTICE when no worker runs here.

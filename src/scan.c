@@ -78,17 +78,18 @@ ask(BqScan *scan)
 static void
 check_type(const RemoteTable *table, const RemoteColumn *column, const BqField *field)
 {
-	const char *declared = column->remote_type ? column->remote_type : field->type;
+	const char *declared = column->remote_type;
 
-	if (strcmp(declared, field->type) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" of foreign table \"%s\" is of another type in BigQuery", column->name,
-						get_rel_name(table->relid)),
-				 errdetail("It is %s there, and the column's option type says %s.", field->type, declared),
-				 errhint("ALTER FOREIGN TABLE %s ALTER COLUMN %s OPTIONS (SET type '%s'), and change the column's "
-						 "own type if it needs another.",
-						 get_rel_name(table->relid), quote_identifier(column->name), field->type)));
+	if (declared != NULL && !message_type_fits(declared, field))
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("column \"%s\" of foreign table \"%s\" is of another type in BigQuery", column->name,
+					get_rel_name(table->relid)),
+			 errdetail("It is %s there, and the column's option type says %s.", message_field_type(field), declared),
+			 errhint("ALTER FOREIGN TABLE %s ALTER COLUMN %s OPTIONS (SET type '%s'), and change the column's "
+					 "own type if it needs another.",
+					 get_rel_name(table->relid), quote_identifier(column->name), message_field_type(field))));
 }
 
 /* Before the first row: each column there, of the type it should be. */

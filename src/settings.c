@@ -28,6 +28,7 @@ char *settings_ca_file = NULL;
 char *settings_proxy = NULL;
 int settings_max_bytes_billed = 1024;
 int settings_max_bytes_per_day = 0;
+double settings_price_per_tib = 6.25;
 
 int settings_connect_timeout = 10 * 1000;
 int settings_request_timeout = 240 * 1000;
@@ -278,6 +279,8 @@ define_connection(void)
 							"Sets the most that the worker lets a source be billed for in a UTC day.",
 							"What counts is what the ledger says of its loads and rechecks; 0 means no limit.",
 							&settings_max_bytes_per_day, 0, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomRealVariable("contratos.price_per_tib", "Sets what BigQuery takes for a TiB, for contratos_estimate().",
+							 NULL, &settings_price_per_tib, 6.25, 0, 1e9, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
 /* A timeout that anyone may set. */
