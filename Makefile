@@ -14,6 +14,7 @@ OBJS = \
 	src/run_estimate.o \
 	src/run_queue.o \
 	src/verify.o \
+	src/verify_drift.o \
 	src/load.o \
 	src/load_plan.o \
 	src/load_replace.o \

@@ -171,8 +171,10 @@ COMMENT ON COLUMN contratos_runs.confirmed_at IS
 'when a recheck, a day or more after the day''s end, found it equal';
 COMMENT ON COLUMN contratos_runs.next_attempt_at IS 'when the worker tries again';
 COMMENT ON COLUMN contratos_runs.sqlstate IS 'SQLSTATE of the error';
-COMMENT ON COLUMN contratos_runs.reason IS 'the reason BigQuery gave';
-COMMENT ON COLUMN contratos_runs.error IS 'the error, in words';
+COMMENT ON COLUMN contratos_runs.reason IS
+'the reason BigQuery gave; schemaDrift: error tells which columns are new there, or changed';
+COMMENT ON COLUMN contratos_runs.error IS
+'the error, in words; of a recheck that ended well, what has become of the columns there';
 
 -- No foreign key on `run`: pg_restore -j fills an extension's tables in any
 -- order, and would now and then fail on it.

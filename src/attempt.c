@@ -40,6 +40,8 @@ typedef struct Attempt
 	Bigquery *bq; /* NULL until it is needed */
 	int64 open; /* queued or waiting row of the day; 0: none */
 	int64 run; /* row of the ledger; 0: none yet */
+	bool looks; /* first recheck of the source today: at its columns, too */
+	VerifyDrift *drift; /* news of them; NULL: none */
 	LoadOutcome outcome;
 } Attempt;
 
@@ -113,6 +115,8 @@ open_run(Attempt *attempt)
 	must_begin(attempt);
 	attempt->plan = load_plan(&attempt->schedule->source);
 	check_budget(attempt);
+	attempt->looks = attempt->action->what == SCHEDULE_RECHECK &&
+					 !ledger_rechecked_today(attempt->schedule->source.name, settings_now());
 	attempt->run = ledger_begin(attempt->open, attempt->schedule->source.name, attempt->action->day, attempt->cause,
 								attempt->action->attempt, attempt->outcome.job_id);
 	attempt_commit(attempt->context);
@@ -120,6 +124,29 @@ open_run(Attempt *attempt)
 		return false;
 	attempt->bq = bigquery_open(attempt->plan->connection, attempt->context);
 	return true;
+}
+
+/* The row of a run that ended well also tells of new columns. */
+static void
+note_drift(const Attempt *attempt, LedgerRun *run)
+{
+	const VerifyDrift *drift = attempt->drift;
+	const char *hint;
+
+	if (drift == NULL)
+		return;
+	hint = drift->remedy[0] ? psprintf(". %s", drift->remedy) : "";
+	run->reason = VERIFY_DRIFT_REASON;
+	run->error = psprintf("%s%s%s%s", run->error ? run->error : "", run->error ? ". " : "", drift->what, hint);
+}
+
+/* Once the row is there. */
+static void
+say_drift(const Attempt *attempt)
+{
+	if (attempt->drift != NULL)
+		ereport(WARNING, (errmsg("source \"%s\": %s", attempt->schedule->source.name, attempt->drift->what),
+						  attempt->drift->remedy[0] ? errhint("%s", attempt->drift->remedy) : 0));
 }
 
 static void
@@ -135,12 +162,14 @@ load(Attempt *attempt)
 	must_begin(attempt);
 	load_replace(attempt->plan, job, action->day, false, &attempt->outcome);
 	run = load_describe(attempt->plan->source, action->day, attempt->cause, "succeeded", &attempt->outcome);
+	note_drift(attempt, &run);
 	ledger_end(attempt->run, &run, 0);
 	ledger_record_rejects(attempt->run, attempt->outcome.rejects, attempt->outcome.nrejects);
 	attempt_commit(attempt->context);
 	ereport(LOG, (errmsg("source \"%s\": %s loaded, " INT64_FORMAT " rows (" INT64_FORMAT " replaced), attempt %d",
 						 attempt->schedule->source.name, schedule_day_text(action->day), attempt->outcome.rows_loaded,
 						 attempt->outcome.rows_replaced, action->attempt)));
+	say_drift(attempt);
 	bigquery_forget(job);
 }
 
@@ -153,10 +182,12 @@ end_unchanged(Attempt *attempt, const VerifyAnswer *answer)
 
 	run.bytes_processed = answer->bytes_processed;
 	run.bytes_billed = answer->bytes_billed;
+	note_drift(attempt, &run);
 	ledger_end(attempt->run, &run, 0);
 	if (schedule_confirms(attempt->action->day, settings_now()))
 		ledger_confirm(attempt->schedule->source.name, attempt->action->day);
 	attempt_commit(attempt->context);
+	say_drift(attempt);
 }
 
 /* Reloading has not helped: say so, loudly, and leave it. */
@@ -169,8 +200,10 @@ end_differs(Attempt *attempt, const VerifyAnswer *answer, const char *what)
 	run.bytes_processed = answer->bytes_processed;
 	run.bytes_billed = answer->bytes_billed;
 	run.error = what;
+	note_drift(attempt, &run);
 	ledger_end(attempt->run, &run, 0);
 	attempt_commit(attempt->context);
+	say_drift(attempt);
 	ereport(WARNING, (errmsg("source \"%s\": %s still differs after it was loaded again twice",
 							 attempt->schedule->source.name, schedule_day_text(attempt->action->day)),
 					  errdetail("%s.", what),
@@ -188,12 +221,16 @@ recheck(Attempt *attempt)
 	DateADT day = attempt->action->day;
 	VerifyAnswer answer = {0};
 	LedgerSuccess success;
+	BqTable there;
 	char *what;
 
 	strlcpy(answer.job_id, attempt->outcome.job_id, sizeof(answer.job_id));
 	show(attempt, "comparing with BigQuery");
 	verify_ask(attempt->plan, attempt->bq, day, &answer);
+	attempt->looks = attempt->looks && verify_ask_columns(attempt->plan, attempt->bq, &there);
 	must_begin(attempt);
+	if (attempt->looks)
+		attempt->drift = verify_columns(attempt->plan, &there);
 	if (!ledger_last_success(attempt->schedule->source.name, day, &success))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("the ledger's row of %s is gone", schedule_day_text(day))));

@@ -175,6 +175,12 @@ extern void ledger_next_job(int64 run, const char *job_id, int64 bytes_processed
  */
 extern bool ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_at);
 
+/* Whether a recheck of the source has come to an answer in the UTC day of `now`. */
+extern bool ledger_rechecked_today(const char *source, TimestampTz now);
+
+/* `error` of the source's last run with that reason; NULL: there is none. */
+extern char *ledger_last_error(const char *source, const char *reason);
+
 /* Set confirmed_at on the last success of a day. */
 extern void ledger_confirm(const char *source, DateADT day);
 

@@ -201,6 +201,36 @@ ledger_confirm(const char *source, DateADT day)
 				   &args, SPI_OK_UPDATE, NULL, NULL);
 }
 
+bool
+ledger_rechecked_today(const char *source, TimestampTz now)
+{
+	LedgerArgs args = {0};
+	DateADT today = schedule_day_of(now);
+	bool found = false;
+	ledger_text(&args, "source", source);
+	ledger_time(&args, "from", schedule_day_start(today), false);
+	ledger_time(&args, "to", schedule_day_start(today + 1), false);
+	ledger_execute(
+		"contratos_runs",
+		"SELECT FROM %s.contratos_runs WHERE source = $1 AND cause = 'recheck' "
+		"AND status IN ('succeeded', 'unchanged', 'differs') AND finished_at >= $2 AND finished_at < $3 LIMIT 1",
+		&args, SPI_OK_SELECT, ledger_read_found, &found);
+	return found;
+}
+
+char *
+ledger_last_error(const char *source, const char *reason)
+{
+	LedgerArgs args = {0};
+	char *error = NULL;
+	ledger_text(&args, "source", source);
+	ledger_text(&args, "reason", reason);
+	ledger_execute("contratos_runs",
+				   "SELECT error FROM %s.contratos_runs WHERE source = $1 AND reason = $2 ORDER BY id DESC LIMIT 1",
+				   &args, SPI_OK_SELECT, ledger_read_text, &error);
+	return error;
+}
+
 /* Into a LedgerSuccess; its run stays 0 when there is no row. */
 static void
 read_success(void *result)

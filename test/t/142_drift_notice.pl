@@ -1,0 +1,91 @@
+# Columns that upstream adds or changes are told of, once, by the daily recheck.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Contratos::Worker;
+
+my $f = Contratos::Worker->new;
+my $bq = $f->bq;
+
+sub drifts { return $f->query(q(SELECT string_agg(concat_ws(' ', day, status), ', ' ORDER BY id) FROM contratos_runs WHERE reason = 'schemaDrift')); }
+
+sub looks { return scalar(() = $bq->requests('table_get')); }
+
+my $warning = qr/WARNING:  source "tokens": BigQuery's table/;
+
+# ---- as it should be
+
+$f->day("2026-11-$_", 30) for 19 .. 27;
+$f->query(q(UPDATE contratos_sources SET start_date = '2026-11-19'));
+ok($f->at('2026-11-21 08:00'), 'two days are loaded');
+is(looks(), 0, 'a load does not look at columns');
+ok($f->at('2026-11-21 14:00'), 'then rechecked');
+is($f->query(q(SELECT count(*) FROM contratos_runs WHERE status = 'unchanged')), 2, 'both');
+is(looks(), 1, 'the columns are looked at once');
+is(drifts(), '', 'there is nothing to tell');
+ok($f->at('2026-11-21 20:00'), 'the next recheck of that day');
+is(looks(), 1, 'does not look again');
+
+# ---- new columns
+
+$bq->alter(undef, add => [ { name => 'logo', type => 'STRING' }, { name => 'Rate', type => 'FLOAT64' } ]);
+ok($f->at('2026-11-22 08:30'), 'the next day');
+is(looks(), 2, 'they are looked at again');
+is($f->logged($warning), 1, 'and columns that are new are told of');
+is($f->logged(qr/WARNING:  source "tokens": BigQuery's table bigquery-public-data\.crypto_ethereum\.tokens has other columns than foreign table public\.bigquery_tokens: logo \(STRING\) is new there, "Rate" \(FLOAT64\) is new there\n/),
+	1, 'by name and type');
+is($f->logged(qr/HINT:  ALTER FOREIGN TABLE public\.bigquery_tokens ADD COLUMN logo text OPTIONS \(type 'STRING'\); ALTER TABLE public\.tokens ADD COLUMN IF NOT EXISTS logo text; ALTER/),
+	1, 'with what to do');
+my $row = $f->query(q(SELECT status, error FROM contratos_runs WHERE reason = 'schemaDrift'));
+like($row, qr/^unchanged\|BigQuery's table .*: logo \(STRING\) is new there.* ALTER FOREIGN TABLE public\.bigquery_tokens ADD COLUMN logo text/, 'the ledger has it too');
+is($f->runs(q(cause = 'recheck' AND status NOT IN ('unchanged', 'succeeded'))), '', 'the recheck is none the worse');
+ok($f->at('2026-11-23 14:00'), 'a day later');
+is(looks(), 3, 'they are looked at');
+is($f->logged($warning), 1, 'but the same is not said twice');
+is(drifts(), $f->query(q(SELECT day FROM contratos_runs WHERE reason = 'schemaDrift')) . ' unchanged', 'nor recorded');
+
+# ---- follow the hint
+
+my ($statements) = $row =~ /\. (ALTER .*)/s;
+$f->query($statements);
+is($f->query(q(SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'tokens'::regclass AND attnum > 9)),
+	'logo Rate', 'the statements can be run');
+$f->query(q(DELETE FROM contratos_runs WHERE reason = 'schemaDrift'));
+ok($f->at('2026-11-24 14:00'), 'then');
+is(drifts(), '', 'all is well');
+
+# ---- changes
+
+$f->query(q(ALTER FOREIGN TABLE bigquery_tokens DROP COLUMN "Rate"; ALTER FOREIGN TABLE bigquery_tokens ADD COLUMN "Rate" text OPTIONS (type 'JSON')));
+$bq->alter(undef, change => { block_hash => { mode => 'NULLABLE' } }, add => [ map { { name => "n$_", type => 'INT64' } } 1 .. 25 ]);
+ok($f->at('2026-11-25 14:00'), 'what has changed');
+my $error = $f->query(q(SELECT error FROM contratos_runs WHERE reason = 'schemaDrift'));
+like($error, qr/: block_hash may be NULL there, "Rate" is FLOAT64 there, not JSON, n1 \(INT64\) is new/, 'is told of, too');
+like($error, qr/ALTER FOREIGN TABLE public\.bigquery_tokens ALTER COLUMN block_hash DROP NOT NULL; ALTER FOREIGN TABLE public\.bigquery_tokens ALTER COLUMN "Rate" OPTIONS \(SET type 'FLOAT64'\);/,
+	'with what to do');
+like($error, qr/n18 \(INT64\) is new there, and 7 more\. ALTER/, 'twenty columns at most');
+
+# ---- a day that is loaded again, and one that differs, tell as well
+
+$f->query(q(DELETE FROM contratos_runs WHERE reason = 'schemaDrift';
+	ALTER FOREIGN TABLE bigquery_tokens DROP COLUMN "Rate"));
+$bq->table(undef, append => 1, rows => [ map { $f->row(block_timestamp => "2026-11-$_ 12:00:00+00:00") } 19 .. 25 ]);
+ok($f->at('2026-11-26 14:00'), 'a day that differs');
+like(drifts(), qr/^2026-11-\d\d succeeded$/, 'is loaded again, and tells');
+
+# ---- the columns cannot be looked at
+
+$f->query(q(DELETE FROM contratos_runs WHERE reason = 'schemaDrift'));
+my $refused = $bq->rule({ kind => 'table_get', times => 0 },
+	{ status => 403, reason => 'accessDenied', message => 'Access Denied: no metadata for you' });
+my $before = $f->query(q(SELECT max(id) FROM contratos_runs));
+ok($f->at('2026-11-27 14:00'), 'where the key may not look');
+is($f->logged(qr/LOG:  source "tokens": could not look for new columns: BigQuery: Access Denied: no metadata for you\n/), 1, 'that is logged');
+is($f->query(qq(SELECT count(*) FILTER (WHERE status NOT IN ('unchanged', 'succeeded')), count(*) > 0 FROM contratos_runs WHERE cause = 'recheck' AND id > $before)),
+	'0|t', 'and harms nothing');
+
+$f->stop;
+done_testing();
