@@ -27,6 +27,10 @@ my $readme = read_file("$root/README.md");
 # ---- its SQL
 
 my $bq = Contratos::Standin->start(dense_ends => '2026-11-20');
+$bq->table(
+	'bigquery-public-data.crypto_ethereum.blocks',
+	schema => [ { name => 'timestamp', type => 'TIMESTAMP', mode => 'REQUIRED' }, { name => 'number', type => 'INT64', mode => 'REQUIRED' } ],
+	time_partitioning => { type => 'DAY', field => 'timestamp' });
 my $node = PostgreSQL::Test::Cluster->new('readme');
 $node->init;
 $node->append_conf(
