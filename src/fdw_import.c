@@ -190,7 +190,7 @@ find_by_list(Import *import, const char *name)
 	size_t len = strlen(name);
 	char *prefix = psprintf("%s%s", name, len > 0 && name[len - 1] == '_' ? "" : "_");
 	Candidate *shard = NULL;
-	int count;
+	int count = 0;
 
 	list_tables(import);
 	for (int i = 0; i < import->nlisted; i++)

@@ -132,4 +132,3 @@ verify_columns(const LoadPlan *plan, const BqTable *there)
 	result->remedy = drift.remedy.data;
 	return said != NULL && strstr(said, result->what) != NULL ? NULL : result;
 }
-
