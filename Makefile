@@ -55,6 +55,11 @@ OBJS = \
 	src/values_domain.o \
 	src/values_enum.o \
 	src/values_nested.o \
+	src/values_nested_scalar.o \
+	src/values_json.o \
+	src/values_json_text.o \
+	src/values_array.o \
+	src/values_range.o \
 	src/values_numeric.o \
 	src/values_param.o \
 	src/bigquery.o \
@@ -68,6 +73,8 @@ OBJS = \
 	src/rows.o \
 	src/rows_grammar.o \
 	src/rows_token.o \
+	src/rows_cell.o \
+	src/rows_json.o \
 	src/auth.o \
 	src/auth_key.o \
 	src/jwt.o \

@@ -22,6 +22,7 @@
 #include "parser/parsetree.h"
 #include "storage/latch.h" /* 18: brings storage/waiteventset.h along */
 #include "utils/memutils.h"
+#include "utils/rangetypes.h"
 #include "utils/resowner.h"
 #include "utils/wait_event.h"
 
@@ -137,6 +138,17 @@ input_softly_compat(FmgrInfo *function, char *text, Oid ioparam, int32 typmod, D
 	*value = InputFunctionCall(function, text, ioparam, typmod);
 	*reason = NULL;
 	return true;
+#endif
+}
+
+/* 16 may be given a place for the error that a range type's canonical function could report. */
+static inline RangeType *
+make_range_compat(TypeCacheEntry *type, RangeBound *lower, RangeBound *upper)
+{
+#if PG_VERSION_NUM >= 160000
+	return make_range(type, lower, upper, false, NULL);
+#else
+	return make_range(type, lower, upper, false);
 #endif
 }
 

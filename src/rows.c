@@ -112,15 +112,15 @@ rows_room_for_cell(RowsDecoder *d)
 
 	if (d->ncells < m->cells_size)
 		return true;
-	if (d->ncells == ROWS_MAX_CELLS)
+	if (d->ncells == d->max_cells)
 	{
 		rows_fail(d, "too many cells in a row");
 		return false;
 	}
 	int size = m->cells_size > 0 ? m->cells_size * 2 : 16;
 
-	if (size > ROWS_MAX_CELLS)
-		size = ROWS_MAX_CELLS;
+	if (size > d->max_cells)
+		size = d->max_cells;
 	RowsCell *cells = m->alloc(m->arg, m->cells, (size_t) size * sizeof(RowsCell));
 
 	if (cells == NULL)
@@ -303,7 +303,8 @@ rows_reset(RowsDecoder *d)
 	RowsMemory memory = d->memory;
 
 	memory.text.len = memory.kept.len = memory.envelope.len = 0;
-	*d = (RowsDecoder){.memory = memory, .state = STATE_VALUE, .value = PLACE_PAGE, .limit = NO_LIMIT};
+	*d = (RowsDecoder){
+		.memory = memory, .state = STATE_VALUE, .value = PLACE_PAGE, .limit = NO_LIMIT, .max_cells = ROWS_MAX_CELLS};
 	d->piece = d->p = d->stop = d->end = "";
 }
 

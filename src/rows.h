@@ -1,6 +1,7 @@
 /*
  * rows.h
- *	  Incremental decoder of a BigQuery page: bytes in, rows out.
+ *	  Incremental decoder of a BigQuery page: bytes in, rows out; and readers
+ *	  of what a row's cells may hold.
  *
  * Pure C, no PostgreSQL.  Feed the body as it arrives, cut anywhere; get one
  * row at a time.  What is not the top-level "rows" array is collected, small,
@@ -82,10 +83,67 @@ extern const char *rows_envelope(RowsDecoder *d, size_t *len);
 /* After ROWS_ERROR: what is wrong (static text) and at which byte of the page. */
 extern const char *rows_error(const RowsDecoder *d, uint64_t *offset);
 
+/*
+ * Nested values.  A cell of kind ROWS_JSON that is an ARRAY holds
+ * [{"v":…},…], one that is a STRUCT {"f":[{"v":…},…]}.  A decoder of its own
+ * (not the one that gave the cell) reads one level of it; elements that are
+ * nested themselves come as cells of kind ROWS_JSON again.
+ */
+typedef enum RowsShape
+{
+	ROWS_ARRAY,
+	ROWS_RECORD
+} RowsShape;
+
+/*
+ * Read all of a nested value.  True: rows_cells() has its elements or fields,
+ * until the next call; those without escapes lie in `data`.  False:
+ * rows_error() tells what is wrong, the offset counting from `data`.
+ */
+extern bool rows_nested(RowsDecoder *d, RowsShape shape, const char *data, size_t len);
+
+/*
+ * JSON documents, as values of type JSON hold them: a reader that gives one
+ * token after the other.  Strings are unescaped, U+0000 among them; numbers
+ * keep all their digits; repeated keys are given as they come.
+ */
+typedef enum RowsToken
+{
+	ROWS_TOKEN_OBJECT, /* { */
+	ROWS_TOKEN_OBJECT_END,
+	ROWS_TOKEN_LIST, /* [ */
+	ROWS_TOKEN_LIST_END,
+	ROWS_TOKEN_KEY, /* its text */
+	ROWS_TOKEN_STRING, /* its text */
+	ROWS_TOKEN_NUMBER, /* its text, as JSON's grammar has it */
+	ROWS_TOKEN_TRUE,
+	ROWS_TOKEN_FALSE,
+	ROWS_TOKEN_NULL,
+	ROWS_TOKEN_DONE, /* the document is complete */
+	ROWS_TOKEN_ERROR /* rows_json_error() */
+} RowsToken;
+
+typedef struct RowsJson RowsJson;
+
+/* NULL when the allocator gives nothing. */
+extern RowsJson *rows_json_create(RowsAlloc alloc, void *arg);
+extern void rows_json_destroy(RowsJson *j);
+
+/* Begin with a document (UTF-8; it is checked), which must stay in place. */
+extern void rows_json_begin(RowsJson *j, const char *text, size_t len);
+
+/* The next token; *data and *len are its text until the next call. */
+extern RowsToken rows_json_next(RowsJson *j, const char **data, size_t *len);
+
+/* After ROWS_TOKEN_ERROR: what is wrong (static text). */
+extern const char *rows_json_error(const RowsJson *j);
+
 /* Limits; beyond them rows_next() says ROWS_ERROR. */
 #define ROWS_MAX_DEPTH 100 /* nesting, from the top of the document */
 #define ROWS_MAX_ENVELOPE (16 * 1024 * 1024)
 #define ROWS_MAX_ROW (512 * 1024 * 1024)
 #define ROWS_MAX_CELLS 10000 /* BigQuery's columns in a result */
+#define ROWS_MAX_ELEMENTS (ROWS_MAX_ROW / 8) /* of a nested value; none is shorter than {"v":1}, */
+#define ROWS_MAX_JSON_DEPTH 500 /* of a JSON document; BigQuery's own limit */
 
 #endif /* CONTRATOS_ROWS_H */

@@ -268,7 +268,8 @@ step_cells(RowsDecoder *d)
 		d->p = ++p;
 		d->state = STATE_VALUE;
 	}
-	if (d->state != STATE_AFTER || stop - p < 2 || memcmp(p, "]}", 2) != 0)
+	/* a nested array's cells are in no object */
+	if (d->state != STATE_AFTER || d->depth < 2 || stop - p < 2 || memcmp(p, "]}", 2) != 0)
 		return ROWS_MORE;
 	d->p += 2;
 	d->depth -= 2;

@@ -1,7 +1,8 @@
 /*
  * rows_internal.h
  *	  What rows.c (memory, cells, the envelope), rows_grammar.c (the shape of
- *	  a page) and rows_token.c (strings, numbers, literals) share.  The room's door is rows.h.
+ *	  a page), rows_token.c (strings, numbers, literals), rows_cell.c and
+ *	  rows_json.c share.  The room's door is rows.h.
  */
 #ifndef CONTRATOS_ROWS_INTERNAL_H
 #define CONTRATOS_ROWS_INTERNAL_H
@@ -122,6 +123,7 @@ struct RowsDecoder
 	bool seen_value; /* in the cell being read */
 	bool row_given; /* the last rows_next() gave a row */
 	int ncells;
+	int max_cells; /* more are an error */
 	int nkept; /* cells before this one do not lie in the piece */
 	size_t closed; /* where the envelope's closing brace is */
 

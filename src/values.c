@@ -339,7 +339,7 @@ static bool
 is_nested(const BqField *field, Oid type)
 {
 	return field->repeated || strcmp(field->type, "STRUCT") == 0 || strcmp(field->type, "RANGE") == 0 ||
-		   (strcmp(field->type, "JSON") == 0 && type == JSONBOID);
+		   (strcmp(field->type, "JSON") == 0 && (type == JSONBOID || type == JSONOID));
 }
 
 ValueReader *
@@ -347,6 +347,11 @@ values_reader(const BqField *field, Oid type, int32 typmod, const char *column, 
 {
 	int32 base_typmod = typmod;
 	Oid base = getBaseTypeAndTypmod(type, &base_typmod);
+
+	/* array_in() takes no text of any other type */
+	if (!field->repeated && OidIsValid(get_element_type(base)) && strcmp(field->type, "STRING") != 0)
+		return values_refuse(field, type, typmod, column, f);
+
 	ValueReader *reader = is_nested(field, base) ? values_nested_reader(field, base, base_typmod, column, f)
 												 : scalar_reader(field, base, base_typmod, column, f);
 

@@ -15,7 +15,7 @@
 typedef enum ValueResult
 {
 	VALUE_OK,
-	VALUE_ALTERED, /* held, but for U+0000 that a text cannot hold */
+	VALUE_ALTERED, /* held, but for U+0000 that no text holds, or an object's equal keys but the last */
 	VALUE_BAD /* not convertible: *isnull is true */
 } ValueResult;
 

@@ -16,6 +16,7 @@
 
 static uint64_t random_state;
 static unsigned int space_percent; /* of the page being generated */
+static unsigned int nested_percent; /* cells that are an ARRAY; as many are a STRUCT */
 static unsigned int odd_percent; /* cells and rows that are not of the common form */
 
 void
@@ -197,6 +198,24 @@ odd(void)
 	return random_below(100) < odd_percent;
 }
 
+static void cells(Text *t, unsigned int n);
+static void row(Text *t);
+
+static void
+cell_value(Text *t)
+{
+	unsigned int kind = random_below(100);
+
+	if (kind < nested_percent)
+		cells(t, random_below(4));
+	else if (kind < nested_percent * 2)
+		row(t);
+	else if (random_below(6) == 0)
+		text_puts(t, "null");
+	else
+		cell_string(t);
+}
+
 static void
 cell(Text *t)
 {
@@ -212,10 +231,8 @@ cell(Text *t)
 	key(t, strange && random_below(3) == 0 ? "\\u0076" : "v");
 	if (strange)
 		anything(t, 3);
-	else if (random_below(6) == 0)
-		text_puts(t, "null");
 	else
-		cell_string(t);
+		cell_value(t);
 	if (strange && random_below(2) == 0)
 	{
 		mark(t, ",");
@@ -226,10 +243,23 @@ cell(Text *t)
 }
 
 static void
+cells(Text *t, unsigned int n)
+{
+	mark(t, "[");
+	for (unsigned int i = 0; i < n; i++)
+	{
+		if (i > 0)
+			mark(t, ",");
+		cell(t);
+	}
+	mark(t, "]");
+}
+
+static void
 row(Text *t)
 {
 	bool strange = odd();
-	unsigned int cells = random_below(9);
+	unsigned int n = random_below(9);
 
 	mark(t, "{");
 	if (strange && random_below(2) == 0)
@@ -239,14 +269,7 @@ row(Text *t)
 		mark(t, ",");
 	}
 	key(t, strange && random_below(3) == 0 ? "\\u0066" : "f");
-	mark(t, "[");
-	for (unsigned int i = 0; i < cells; i++)
-	{
-		if (i > 0)
-			mark(t, ",");
-		cell(t);
-	}
-	mark(t, "]");
+	cells(t, n);
 	if (strange && random_below(2) == 0)
 	{
 		mark(t, ",");
@@ -278,15 +301,49 @@ rows(Text *t)
 	mark(t, "]");
 }
 
+/* The manners of the next document. */
+static void
+begin(Text *doc)
+{
+	space_percent = random_below(2) == 0 ? 0 : 25;
+	odd_percent = random_below(3) == 0 ? 0 : random_below(60);
+	doc->len = 0;
+}
+
+void
+document_array(Text *doc)
+{
+	begin(doc);
+	nested_percent = random_below(9);
+	cells(doc, random_below(9));
+	nested_percent = 0;
+}
+
+void
+document_record(Text *doc)
+{
+	begin(doc);
+	nested_percent = random_below(9);
+	row(doc);
+	nested_percent = 0;
+}
+
+void
+document_json(Text *doc)
+{
+	begin(doc);
+	space(doc);
+	anything(doc, 6);
+	space(doc);
+}
+
 void
 document_generate(Text *doc)
 {
 	static const char *const names[] = {"schema", "kind", "row", "rowss", "f", "v", "totalRows", "pageToken"};
 	unsigned int members = random_below(6), at = random_below(members + 2);
 
-	space_percent = random_below(2) == 0 ? 0 : 25;
-	odd_percent = random_below(3) == 0 ? 0 : random_below(60);
-	doc->len = 0;
+	begin(doc);
 	mark(doc, "{");
 	/* at == members + 1: a page without "rows" */
 	for (unsigned int i = 0; i < members + (at <= members); i++)

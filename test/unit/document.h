@@ -28,5 +28,9 @@ extern unsigned int random_below(unsigned int below);
 
 /* Replace what is in doc by the next page. */
 extern void document_generate(Text *doc);
+/* The same for what a cell may hold: an ARRAY of cells, a STRUCT, nested or not; any JSON. */
+extern void document_array(Text *doc);
+extern void document_record(Text *doc);
+extern void document_json(Text *doc);
 
 #endif /* CONTRATOS_TEST_DOCUMENT_H */
