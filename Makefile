@@ -14,8 +14,12 @@ OBJS = \
 	src/run_queue.o \
 	src/verify.o \
 	src/load.o \
+	src/load_drift.o \
+	src/load_hook.o \
 	src/load_plan.o \
 	src/load_replace.o \
+	src/load_scope.o \
+	src/load_target.o \
 	src/ledger.o \
 	src/ledger_claim.o \
 	src/ledger_days.o \
@@ -27,6 +31,7 @@ OBJS = \
 	src/fdw.o \
 	src/scan.o \
 	src/scan_adopt.o \
+	src/scan_check.o \
 	src/pushdown.o \
 	src/fingerprint.o \
 	src/deparse.o \

@@ -96,29 +96,15 @@ ask(BqScan *scan)
 		failure_throw(&f);
 }
 
-/* The type a column is declared to have there, by option or by its own type. */
-static void
-check_type(const RemoteTable *table, const RemoteColumn *column, const BqField *field)
-{
-	const char *declared = column->remote_type ? column->remote_type : field->type;
-
-	if (strcmp(declared, field->type) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" of foreign table \"%s\" is of another type in BigQuery", column->name,
-						get_rel_name(table->relid)),
-				 errdetail("It is %s there, and the column's option type says %s.", field->type, declared),
-				 errhint("ALTER FOREIGN TABLE %s ALTER COLUMN %s OPTIONS (SET type '%s'), and change the column's "
-						 "own type if it needs another.",
-						 get_rel_name(table->relid), quote_identifier(column->name), field->type)));
-}
-
 /* Before the first row: each column there, of the type it should be. */
 static void
 prepare_columns(BqScan *scan)
 {
 	const RemoteTable *table = scan->table;
 	int expected = scan->adoption ? scan->adoption->ncolumns : Max(scan->ncolumns, 1);
+	const char *table_name =
+		quote_qualified_identifier(get_namespace_name(get_rel_namespace(table->relid)), get_rel_name(table->relid));
+	const char *needed;
 	Failure f;
 
 	if (scan->job->nfields != expected)
@@ -136,7 +122,8 @@ prepare_columns(BqScan *scan)
 		mine->column = column;
 		mine->position = scan->adoption ? scan_adopt_position(scan->adoption, column->attnum) : i;
 		field = &scan->job->fields[mine->position];
-		check_type(table, column, field);
+		if (!scan_check_column(table_name, column, field, &needed, &f))
+			failure_throw(&f);
 		mine->reader = values_reader(field, column->type, column->typmod, column->name, &f);
 		if (mine->reader == NULL)
 			failure_throw(&f);
@@ -220,7 +207,7 @@ fill_slot(BqScan *scan, const RowsCell *cells, TupleTableSlot *slot)
 		if (unlikely(slot->tts_isnull[attribute] && mine->column->not_null))
 			refuse_null(scan, mine, reason);
 		if (scan->news && mine->column->attnum == scan->adoption->timestamp_column && !slot->tts_isnull[attribute])
-			scan_adopt_note_timestamp(scan->adoption, DatumGetTimestampTz(slot->tts_values[attribute]));
+			scan_adopt_note_timestamp(scan->adoption, mine->column->type, slot->tts_values[attribute]);
 	}
 }
 

@@ -10,12 +10,11 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
+#include "common/int.h"
 #include "utils/timestamp.h"
 
 #include "fingerprint.h"
 #include "stream.h"
-#include "values.h"
 #include "verify.h"
 
 static int64
@@ -29,22 +28,20 @@ read_count(const RowsCell *cell)
 	return count;
 }
 
+/* Microseconds since 1970.  By hand: the other room's readers need a transaction. */
 static void
-read_max(const BqField *field, const RowsCell *cell, VerifyAnswer *answer)
+read_max(const RowsCell *cell, VerifyAnswer *answer)
 {
-	Failure f;
-	const char *reason;
-	bool isnull;
-	Datum value;
-	ValueReader *reader = values_reader(field, TIMESTAMPTZOID, -1, "m", &f);
+	const int64 epochs_apart = (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	char *text = pnstrdup(cell->data, cell->len);
+	char *end;
 
-	if (reader == NULL)
-		failure_throw(&f);
-	if (values_read(reader, cell, &value, &isnull, &reason) != VALUE_OK)
-		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer to a recheck has no timestamp"),
-						errdetail("%s.", reason)));
-	answer->has_max = !isnull;
-	answer->max_timestamp = isnull ? 0 : DatumGetTimestampTz(value);
+	errno = 0;
+	answer->max_timestamp = strtoll(text, &end, 10);
+	if (cell->kind != ROWS_STRING || errno != 0 || end == text || *end != '\0' ||
+		pg_sub_s64_overflow(answer->max_timestamp, epochs_apart, &answer->max_timestamp))
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer to a recheck has no timestamp")));
+	answer->has_max = true;
 }
 
 /* n, m, f of fingerprint_query(), in this order. */
@@ -59,7 +56,7 @@ read_answer(BqJob *job, VerifyAnswer *answer)
 	answer->rows = read_count(&cells[0]);
 	answer->has_max = false;
 	if (cells[1].kind != ROWS_NULL)
-		read_max(&job->fields[1], &cells[1], answer);
+		read_max(&cells[1], answer);
 	answer->fingerprint = pnstrdup(cells[2].data, cells[2].len);
 	/* to the end of the page: what it has cost stands there */
 	(void) stream_next(stream);
@@ -80,7 +77,10 @@ verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyAnswer *answer
 
 	job = bigquery_query(bq, query, answer->job_id, 1, plan->source->name, CurrentMemoryContext, &f);
 	if (job == NULL)
+	{
+		load_explain(plan, query->text, &f);
 		failure_throw(&f);
+	}
 	read_answer(job, answer);
 	bigquery_forget(job);
 }
