@@ -50,7 +50,7 @@ my $remote = q[(address text, block_timestamp timestamptz) SERVER bigquery OPTIO
 denied('plain', 'CREATE SERVER mine FOREIGN DATA WRAPPER contratos', 'making a server needs USAGE on the wrapper', 'permission denied for foreign-data wrapper contratos');
 denied('plain', "CREATE FOREIGN TABLE own.t $remote", 'making a foreign table needs USAGE on the server', 'permission denied for foreign server bigquery');
 denied('plain', 'CREATE USER MAPPING FOR plain SERVER bigquery', 'as does a user mapping', 'permission denied for foreign server bigquery');
-denied('plain', 'SELECT count(*) FROM bigquery_tokens', 'reading a foreign table needs SELECT', 'permission denied for foreign table bigquery_tokens');
+denied('plain', 'SELECT count(*) FROM bigquery_tokens WHERE block_timestamp > now()', 'reading a foreign table needs SELECT', 'permission denied for foreign table bigquery_tokens');
 denied('plain', "SELECT FROM contratos_version(); SET $_ = 'x'", "$_ is for superusers", qq(permission denied to set parameter "$_"))
   for qw(contratos.credentials_file contratos.endpoint contratos.project contratos.ca_file contratos.proxy);
 $f->query('GRANT USAGE ON FOREIGN SERVER bigquery TO plain');
