@@ -16,8 +16,12 @@ OBJS = \
 	src/verify.o \
 	src/verify_drift.o \
 	src/load.o \
+	src/load_drift.o \
+	src/load_hook.o \
 	src/load_plan.o \
 	src/load_replace.o \
+	src/load_scope.o \
+	src/load_target.o \
 	src/ledger.o \
 	src/ledger_claim.o \
 	src/ledger_days.o \
@@ -34,6 +38,7 @@ OBJS = \
 	src/scan.o \
 	src/scan_adopt.o \
 	src/scan_conditions.o \
+	src/scan_check.o \
 	src/pushdown.o \
 	src/pushdown_constant.o \
 	src/pushdown_find.o \

@@ -9,18 +9,11 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "commands/extension.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
-#include "parser/parse_func.h"
 #include "pgstat.h"
-#include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/varlena.h"
 
 #include "attempt.h"
 #include "extension.h"
@@ -114,6 +107,9 @@ open_run(Attempt *attempt)
 {
 	must_begin(attempt);
 	attempt->plan = load_plan(&attempt->schedule->source);
+	/* begun when that was yesterday, and now another snapshot is there */
+	if (attempt->action->what == SCHEDULE_LOAD)
+		load_check_snapshot(&attempt->schedule->source, attempt->action->day);
 	check_budget(attempt);
 	attempt->looks = attempt->action->what == SCHEDULE_RECHECK &&
 					 !ledger_rechecked_today(attempt->schedule->source.name, settings_now());
@@ -283,36 +279,12 @@ judge(Attempt *attempt, const ErrorData *edata, TimestampTz *next)
 	return "failed";
 }
 
-/*
- * Tell the user's function, as the target's owner; its own error is only
- * logged.
- */
+/* Tell the user's function; its own error is only logged. */
 static void
 call_on_failure(Attempt *attempt, const char *error)
 {
-	Oid types[3] = {TEXTOID, DATEOID, TEXTOID};
-	Datum values[3] = {CStringGetTextDatum(attempt->schedule->source.name), DateADTGetDatum(attempt->action->day),
-					   CStringGetTextDatum(error)};
-	Oid function;
-	Oid user;
-	int context;
-	int level;
-
 	must_begin(attempt);
-	function = LookupFuncName(textToQualifiedNameList(cstring_to_text(attempt->schedule->on_failure)), 3, types, false);
-	GetUserIdAndSecContext(&user, &context);
-	if (user != attempt->plan->owner)
-		SetUserIdAndSecContext(attempt->plan->owner, context | SECURITY_RESTRICTED_OPERATION);
-	level = extension_pin_settings();
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	extension_execute(
-		psprintf("SELECT %s($1, $2, $3)",
-				 quote_qualified_identifier(get_namespace_name(get_func_namespace(function)), get_func_name(function))),
-		3, types, values, NULL, SPI_OK_SELECT);
-	SPI_finish();
-	AtEOXact_GUC(true, level);
-	SetUserIdAndSecContext(user, context);
+	load_tell_failure(attempt->plan, attempt->action->day, attempt->schedule->on_failure, error);
 	attempt_commit(attempt->context);
 }
 

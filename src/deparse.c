@@ -211,6 +211,23 @@ parameters(const RemoteCondition *conditions, int *n)
 	return params;
 }
 
+/*
+ * Names that BigQuery keeps for itself: there are such columns, as
+ * _PARTITIONTIME, but a result cannot have them.  What comes back is told
+ * apart by its position, so any alias will do that no column has.
+ */
+static const char *
+alias_of(const char *name)
+{
+	static const char *const reserved[] = {"_PARTITION",	 "_TABLE_",	 "_FILE_",
+										   "_ROW_TIMESTAMP", "__ROOT__", "_COLIDENTIFIER"};
+
+	for (size_t i = 0; i < lengthof(reserved); i++)
+		if (pg_strncasecmp(name, reserved[i], strlen(reserved[i])) == 0)
+			return psprintf(" AS %s", deparse_quote(psprintf("pseudo%s", name)));
+	return "";
+}
+
 BqQuery *
 deparse_query(const RemoteTable *table, const AttrNumber *columns, int ncolumns, const RemoteCondition *conditions,
 			  int nconditions)
@@ -219,8 +236,11 @@ deparse_query(const RemoteTable *table, const AttrNumber *columns, int ncolumns,
 
 	initStringInfo(&list);
 	for (int i = 0; i < ncolumns; i++)
-		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "",
-						 deparse_quote(deparse_column(table, columns[i])->remote_name));
+	{
+		const char *name = deparse_column(table, columns[i])->remote_name;
+
+		appendStringInfo(&list, "%s%s%s", i > 0 ? ", " : "", deparse_quote(name), alias_of(name));
+	}
 	if (ncolumns == 0)
 		appendStringInfoString(&list, "1 AS `_1`");
 	return deparse_select(table, list.data, conditions, nconditions);

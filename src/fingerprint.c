@@ -193,6 +193,21 @@ sum_from(int position)
 	return psprintf("CAST(IFNULL(SUM(CAST(CONCAT('0x', SUBSTR(`h`, %d, 8)) AS INT64)), 0) AS STRING)", position);
 }
 
+/* What the latest is taken of: an instant, as a DATE or a DATETIME is one in UTC. */
+static char *
+instant(const RemoteTable *table, AttrNumber timestamp)
+{
+	const RemoteColumn *column = timestamp != InvalidAttrNumber ? deparse_column(table, timestamp) : NULL;
+	const char *type;
+
+	if (column == NULL)
+		return pstrdup("CAST(NULL AS TIMESTAMP)");
+	type = column->remote_type ? column->remote_type : values_natural_type(column->type);
+	if (type == NULL || strcmp(type, "TIMESTAMP") == 0)
+		return deparse_quote(column->remote_name);
+	return psprintf("CAST(%s AS TIMESTAMP)", deparse_quote(column->remote_name));
+}
+
 BqQuery *
 fingerprint_query(const RemoteTable *table, const AttrNumber *columns, int ncolumns, AttrNumber timestamp,
 				  const RemoteCondition *conditions, int nconditions)
@@ -201,10 +216,7 @@ fingerprint_query(const RemoteTable *table, const AttrNumber *columns, int ncolu
 	BqQuery *query;
 
 	initStringInfo(&list);
-	if (timestamp != InvalidAttrNumber)
-		appendStringInfoString(&list, deparse_quote(deparse_column(table, timestamp)->remote_name));
-	else
-		appendStringInfoString(&list, "CAST(NULL AS TIMESTAMP)");
+	appendStringInfoString(&list, instant(table, timestamp));
 	appendStringInfoString(&list, " AS `t`, ");
 	append_hash(&list, table, columns, ncolumns);
 	appendStringInfoString(&list, " AS `h`");

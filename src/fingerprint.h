@@ -44,8 +44,8 @@ extern void fingerprint_text(const Fingerprint *fingerprint, char text[FINGERPRI
 
 /*
  * The query that answers, in one row, for these columns and conditions:
- * COUNT(*) as `n` (INT64), the largest `timestamp` column as `m` (TIMESTAMP;
- * NULL without rows, or for InvalidAttrNumber) and the fingerprint as `f`
+ * COUNT(*) as `n` (INT64), the largest `timestamp` column as `m` (TIMESTAMP,
+ * whatever the column's type; NULL without rows, or for InvalidAttrNumber) and the fingerprint as `f`
  * (STRING).  The columns must be those of the fingerprint to compare with, in
  * the same order.  In CurrentMemoryContext.
  */

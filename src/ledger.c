@@ -59,6 +59,7 @@ ledger_fill_source(LedgerSource *source, uint64 row)
 	source->start_date = DatumGetDateADT(ledger_value(row, 5, &isnull));
 	source->max_shrink = DatumGetFloat8(ledger_value(row, 6, &isnull));
 	source->allow_empty = DatumGetBool(ledger_value(row, 7, &isnull));
+	source->after_load = ledger_value_text(row, 8);
 }
 
 /* Into a LedgerSource *, which stays NULL when there is no row. */
@@ -127,6 +128,19 @@ ledger_last_rows(const char *source, DateADT day)
 	ledger_execute("contratos_runs",
 				   "SELECT rows_loaded FROM %s.contratos_runs "
 				   "WHERE source = $1 AND day = $2 AND status = 'succeeded' ORDER BY id DESC LIMIT 1",
+				   &args, SPI_OK_SELECT, ledger_read_int64, &rows);
+	return rows;
+}
+
+int64
+ledger_newest_rows(const char *source)
+{
+	LedgerArgs args = {0};
+	int64 rows = -1;
+	ledger_text(&args, "source", source);
+	ledger_execute("contratos_runs",
+				   "SELECT rows_loaded FROM %s.contratos_runs "
+				   "WHERE source = $1 AND status = 'succeeded' ORDER BY day DESC, id DESC LIMIT 1",
 				   &args, SPI_OK_SELECT, ledger_read_int64, &rows);
 	return rows;
 }

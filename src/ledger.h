@@ -27,6 +27,7 @@ typedef struct LedgerSource
 	DateADT start_date;
 	double max_shrink;
 	bool allow_empty;
+	char *after_load; /* called at the end of each load; NULL: none */
 } LedgerSource;
 
 /* What becomes a row of contratos_runs.  -1: null, for the counts. */
@@ -86,6 +87,9 @@ extern bool ledger_add_source(const char *name, const char *remote_table, const 
  */
 extern int64 ledger_last_rows(const char *source, DateADT day);
 
+/* Rows of the last success of the newest day that has one; -1 when none has. */
+extern int64 ledger_newest_rows(const char *source);
+
 /* Write one finished run; returns its id. */
 extern int64 ledger_record(const LedgerRun *run);
 
@@ -120,7 +124,6 @@ typedef struct LedgerSchedule
 {
 	LedgerSource source;
 	ScheduleRules rules; /* what comes from the row; settings are the caller's */
-	char *after_load; /* NULL: none */
 	char *on_failure; /* NULL: none */
 	uint64 version;
 } LedgerSchedule;

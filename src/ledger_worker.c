@@ -33,12 +33,11 @@ read_schedules(void *result)
 		ledger_fill_source(&schedule->source, row);
 		schedule->rules.start_date = schedule->source.start_date;
 		schedule->rules.snapshot = schedule->source.timestamp_column == NULL;
-		schedule->rules.run_at = DatumGetTimeADT(ledger_value(row, 8, &isnull));
-		schedule->rules.enabled = DatumGetBool(ledger_value(row, 9, &isnull));
-		schedule->rules.catchup_days = DatumGetInt32(ledger_value(row, 10, &isnull));
-		schedule->rules.recheck_days = DatumGetInt32(ledger_value(row, 11, &isnull));
-		schedule->rules.ready_timeout = ledger_value_int64(row, 12, 0);
-		schedule->after_load = ledger_value_text(row, 13);
+		schedule->rules.run_at = DatumGetTimeADT(ledger_value(row, 9, &isnull));
+		schedule->rules.enabled = DatumGetBool(ledger_value(row, 10, &isnull));
+		schedule->rules.catchup_days = DatumGetInt32(ledger_value(row, 11, &isnull));
+		schedule->rules.recheck_days = DatumGetInt32(ledger_value(row, 12, &isnull));
+		schedule->rules.ready_timeout = ledger_value_int64(row, 13, 0);
 		schedule->on_failure = ledger_value_text(row, 14);
 		schedule->version = (uint64) ledger_value_int64(row, 15, 0);
 		schedules = lappend(schedules, schedule);
@@ -53,7 +52,7 @@ ledger_schedules(void)
 	List *schedules;
 	ledger_execute("contratos_sources",
 				   "SELECT " LEDGER_SOURCE_COLUMNS ", run_at, enabled, catchup_days, recheck_days, "
-				   "(extract(epoch FROM ready_timeout) * 1000000)::bigint, after_load, on_failure, "
+				   "(extract(epoch FROM ready_timeout) * 1000000)::bigint, on_failure, "
 				   "xmin::text::bigint FROM %s.contratos_sources ORDER BY name",
 				   &args, SPI_OK_SELECT, read_schedules, &schedules);
 	return schedules;

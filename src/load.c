@@ -9,21 +9,6 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_inherits.h"
-#include "catalog/pg_type.h"
-#include "commands/trigger.h"
-#include "executor/spi.h"
-#include "miscadmin.h"
-#include "pgstat.h"
-#include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/rel.h"
-#include "utils/snapmgr.h"
-#include "utils/timestamp.h"
-
-#include "extension.h"
 #include "load.h"
 #include "load_internal.h"
 #include "scan.h"
@@ -35,7 +20,20 @@
  * Ask and guard
  * -------------------------------------------------------------------------- */
 
-/* The half-open window of the day, as conditions and as a key. */
+/*
+ * Start of a day as a parameter of that type; texts as pushdown makes them, or
+ * the scan would not know its job again.
+ */
+static char *
+bound_text(const char *type, DateADT day)
+{
+	if (strcmp(type, "DATE") == 0)
+		return schedule_day_text(day);
+	if (strcmp(type, "DATETIME") == 0)
+		return psprintf("%s 00:00:00.000000", schedule_day_text(day));
+	return values_timestamp_text(schedule_day_start(day));
+}
+
 int
 load_window(const LoadPlan *plan, DateADT day, RemoteCondition conditions[2])
 {
@@ -45,10 +43,22 @@ load_window(const LoadPlan *plan, DateADT day, RemoteCondition conditions[2])
 		conditions[i] = (RemoteCondition){
 			.attnum = plan->timestamp->attnum,
 			.op = i == 0 ? ">=" : "<",
-			.type = "TIMESTAMP",
-			.value = values_timestamp_text(schedule_day_start(day + i)),
+			.type = plan->timestamp_remote,
+			.value = bound_text(plan->timestamp_remote, day + i),
 		};
 	return 2;
+}
+
+void
+load_check_snapshot(const LedgerSource *source, DateADT day)
+{
+	DateADT yesterday = schedule_yesterday(settings_now());
+
+	if (source->timestamp_column == NULL && day != yesterday)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("source \"%s\" has only one day to load, %s", source->name, schedule_day_text(yesterday)),
+				 errdetail("It has no timestamp_column: it is a snapshot, replaced as a whole.")));
 }
 
 BqQuery *
@@ -71,7 +81,10 @@ load_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, MemoryContext parent, 
 	job = bigquery_query(bq, query, outcome->job_id, outcome->background ? 1 : BIGQUERY_MAX_JOBS, plan->source->name,
 						 parent, &f);
 	if (job == NULL)
+	{
+		load_explain(plan, query->text, &f);
 		failure_throw(&f);
+	}
 	strlcpy(outcome->job_id, job->job_id, sizeof(outcome->job_id));
 	load_note_cost(outcome, job);
 	return job;
@@ -109,13 +122,15 @@ static void
 guard(const LoadPlan *plan, const BqJob *job, DateADT day, bool allow_shrink, LoadOutcome *outcome)
 {
 	int64 last = ledger_last_rows(plan->source->name, day);
+	/* what would be lost: of a snapshot all there is, whatever day it was loaded for */
+	int64 before = plan->timestamp != NULL ? last : ledger_newest_rows(plan->source->name);
 	/* 1000 * 0.18 is a little less than 180: what is just allowed is allowed */
-	double allowed = (double) last * plan->source->max_shrink * (1 + 1e-12);
+	double allowed = (double) before * plan->source->max_shrink * (1 + 1e-12);
 
 	if (job->total_rows == 0 && !plan->source->allow_empty)
 		refuse_empty(plan, day, last, outcome);
-	if (last > 0 && !allow_shrink && (double) (last - job->total_rows) > allowed)
-		refuse_shrunk(plan, day, last, job->total_rows, outcome);
+	if (before > 0 && !allow_shrink && (double) (before - job->total_rows) > allowed)
+		refuse_shrunk(plan, day, before, job->total_rows, outcome);
 }
 
 void
@@ -132,6 +147,7 @@ load_begin(LoadOutcome *outcome, MemoryContext context)
 void
 load_replace(const LoadPlan *plan, BqJob *job, DateADT day, bool allow_shrink, LoadOutcome *outcome)
 {
+	load_check_types(plan, job);
 	guard(plan, job, day, allow_shrink, outcome);
 	load_replace_rows(plan, job, day, outcome);
 }

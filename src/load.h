@@ -20,6 +20,8 @@ typedef struct LoadPlan
 	RemoteTable *table;
 	BqConnection *connection;
 	RemoteColumn *timestamp; /* the column a day is cut by; NULL: a snapshot */
+	const char *timestamp_remote; /* its type there: TIMESTAMP, DATETIME, DATE */
+	Oid timestamp_target; /* and the target's: timestamptz, timestamp, date */
 	Oid target;
 	Oid owner; /* of the target: the role that loads */
 	char *target_name; /* schema.table, quoted where needed */
@@ -27,6 +29,8 @@ typedef struct LoadPlan
 	char *column_list; /* local names, quoted: "address, symbol, …" */
 	int ncolumns; /* those of the foreign table … */
 	AttrNumber *columns; /* … by number, ascending */
+	bool *needed; /* … whether the target cannot do without it */
+	char *after_load; /* schema.function, quoted where needed; NULL: none */
 } LoadPlan;
 
 /*
@@ -61,13 +65,28 @@ typedef struct LoadOutcome
 } LoadOutcome;
 
 /*
- * Resolve a source: 42P01 when a table is not there, 42703 when the target
- * lacks a column, 42P17 when the timestamp column is not one or not the
- * partition column that the foreign table requires, 42501 when the
- * target's owner may not read the foreign table, and the errors of
- * options_table() and options_connection().  In CurrentMemoryContext.
+ * Resolve a source: 42P01 when a table is not there, 42809 when the target is
+ * none that can be loaded, 42703 when it lacks a column, 428C9 when a column is
+ * generated, 23502 when one that is not filled cannot do without, 42804 when
+ * its timestamp column cannot hold days, 42P17 when the foreign table's is not
+ * one or not the partition column that it requires, 42501 when the target's
+ * owner may not read the foreign table, 42883 or 42501 when after_load cannot be
+ * called, and the errors of options_table() and options_connection().  Nobody is
+ * asked for anything yet.  In CurrentMemoryContext.
  */
 extern LoadPlan *load_plan(const LedgerSource *source);
+
+/*
+ * 55006 while a load replaces rows: a trigger, a rule or after_load must not begin
+ * another.  load_ask() does it as well.
+ */
+extern void load_refuse_nested(void);
+
+/*
+ * 22023 when the source is a snapshot and the day is not yesterday: there are
+ * only today's contents, and they are yesterday's state.
+ */
+extern void load_check_snapshot(const LedgerSource *source, DateADT day);
 
 /* The half-open window of the day, as conditions; their number (0: a snapshot). */
 extern int load_window(const LoadPlan *plan, DateADT day, RemoteCondition conditions[2]);
@@ -88,9 +107,18 @@ extern void load_begin(LoadOutcome *outcome, MemoryContext context);
 extern BqJob *load_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, MemoryContext parent, LoadOutcome *outcome);
 
 /*
- * Judge the finished job and replace the day in the current (sub)transaction.
- * 55000 when the guard refuses it (outcome->refused, outcome->empty);
- * otherwise what BigQuery, the target or its triggers throw.
+ * What a failed query of the source's columns means for its tables, if that is
+ * known: a column that is gone becomes 42703 with the ALTER FOREIGN TABLE to
+ * run, and the ALTER TABLE if the target needs one; one that its function in
+ * the query, `text`, does not take becomes 42804.  Needs no transaction.
+ */
+extern void load_explain(const LoadPlan *plan, const char *text, Failure *f);
+
+/*
+ * Judge the finished job and replace the day in the current (sub)transaction,
+ * then call the source's after_load.  55000 when the guard refuses it
+ * (outcome->refused, outcome->empty), 42804 when a column there has changed its
+ * type; otherwise what BigQuery, the target, its triggers or after_load throw.
  */
 extern void load_replace(const LoadPlan *plan, BqJob *job, DateADT day, bool allow_shrink, LoadOutcome *outcome);
 
@@ -99,6 +127,12 @@ extern void load_replace(const LoadPlan *plan, BqJob *job, DateADT day, bool all
  * In the current transaction.
  */
 extern int64 load_measure(const LoadPlan *plan, DateADT day, TimestampTz *max_timestamp, bool *has_max);
+
+/*
+ * Call a source's on_failure, `name`, in the current transaction, as the
+ * target's owner.
+ */
+extern void load_tell_failure(const LoadPlan *plan, DateADT day, const char *name, const char *error);
 
 /* What the ledger says of a day that ended so; rows only of a success. */
 extern LedgerRun load_describe(const LedgerSource *source, DateADT day, const char *cause, const char *status,

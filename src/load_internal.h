@@ -1,19 +1,65 @@
 /*
  * load_internal.h
- *	  Between load.c, which decides, and load_replace.c, which writes.
+ *	  Between the files of the load room.
  */
 #ifndef CONTRATOS_LOAD_INTERNAL_H
 #define CONTRATOS_LOAD_INTERNAL_H
 
 #include "load.h"
 
-/* 55006 when called from a trigger of a load: that one is not over yet. */
-extern void load_refuse_nested(void);
+/* DELETE and INSERT, as the target's owner, with the settings pinned. */
+extern void load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome);
 
-/* As soon as BigQuery has said it: a day that fails is billed as well. */
+/* What BigQuery has said of the job's cost, when it has said it. */
 extern void load_note_cost(LoadOutcome *outcome, const BqJob *job);
 
-/* DELETE and INSERT as the target's owner; the guard has let the job through. */
-extern void load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome);
+/* 42804 when a column of the job's result is of another type than it is declared. */
+extern void load_check_types(const LoadPlan *plan, const BqJob *job);
+
+/* --------------------------------------------------------------------------
+ * load_target.c: the local side
+ * -------------------------------------------------------------------------- */
+
+/*
+ * Whether the target can be loaded with these columns, as far as its definition
+ * tells: errors of load_plan().  Sets plan->timestamp_target and plan->needed.
+ */
+extern void load_check_target(LoadPlan *plan);
+
+/* Whether the target itself may take fewer rows than it is given. */
+extern bool load_may_filter(Oid relid);
+
+/* --------------------------------------------------------------------------
+ * load_scope.c: as whom, and under which settings
+ * -------------------------------------------------------------------------- */
+
+/*
+ * Everything on the target runs under one role, its owner (a distributed table
+ * accepts no second one in a transaction).  User and settings need no PG_TRY:
+ * an error ends the (sub)transaction, which puts both back.
+ */
+typedef struct LoadScope
+{
+	Oid user;
+	int context;
+	int nest_level;
+} LoadScope;
+
+/* From here to load_scope_leave() SPI is connected; background: in the worker. */
+extern void load_scope_enter(LoadScope *scope, const LoadPlan *plan, bool background);
+extern void load_scope_leave(const LoadScope *scope);
+
+/* --------------------------------------------------------------------------
+ * load_hook.c: the functions that a source names
+ * -------------------------------------------------------------------------- */
+
+/*
+ * The source's after_load as schema.function, quoted where needed; NULL: none.
+ * 42883, 42809 or 42501 when it cannot be called.
+ */
+extern char *load_find_after_load(const LoadPlan *plan);
+
+/* Call it, if there is one, in the scope of a load. */
+extern void load_call_after_load(const LoadPlan *plan, DateADT day);
 
 #endif /* CONTRATOS_LOAD_INTERNAL_H */

@@ -8,7 +8,6 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -16,12 +15,12 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/rel.h"
 #include "utils/varlena.h"
 
 #include "compat.h"
+#include "extension.h"
 #include "load.h"
-#include "values.h"
+#include "load_internal.h"
 
 static Oid
 resolve(const char *name)
@@ -76,6 +75,23 @@ match_columns(LoadPlan *plan)
 	plan->column_list = list.data;
 }
 
+/* How a local type that can cut a day is called there; NULL: it cannot. */
+static const char *
+remote_type_of(Oid type)
+{
+	switch (type)
+	{
+		case TIMESTAMPTZOID:
+			return "TIMESTAMP";
+		case TIMESTAMPOID:
+			return "DATETIME";
+		case DATEOID:
+			return "DATE";
+		default:
+			return NULL;
+	}
+}
+
 static void
 find_timestamp_column(LoadPlan *plan)
 {
@@ -90,13 +106,14 @@ find_timestamp_column(LoadPlan *plan)
 						errmsg("foreign table %s has no column \"%s\"", plan->remote_name, name),
 						errdetail("It is the timestamp_column of source \"%s\".", plan->source->name),
 						errhint("Correct timestamp_column in contratos_sources.")));
-	type = plan->timestamp->remote_type ? plan->timestamp->remote_type : values_natural_type(plan->timestamp->type);
-	if (plan->timestamp->type != TIMESTAMPTZOID || type == NULL || strcmp(type, "TIMESTAMP") != 0)
+	type = remote_type_of(plan->timestamp->type);
+	if (type == NULL || (plan->timestamp->remote_type != NULL && strcmp(plan->timestamp->remote_type, type) != 0))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 						errmsg("column \"%s\" of foreign table %s cannot cut a day", name, plan->remote_name),
 						errdetail("The timestamp_column of a source must be timestamp with time zone here and "
-								  "TIMESTAMP in BigQuery."),
+								  "TIMESTAMP in BigQuery, or timestamp and DATETIME, or date and DATE."),
 						errhint("Correct timestamp_column in contratos_sources, or the column's type.")));
+	plan->timestamp_remote = type;
 }
 
 /*
@@ -125,21 +142,20 @@ LoadPlan *
 load_plan(const LedgerSource *source)
 {
 	LoadPlan *plan = palloc0(sizeof(LoadPlan));
-	Relation target;
 
 	plan->source = source;
 	plan->table = options_table(resolve(source->remote_table));
 	plan->remote_name = qualified_name(plan->table->relid);
 	plan->target = resolve(source->target_table);
 	plan->target_name = qualified_name(plan->target);
-	target = table_open(plan->target, NoLock);
-	plan->owner = target->rd_rel->relowner;
-	table_close(target, NoLock);
+	plan->owner = extension_relation_owner(plan->target);
 
 	match_columns(plan);
 	find_timestamp_column(plan);
+	load_check_target(plan);
 	check_filter(plan);
 	check_rights(plan);
+	plan->after_load = load_find_after_load(plan);
 	plan->connection = options_connection(plan->table->relid, plan->owner);
 	return plan;
 }

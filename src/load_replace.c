@@ -5,26 +5,16 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
-#include "catalog/pg_class.h"
-#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "pgstat.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
-#include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "extension.h"
 #include "load.h"
 #include "load_internal.h"
 #include "scan.h"
 #include "schedule.h"
-#include "settings.h"
 #include "values.h"
 
 /* Rejects kept of a run, and bytes of each. */
@@ -34,7 +24,7 @@
 /* Between two NOTICEs. */
 #define NOTICE_MS 1000
 
-/* True while rows are replaced: what runs then is triggers and rules. */
+/* True while rows are replaced: what runs then is triggers, rules, after_load. */
 static bool replacing = false;
 
 /*
@@ -46,8 +36,10 @@ load_refuse_nested(void)
 {
 	if (replacing)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("a load cannot begin while another one replaces rows"),
-						errdetail("A trigger, rule or function of the table that is being loaded called for it."),
-						errhint("Load the other source after this load, in a statement of its own.")));
+						errdetail("A trigger, rule or function of the table that is being loaded, or its source's "
+								  "after_load, called for it."),
+						errhint("Load the other source after this load, in a statement of its own, or leave it to the "
+								"worker with contratos_enqueue().")));
 }
 
 /* As soon as BigQuery has said it: a day that fails is billed as well. */
@@ -117,24 +109,33 @@ keep_reject(void *arg, int64 row_number, const char *column, const RowsCell *raw
  * Replace
  * -------------------------------------------------------------------------- */
 
-/* What a load must not depend on.  JIT would cost more than the statement. */
-static int
-pin_settings(void)
+/* A day, cut out by a column's own type: no session's time zone has a say. */
+typedef struct Window
 {
-	static const char *const settings[][2] = {{"timezone", "UTC"}, {"datestyle", "ISO"}, {"jit", "off"}};
-	int nest_level = extension_pin_settings();
+	int nargs; /* 0: a snapshot, all there is */
+	Oid types[2];
+	Datum values[2];
+} Window;
 
-	for (int i = 0; i < (int) lengthof(settings); i++)
-		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-								 false);
-	return nest_level;
+static Window
+window_of(const LoadPlan *plan, Oid type, DateADT day)
+{
+	Window window = {.nargs = plan->timestamp != NULL ? 2 : 0};
+
+	for (int i = 0; i < 2; i++)
+	{
+		window.types[i] = type;
+		/* a timestamp without time zone is UTC's here */
+		window.values[i] =
+			type == DATEOID ? DateADTGetDatum(day + i) : TimestampTzGetDatum(schedule_day_start(day + i));
+	}
+	return window;
 }
 
 static int64
-execute(const char *sql, int nargs, Datum *values)
+execute(const char *sql, Window window)
 {
-	Oid types[2] = {TIMESTAMPTZOID, TIMESTAMPTZOID};
-	int code = SPI_execute_with_args(sql, nargs, types, values, NULL, false, 0);
+	int code = SPI_execute_with_args(sql, window.nargs, window.types, window.values, NULL, false, 0);
 
 	/* a rule may have put something else in its place */
 	if (code != SPI_OK_DELETE && code != SPI_OK_INSERT && code != SPI_OK_REWRITTEN && code != SPI_OK_SELECT)
@@ -143,14 +144,14 @@ execute(const char *sql, int nargs, Datum *values)
 }
 
 static int64
-insert_adopting(const char *sql, int nargs, Datum *values, ScanAdoption *adoption, LoadOutcome *outcome)
+insert_adopting(const char *sql, Window window, ScanAdoption *adoption, LoadOutcome *outcome)
 {
 	volatile int64 inserted = 0;
 
 	scan_arm(adoption);
 	PG_TRY();
 	{
-		inserted = execute(sql, nargs, values);
+		inserted = execute(sql, window);
 	}
 	PG_FINALLY();
 	{
@@ -161,28 +162,6 @@ insert_adopting(const char *sql, int nargs, Datum *values, ScanAdoption *adoptio
 	return inserted;
 }
 
-/* Whether the target itself may take fewer rows than it is given. */
-static bool
-may_filter(Oid relid)
-{
-	bool filters = false;
-	ListCell *cell;
-
-	foreach (cell, find_all_inheritors(relid, AccessShareLock, NULL))
-	{
-		Relation relation = table_open(lfirst_oid(cell), NoLock);
-		TriggerDesc *triggers = relation->trigdesc;
-
-		if (relation->rd_rel->relhasrules || relation->rd_rel->relkind == RELKIND_VIEW ||
-			relation->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
-			filters = true;
-		if (triggers != NULL && (triggers->trig_insert_before_row || triggers->trig_insert_instead_row))
-			filters = true;
-		table_close(relation, NoLock);
-	}
-	return filters;
-}
-
 static void
 check_counts(const LoadPlan *plan, const BqJob *job, const ScanAdoption *adoption, int64 inserted)
 {
@@ -191,7 +170,7 @@ check_counts(const LoadPlan *plan, const BqJob *job, const ScanAdoption *adoptio
 						errmsg("only " INT64_FORMAT " of " INT64_FORMAT " rows were read for table %s", adoption->rows,
 							   job->total_rows, plan->target_name),
 						errhint("A rule of the table may replace the INSERT: a load needs one that reads all rows.")));
-	if (inserted != adoption->rows && !may_filter(plan->target))
+	if (inserted != adoption->rows && !load_may_filter(plan->target))
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
 						errmsg("table %s took " INT64_FORMAT " of " INT64_FORMAT " rows", plan->target_name, inserted,
 							   adoption->rows),
@@ -221,30 +200,29 @@ take_from_scan(LoadOutcome *outcome, const ScanAdoption *adoption)
 }
 
 /*
- * What of the day is in the target now, whatever its triggers made of it: by
- * this a recheck tells whether somebody has changed it since.
+ * What of the day is in the target now, whatever its triggers and after_load
+ * made of it: by this a recheck tells whether somebody has changed it since.
  */
 static int64
-measure(const LoadPlan *plan, int nargs, Datum *window, TimestampTz *max_timestamp, bool *has_max)
+measure(const LoadPlan *plan, DateADT day, TimestampTz *max_timestamp, bool *has_max)
 {
 	const char *column = plan->timestamp ? quote_identifier(plan->timestamp->name) : "NULL";
 	TupleDesc desc;
 	bool isnull;
 
+	/* the cast is made in UTC, as the scope has it */
 	execute(psprintf("SELECT count(*), max(%s)::timestamptz FROM %s%s", column, plan->target_name, window_clause(plan)),
-			nargs, window);
+			window_of(plan, plan->timestamp_target, day));
 	desc = SPI_tuptable->tupdesc;
 	*max_timestamp = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], desc, 2, &isnull));
 	*has_max = !isnull;
 	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], desc, 1, &isnull));
 }
 
-/* DELETE and INSERT as whoever we are now, with the settings pinned. */
+/* The INSERT, reading the job that was judged; its scan tells what it reads. */
 static void
-delete_and_insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
+insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 {
-	Datum window[2] = {TimestampTzGetDatum(schedule_day_start(day)), TimestampTzGetDatum(schedule_day_start(day + 1))};
-	int nargs = plan->timestamp ? 2 : 0;
 	RemoteCondition conditions[2];
 	Progress progress = {
 		.plan = plan, .day = day, .total = job->total_rows, .started = request_clock_ms(), .outcome = outcome};
@@ -259,96 +237,55 @@ delete_and_insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *ou
 		.reject = keep_reject,
 		.arg = &progress,
 	};
+	char *sql = psprintf("INSERT INTO %s (%s) SELECT %s FROM %s%s", plan->target_name, plan->column_list,
+						 plan->column_list, plan->remote_name, window_clause(plan));
 
-	outcome->rows_replaced =
-		execute(psprintf("DELETE FROM %s%s", plan->target_name, window_clause(plan)), nargs, window);
-	outcome->rows_inserted =
-		insert_adopting(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s%s", plan->target_name, plan->column_list,
-								 plan->column_list, plan->remote_name, window_clause(plan)),
-						nargs, window, &adoption, outcome);
+	outcome->rows_inserted = insert_adopting(
+		sql, window_of(plan, plan->timestamp ? plan->timestamp->type : InvalidOid, day), &adoption, outcome);
 	check_counts(plan, job, &adoption, outcome->rows_inserted);
 	take_from_scan(outcome, &adoption);
-	outcome->target_rows = measure(plan, nargs, window, &outcome->target_max_timestamp, &outcome->has_target_max);
 }
 
-/*
- * Deferred triggers would fail inside the security-restricted operation, or
- * run at commit as the worker, outside of it.
- */
+/* As whoever we are now, with the settings pinned. */
 static void
-set_constraints_immediate(void)
+replace(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 {
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	extension_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, NULL, SPI_OK_UTILITY);
-	SPI_finish();
-}
-
-/*
- * Everything on the target runs under one role, its owner (a distributed table
- * accepts no second one in a transaction).  User and settings need no PG_TRY:
- * an error ends the (sub)transaction, which puts both back.
- */
-typedef struct Scope
-{
-	Oid user;
-	int context;
-	int nest_level;
-} Scope;
-
-static void
-enter(Scope *scope, const LoadPlan *plan, bool background)
-{
-	GetUserIdAndSecContext(&scope->user, &scope->context);
-	if (scope->user != plan->owner)
-	{
-		if (background)
-			set_constraints_immediate();
-		SetUserIdAndSecContext(plan->owner, scope->context | SECURITY_RESTRICTED_OPERATION);
-	}
-	scope->nest_level = pin_settings();
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-}
-
-static void
-leave(const Scope *scope)
-{
-	SPI_finish();
-	AtEOXact_GUC(true, scope->nest_level);
-	SetUserIdAndSecContext(scope->user, scope->context);
+	outcome->rows_replaced = execute(psprintf("DELETE FROM %s%s", plan->target_name, window_clause(plan)),
+									 window_of(plan, plan->timestamp_target, day));
+	insert(plan, job, day, outcome);
+	load_call_after_load(plan, day);
+	outcome->target_rows = measure(plan, day, &outcome->target_max_timestamp, &outcome->has_target_max);
 }
 
 void
 load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 {
-	Scope scope;
+	LoadScope scope;
 
 	if (outcome->next_notice == 0)
 		outcome->next_notice = request_clock_ms() + NOTICE_MS;
-	enter(&scope, plan, outcome->background);
+	load_scope_enter(&scope, plan, outcome->background);
 	replacing = true;
 	PG_TRY();
 	{
-		delete_and_insert(plan, job, day, outcome);
+		replace(plan, job, day, outcome);
 	}
 	PG_FINALLY();
 	{
 		replacing = false;
 	}
 	PG_END_TRY();
-	leave(&scope);
+	load_scope_leave(&scope);
 }
 
 int64
 load_measure(const LoadPlan *plan, DateADT day, TimestampTz *max_timestamp, bool *has_max)
 {
-	Datum window[2] = {TimestampTzGetDatum(schedule_day_start(day)), TimestampTzGetDatum(schedule_day_start(day + 1))};
-	Scope scope;
+	LoadScope scope;
 	int64 rows;
 
-	enter(&scope, plan, true);
-	rows = measure(plan, plan->timestamp ? 2 : 0, window, max_timestamp, has_max);
-	leave(&scope);
+	load_scope_enter(&scope, plan, true);
+	rows = measure(plan, day, max_timestamp, has_max);
+	load_scope_leave(&scope);
 	return rows;
 }

@@ -66,11 +66,7 @@ run_check_day(const LedgerSource *source, DateADT day)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("day %s is not over yet", schedule_day_text(day)),
 				 errdetail("Days are UTC days, and today is %s in UTC.", schedule_day_text(schedule_day_of(now))),
 				 errhint("The last day that can be loaded is %s.", schedule_day_text(schedule_yesterday(now)))));
-	if (source->timestamp_column == NULL && day != schedule_yesterday(now))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("source \"%s\" has only one day to load, %s", source->name,
-							   schedule_day_text(schedule_yesterday(now))),
-						errdetail("It has no timestamp_column: it is a snapshot, replaced as a whole.")));
+	load_check_snapshot(source, day);
 }
 
 /* Everything up to the first question; errors here are the call's. */
@@ -80,6 +76,8 @@ begin_call(const char *function, const char *source, const char *cause)
 	Call *call;
 
 	check_transaction(function);
+	/* at once: a backfill would catch it, day by day, and go on */
+	load_refuse_nested();
 	extension_lock();
 	setup_if_untouched();
 	call = palloc0(sizeof(Call));

@@ -74,30 +74,15 @@ ask(BqScan *scan)
 		failure_throw(&f);
 }
 
-/* The type a column is declared to have there, by option or by its own type. */
-static void
-check_type(const RemoteTable *table, const RemoteColumn *column, const BqField *field)
-{
-	const char *declared = column->remote_type;
-
-	if (declared != NULL && !message_type_fits(declared, field))
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_DATATYPE_MISMATCH),
-			 errmsg("column \"%s\" of foreign table \"%s\" is of another type in BigQuery", column->name,
-					get_rel_name(table->relid)),
-			 errdetail("It is %s there, and the column's option type says %s.", message_field_type(field), declared),
-			 errhint("ALTER FOREIGN TABLE %s ALTER COLUMN %s OPTIONS (SET type '%s'), and change the column's "
-					 "own type if it needs another.",
-					 get_rel_name(table->relid), quote_identifier(column->name), message_field_type(field))));
-}
-
 /* Before the first row: each column there, of the type it should be. */
 static void
 prepare_columns(BqScan *scan)
 {
 	const RemoteTable *table = scan->table;
 	int expected = scan->adoption ? scan->adoption->ncolumns : Max(scan->ncolumns, 1);
+	const char *table_name =
+		quote_qualified_identifier(get_namespace_name(get_rel_namespace(table->relid)), get_rel_name(table->relid));
+	const char *needed;
 	Failure f;
 
 	if (scan->job->nfields != expected)
@@ -115,7 +100,8 @@ prepare_columns(BqScan *scan)
 		mine->column = column;
 		mine->position = scan->adoption ? scan_adopt_position(scan->adoption, column->attnum) : i;
 		field = &scan->job->fields[mine->position];
-		check_type(table, column, field);
+		if (!scan_check_column(table_name, column, field, &needed, &f))
+			failure_throw(&f);
 		scan_check_pushed(scan, column, field);
 		mine->reader = values_reader(field, column->type, column->typmod, column->name, &f);
 		if (mine->reader == NULL)
@@ -202,7 +188,7 @@ fill_slot(BqScan *scan, const RowsCell *cells, TupleTableSlot *slot)
 		if (slot->tts_isnull[attribute] && (mine->column->not_null || !values_allows_null(mine->reader)))
 			refuse_null(scan, mine, reason);
 		if (scan->news && mine->column->attnum == scan->adoption->timestamp_column && !slot->tts_isnull[attribute])
-			scan_adopt_note_timestamp(scan->adoption, DatumGetTimestampTz(slot->tts_values[attribute]));
+			scan_adopt_note_timestamp(scan->adoption, mine->column->type, slot->tts_values[attribute]);
 	}
 }
 

@@ -5,7 +5,10 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
+#include "utils/date.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 
 #include "scan_internal.h"
 
@@ -127,10 +130,13 @@ scan_adopt(BqScan *scan)
 }
 
 void
-scan_adopt_note_timestamp(ScanAdoption *adoption, TimestampTz value)
+scan_adopt_note_timestamp(ScanAdoption *adoption, Oid type, Datum value)
 {
-	if (!adoption->has_max_timestamp || value > adoption->max_timestamp)
-		adoption->max_timestamp = value;
+	TimestampTz instant =
+		type == DATEOID ? (TimestampTz) DatumGetDateADT(value) * USECS_PER_DAY : DatumGetTimestampTz(value);
+
+	if (!adoption->has_max_timestamp || instant > adoption->max_timestamp)
+		adoption->max_timestamp = instant;
 	adoption->has_max_timestamp = true;
 }
 

@@ -85,7 +85,9 @@ extern int scan_adopt_position(const ScanAdoption *adoption, AttrNumber attnum);
 
 /* A row has come, or the end: tell the load, of each row once. */
 extern void scan_adopt_report(BqScan *scan, bool at_end);
-extern void scan_adopt_note_timestamp(ScanAdoption *adoption, TimestampTz value);
+
+/* A value of the timestamp column: timestamptz, timestamp or date, in UTC. */
+extern void scan_adopt_note_timestamp(ScanAdoption *adoption, Oid type, Datum value);
 
 /* The scan ends before the load does; harmless for one that has adopted nothing. */
 extern void scan_adopt_leave(BqScan *scan);

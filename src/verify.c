@@ -77,7 +77,10 @@ verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyAnswer *answer
 
 	job = bigquery_query(bq, query, answer->job_id, 1, plan->source->name, CurrentMemoryContext, &f);
 	if (job == NULL)
+	{
+		load_explain(plan, query->text, &f);
 		failure_throw(&f);
+	}
 	read_answer(job, answer);
 	bigquery_forget(job);
 }

@@ -32,7 +32,8 @@ $bq->table(
 	schema => [ { name => 'timestamp', type => 'TIMESTAMP', mode => 'REQUIRED' }, { name => 'number', type => 'INT64', mode => 'REQUIRED' } ],
 	time_partitioning => { type => 'DAY', field => 'timestamp' });
 my $node = PostgreSQL::Test::Cluster->new('readme');
-$node->init;
+# its mart folds letters of Unicode
+$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
 $node->append_conf(
 	'postgresql.conf', qq(
 contratos.endpoint = '@{[ $bq->url ]}'
@@ -57,6 +58,14 @@ foreach my $block (@blocks)
 is( $node->safe_psql('postgres', q(SELECT count(DISTINCT day) FROM contratos_runs WHERE status = 'succeeded' AND day > '2026-11-13')),
 	'7',
 	'after which the last seven days are there');
+
+is( $node->safe_psql('postgres', q(SELECT count(*), bool_and(d.tokens = t.tokens) FROM mart.days d
+		JOIN (SELECT (block_timestamp AT TIME ZONE 'UTC')::date AS day, count(*) AS tokens FROM tokens GROUP BY 1) t USING (day))),
+	'7|t',
+	'and its mart with them');
+is( $node->safe_psql('postgres', q(SELECT mart.skeleton(s) FROM unnest(ARRAY[U&'USD\0422', 'usdt', U&'U\200BSDT', U&'\FF35\FF33\FF24\FF34', 'U$DT', U&'US\039FT']) s)),
+	"USDT\nUSDT\nUSDT\nUSDT\nUSDT\nUSOT",
+	'which sees what looks alike');
 
 # The same of the Portuguese one, whose extension is there by now.
 foreach my $block (read_file("$root/README.pt-BR.md") =~ /^```sql\n(.*?)^```$/msg)

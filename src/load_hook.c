@@ -1,0 +1,217 @@
+/*
+ * load_hook.c
+ *	  The user's functions that a source names: after_load, on_failure.
+ *
+ * Both run as the owner of the target.  Whoever may write contratos_sources
+ * must not get at that role through a function of his own, so the function has
+ * to belong to somebody who can act as the target's owner anyway.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
+#include "parser/parse_func.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/varlena.h"
+
+#include "extension.h"
+#include "load_internal.h"
+
+/* Of both, after_load being called with the first two. */
+#define MAX_ARGS 3
+static const Oid hook_types[MAX_ARGS] = {TEXTOID, DATEOID, TEXTOID};
+static const char *const hook_signatures[MAX_ARGS + 1] = {NULL, NULL, "source text, day date",
+														  "source text, day date, error text"};
+
+/* A function that is to be called: of a column of contratos_sources. */
+typedef struct Hook
+{
+	const char *column;
+	const char *name; /* as it stands there */
+	int nargs;
+} Hook;
+
+static void
+refuse_unknown(const LoadPlan *plan, const Hook *hook)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_FUNCTION),
+			 errmsg("%s of source \"%s\" is no function that exists: %s", hook->column, plan->source->name, hook->name),
+			 errdetail("It is called with (%s).", hook_signatures[hook->nargs]),
+			 errhint("Make the function or procedure with these arguments, or change %s in contratos_sources; "
+					 "a name without its schema is looked up by search_path.",
+					 hook->column)));
+}
+
+static void
+refuse_owner(const LoadPlan *plan, const Hook *hook, const char *name, Oid owner)
+{
+	const char *role = GetUserNameFromId(plan->owner, false);
+
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("%s may not be %s of source \"%s\"", name, hook->column, plan->source->name),
+					errdetail("It would run as role \"%s\", the owner of %s, but belongs to role \"%s\".", role,
+							  plan->target_name, GetUserNameFromId(owner, true)),
+					errhint("ALTER ROUTINE %s OWNER TO %s;", name, quote_identifier(role))));
+}
+
+static void
+check_execute(const LoadPlan *plan, const Hook *hook, const char *name, Oid function)
+{
+	/* by way of the SQL function: what lies beneath has another name from 16 on */
+	Datum may = DirectFunctionCall3(has_function_privilege_id_id, ObjectIdGetDatum(plan->owner),
+									ObjectIdGetDatum(function), CStringGetTextDatum("EXECUTE"));
+	const char *role = GetUserNameFromId(plan->owner, false);
+
+	if (!DatumGetBool(may))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("%s of source \"%s\" may not be called by role \"%s\"", hook->column, plan->source->name, role),
+				 errdetail("That role owns %s, and the call runs as it.", plan->target_name),
+				 errhint("GRANT EXECUTE ON ROUTINE %s TO %s;", name, quote_identifier(role))));
+}
+
+/* How a function is called; *code is what SPI says when that has worked. */
+static char *
+call_text(const Hook *hook, const char *name, char kind, int *code)
+{
+	const char *args = hook->nargs == 2 ? "$1, $2" : "$1, $2, $3";
+
+	*code = kind == PROKIND_PROCEDURE ? SPI_OK_UTILITY : SPI_OK_SELECT;
+	return psprintf("%s %s(%s)", kind == PROKIND_PROCEDURE ? "CALL" : "SELECT", name, args);
+}
+
+static void
+check_kind(const LoadPlan *plan, const Hook *hook, char kind)
+{
+	if (kind != PROKIND_PROCEDURE && kind != PROKIND_FUNCTION)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("%s of source \"%s\" is neither a function nor a procedure: %s", hook->column,
+							   plan->source->name, hook->name),
+						errhint("Name one that takes (%s).", hook_signatures[hook->nargs])));
+}
+
+/* A function or a procedure of just these arguments; InvalidOid: there is none. */
+static Oid
+find(const Hook *hook)
+{
+	ObjectWithArgs *routine = makeNode(ObjectWithArgs);
+
+	routine->objname = textToQualifiedNameList(cstring_to_text(hook->name));
+	for (int i = 0; i < hook->nargs; i++)
+		routine->objargs = lappend(routine->objargs, makeTypeNameFromOid(hook_types[i], -1));
+	return LookupFuncWithArgs(OBJECT_ROUTINE, routine, true);
+}
+
+/*
+ * Find it and make sure that the current user, the target's owner, may call it.
+ * Returns the statement that does; *name is its name with its schema.
+ */
+static char *
+resolve(const LoadPlan *plan, const Hook *hook, char **name, int *code)
+{
+	Oid function = find(hook);
+	HeapTuple tuple;
+	FormData_pg_proc form;
+
+	if (!OidIsValid(function))
+		refuse_unknown(plan, hook);
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	memcpy(&form, GETSTRUCT(tuple), sizeof(form));
+	ReleaseSysCache(tuple);
+
+	*name = quote_qualified_identifier(get_namespace_name(form.pronamespace), NameStr(form.proname));
+	check_kind(plan, hook, form.prokind);
+	if (!has_privs_of_role(form.proowner, plan->owner))
+		refuse_owner(plan, hook, *name, form.proowner);
+	check_execute(plan, hook, *name, function);
+	return call_text(hook, *name, form.prokind, code);
+}
+
+/*
+ * The name with its schema, by the session's search_path: a load has another.
+ * It is the target's owner who needs USAGE on the schema, not the caller.
+ */
+static char *
+qualified(const LoadPlan *plan, const Hook *hook)
+{
+	char *name;
+	Oid user;
+	int context;
+	int code;
+
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(plan->owner, context | SECURITY_LOCAL_USERID_CHANGE);
+	(void) resolve(plan, hook, &name, &code);
+	SetUserIdAndSecContext(user, context);
+	return name;
+}
+
+static void
+say_which(void *arg)
+{
+	const Hook *hook = arg;
+
+	errcontext("%s \"%s\"", hook->column, hook->name);
+}
+
+/* In a load's scope.  A procedure cannot commit there: half a day would stay. */
+static void
+call(const LoadPlan *plan, Hook *hook, Datum *values)
+{
+	ErrorContextCallback context = {.previous = error_context_stack, .callback = say_which, .arg = hook};
+	Oid types[MAX_ARGS];
+	char *name;
+	char *sql;
+	int code;
+
+	memcpy(types, hook_types, sizeof(types));
+	error_context_stack = &context;
+	/* again: it may have gone while BigQuery was asked */
+	sql = resolve(plan, hook, &name, &code);
+	extension_execute(sql, hook->nargs, types, values, NULL, code);
+	error_context_stack = context.previous;
+}
+
+char *
+load_find_after_load(const LoadPlan *plan)
+{
+	Hook hook = {.column = "after_load", .name = plan->source->after_load, .nargs = 2};
+
+	return hook.name != NULL ? qualified(plan, &hook) : NULL;
+}
+
+void
+load_call_after_load(const LoadPlan *plan, DateADT day)
+{
+	Hook hook = {.column = "after_load", .name = plan->after_load, .nargs = 2};
+	Datum values[MAX_ARGS] = {CStringGetTextDatum(plan->source->name), DateADTGetDatum(day)};
+
+	if (hook.name != NULL)
+		call(plan, &hook, values);
+}
+
+void
+load_tell_failure(const LoadPlan *plan, DateADT day, const char *name, const char *error)
+{
+	Hook hook = {.column = "on_failure", .name = name, .nargs = 3};
+	Datum values[MAX_ARGS] = {CStringGetTextDatum(plan->source->name), DateADTGetDatum(day),
+							  CStringGetTextDatum(error)};
+	LoadScope scope;
+
+	hook.name = qualified(plan, &hook);
+	load_scope_enter(&scope, plan, true);
+	call(plan, &hook, values);
+	load_scope_leave(&scope);
+}

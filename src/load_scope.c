@@ -1,0 +1,61 @@
+/*
+ * load_scope.c
+ *	  As whom, and under which settings, the target is touched.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+#include "extension.h"
+#include "load_internal.h"
+
+/* What a load must not depend on.  JIT would cost more than the statement. */
+static int
+pin_settings(void)
+{
+	static const char *const settings[][2] = {{"timezone", "UTC"}, {"datestyle", "ISO"}, {"jit", "off"}};
+	int nest_level = extension_pin_settings();
+
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+								 false);
+	return nest_level;
+}
+
+/*
+ * Deferred triggers would fail inside the security-restricted operation, or
+ * run at commit as the worker, outside of it.
+ */
+static void
+set_constraints_immediate(void)
+{
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	extension_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, NULL, SPI_OK_UTILITY);
+	SPI_finish();
+}
+
+void
+load_scope_enter(LoadScope *scope, const LoadPlan *plan, bool background)
+{
+	GetUserIdAndSecContext(&scope->user, &scope->context);
+	if (scope->user != plan->owner)
+	{
+		if (background)
+			set_constraints_immediate();
+		SetUserIdAndSecContext(plan->owner, scope->context | SECURITY_RESTRICTED_OPERATION);
+	}
+	scope->nest_level = pin_settings();
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+}
+
+void
+load_scope_leave(const LoadScope *scope)
+{
+	SPI_finish();
+	AtEOXact_GUC(true, scope->nest_level);
+	SetUserIdAndSecContext(scope->user, scope->context);
+}

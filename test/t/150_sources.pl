@@ -1,0 +1,232 @@
+# Sources whose day is cut by a DATETIME, a DATE, the time of ingestion, or not
+# at all: the window on each side, what the ledger has of it, and rechecks.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Contratos::Worker;
+
+# whoever set the cluster's and a role's time zone must not matter
+my $f = Contratos::Worker->new(unsettled => 1, conf => "timezone = 'America/Sao_Paulo'\ncontratos.page_rows = 2");
+my $bq = $f->bq;
+my $project = 'test-project.shop';
+$f->settle;
+
+# A table there with rows, its foreign table and target here, and a source.
+# columns: name => [type there, type here]
+sub source
+{
+	my ($name, $timestamp, $columns, $rows, %more) = @_;
+	my (@fields, @local, @target);
+	for my $column (@$columns)
+	{
+		my ($field, $remote, $local) = @$column;
+		my $option = $column->[3] // $field;
+		push @fields, { name => $option, type => $remote } unless $option =~ /^_/;
+		push @local, "$field $local OPTIONS (name '$option', type '$remote')";
+		push @target, "$field $local";
+	}
+	$bq->table("$project.$name", schema => \@fields, rows => $rows, %{ $more{remote} || {} });
+	my $local = join ', ', @local;
+	my $target = $more{target} // join ', ', @target;
+	my $options = join '', map { ", $_ '$more{options}{$_}'" } sort keys %{ $more{options} || {} };
+	$f->query(
+		qq(CREATE SCHEMA IF NOT EXISTS shop;
+		   CREATE FOREIGN TABLE shop.bq_$name ($local) SERVER bigquery OPTIONS ("table" '$project.$name'$options);
+		   CREATE TABLE shop.$name ($target);
+		   INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, start_date, enabled, catchup_days)
+			   VALUES ('$name', 'shop.bq_$name', 'shop.$name', @{[ defined $timestamp ? "'$timestamp'" : 'NULL' ]}, '2026-11-20', false, 0)));
+	return;
+}
+
+sub run { return $f->query("SET TimeZone = '$_[2]'; SELECT status, rows_loaded, rows_replaced FROM contratos_run('$_[1]', '$_[0]')"); }
+
+# the parameters of the last job
+sub asked
+{
+	my ($request) = ($bq->requests('insert'))[-1];
+	my $query = $request->{body}{configuration}{query};
+	return join ' ', map { "$_->{parameterType}{type} $_->{parameterValue}{value}" } @{ $query->{queryParameters} };
+}
+
+sub text { return ($bq->requests('insert'))[-1]{body}{configuration}{query}{query}; }
+
+sub maxima
+{
+	return $f->query(
+		qq(SET TimeZone = 'UTC'; SELECT source_max_timestamp, target_max_timestamp, target_rows FROM contratos_runs
+		   WHERE source = '$_[0]' AND status = 'succeeded' ORDER BY id DESC LIMIT 1));
+}
+
+# Let the worker recheck the source's last day, six hours later each time.
+my $hour = 8;
+my $date = '2026-11-21';
+
+sub recheck
+{
+	my ($name) = @_;
+	$f->query("UPDATE contratos_sources SET enabled = (name = '$name')");
+	$hour += 6;
+	($hour, $date) = ($hour - 24, '2026-11-22') if $hour >= 24;
+	ok($f->at(sprintf '%s %02d:00', $date, $hour), "$name is looked at");
+	$f->query("UPDATE contratos_sources SET enabled = false");
+	return $f->query(qq(SELECT cause || ' ' || status FROM contratos_runs WHERE source = '$name' AND cause = 'recheck' ORDER BY id DESC LIMIT 1));
+}
+
+# ---- DATETIME: no zone at all; a day is what its text says
+
+source(
+	'orders', 'at',
+	[ [qw(id INT64 bigint)], [ 'at', 'DATETIME', 'timestamp' ], [qw(what STRING text)] ],
+	[
+		[ 1, '2026-11-19T23:59:59.999999', 'before' ], [ 2, '2026-11-20T00:00:00', 'first' ],
+		[ 3, '2026-11-20T12:00:00.5', 'noon' ], [ 4, '2026-11-20T23:59:59.999999', 'last' ], [ 5, '2026-11-21T00:00:00', 'after' ]
+	]);
+is(run('orders', '2026-11-20', 'Asia/Tokyo'), 'succeeded|3|0', 'a day of DATETIME');
+is(asked(), 'DATETIME 2026-11-20 00:00:00.000000 DATETIME 2026-11-21 00:00:00.000000', 'is asked for by DATETIME');
+is($f->query('SELECT string_agg(what, $$ $$ ORDER BY at) FROM shop.orders'), 'first noon last', 'to the microsecond');
+is(maxima('orders'), '2026-11-20 23:59:59.999999+00|2026-11-20 23:59:59.999999+00|3', 'its latest is in the ledger');
+is(run('orders', '2026-11-20', 'America/Los_Angeles'), 'succeeded|3|3', 'it is replaced, whatever the time zone');
+is(run('orders', '2026-11-19', 'Pacific/Kiritimati'), 'succeeded|1|0', 'the day before');
+is($f->query('SELECT count(*) FROM shop.orders'), 4, 'is not the same day');
+is(recheck('orders'), 'recheck unchanged', 'a recheck finds it equal');
+like(text(), qr/MAX\(`t`\)/, 'and has compared the maximum');
+$bq->table("$project.orders", append => 1, rows => [ [ 6, '2026-11-20T18:00:00', 'late' ] ]);
+is(recheck('orders'), 'recheck succeeded', 'then what has come late');
+is(maxima('orders'), '2026-11-20 23:59:59.999999+00|2026-11-20 23:59:59.999999+00|4', 'is there');
+
+# ---- DATE
+
+source(
+	'sales', 'day',
+	[ [ 'day', 'DATE', 'date' ], [qw(amount NUMERIC numeric)] ],
+	[ [ '2026-11-18', '1' ], [ '2026-11-19', '2.5' ], [ '2026-11-20', '3' ], [ '2026-11-20', '3' ], [ '2026-11-21', '4' ] ]);
+is(run('sales', '2026-11-20', 'Asia/Tokyo'), 'succeeded|2|0', 'a day of DATE');
+is(asked(), 'DATE 2026-11-20 DATE 2026-11-21', 'is asked for by DATE');
+is(maxima('sales'), '2026-11-20 00:00:00+00|2026-11-20 00:00:00+00|2', 'its latest is in the ledger');
+is(run('sales', '2026-11-20', 'America/Los_Angeles'), 'succeeded|2|2', 'it is replaced');
+is(run('sales', '2026-11-19', 'UTC'), 'succeeded|1|0', 'another');
+is($f->query('SELECT day, count(*), sum(amount) FROM shop.sales GROUP BY 1 ORDER BY 1'), "2026-11-19|1|2.5\n2026-11-20|2|6", 'both are there');
+$f->query(q(DELETE FROM shop.sales WHERE ctid = (SELECT max(ctid) FROM shop.sales WHERE day = '2026-11-20')));
+is(recheck('sales'), 'recheck succeeded', 'a recheck notices what is gone here');
+is(recheck('sales'), 'recheck unchanged', 'and afterwards finds it equal');
+like($f->fails(q(SELECT contratos_run('2026-11-17', 'sales'))), qr/ERROR:  55000: BigQuery has no rows of 2026-11-17/,
+	'an empty day is refused');
+$f->query(q(UPDATE contratos_sources SET allow_empty = true WHERE name = 'sales'));
+is(run('sales', '2026-11-17', 'Asia/Tokyo'), 'succeeded|0|0', 'or allowed');
+is(maxima('sales'), '||0', 'then it has no latest');
+
+# ---- another type in the target, where it keeps each row in its day
+
+for my $case (
+	[ 'a', 'TIMESTAMP', 'timestamptz', 'date' ], [ 'b', 'TIMESTAMP', 'timestamptz', 'timestamp' ],
+	[ 'c', 'DATETIME', 'timestamp', 'timestamptz' ], [ 'd', 'DATE', 'date', 'timestamptz' ],
+	[ 'e', 'TIMESTAMP', 'timestamptz', 'shop.instant' ])
+{
+	my ($name, $remote, $local, $target) = @$case;
+	my @times = $remote eq 'DATE' ? ('2026-11-19', '2026-11-20') : map { "2026-11-$_" . ($remote eq 'TIMESTAMP' ? '+00:00' : '') }
+	  ('19 23:59:59.999999', '20 00:00:00', '20 23:59:59.999999', '21 00:00:00');
+	$f->query('DROP DOMAIN IF EXISTS shop.instant; CREATE DOMAIN shop.instant AS timestamptz') if $target =~ /^shop/;
+	source($name, 't', [ [ 't', $remote, $local ] ], [ map { [$_] } @times ], target => "t $target");
+	my $rows = $remote eq 'DATE' ? 1 : 2;
+	is(run($name, '2026-11-20', 'Asia/Tokyo'), "succeeded|$rows|0", "$remote into $target");
+	is(run($name, '2026-11-20', 'America/Los_Angeles'), "succeeded|$rows|$rows", 'twice');
+	is(run($name, '2026-11-19', 'Pacific/Kiritimati'), 'succeeded|1|0', 'and the day before');
+	is(recheck($name), 'recheck unchanged', 'a recheck finds them equal') if $name eq 'a';
+}
+$f->query('ALTER TABLE shop.b ALTER t TYPE timestamp(0)');
+like($f->fails(q(SELECT contratos_run('2026-11-20', 'b'))),
+	qr/ERROR:  42804: column "t" of table shop.b rounds a day's last rows into the next day.*DETAIL:  It is timestamp\(0\) without.*HINT:  ALTER TABLE shop.b ALTER COLUMN t TYPE timestamp without time zone;/s,
+	'a type that rounds would lose rows');
+$f->query('ALTER TABLE shop.b ALTER t TYPE text');
+$bq->reset(tables => 0);
+like($f->fails(q(SELECT contratos_run('2026-11-20', 'b'))), qr/ERROR:  42804: column "t" of table shop.b cannot cut a day/, 'as does a text');
+is($f->requests, '', 'before BigQuery is asked');
+$f->query('ALTER FOREIGN TABLE shop.bq_b ALTER t TYPE timestamp');
+like($f->fails(q(SELECT contratos_run('2026-11-20', 'b'))), qr/ERROR:  42P17: column "t" of foreign table shop.bq_b cannot cut a day/,
+	'a TIMESTAMP is no timestamp without time zone');
+
+# ---- ingestion time: pseudo-columns, which a result cannot have by their names
+
+for my $case ([ 'ingested', '_PARTITIONTIME', 'TIMESTAMP', 'timestamptz' ], [ 'ingested_date', '_PARTITIONDATE', 'DATE', 'date' ])
+{
+	my ($name, $pseudo, $remote, $local) = @$case;
+	source(
+		$name, 'loaded',
+		[ [qw(id INT64 bigint)], [ 'loaded', $remote, $local, $pseudo ] ],
+		[ map { { id => $_, _PARTITIONTIME => "2026-11-" . (18 + $_) . " 00:00:00+00:00" } } 1 .. 3 ],
+		remote => { time_partitioning => { type => 'DAY' }, require_partition_filter => JSON::PP::true },
+		options => { partition_column => 'loaded', require_filter => 'true' });
+	is(run($name, '2026-11-20', 'Asia/Tokyo'), 'succeeded|1|0', "a day of $pseudo");
+	like(text(), qr/^SELECT `id`, `$pseudo` AS `pseudo$pseudo` FROM .* WHERE `$pseudo` >= \@p1 AND `$pseudo` < \@p2$/, 'has an alias in the result');
+	is(run($name, '2026-11-20', 'America/Los_Angeles'), 'succeeded|1|1', 'is replaced');
+	is($f->query("SET TimeZone = 'UTC'; SELECT id, loaded FROM shop.$name"), '2|2026-11-20' . ($remote eq 'DATE' ? '' : ' 00:00:00+00'), 'and is in the column that stands for it');
+	is(maxima($name), '2026-11-20 00:00:00+00|2026-11-20 00:00:00+00|1', 'its latest is in the ledger');
+	is(recheck($name), 'recheck unchanged', 'a recheck finds it equal');
+	is($f->query("SET TimeZone = 'UTC'; SELECT count(*), max(loaded)::date FROM shop.bq_$name WHERE loaded >= '2026-11-20'"), '2|2026-11-21', 'a query of its own');
+}
+
+# ---- a subset of the columns, renamed; rows chosen by the table's owner
+
+source(
+	'chosen', 'at',
+	[ [ '"Quem é"', 'STRING', 'text', 'customer' ], [ 'at', 'TIMESTAMP', 'timestamptz', 'created' ] ],
+	[ map { [ $_ % 2 ? 'odd' : 'even', "2026-11-20 0$_:00:00+00:00", 'x' ] } 1 .. 6 ],
+	options => { row_filter => 'customer = \'\'odd\'\' -- and nothing else' },
+	remote => { schema => [ { name => 'customer', type => 'STRING' }, { name => 'created', type => 'TIMESTAMP' }, { name => 'unwanted', type => 'STRING' } ] });
+is(run('chosen', '2026-11-20', 'UTC'), 'succeeded|3|0', 'a row filter chooses the rows of a load');
+unlike(text(), qr/unwanted/, 'columns that are not in the foreign table are not asked for');
+is($f->query('SELECT DISTINCT "Quem é" FROM shop.chosen'), 'odd', 'the others may have other names here');
+is(recheck('chosen'), 'recheck unchanged', 'it holds in a recheck');
+is($f->query(q(SELECT count(*) FROM shop.bq_chosen WHERE at >= '2026-11-20Z')), 3, 'and in a query');
+
+# ---- snapshots: no day at all
+
+source('rates', undef, [ [qw(code STRING text)], [qw(rate NUMERIC numeric)] ], [ map { [ "C$_", "1.$_" ] } 1 .. 20 ]);
+is($f->query(q(SELECT status, rows_loaded, rows_replaced FROM contratos_backfill(1, 'rates'))), 'succeeded|20|0', 'a snapshot is loaded whole');
+unlike(text(), qr/WHERE/, 'without a window');
+is(maxima('rates'), '||20', 'and has no latest');
+$bq->table("$project.rates", append => 1, rows => [ [ 'C21', '2' ] ]);
+my ($yesterday) = $f->query('SELECT contratos_yesterday()');
+is($f->query(q(SELECT status, rows_loaded, rows_replaced FROM contratos_run(source => 'rates'))), 'succeeded|21|20', 'all of it is replaced');
+like($f->fails(q(SELECT contratos_run('2026-11-18', 'rates'))), qr/ERROR:  22023: source "rates" has only one day to load, $yesterday/, 'an older day is an error');
+like($f->fails(q(SELECT contratos_backfill(2, 'rates'))), qr/ERROR:  22023: source "rates" has only one day/, 'in a backfill, too');
+like($f->fails(q(SELECT contratos_enqueue('2026-11-18', '2026-11-18', 'rates'))), qr/ERROR:  22023: source "rates" has only one day/, 'and for the queue');
+is(recheck('rates'), 'recheck unchanged', 'a recheck finds it equal');
+$bq->table("$project.rates", append => 1, rows => [ [ 'C22', '2' ] ]);
+is(recheck('rates'), 'recheck succeeded', 'and loads what has come');
+is($f->query('SELECT count(*) FROM shop.rates'), 22, 'once');
+
+# the guard compares with what would be lost, whatever day it was loaded for
+$bq->table("$project.rates", rows => [ [ 'C1', '1' ] ]);
+$f->query(q(UPDATE contratos_sources SET enabled = (name = 'rates')));
+$f->at('2026-11-23 09:00');
+is($f->query(q(SELECT day, cause, status FROM contratos_runs WHERE source = 'rates' AND cause = 'schedule')), '2026-11-22|schedule|refused',
+	'a snapshot that has shrunk is refused on the next day as well');
+is($f->query('SELECT count(*) FROM shop.rates'), 22, 'and the rows are kept');
+$f->query(q(UPDATE contratos_sources SET enabled = false));
+like($f->fails(q(SELECT contratos_run(source => 'rates'))), qr/ERROR:  55000: 2026-11-22 of source "rates" has shrunk from 22 rows to 1/, 'by a call, too');
+is($f->query(q(SELECT status, rows_replaced FROM contratos_run(source => 'rates', allow_shrink => true))), 'succeeded|22', 'unless that is right');
+
+# days that the server was down for are gone: there is no catch-up
+$f->query(q(UPDATE contratos_sources SET enabled = (name = 'rates'), start_date = '2026-11-01', catchup_days = 31 WHERE name = 'rates'));
+$f->at('2026-11-26 09:00');
+is($f->query(q(SELECT string_agg(day || ' ' || cause || ' ' || status, ', ' ORDER BY id) FROM contratos_runs WHERE source = 'rates' AND day > '2026-11-22')),
+	'2026-11-25 schedule succeeded', 'after three days there is only yesterday to load');
+
+# one that was queued when it was yesterday's is not today's
+$f->query(
+	q(UPDATE contratos_sources SET enabled = false;
+	  SELECT contratos_enqueue(contratos_yesterday(), contratos_yesterday(), 'rates', only_missing => false)));
+$f->at('2026-11-27 07:00');
+$bq->reset(tables => 0);
+$f->query(q(UPDATE contratos_sources SET enabled = (name = 'rates'), recheck_days = 0, catchup_days = 0, run_at = '20:00' WHERE name = 'rates'));
+ok($f->poll(q(SELECT count(*) = 0 FROM contratos_runs WHERE status IN ('queued', 'running'))), 'a day that is not yesterday any more');
+is($f->query(q(SELECT day, status, sqlstate, error ~ 'has only one day to load, 2026-11-26', next_attempt_at FROM contratos_runs
+	WHERE source = 'rates' AND cause = 'queue')), '2026-11-25|failed|22023|t|', 'fails, and is not loaded from what is there now');
+is($f->query(q(SELECT count(*) FROM contratos_runs WHERE source = 'rates' AND day = '2026-11-25' AND status = 'succeeded')), 1, 'nor again');
+
+$f->stop;
+done_testing();

@@ -1,0 +1,206 @@
+# Upstream drops a column, or changes its type: known before a row is written,
+# named, with the statements that put it right, which are run here as they come.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Contratos::Worker;
+
+my $f = Contratos::Worker->new(unsettled => 1);
+my $bq = $f->bq;
+my $there = 'test-project.shop.orders';
+my $run = q(SELECT status, rows_loaded, rows_replaced FROM contratos_run('2026-11-20', 'orders'));
+$f->settle;
+
+# Both tables as they were, and the day loaded once.
+sub anew
+{
+	my @fields = map { { name => $_->[0], type => $_->[1], mode => $_->[2] // 'NULLABLE' } }
+	  ([ 'id', 'INT64', 'REQUIRED' ], [ 'code', 'STRING', 'REQUIRED' ], [ 'amount', 'INT64' ], [ 'made', 'TIMESTAMP', 'REQUIRED' ]);
+	$bq->reset(tables => 0);
+	$bq->table($there, schema => \@fields, rows => [ map { [ $_, "c$_", 10 * $_, "2026-11-20 0$_:00:00+00:00" ] } 1 .. 5 ]);
+	$f->query(
+		qq(DROP SCHEMA IF EXISTS "Old Shop" CASCADE; CREATE SCHEMA "Old Shop";
+		   CREATE FOREIGN TABLE "Old Shop".bq (id bigint OPTIONS (type 'INT64') NOT NULL, code text OPTIONS (type 'STRING') NOT NULL,
+				amount bigint OPTIONS (type 'INT64'), made timestamptz OPTIONS (type 'TIMESTAMP') NOT NULL)
+			SERVER bigquery OPTIONS ("table" '$there');
+		   CREATE TABLE "Old Shop".orders (id bigint NOT NULL, code text NOT NULL, amount bigint, made timestamptz NOT NULL);
+		   DELETE FROM contratos_sources; DELETE FROM contratos_runs;
+		   INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, start_date, enabled, catchup_days)
+			VALUES ('orders', '"Old Shop".bq', '"Old Shop".orders', 'made', '2026-11-20', false, 0)));
+	is($f->query($run), 'succeeded|5|0', 'loaded');
+	return;
+}
+
+sub kept { return is($f->query('SELECT count(*), sum(amount) FROM "Old Shop".orders'), '5|150', $_[0] // 'nothing is lost'); }
+
+# The statements of an error's hint, up to the first alternative.
+sub cure
+{
+	my ($error) = @_;
+	my ($hint) = $error =~ /HINT:  (.*)/;
+	my ($sql) = $hint =~ /^((?:ALTER [^;]*; ?)+)/;
+	return $sql;
+}
+
+# ---- a column is gone
+
+anew();
+$bq->alter($there, drop => ['amount']);
+$bq->reset(tables => 0);
+my $error = $f->fails($run);
+like($error, qr/ERROR:  42703: column "amount" of foreign table "Old Shop".bq is gone from BigQuery/, 'a column that is gone is named');
+like($error, qr/DETAIL:  BigQuery: Unrecognized name: amount at \[1:/, 'with what BigQuery says');
+unlike($error, qr/SELECT|WHERE/, 'and without our query');
+is(scalar($bq->requests('insert')), 1, 'it is not asked again');
+kept();
+like($f->fails(q(SELECT contratos_backfill(3, 'orders'))), qr/ERROR:  42703: column "amount".*is gone/, 'a backfill ends at once');
+is(scalar($bq->requests('insert')), 2, 'after one question');
+is(cure($error), 'ALTER FOREIGN TABLE "Old Shop".bq DROP COLUMN amount; ', 'the hint has the statement');
+$f->query(cure($error));
+is($f->query($run), 'succeeded|5|5', 'which puts it right');
+is($f->query('SELECT count(*), count(amount) FROM "Old Shop".orders'), '5|0', "the target's column is left to its default");
+
+# one that the target cannot do without
+anew();
+$bq->alter($there, drop => ['code']);
+$error = $f->fails($run);
+is(cure($error), 'ALTER FOREIGN TABLE "Old Shop".bq DROP COLUMN code; ALTER TABLE "Old Shop".orders ALTER COLUMN code DROP NOT NULL; ',
+	'the target is altered, too, if it must');
+like($error, qr/ Or, if it has another name now: ALTER FOREIGN TABLE "Old Shop".bq ALTER COLUMN code OPTIONS \(ADD name '…'\);/, 'or it was renamed');
+kept();
+$f->query('ALTER FOREIGN TABLE "Old Shop".bq DROP COLUMN code');
+$bq->reset(tables => 0);
+$error = $f->fails($run);
+like($error, qr/ERROR:  23502: table "Old Shop".orders has columns that a load of source "orders" cannot fill: code/, 'half of it is an error');
+is($f->requests, '', 'before BigQuery is asked');
+$f->query('ALTER TABLE "Old Shop".orders ALTER COLUMN code DROP NOT NULL');
+is($f->query($run), 'succeeded|5|5', 'both put it right');
+
+# one that was renamed, where BigQuery guesses; in a backfill whose first day was loaded
+anew();
+$bq->rule({ kind => 'insert', nth => 2 },
+	{ job_error => { reason => 'invalidQuery', message => 'Unrecognized name: `code`; Did you mean coda? at [1:14]', at => 'insert' } });
+$f->query('UPDATE contratos_sources SET allow_empty = true');
+my ($code, $out, $err) = $f->psql(q(SELECT day, status, message FROM contratos_backfill_range('2026-11-17', '2026-11-20', 'orders')));
+my $gone = 'column "code" of foreign table "Old Shop".bq is gone from BigQuery';
+is($out, "2026-11-17|succeeded|\n2026-11-18|failed|$gone\n2026-11-19|canceled|$gone\n2026-11-20|canceled|$gone", 'a backfill stops there');
+like($err, qr/OPTIONS \(ADD name 'coda'\);/, 'the guess is passed on');
+is($f->query('SELECT status, sqlstate, reason, error FROM contratos_runs ORDER BY id DESC LIMIT 1'),
+	"failed|42703|invalidQuery|$gone\nDETAIL:  BigQuery: Unrecognized name: `code`; Did you mean coda? at [1:14]", 'the ledger has it');
+kept();
+
+# the column that a day is cut by
+anew();
+$bq->alter($there, drop => ['made']);
+like($f->fails($run), qr/ERROR:  42703: column "made" of .*HINT:  It is the timestamp_column of source "orders": name another in contratos_sources/s,
+	'the timestamp column cannot just be dropped');
+
+# not ours: the row filter's
+anew();
+$f->query(q(ALTER FOREIGN TABLE "Old Shop".bq OPTIONS (ADD row_filter 'colour = 1')));
+like($f->fails($run), qr/ERROR:  42\d+: BigQuery: Unrecognized name: colour/, 'a name that is none of our columns stays as it is');
+
+# ---- a column is of another type
+
+anew();
+$bq->alter($there, change => { amount => 'STRING' });
+$error = $f->fails($run);
+like($error, qr/ERROR:  42804: column "amount" of foreign table "Old Shop".bq is of another type in BigQuery.*DETAIL:  It is STRING there, and the column's option type says INT64\./s,
+	'a type that has changed is named');
+kept();
+is(cure($error), q(ALTER FOREIGN TABLE "Old Shop".bq ALTER COLUMN amount TYPE text, ALTER COLUMN amount OPTIONS (SET type 'STRING'); )
+	  . 'ALTER TABLE "Old Shop".orders ALTER COLUMN amount TYPE text USING amount::text::text;', 'the hint alters both tables');
+$f->query(cure($error));
+is($f->query($run), 'succeeded|5|5', 'which puts it right');
+is($f->query('SELECT string_agg(amount, $$ $$ ORDER BY id) FROM "Old Shop".orders'), '10 20 30 40 50', 'for good');
+
+# a type that the target takes as it is
+anew();
+$bq->alter($there, change => { amount => 'NUMERIC' });
+$error = $f->fails($run);
+is(cure($error), q(ALTER FOREIGN TABLE "Old Shop".bq ALTER COLUMN amount TYPE numeric, ALTER COLUMN amount OPTIONS (SET type 'NUMERIC');),
+	'a target that takes it is left alone');
+$f->query(cure($error));
+is($f->query($run), 'succeeded|5|5', 'and takes it');
+
+# mode REPEATED
+anew();
+$bq->alter($there, change => { code => { mode => 'REPEATED' } });
+$error = $f->fails($run);
+like($error, qr/ERROR:  42804: column "code" of foreign table "Old Shop".bq is of another type in BigQuery.*It is ARRAY<STRING> there/s,
+	'a column that is repeated now');
+kept();
+
+# the timestamp column: BigQuery itself refuses the comparison
+anew();
+$bq->rule({ kind => 'insert' },
+	{ job_error => { reason => 'invalidQuery', at => 'insert',
+		message => 'No matching signature for operator >= for argument types: DATE, TIMESTAMP. Supported signature: ANY >= ANY at [1:80]' } });
+$error = $f->fails($run);
+like($error, qr/ERROR:  42804: column "made" of .* is of another type.*It is DATE there, .*says TIMESTAMP.*ALTER COLUMN made TYPE date, ALTER COLUMN made OPTIONS \(SET type 'DATE'\);/s,
+	'the timestamp column');
+kept();
+
+# ---- in the worker
+
+anew();
+$bq->alter($there, drop => ['amount']);
+$f->query(q(DELETE FROM contratos_runs; UPDATE contratos_sources SET enabled = true;
+	CREATE TABLE told (day date, error text); CREATE FUNCTION tell(source text, day date, error text) RETURNS void
+		LANGUAGE sql AS 'INSERT INTO public.told VALUES (day, error)';
+	UPDATE contratos_sources SET on_failure = 'tell'));
+ok($f->at('2026-11-21 08:00'), 'the worker');
+is($f->query(q(SELECT cause, status, attempt, sqlstate, next_attempt_at, error ~ '^column "amount" of .* is gone' FROM contratos_runs)),
+	'schedule|failed|1|42703||t', 'tries once and fails');
+is($f->query(q(SELECT day, error ~ 'amount' FROM told)), '2026-11-20|t', 'and tells, by a function of a name without schema');
+kept();
+$f->query('ALTER FOREIGN TABLE "Old Shop".bq DROP COLUMN amount');
+ok($f->at('2026-11-21 08:30'), 'once it is put right, and the configuration is read again');
+is($f->query(q(SELECT string_agg(status, ' ' ORDER BY id) FROM contratos_runs)), 'failed succeeded', 'the day is loaded');
+
+# rechecks ask with functions of the columns' types
+anew();
+$f->query(q(UPDATE contratos_sources SET enabled = true));
+$bq->rule({ kind => 'insert' },
+	{ job_error => { reason => 'invalidQuery', at => 'insert',
+		message => 'No matching signature for function BYTE_LENGTH for argument types: INT64. Supported signatures: BYTE_LENGTH(STRING); BYTE_LENGTH(BYTES) at [1:'
+		  . index_of_code() . ']' } });
+ok($f->at('2026-11-21 14:30'), 'a recheck of a column of another type');
+is($f->query(q(SELECT cause, status, sqlstate, error ~ '^column "code" of foreign table .* is of another type in BigQuery\nDETAIL:  It is INT64 there' FROM contratos_runs
+	ORDER BY id DESC LIMIT 1)), 'recheck|failed|42804|t', 'fails and names it');
+kept();
+
+# Where the recheck's query has its BYTE_LENGTH(`code`): as BigQuery counts, from 1.
+sub index_of_code
+{
+	my $sum = q{CAST(IFNULL(SUM(CAST(CONCAT('0x', SUBSTR(`h`, %d, 8)) AS INT64)), 0) AS STRING)};
+	my $list = sprintf "SELECT COUNT(*) AS `n`, MAX(`t`) AS `m`, CONCAT($sum, ':', $sum) AS `f` FROM (SELECT `made` AS `t`, ", 1, 9;
+	$list .= q{TO_HEX(SHA256(CONCAT('', IFNULL(CONCAT(CAST(`id` AS STRING), ':'), '-'), IFNULL(CONCAT(CAST(};
+	return length($list) + 1;
+}
+
+# ---- columns that the target has besides
+
+anew();
+$f->query(
+	q(ALTER TABLE "Old Shop".orders ADD loaded_by text NOT NULL DEFAULT 'us', ADD note text, ADD n int GENERATED ALWAYS AS IDENTITY,
+		ADD twice bigint GENERATED ALWAYS AS (amount * 2) STORED));
+is($f->query($run), 'succeeded|5|5', 'columns that are not loaded');
+is($f->query('SELECT count(loaded_by), count(note), count(DISTINCT n), sum(twice) FROM "Old Shop".orders'), '5|0|5|300', 'get their defaults');
+$f->query('ALTER TABLE "Old Shop".orders ADD "Must be" text, ADD too int; UPDATE "Old Shop".orders SET "Must be" = $$$$, too = 0;
+	ALTER TABLE "Old Shop".orders ALTER "Must be" SET NOT NULL, ALTER too SET NOT NULL');
+like($f->fails($run), qr/ERROR:  23502: table "Old Shop".orders has columns that a load of source "orders" cannot fill: "Must be", too/,
+	'all that have none are named');
+$f->query(
+	q(CREATE FUNCTION "Old Shop".fill() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW."Must be" := ''it is''; NEW.too := 1; RETURN NEW; END';
+	  CREATE TRIGGER fill BEFORE INSERT ON "Old Shop".orders FOR EACH ROW EXECUTE FUNCTION "Old Shop".fill()));
+is($f->query($run), 'succeeded|5|5', 'unless a trigger may fill them');
+$f->query('ALTER FOREIGN TABLE "Old Shop".bq ADD n bigint');
+like($f->fails($run), qr/ERROR:  428C9: column "n" of table "Old Shop".orders is generated.*HINT:  ALTER TABLE "Old Shop".orders ALTER COLUMN n SET GENERATED BY DEFAULT;/s,
+	'a generated column cannot be loaded');
+
+$f->stop;
+done_testing();

@@ -1,0 +1,172 @@
+# Who may do what: an ordinary role at each door, whose key is used behind views
+# and in loads, and two servers with keys, projects and locations of their own.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Contratos::Fixture;
+
+my $f = Contratos::Fixture->new;
+my $bq = $f->bq;
+my $run = q(SELECT status, rows_loaded, rows_replaced FROM contratos_run('2026-11-20'));
+$f->day('2026-11-20', 50);
+$f->query('SELECT contratos_setup(); CREATE ROLE plain LOGIN; CREATE ROLE reader LOGIN; CREATE ROLE registrar LOGIN; CREATE ROLE owner LOGIN;
+	CREATE SCHEMA own AUTHORIZATION plain; GRANT USAGE, CREATE ON SCHEMA own TO PUBLIC');
+
+sub as { return "SET SESSION AUTHORIZATION $_[0]; $_[1]"; }
+
+sub denied
+{
+	my ($role, $sql, $what, $why) = @_;
+	$bq->reset(tables => 0);
+	my $error = $f->fails(as($role, $sql));
+	like($error, qr/ERROR:  42501: $why/, $what);
+	is($f->requests, '', 'BigQuery is not asked');
+	return $error;
+}
+
+# ---- the extension's own functions and tables
+
+denied('plain', "SELECT $_", "$_ is not PUBLIC's", 'permission denied for function contratos_')
+  for 'contratos_run()', 'contratos_backfill(1)', q(contratos_backfill_range('2026-11-19', '2026-11-20')),
+  q(contratos_enqueue('2026-11-19', '2026-11-20')), 'contratos_cancel(1)', 'contratos_setup()';
+is($f->query(as('plain', 'SELECT count(*) > 0 FROM contratos_version()')), 't', 'what tells nothing is');
+for my $table (qw(contratos_sources contratos_runs contratos_rejects))
+{
+	denied('plain', "SELECT * FROM $table", "nor is $table", "permission denied for table $table");
+	denied('plain', "DELETE FROM $table", 'to be changed', "permission denied for table $table");
+}
+denied('plain', q(INSERT INTO contratos_sources (name, remote_table, target_table) VALUES ('mine', 'a.b', 'c.d')), 'registering a source is a privilege',
+	'permission denied for table contratos_sources');
+is($f->query(q(SELECT count(*) FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid JOIN pg_extension e ON e.oid = d.refobjid
+	WHERE extname = 'contratos' AND d.classid = 'pg_proc'::regclass AND provolatile = 'v' AND prorettype <> 'fdw_handler'::regtype
+	AND proname !~ '_validator$' AND has_function_privilege('plain', p.oid, 'EXECUTE'))), 0, 'no volatile function at all is for everybody');
+
+# ---- servers, foreign tables, settings
+
+my $remote = q[(address text, block_timestamp timestamptz) SERVER bigquery OPTIONS ("table" 'bigquery-public-data.crypto_ethereum.tokens')];
+denied('plain', 'CREATE SERVER mine FOREIGN DATA WRAPPER contratos', 'making a server needs USAGE on the wrapper', 'permission denied for foreign-data wrapper contratos');
+denied('plain', "CREATE FOREIGN TABLE own.t $remote", 'making a foreign table needs USAGE on the server', 'permission denied for foreign server bigquery');
+denied('plain', 'CREATE USER MAPPING FOR plain SERVER bigquery', 'as does a user mapping', 'permission denied for foreign server bigquery');
+denied('plain', 'SELECT count(*) FROM bigquery_tokens WHERE block_timestamp > now()', 'reading a foreign table needs SELECT', 'permission denied for foreign table bigquery_tokens');
+denied('plain', "SELECT FROM contratos_version(); SET $_ = 'x'", "$_ is for superusers", qq(permission denied to set parameter "$_"))
+  for qw(contratos.credentials_file contratos.endpoint contratos.project contratos.ca_file contratos.proxy);
+$f->query('GRANT USAGE ON FOREIGN SERVER bigquery TO plain');
+$f->query(as('plain', "CREATE FOREIGN TABLE own.t $remote"));
+is($f->query(as('plain', q(SELECT count(*) FROM own.t WHERE block_timestamp >= '2026-11-20Z'))), 50, 'USAGE means what its key may read');
+is($f->query(as('plain', q(SET contratos.endpoint = 'http://127.0.0.1:1'; SELECT count(*) FROM own.t WHERE block_timestamp >= '2026-11-20Z'))), 50,
+	'a setting made before the library is loaded does not count');
+denied('plain', q(CREATE USER MAPPING FOR plain SERVER bigquery OPTIONS (credentials_file '/etc/passwd')), 'but no file of the server',
+	'permission denied to set option "credentials_file"');
+$f->query('GRANT USAGE ON FOREIGN DATA WRAPPER contratos TO plain');
+denied('plain', "CREATE SERVER mine FOREIGN DATA WRAPPER contratos OPTIONS ($_)", "$_ is privileged", 'permission denied to set option')
+  for q(endpoint 'https://elsewhere.example'), q(proxy 'http://elsewhere.example:3128'), q(ca_file '/etc/passwd'), q(credentials_file '/etc/passwd');
+$f->query(as('plain', 'CREATE SERVER mine FOREIGN DATA WRAPPER contratos; CREATE FOREIGN TABLE own.sly ' . $remote =~ s/SERVER bigquery/SERVER mine/r));
+denied('plain', 'SELECT count(*) FROM own.sly', "a server of one's own does not get the setting's key", 'contratos.credentials_file does not serve server "mine"');
+$f->query(q(INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column)
+	VALUES ('sly', 'own.sly', 'tokens', 'block_timestamp'); ALTER TABLE tokens ALTER block_number DROP NOT NULL, ALTER block_hash DROP NOT NULL));
+denied('postgres', q(SELECT contratos_run(source => 'sly')), 'not even when a superuser loads from it', 'contratos.credentials_file does not serve server "mine"');
+$f->query(q(DELETE FROM contratos_sources WHERE name = 'sly'));
+
+# ---- whoever loads, it is the target's owner who must have the rights
+
+$f->query(q(GRANT EXECUTE ON FUNCTION contratos_run(date, text, boolean) TO plain; ALTER TABLE tokens OWNER TO owner));
+like(denied('plain', $run, "the target's owner needs SELECT", 'permission denied for foreign table public.bigquery_tokens'),
+	qr/HINT:  GRANT SELECT ON public.bigquery_tokens TO owner;/, 'and the hint gives it');
+$f->query('GRANT SELECT ON bigquery_tokens TO owner');
+is($f->query(as('plain', $run)), 'succeeded|50|0', 'then a role that has no right on either table loads it');
+denied('plain', 'DELETE FROM tokens', 'and still has none', 'permission denied for table tokens');
+is($f->query(as('plain', 'SELECT count(*) FROM contratos_run()')), 1, 'nor on the ledger that was written');
+
+# a source that a registrar makes loads as the owner of its target, not as him
+$f->query('GRANT SELECT, INSERT ON contratos_sources TO registrar; GRANT EXECUTE ON FUNCTION contratos_run(date, text, boolean) TO registrar;
+	CREATE TABLE own.copy (LIKE tokens); ALTER TABLE own.copy OWNER TO owner');
+$f->query(as('registrar', q(INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column)
+	VALUES ('copy', 'public.bigquery_tokens', 'own.copy', 'block_timestamp'))));
+is($f->query(as('registrar', q(SELECT status, rows_loaded FROM contratos_run('2026-11-20', 'copy')))), 'succeeded|50', 'who may register a source can have it loaded');
+denied('registrar', 'SELECT * FROM own.copy', 'and not read it', 'permission denied for table copy');
+denied('registrar', q(UPDATE contratos_sources SET target_table = 'tokens'), 'INSERT is not UPDATE', 'permission denied for table contratos_sources');
+
+# ---- two servers, two keys, projects and locations, side by side
+
+my %server = (north => { location => 'EU' }, south => { location => 'southamerica-east1' });
+for my $name (sort keys %server)
+{
+	my $key = $bq->account($name, "$name-project");
+	chmod 0600, $key;
+	$bq->project("$name-project", accounts => [$name]);
+	$bq->dataset("$name-project.shop", $server{$name}{location});
+	$bq->table("$name-project.shop.orders", location => $server{$name}{location}, schema => [ { name => 'id', type => 'INT64' }, { name => 'who', type => 'STRING' } ],
+		rows => [ map { [ $_, "$name $_" ] } 1 .. 3 ]);
+	$f->query(
+		qq(CREATE SERVER $name FOREIGN DATA WRAPPER contratos OPTIONS (project '$name-project', location '$server{$name}{location}');
+		   CREATE USER MAPPING FOR CURRENT_USER SERVER $name OPTIONS (credentials_file '$key');
+		   CREATE FOREIGN TABLE own.$name (id bigint, who text) SERVER $name OPTIONS ("table" 'shop.orders')));
+}
+
+# Of each job: account, billed project, location.
+sub jobs
+{
+	return join ', ', sort map {
+		my ($project) = $_->{path} =~ m{/projects/([^/]+)/jobs};
+		join ' ', ($_->{account} // '') =~ s/@.*//r, $project, $_->{body}{jobReference}{location}
+	} $bq->requests('insert');
+}
+
+my ($north, $south) = ('north north-project EU', 'south south-project southamerica-east1');
+$bq->reset(tables => 0);
+is($f->query('SELECT n.who, s.who FROM own.north n JOIN own.south s USING (id) ORDER BY id'), "north 1|south 1\nnorth 2|south 2\nnorth 3|south 3",
+	'two servers in one statement');
+is(jobs(), "$north, $south", 'each has its own key, project and location');
+$bq->reset(tables => 0);
+is($f->query('SELECT count(*) FROM own.north; SELECT count(*) FROM own.south; SELECT count(*) FROM own.north UNION ALL SELECT count(*) FROM own.t WHERE block_timestamp >= $$2026-11-20Z$$'),
+	"3\n3\n3\n50", 'in one session, and a third one with them');
+is(jobs(), join(', ', sort $north, $north, $south, jobs() =~ /(\S+ test-project US)/), 'no token goes to another');
+$bq->rule({ kind => 'insert', account => 'south' }, { expire_token => JSON::PP::true });
+is($f->query('SELECT count(*) FROM own.north n, own.south s'), 9, 'a token that has expired is replaced by one of the same account');
+my %mixed = map { ($_->{account} // '') =~ s/@.*//r => 1 } grep { $_->{path} =~ /south-project/ } $bq->requests;
+is(join(' ', sort keys %mixed), 'south', 'only that one has ever been sent to that project');
+my $change = 'ALTER USER MAPPING FOR CURRENT_USER SERVER south OPTIONS (SET credentials_file ';
+$f->query("$change'" . $bq->key_file . "')");
+like($f->fails('SELECT count(*) FROM own.south'), qr/ERROR:  42501: BigQuery: Access Denied/, 'another account is refused there');
+$f->query("$change'" . $bq->account('south', 'south-project') . "')");
+
+# ---- whose mapping it is: of the role that the scan is checked as
+
+sub account_of
+{
+	my ($sql) = @_;
+	$bq->reset(tables => 0);
+	$f->query($sql);
+	return join ' ', map { ($_->{account} // '') =~ s/@.*//r } $bq->requests('insert');
+}
+$bq->project($_, accounts => [ 'north', 'south' ]) for 'north-project', 'south-project';
+my ($north_key, $south_key) = map { $bq->account($_, "$_-project") } qw(north south);
+$f->query(
+	qq(CREATE USER MAPPING FOR owner SERVER north OPTIONS (credentials_file '$north_key');
+	   CREATE USER MAPPING FOR reader SERVER north OPTIONS (credentials_file '$south_key');
+	   ALTER FOREIGN TABLE own.north OWNER TO owner; GRANT SELECT ON own.north TO reader;
+	   CREATE VIEW own.theirs AS SELECT * FROM own.north; ALTER VIEW own.theirs OWNER TO owner; GRANT SELECT ON own.theirs TO reader, plain;
+	   CREATE VIEW own.invoked WITH (security_invoker) AS SELECT * FROM own.north; ALTER VIEW own.invoked OWNER TO owner; GRANT SELECT ON own.invoked TO reader, plain;
+	   CREATE FUNCTION own.definer() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM own.north'; ALTER FUNCTION own.definer() OWNER TO owner));
+is(account_of(as('reader', 'SELECT count(*) FROM own.north')), 'south', "a query uses the user's own mapping");
+is(account_of(as('reader', 'SELECT count(*) FROM own.theirs')), 'north', "through a view its owner's");
+is(account_of(as('plain', 'SELECT count(*) FROM own.theirs')), 'north', 'whoever asks');
+is(account_of(as('reader', 'SELECT count(*) FROM own.invoked')), 'south', "through one with security_invoker the user's own");
+is(account_of(as('reader', 'SELECT own.definer()')), 'north', "in a SECURITY DEFINER function the definer's");
+is(account_of(as('reader', 'SELECT (SELECT count(*) FROM own.theirs) + (SELECT count(*) FROM own.north)')) =~ /^(north south|south north)$/, 1,
+	'both in one statement');
+denied('plain', 'SELECT count(*) FROM own.invoked', 'without a right on the table a security_invoker view gives none', 'permission denied for foreign table north');
+$f->query(q(CREATE TABLE own.loaded (id bigint, who text); ALTER TABLE own.loaded OWNER TO owner;
+	INSERT INTO contratos_sources (name, remote_table, target_table) VALUES ('north', 'own.north', 'own.loaded')));
+is(account_of(as('plain', q(SELECT contratos_run(source => 'north')))), 'north', "a load uses the mapping of the target's owner");
+is($f->query('SELECT count(*) FROM own.loaded'), 3, 'and has the rows');
+
+# no key or token has been written anywhere
+my $log = slurp_file($f->node->logfile);
+unlike($log, qr/ya29|BEGIN PRIVATE|private_key"/, 'no secret is in the log');
+
+$f->stop;
+done_testing();

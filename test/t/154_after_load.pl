@@ -1,0 +1,174 @@
+# after_load: called at the end of each load, in its transaction, as the owner of
+# the target; its error is the day's.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Contratos::Worker;
+
+my $f = Contratos::Worker->new(unsettled => 1);
+my $bq = $f->bq;
+my $run = q(SELECT status, rows_loaded, rows_replaced FROM contratos_run('2026-11-20'));
+$f->settle;
+$f->query(q(UPDATE contratos_sources SET enabled = false; CREATE SCHEMA mart;
+	CREATE TABLE mart.calls (source text, day date, rows bigint, who name, session name, path text, zone text, at timestamptz DEFAULT now())));
+$f->day($_, 50) for '2026-11-18', '2026-11-19', '2026-11-20';
+
+sub after { $f->query("UPDATE contratos_sources SET after_load = \$x\$$_[0]\$x\$ WHERE name = 'tokens'"); $bq->reset(tables => 0); return; }
+sub rows_of { return $f->query("SELECT count(*) FROM tokens WHERE (block_timestamp AT TIME ZONE 'UTC')::date = '$_[0]'"); }
+
+# ---- functions and procedures, by calls of all kinds
+
+my $body = q(INSERT INTO mart.calls SELECT source, day, count(*), current_user, session_user, current_setting('search_path'),
+	current_setting('TimeZone') FROM public.tokens WHERE block_timestamp >= day AND block_timestamp < day + 1);
+$f->query(
+	qq(CREATE FUNCTION mart.in_sql(source text, day date) RETURNS void LANGUAGE sql AS \$\$ $body \$\$;
+	   CREATE FUNCTION mart.in_sql(source text, day timestamp) RETURNS void LANGUAGE sql AS 'SELECT 1/0';
+	   CREATE PROCEDURE mart."In PL"(text, date) LANGUAGE plpgsql AS \$\$ DECLARE source text := \$1; day date := \$2; BEGIN $body; END \$\$));
+after('mart.in_sql');
+is($f->query("SET TimeZone = 'Asia/Tokyo'; $run; SHOW TimeZone"), "succeeded|50|0\nAsia/Tokyo", 'a function');
+is($f->query('SELECT source, day, rows, path, zone FROM mart.calls'), 'tokens|2026-11-20|50|pg_catalog, pg_temp|UTC',
+	'is called when the rows are there, with the settings of the load');
+is($f->query('SELECT target_rows FROM contratos_runs ORDER BY id DESC LIMIT 1'), 50, 'and so is the measure');
+after('mart."In PL"');
+is($f->query($run), 'succeeded|50|50', 'a procedure');
+is($f->query('SELECT count(*), count(DISTINCT at) FROM mart.calls WHERE rows = 50'), '2|2', 'is called as well');
+$f->query('TRUNCATE mart.calls');
+is($f->query('SELECT count(*) FROM contratos_backfill(3) WHERE status = $$succeeded$$'), 3, 'a backfill');
+is($f->query('SELECT string_agg(day::text, $$ $$ ORDER BY day) FROM mart.calls'), '2026-11-18 2026-11-19 2026-11-20', 'calls it each day');
+is($f->query('BEGIN; TRUNCATE mart.calls; SELECT count(*) FROM contratos_run(); ROLLBACK; SELECT count(*) FROM mart.calls'), "1\n3",
+	'what it did is rolled back with the load');
+$f->query('CREATE FUNCTION short(text, date) RETURNS int LANGUAGE sql AS $$ INSERT INTO mart.calls (source) VALUES (\'short\') RETURNING 1 $$');
+after('short');
+is($f->query($run), 'succeeded|50|50', 'a name without schema');
+is($f->query(q(SELECT count(*) FROM mart.calls WHERE source = 'short')), 1, 'is looked up by search_path');
+
+# ---- its error is the day's
+
+$f->query(
+	q(CREATE FUNCTION mart.fails(source text, day date) RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+		INSERT INTO mart.calls (source, day) VALUES ('fails', day);
+		IF day <> '2026-11-19' THEN RAISE 'not this one' USING ERRCODE = 'P0042'; END IF; END $$;
+	  TRUNCATE mart.calls; DELETE FROM tokens; DELETE FROM contratos_runs));
+after('mart.fails');
+my $error = $f->fails($run);
+like($error, qr/ERROR:  P0042: not this one/, 'an error');
+like($error, qr/after_load "mart.fails"/, 'says where it comes from');
+is(rows_of('2026-11-20'), 0, 'and nothing of the day stays');
+is($f->query('SELECT day, status, message FROM contratos_backfill(3)'), "2026-11-18|failed|not this one\n2026-11-19|succeeded|\n2026-11-20|failed|not this one",
+	'in a backfill it is the one day\'s');
+is(join(' ', map { rows_of("2026-11-$_") } 18 .. 20), '0 50 0', 'the others are there');
+is($f->query('SELECT string_agg(day::text, $$ $$) FROM mart.calls'), '2026-11-19', 'as is what it did for them');
+is($f->query(q(SELECT sqlstate, reason IS NULL FROM contratos_runs WHERE status = 'failed' LIMIT 1)), 'P0042|t', 'the ledger has its SQLSTATE');
+
+# what it may not do
+my %refused = (
+	'COMMIT' => '2D000: invalid transaction termination',
+	'ROLLBACK' => '2D000: invalid transaction termination',
+	q(PERFORM public.contratos_run('2026-11-18')) => '55006: a load cannot begin while another one replaces rows',
+	q(PERFORM public.contratos_backfill(1)) => '55006: a load cannot begin while another one replaces rows');
+for my $statement (sort keys %refused)
+{
+	$f->query("CREATE OR REPLACE PROCEDURE mart.naughty(source text, day date) LANGUAGE plpgsql AS \$\$ BEGIN $statement; END \$\$");
+	after('mart.naughty');
+	like($f->fails($run), qr/ERROR:  $refused{$statement}/, "$statement is refused");
+	is(scalar($bq->requests('insert')), 1, 'and asks for nothing');
+	is(rows_of('2026-11-20'), 0, 'the day is not there');
+}
+$f->query(q(CREATE OR REPLACE PROCEDURE mart.naughty(source text, day date) LANGUAGE plpgsql AS $$ BEGIN
+	PERFORM public.contratos_enqueue(day - 9, day - 9, source); END $$));
+after('mart.naughty');
+is($f->query($run), 'succeeded|50|0', 'another day can be left to the worker');
+is($f->query(q(DELETE FROM contratos_runs WHERE status = 'queued' RETURNING day)), '2026-11-11', 'that is');
+
+# ---- what cannot be called is known before BigQuery is asked
+
+for my $case (
+	[ 'mart.nowhere', '42883: after_load of source "tokens" is no function that exists: mart.nowhere' ],
+	[ 'nowhere.at_all', '42883: after_load of source "tokens" is no function that exists: nowhere.at_all' ],
+	[ 'a b', '42602: invalid name syntax' ],
+	[ 'mart.other', '42883: after_load of source "tokens" is no function' ],
+	[ 'mart.sums', '42809: after_load of source "tokens" is neither a function nor a procedure: mart.sums' ])
+{
+	$f->query(
+		q(CREATE OR REPLACE FUNCTION mart.other(text, text) RETURNS void LANGUAGE sql AS '';
+		  CREATE OR REPLACE FUNCTION mart.step(int, text, date) RETURNS int LANGUAGE sql AS 'SELECT 1';
+		  CREATE OR REPLACE AGGREGATE mart.sums(text, date) (SFUNC = mart.step, STYPE = int)));
+	after($case->[0]);
+	like($f->fails($run), qr/ERROR:  \Q$case->[1]/, "$case->[0]: $case->[1]");
+	like($f->fails('SELECT contratos_backfill(2)'), qr/ERROR:  \Q$case->[1]/, 'for every day alike');
+	is($f->requests, '', 'BigQuery is not asked');
+}
+
+# ---- rows that it changes in the target are what the ledger measures
+
+$f->query(q(CREATE FUNCTION mart.thin(source text, d date) RETURNS void LANGUAGE sql AS
+	'DELETE FROM public.tokens WHERE decimals = 6 AND block_timestamp >= d AND block_timestamp < d + 1'));
+after('mart.thin');
+is($f->query($run), 'succeeded|50|50', 'rows that it erases');
+is($f->query('SELECT rows_inserted, target_rows FROM contratos_runs ORDER BY id DESC LIMIT 1'), '50|40', 'are told apart in the ledger');
+
+# ---- in the worker
+
+$f->query(q(CREATE FUNCTION mart.told(source text, day date, error text) RETURNS void LANGUAGE sql AS
+	'INSERT INTO mart.calls (source, day, path) VALUES (''told'', day, error)'; TRUNCATE mart.calls; DELETE FROM contratos_runs;
+	UPDATE contratos_sources SET start_date = '2026-11-20', catchup_days = 0, recheck_days = 7, on_failure = 'mart.told'));
+after('mart.in_sql');
+$f->query('UPDATE contratos_sources SET enabled = true');
+ok($f->at('2026-11-21 08:00'), 'the worker');
+is($f->query(q(SELECT string_agg(cause || ' ' || status, ' ') FROM contratos_runs)), 'schedule succeeded', 'loads the day');
+is($f->query('SELECT day, rows FROM mart.calls'), '2026-11-20|50', 'and calls it');
+ok($f->at('2026-11-21 14:00'), 'a recheck');
+is($f->query('SELECT count(*) FROM mart.calls'), 1, 'that loads nothing does not');
+$f->day('2026-11-20', 60);
+ok($f->at('2026-11-21 20:00'), 'one that loads the day again');
+is($f->query('SELECT max(rows), count(*) FROM mart.calls'), '60|2', 'does');
+after('mart.thin');
+$f->day('2026-11-20', 65);
+ok($f->at('2026-11-22 02:00'), 'rows that it erases');
+ok($f->at('2026-11-22 07:59'), 'once');
+is($f->query(q(SELECT string_agg(status, ' ' ORDER BY id) FROM contratos_runs)), 'succeeded unchanged succeeded succeeded', 'are no reason to load again');
+after('mart.fails');
+$f->day('2026-11-21', 50);
+ok($f->at('2026-11-22 08:01'), 'one that fails');
+is($f->query(q(SELECT status, sqlstate, next_attempt_at, attempt FROM contratos_runs WHERE day = '2026-11-21')), 'failed|P0042||1', 'fails the day, for good');
+is($f->query(q(SELECT day, path FROM mart.calls WHERE source = 'told')), '2026-11-21|not this one', 'which is told');
+is(rows_of('2026-11-21'), 0, 'nothing of it stays');
+$f->query('UPDATE contratos_sources SET enabled = false');
+$f->set('contratos.now' => '2026-11-21 06:00:00+00');
+$f->settle;
+
+# ---- as the owner of the target, whoever calls
+
+$f->query(
+	q(CREATE ROLE owner; CREATE ROLE loader LOGIN; CREATE ROLE sneak LOGIN;
+	  GRANT USAGE ON SCHEMA mart TO owner; GRANT INSERT ON mart.calls TO owner; GRANT SELECT ON bigquery_tokens TO owner;
+	  GRANT EXECUTE ON FUNCTION contratos_run(date, text, boolean) TO loader; ALTER TABLE tokens OWNER TO owner; TRUNCATE mart.calls));
+after('mart.in_sql');
+my $as_loader = 'SET SESSION AUTHORIZATION loader;';
+is($f->query("$as_loader $run"), 'succeeded|65|52', 'a role with no right on the function');
+is($f->query('SELECT who, session FROM mart.calls'), 'owner|loader', 'has it called as the owner');
+$f->query('REVOKE EXECUTE ON FUNCTION mart.in_sql(text, date) FROM PUBLIC');
+$error = $f->fails("$as_loader $run");
+like($error, qr/ERROR:  42501: after_load of source "tokens" may not be called by role "owner".*HINT:  GRANT EXECUTE ON ROUTINE mart.in_sql TO owner;/s,
+	'who must have the right');
+$f->query('GRANT EXECUTE ON FUNCTION mart.in_sql(text, date) TO owner');
+$f->query(q(CREATE FUNCTION mart.role(text, date) RETURNS void LANGUAGE plpgsql AS 'BEGIN SET ROLE postgres; END'));
+after('mart.role');
+like($f->fails("$as_loader $run"), qr/ERROR:  42501: cannot set parameter "role" within security-restricted operation/, 'in a security-restricted operation');
+
+# who may register a source gets no further than that
+$f->query(
+	q(GRANT SELECT, INSERT, UPDATE ON contratos_sources TO sneak; GRANT EXECUTE ON FUNCTION contratos_run(date, text, boolean) TO sneak;
+	  CREATE SCHEMA sneaky AUTHORIZATION sneak; GRANT USAGE ON SCHEMA sneaky TO PUBLIC));
+$error = $f->fails(
+	q(SET SESSION AUTHORIZATION sneak;
+	  CREATE FUNCTION sneaky.mine(text, date) RETURNS void LANGUAGE sql AS 'DELETE FROM public.tokens';
+	  UPDATE contratos_sources SET after_load = 'sneaky.mine';) . $run);
+like($error, qr/ERROR:  42501: sneaky.mine may not be after_load of source "tokens".*It would run as role "owner", the owner of public.tokens, but belongs to role "sneak"/s,
+	'a function of a role that may not act as the owner is not called');
+
+$f->stop;
+done_testing();
