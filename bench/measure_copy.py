@@ -1,0 +1,65 @@
+"""A day over https, fingerprint and all, against COPY of the same rows from a file on the server.
+
+Both begin with an empty table and a checkpoint, and end with their commit.
+"""
+import report
+from data import BIG_DAY, COLUMNS, GENERATED, SQL, bounds, copy, load
+from cluster import Session
+from pairs import Pairs, timed
+
+PAGE_ROWS = 40_000  # a page below 10 MB
+
+SHAPES = {
+    "plain": ("plain table (8 columns, one index)", 1.0, 0.9),
+    "tokens": ("`tokens` (generated column, two indexes)", 1.05, 1.0),
+}
+
+
+def pair(bench, session, table):
+    """The two ways to fill a table; and that they fill it with the same."""
+    sizes, columns, found = bench.sizes, COLUMNS + GENERATED[table], {}
+
+    def way(name, action):
+        def run():
+            bench.cluster.checkpoint(session, table)
+            run = timed(action, session)
+            if name not in found:
+                found[name] = bench.cluster.contents(session, table, columns)
+            return run
+        return run
+
+    def by_load():
+        bench.checks.equal(load(session, table, BIG_DAY), ("succeeded", sizes.rows), f"{table}: loaded")
+
+    by_copy = way("copy", lambda: copy(session, table, bench.days.csv))
+    return way("load", by_load), by_copy, found
+
+
+def measure(bench):
+    session, results = Session(), []
+    bench.standin.fresh(bench.sizes.page_bytes)
+    for table, (title, goal, stretch) in SHAPES.items():
+        ours, theirs, found = pair(bench, session, table)
+        # once unmeasured: the stand-in encodes the rows, caches fill
+        theirs(), ours()
+        pairs = Pairs(bench, table, ours, theirs)
+        bench.checks.equal(found["load"], found["copy"], f"{table}: the load's rows are COPY's")
+        bench.checks.equal(found["load"][0], bench.sizes.rows, f"{table}: and all of them")
+        results.append(report.Result(f"copy_{table}", f"day of {{rows}} rows ÷ COPY from CSV, {title}", pairs.wall(), "<=",
+                                     goal, stretch, pairs.cpu()))
+        if table == "plain":
+            results.insert(0, raw_rate(bench, pairs))
+    session.close()
+    return results
+
+
+def raw_rate(bench, pairs):
+    """How much faster the stand-in is than the load: it must not be the bottleneck."""
+    low, high = bounds(BIG_DAY)
+    rates = [bench.standin.raw(SQL, low, high, bench.sizes.rows, PAGE_ROWS) for _ in range(3)]
+    bench.checks.that(len({size for size, _ in rates}) == 1, "the stand-in's pages are the same each time")
+    seconds = sorted(seconds for _, seconds in rates)[1]
+    wall = sorted(one.wall for one, _ in pairs.pairs)
+    bench.say(f"  the stand-in: {rates[0][0] / 1e6:.0f} MB in {seconds:.3f} s, read on one connection and thrown away")
+    return report.Result("raw", "(the stand-in alone: its pages read and thrown away ÷ the load of the plain table)",
+                         report.single(seconds / wall[len(wall) // 2]))
