@@ -54,6 +54,10 @@ class Cluster:
         session.run(f"TRUNCATE {table}")
         session.run("CHECKPOINT")
 
+    def written(self, session):
+        """Bytes of WAL so far."""
+        return int(session.one("SELECT pg_current_wal_insert_lsn() - '0/0'")[0])
+
     def contents(self, session, table, columns):
         """(rows, a sum of the rows' hashes): equal for equal rows in any order."""
         return session.one(f"SELECT count(*), coalesce(sum(hashtextextended(ROW({columns})::text, 0)::numeric), 0) "

@@ -16,13 +16,15 @@ SHAPES = {
 
 
 def pair(bench, session, table):
-    """The two ways to fill a table; and that they fill it with the same."""
-    sizes, columns, found = bench.sizes, COLUMNS + GENERATED[table], {}
+    """The two ways to fill a table; what each filled it with at first; the bytes of WAL that it took at last."""
+    sizes, columns, found, wal = bench.sizes, COLUMNS + GENERATED[table], {}, {}
 
     def way(name, action):
         def run():
             bench.cluster.checkpoint(session, table)
+            before = bench.cluster.written(session)
             run = timed(action, session)
+            wal[name] = bench.cluster.written(session) - before
             if name not in found:
                 found[name] = bench.cluster.contents(session, table, columns)
             return run
@@ -31,15 +33,17 @@ def pair(bench, session, table):
     def by_load():
         bench.checks.equal(load(session, table, BIG_DAY), ("succeeded", sizes.rows), f"{table}: loaded")
 
-    by_copy = way("copy", lambda: copy(session, table, bench.days.csv))
-    return way("load", by_load), by_copy, found
+    def by_copy():
+        copy(session, table, bench.days.csv)
+
+    return way("load", by_load), way("copy", by_copy), found, wal
 
 
 def measure(bench):
     session, results = Session(), []
     bench.standin.fresh(bench.sizes.page_bytes)
     for table, (title, goal, stretch) in SHAPES.items():
-        ours, theirs, found = pair(bench, session, table)
+        ours, theirs, found, wal = pair(bench, session, table)
         # once unmeasured: the stand-in encodes the rows, caches fill
         theirs(), ours()
         pairs = Pairs(bench, table, ours, theirs)
@@ -47,6 +51,8 @@ def measure(bench):
         bench.checks.equal(found["load"][0], bench.sizes.rows, f"{table}: and all of them")
         results.append(report.Result(f"copy_{table}", f"day of {{rows}} rows ÷ COPY from CSV, {title}", pairs.wall(), "<=",
                                      goal, stretch, pairs.cpu()))
+        results.append(report.Result(f"wal_{table}", f"the same, bytes of WAL, {title}",
+                                     report.single(wal["load"] / wal["copy"])))
         if table == "plain":
             results.insert(0, raw_rate(bench, pairs))
     session.close()

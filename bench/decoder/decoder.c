@@ -177,10 +177,10 @@ decode_jansson(const Page *page, Found *found)
 
 	if (root == NULL)
 		die("jansson found an error");
-	json_array_foreach (json_object_get(root, "rows"), i, row)
+	json_array_foreach(json_object_get(root, "rows"), i, row)
 	{
 		found->rows++;
-		json_array_foreach (json_object_get(row, "f"), c, cell)
+		json_array_foreach(json_object_get(row, "f"), c, cell)
 		{
 			json_t *value = json_object_get(cell, "v");
 
