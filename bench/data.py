@@ -44,6 +44,8 @@ class Sizes:
         self.pages = 10 if quick else 50
         self.delay_ms = 5 if quick else 300
         self.page_bytes = 50_000 if quick else 10_000_000
+        # as many as are never cut short
+        self.page_rows = self.page_bytes // 300
         self.decoder_rounds = 2 if quick else 15
         self.idle_seconds = 1 if quick else 30
 

@@ -7,6 +7,7 @@ import report
 from data import BIG_DAY, SQL, bounds
 from pairs import spread
 
+PAGE_ROWS = 30_000
 GOALS = {"yajl": 5, "jansson": 50}
 # callgrind is some fifty times slower, and counts the same for less
 CALLGRIND_ROWS = 2_000
@@ -38,7 +39,7 @@ def instructions(bench, program, page, decoder):
 
 def measure(bench):
     program = os.path.join(bench.source, "bench", "decoder", "decoder")
-    page = fetch(bench, min(bench.sizes.rows, 40_000), "page.json")
+    page = fetch(bench, min(bench.sizes.rows, PAGE_ROWS), "page.json")
     done = subprocess.run([program, page, str(bench.sizes.decoder_rounds)], stdout=subprocess.PIPE, encoding="utf-8",
                           check=True)
     lines = [line.split() for line in done.stdout.splitlines()]
@@ -46,7 +47,7 @@ def measure(bench):
     # each line: a decoder, rows, cells, bytes of values
     bench.checks.that(len(counted) == 3 and len({tuple(each[1:]) for each in counted}) == 1,
                       f"decoder: all three find the same: {counted}")
-    bench.checks.equal(int(counted[0][1]), min(bench.sizes.rows, 40_000), "decoder: and all rows")
+    bench.checks.equal(int(counted[0][1]), min(bench.sizes.rows, PAGE_ROWS), "decoder: and all rows")
     rounds = [{name: float(seconds) for name, seconds in zip(line[1::2], line[2::2])} for line in lines
               if line[0] == "round"]
     small = fetch(bench, min(bench.sizes.rows, CALLGRIND_ROWS), "small.json")
