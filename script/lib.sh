@@ -218,3 +218,29 @@ start_cluster() {
 stop_cluster() {
 	[[ ! -e $1/data/postmaster.pid ]] || (cd "$1" && as_user "$bindir/pg_ctl" -s -w -m immediate -D "$1/data" stop)
 }
+
+# --------------------------------------------------------------- the stand-in
+
+# start_standin DIR OPTION...: a BigQuery whose certs and ready.json are in DIR
+start_standin() {
+	local dir=$1 deadline=$((SECONDS + 30)) poll=0.1
+	shift
+	# its own output, or whoever reads ours would wait for it to end
+	# shellcheck disable=SC2016
+	as_user bash -c 'dir=$1 server=$2; shift 2; echo $$ >"$dir/standin.pid"
+		exec python3 "$server" --certs "$dir/certs" --ready-file "$dir/ready.json" "$@"' \
+		- "$dir" "$work/src/test/standin/server.py" --token-tls "$@" </dev/null >"$dir/standin.log" 2>&1 &
+	disown
+	until [[ -e $dir/ready.json ]]; do
+		((SECONDS < deadline)) || { tail -n 20 "$dir/standin.log" >&2; return 1; }
+		sleep "$poll"
+	done
+}
+
+stop_standin() {
+	local pid
+	[[ -e $1/standin.pid ]] || return 0
+	pid=$(<"$1/standin.pid")
+	# a number may by now be another process's
+	! ps -o args= -p "$pid" 2>/dev/null | grep -qF "$1/" || kill "$pid"
+}
