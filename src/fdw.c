@@ -105,6 +105,21 @@ append_value(StringInfo buf, const BqParam *param, const char *value)
 		appendStringInfoString(buf, value);
 }
 
+/* [1, 2, 3]; of long lists the first. */
+static void
+append_list(StringInfo buf, const BqParam *param)
+{
+	appendStringInfoChar(buf, '[');
+	for (int i = 0; i < Min(param->nvalues, SHOWN_ELEMENTS); i++)
+	{
+		appendStringInfoString(buf, i > 0 ? ", " : "");
+		append_value(buf, param, param->values[i]);
+	}
+	if (param->nvalues > SHOWN_ELEMENTS)
+		appendStringInfo(buf, ", ... %d in all", param->nvalues);
+	appendStringInfoChar(buf, ']');
+}
+
 /* "DATE 2026-11-20", "ARRAY<INT64> [1, 2, 3]" */
 static char *
 explain_parameter(const BqParam *param)
@@ -115,19 +130,10 @@ explain_parameter(const BqParam *param)
 	appendStringInfo(&buf, param->is_array ? "ARRAY<%s> " : "%s ", param->type);
 	if (param->value != NULL)
 		append_value(&buf, param, param->value);
-	else if (param->values == NULL)
-		appendStringInfoString(&buf, "(known at execution)");
+	else if (param->values != NULL)
+		append_list(&buf, param);
 	else
-		appendStringInfoChar(&buf, '[');
-	for (int i = 0; i < Min(param->nvalues, SHOWN_ELEMENTS); i++)
-	{
-		appendStringInfoString(&buf, i > 0 ? ", " : "");
-		append_value(&buf, param, param->values[i]);
-	}
-	if (param->nvalues > SHOWN_ELEMENTS)
-		appendStringInfo(&buf, ", ... %d in all", param->nvalues);
-	if (param->values != NULL)
-		appendStringInfoChar(&buf, ']');
+		appendStringInfoString(&buf, "(known at execution)");
 	return buf.data;
 }
 

@@ -16,6 +16,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+#include "compat.h"
 #include "fdw_internal.h"
 #include "options.h"
 
@@ -165,6 +166,8 @@ choose_listed(Import *import)
 	}
 	return chosen;
 }
+
+pg_noreturn static void refuse_missing(const Import *import, const char *name);
 
 static void
 refuse_missing(const Import *import, const char *name)
