@@ -29,6 +29,12 @@ extern void load_check_target(LoadPlan *plan);
 /* Whether the target itself may take fewer rows than it is given. */
 extern bool load_may_filter(Oid relid);
 
+/*
+ * Whether an INSERT into it leaves just the rows that were given: a table, with
+ * nothing but tables below it, and neither triggers nor rules.
+ */
+extern bool load_is_plain(Oid relid);
+
 /* --------------------------------------------------------------------------
  * load_scope.c: as whom, and under which settings
  * -------------------------------------------------------------------------- */

@@ -246,6 +246,24 @@ insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 	take_from_scan(outcome, &adoption);
 }
 
+/*
+ * What stands in the target now.  Where nothing could have made it other than
+ * what was inserted, reading all of it again would tell nothing new.
+ */
+static void
+take_measure(const LoadPlan *plan, DateADT day, LoadOutcome *outcome)
+{
+	if (plan->after_load == NULL && plan->timestamp != NULL && plan->timestamp->type == plan->timestamp_target &&
+		load_is_plain(plan->target))
+	{
+		outcome->target_rows = outcome->rows_inserted;
+		outcome->target_max_timestamp = outcome->source_max_timestamp;
+		outcome->has_target_max = outcome->has_max_timestamp;
+	}
+	else
+		outcome->target_rows = measure(plan, day, &outcome->target_max_timestamp, &outcome->has_target_max);
+}
+
 /* As whoever we are now, with the settings pinned. */
 static void
 replace(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
@@ -254,7 +272,7 @@ replace(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 									 window_of(plan, plan->timestamp_target, day));
 	insert(plan, job, day, outcome);
 	load_call_after_load(plan, day);
-	outcome->target_rows = measure(plan, day, &outcome->target_max_timestamp, &outcome->has_target_max);
+	take_measure(plan, day, outcome);
 }
 
 void

@@ -188,3 +188,22 @@ load_may_filter(Oid relid)
 	}
 	return filters;
 }
+
+bool
+load_is_plain(Oid relid)
+{
+	bool plain = true;
+	ListCell *cell;
+
+	foreach (cell, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
+		Relation relation = table_open(lfirst_oid(cell), NoLock);
+		char kind = relation->rd_rel->relkind;
+
+		if ((kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE) || relation->rd_rel->relhasrules ||
+			relation->trigdesc != NULL)
+			plain = false;
+		table_close(relation, NoLock);
+	}
+	return plain;
+}

@@ -109,6 +109,15 @@ is( $f->query("SELECT target_rows, target_max_timestamp $last"),
 	'but what is in the target is measured there');
 isnt($f->query("SELECT target_rows = rows_loaded $last"), 't', 'and is less');
 $f->query('DROP TRIGGER filter ON tokens');
+$f->query(q(CREATE FUNCTION thin_out() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+	DELETE FROM public.tokens WHERE block_timestamp >= '2026-11-20 18:00Z'; RETURN NULL; END $$;
+	CREATE TRIGGER thin_out AFTER INSERT ON tokens FOR EACH STATEMENT EXECUTE FUNCTION thin_out();
+	SELECT contratos_run()));
+is( $f->query("SELECT target_rows, target_max_timestamp $last"),
+	$f->query("SELECT count(*), max(block_timestamp) FROM tokens WHERE $day"),
+	'behind a trigger of the statement as well');
+isnt($f->query("SELECT target_rows = rows_loaded $last"), 't', 'which has left fewer');
+$f->query('DROP TRIGGER thin_out ON tokens');
 
 my $row = $f->row(name => "a\0b", symbol => '', decimals => '018', total_supply => 'no number');
 for my $server ($bq, $there)
