@@ -93,6 +93,7 @@ OBJS = \
 	src/wake.o \
 	src/extension.o \
 	src/settings.o \
+	src/settings_looks.o \
 	src/failure.o
 
 PKG_CONFIG ?= pkg-config
