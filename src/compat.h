@@ -75,16 +75,20 @@ pg_b64_encode_compat(const void *src, int len, char *dst, int dstlen)
 #define CONTRATOS_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
-/* 17 added the list of restrictions, 18 the number of disabled nodes. */
+/*
+ * A path of a base relation, which needs what its expressions take from others
+ * (LATERAL) and nothing else.  17 added the list of restrictions, 18 the number
+ * of disabled nodes.
+ */
 static inline ForeignPath *
 create_foreignscan_path_compat(PlannerInfo *root, RelOptInfo *rel, double rows, Cost startup, Cost total)
 {
 #if PG_VERSION_NUM >= 180000
-	return create_foreignscan_path(root, rel, NULL, rows, 0, startup, total, NIL, NULL, NULL, NIL, NIL);
+	return create_foreignscan_path(root, rel, NULL, rows, 0, startup, total, NIL, rel->lateral_relids, NULL, NIL, NIL);
 #elif PG_VERSION_NUM >= 170000
-	return create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, NULL, NULL, NIL, NIL);
+	return create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, rel->lateral_relids, NULL, NIL, NIL);
 #else
-	return create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, NULL, NULL, NIL);
+	return create_foreignscan_path(root, rel, NULL, rows, startup, total, NIL, rel->lateral_relids, NULL, NIL);
 #endif
 }
 

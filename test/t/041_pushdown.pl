@@ -214,6 +214,17 @@ is(logged('SELECT sum(n) FROM generate_series(1, 3) g, LATERAL (SELECT count(*) 
 is(jobs(), 1, '… is not a job for each row');
 is(logged('SELECT count(*) FROM generate_series(1, 3) g WHERE (SELECT count(*) FROM many WHERE id > (SELECT 50) AND id > g) = 10'), 3, 'one within another');
 is(jobs(), 1, '… is one job, too');
+is((configurations())[0]{query}{query} =~ / WHERE (.*)/ && $1, '`id` > @p1', '… with the condition that is the same for all rows');
+is(logged('SELECT sum((SELECT count(*) FROM many WHERE id > (SELECT max(v) FROM (VALUES (1), (2), (3)) w(v) WHERE v <= g))) FROM generate_series(1, 3) g'), 174,
+	'one with a value that is another for each row');
+is(jobs(), 1, '… is one job');
+is(asked(), '', '… without that value');
+is(logged('SELECT sum((SELECT count(*) FROM many WHERE id > (SELECT h - 1 + (SELECT 2 * i FROM (SELECT 0 AS i) z) FROM (SELECT g AS h) y))) FROM generate_series(1, 3) g'), 177,
+	'one that hides it');
+is(jobs(), 1, '… is one job, too');
+is(logged(q(SELECT sum(s) FROM (VALUES (1), (2)) o(x), LATERAL (SELECT m.id + o.x AS s FROM many m WHERE m.id < 4 UNION ALL SELECT o.x) u)), 24,
+	'a lateral one in UNION ALL');
+is(jobs(), 1, '… is one job as well');
 my $merge = 'SET enable_hashjoin = off; SET enable_nestloop = off; SET enable_sort = on;';
 is(logged("$merge SELECT count(*), sum(m.id) FROM many m JOIN others o USING (id) WHERE m.small = 3"), '8|220', 'a merge join of two servers');
 is(jobs(), 2, '… is two jobs');
