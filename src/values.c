@@ -342,11 +342,27 @@ is_nested(const BqField *field, Oid type)
 		   (strcmp(field->type, "JSON") == 0 && (type == JSONBOID || type == JSONOID));
 }
 
+/* jsonb_in() throws all but the last of equal keys away without a word: such a STRING is read as a JSON is. */
+static const BqField *
+as_document(const BqField *field, Oid type)
+{
+	BqField *document;
+
+	if (type != JSONBOID || field->repeated || strcmp(field->type, "STRING") != 0)
+		return field;
+	document = palloc(sizeof(BqField));
+	*document = *field;
+	document->type = "JSON";
+	return document;
+}
+
 ValueReader *
 values_reader(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f)
 {
 	int32 base_typmod = typmod;
 	Oid base = getBaseTypeAndTypmod(type, &base_typmod);
+
+	field = as_document(field, base);
 
 	/* array_in() takes no text of any other type */
 	if (!field->repeated && OidIsValid(get_element_type(base)) && strcmp(field->type, "STRING") != 0)

@@ -181,6 +181,7 @@ part_type(Oid type)
 /*
  * Array_in() and the like hand the typmod, or their parts' domain's, to the
  * parts' input functions, which round: what is in a container must have none.
+ * And jsonb_in() drops equal keys.
  */
 bool
 values_input_fits(const BqField *field, Oid type, int32 typmod)
@@ -194,7 +195,7 @@ values_input_fits(const BqField *field, Oid type, int32 typmod)
 	if (!OidIsValid(part))
 		return true;
 	part = getBaseTypeAndTypmod(part, &typmod);
-	return typmod < 0 && values_input_fits(field, part, -1);
+	return typmod < 0 && part != JSONBOID && values_input_fits(field, part, -1);
 }
 
 typedef struct Input

@@ -133,7 +133,8 @@ is(asked(), 'day > <DATE 2026-12-11> AND day <= <DATE 2027-01-01> AND at >= <TIM
 
 SKIP:
 {
-	skip 'a server without ICU has no nondeterministic collation', 3 unless $f->query(q(SELECT count(*) FROM pg_collation WHERE collprovider = 'i'));
+	# 17 has one of ICU's collations even then
+	skip 'a server without ICU has no nondeterministic collation', 3 unless $f->query(q(SELECT count(*) > 1 FROM pg_collation WHERE collprovider = 'i')) eq 't';
 	$f->query(qq(CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 		CREATE FOREIGN TABLE loose (id bigint, name text COLLATE loose) SERVER bigquery OPTIONS ("table" 'things.many')));
 	is(logged(q(SELECT id FROM loose WHERE name = 'N7' AND id > 1)), 7, 'a nondeterministic collation finds what looks alike');
