@@ -148,6 +148,21 @@ failure_to_server(const char *text)
 	return buf.data;
 }
 
+char *
+failure_from_server(const char *text)
+{
+	int encoding = GetDatabaseEncoding();
+	StringInfoData buf;
+
+	/* as above: a conversion is looked up */
+	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII || IsTransactionState())
+		return pg_server_to_any(text, strlen(text), PG_UTF8);
+	initStringInfo(&buf);
+	for (; *text != '\0'; text++)
+		appendStringInfoChar(&buf, IS_HIGHBIT_SET(*text) ? '?' : *text);
+	return buf.data;
+}
+
 void
 failure_throw(const Failure *f)
 {

@@ -75,4 +75,11 @@ extern void failure_forget(void);
  */
 extern char *failure_to_server(const char *text);
 
+/*
+ * The other way, for what a Failure's text names: a text in the server's
+ * encoding as UTF-8, palloc'd or as it came.  Needs no transaction; without
+ * one only ASCII comes through where a conversion would be needed.
+ */
+extern char *failure_from_server(const char *text);
+
 #endif /* CONTRATOS_FAILURE_H */

@@ -9,7 +9,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "mb/pg_wchar.h"
 #include "parser/parse_coerce.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -23,12 +22,6 @@
 #define SAYS "BigQuery: "
 #define SAYS_GONE SAYS "Unrecognized name: "
 #define SAYS_MISMATCH SAYS "No matching signature for "
-
-static char *
-utf8(const char *text)
-{
-	return pg_server_to_any(text, strlen(text), PG_UTF8);
-}
 
 /* The column that stands for a name of `len` bytes there; -1: none does. */
 static int
@@ -67,17 +60,18 @@ static void
 explain_gone(const LoadPlan *plan, int i, Failure *f)
 {
 	const RemoteColumn *column = &plan->table->columns[i];
-	const char *name = utf8(quote_identifier(column->name));
-	const char *table = utf8(plan->remote_name);
+	const char *name = failure_from_server(quote_identifier(column->name));
+	const char *table = failure_from_server(plan->remote_name);
 	char *said = pstrdup(f->message);
 	char *guess = renamed_to(said);
 	char *reason = pstrdup(f->reason);
 	const char *alter_target = "";
 
 	if (plan->needed[i])
-		alter_target = psprintf(" ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL;", utf8(plan->target_name), name);
+		alter_target =
+			psprintf(" ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL;", failure_from_server(plan->target_name), name);
 	failure_set(f, ERRCODE_UNDEFINED_COLUMN, "column \"%s\" of foreign table %s is gone from BigQuery",
-				utf8(column->name), table);
+				failure_from_server(column->name), table);
 	failure_detail(f, "%s", said);
 	if (column == plan->timestamp)
 		failure_hint(f,
@@ -165,11 +159,11 @@ explain_target(const LoadPlan *plan, const RemoteColumn *column, const char *nee
 	Oid from = DatumGetObjectId(DirectFunctionCall1(regtypein, CStringGetDatum(needed)));
 	Oid to = get_atttype(plan->target, get_attnum(plan->target, column->name));
 	char *hint = pstrdup(f->hint);
-	const char *name = utf8(quote_identifier(column->name));
+	const char *name = failure_from_server(quote_identifier(column->name));
 
 	if (!can_coerce_type(1, &from, &to, COERCION_ASSIGNMENT))
-		failure_hint(f, "%s ALTER TABLE %s ALTER COLUMN %s TYPE %s USING %s::text::%s;", hint, utf8(plan->target_name),
-					 name, needed, name, needed);
+		failure_hint(f, "%s ALTER TABLE %s ALTER COLUMN %s TYPE %s USING %s::text::%s;", hint,
+					 failure_from_server(plan->target_name), name, needed, name, needed);
 }
 
 void

@@ -8,19 +8,11 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
 #include "scan.h"
 #include "values.h"
-
-/* A Failure's text is UTF-8 whatever the database's encoding. */
-static char *
-utf8(const char *text)
-{
-	return pg_server_to_any(text, strlen(text), PG_UTF8);
-}
 
 /*
  * The local type that a column needs for what it is there; NULL: its own will
@@ -65,20 +57,21 @@ needed_type(const RemoteColumn *column, const BqField *field)
 const char *
 scan_changed_type(const char *table_name, const RemoteColumn *column, const BqField *field, Failure *f)
 {
-	const char *column_name = utf8(quote_identifier(column->name));
+	const char *column_name = failure_from_server(quote_identifier(column->name));
 	const char *there = message_field_type(field);
 	const char *needed = needed_type(column, field);
 
 	failure_set(f, ERRCODE_DATATYPE_MISMATCH, "column \"%s\" of foreign table %s is of another type in BigQuery",
-				utf8(column->name), utf8(table_name));
+				failure_from_server(column->name), failure_from_server(table_name));
 	f->every_day = true;
 	if (column->remote_type != NULL)
 		failure_detail(f, "It is %s there, and the column's option type says %s.", there, column->remote_type);
 	else
 		failure_detail(f, "It is %s there.", there);
-	failure_hint(f, "ALTER FOREIGN TABLE %s %s%s%s%s%sALTER COLUMN %s OPTIONS (%s type '%s');", utf8(table_name),
-				 needed ? "ALTER COLUMN " : "", needed ? column_name : "", needed ? " TYPE " : "", needed ? needed : "",
-				 needed ? ", " : "", column_name, column->remote_type ? "SET" : "ADD", there);
+	failure_hint(f, "ALTER FOREIGN TABLE %s %s%s%s%s%sALTER COLUMN %s OPTIONS (%s type '%s');",
+				 failure_from_server(table_name), needed ? "ALTER COLUMN " : "", needed ? column_name : "",
+				 needed ? " TYPE " : "", needed ? needed : "", needed ? ", " : "", column_name,
+				 column->remote_type ? "SET" : "ADD", there);
 	return needed;
 }
 

@@ -203,4 +203,23 @@ like($f->fails($run), qr/ERROR:  428C9: column "n" of table "Old Shop".orders is
 	'a generated column cannot be loaded');
 
 $f->stop;
+
+# ---- a database whose encoding is another than BigQuery's
+
+$f = Contratos::Worker->new(name => 'latin', unsettled => 1, init => { extra => [ '--encoding=LATIN1', '--no-locale' ] });
+$bq = $f->bq;
+$f->settle;
+# named where there is no transaction, and where there is one
+for my $case ([ 'is gone from', drop => ['amount'] ], [ 'is of another type in', change => { amount => 'STRING' } ])
+{
+	my ($what, @change) = @$case;
+	anew();
+	$bq->alter($there, @change);
+	$f->query('DELETE FROM contratos_runs; UPDATE contratos_sources SET enabled = true');
+	ok($f->at('2026-11-21 08:00'), "LATIN1: a column that $what BigQuery, in the worker");
+	is($f->query(qq(SELECT bool_and(status = 'failed' AND error ~ '^column "amount" of foreign table "Old Shop".bq $what BigQuery') FROM contratos_runs)),
+		't', '… is named');
+	kept();
+}
+$f->stop;
 done_testing();
