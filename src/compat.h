@@ -11,6 +11,11 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/explain.h"
+#if PG_VERSION_NUM >= 180000 /* took it apart */
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
 #include "common/base64.h"
 #include "executor/executor.h"
 #include "fmgr.h"

@@ -10,7 +10,6 @@
 #include "postgres.h"
 
 #include "access/sysattr.h"
-#include "commands/explain.h"
 #include "foreign/fdwapi.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/cost.h"
