@@ -109,7 +109,7 @@ static void
 append_list(StringInfo buf, const BqParam *param)
 {
 	appendStringInfoChar(buf, '[');
-	for (int i = 0; i < Min(param->nvalues, SHOWN_ELEMENTS); i++)
+	for (int i = 0; param->values != NULL && i < Min(param->nvalues, SHOWN_ELEMENTS); i++)
 	{
 		appendStringInfoString(buf, i > 0 ? ", " : "");
 		append_value(buf, param, param->values[i]);
