@@ -37,7 +37,7 @@ typedef struct Failure
 	char reason[64]; /* BigQuery's or OAuth's reason, or "" */
 	char message[512]; /* lower case, no full stop, no secret */
 	char detail[1024]; /* facts, "" if none */
-	char hint[512]; /* what to do next, "" if none */
+	char hint[1024]; /* what to do next, "" if none */
 } Failure;
 
 /*

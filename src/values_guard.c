@@ -159,6 +159,13 @@ is_careless(Oid type)
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
 		case INTERVALOID:
+		case POINTOID:
+		case LINEOID:
+		case LSEGOID:
+		case BOXOID:
+		case PATHOID:
+		case POLYGONOID:
+		case CIRCLEOID:
 			return true;
 		default:
 			return false;
