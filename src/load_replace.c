@@ -264,12 +264,30 @@ take_measure(const LoadPlan *plan, DateADT day, LoadOutcome *outcome)
 		outcome->target_rows = measure(plan, day, &outcome->target_max_timestamp, &outcome->has_target_max);
 }
 
+/* What a trigger or rule keeps of the day would be there twice. */
+static void
+check_deleted(const LoadPlan *plan, DateADT day)
+{
+	if (!load_may_keep(plan->target))
+		return;
+	execute(psprintf("SELECT FROM %s%s LIMIT 1", plan->target_name, window_clause(plan)),
+			window_of(plan, plan->timestamp_target, day));
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %s keeps rows of %s that a load has deleted", plan->target_name, schedule_day_text(day)),
+				 errdetail("A trigger or rule of the table does not let them go, and the day would be there twice."),
+				 errhint("Let the table delete what a load deletes; what is to be kept can be copied to another "
+						 "table.")));
+}
+
 /* As whoever we are now, with the settings pinned. */
 static void
 replace(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 {
 	outcome->rows_replaced = execute(psprintf("DELETE FROM %s%s", plan->target_name, window_clause(plan)),
 									 window_of(plan, plan->timestamp_target, day));
+	check_deleted(plan, day);
 	insert(plan, job, day, outcome);
 	load_call_after_load(plan, day);
 	take_measure(plan, day, outcome);
