@@ -284,7 +284,7 @@ static void
 call_on_failure(Attempt *attempt, const char *error)
 {
 	must_begin(attempt);
-	load_tell_failure(attempt->plan, attempt->action->day, attempt->schedule->on_failure, error);
+	load_tell_failure(&attempt->schedule->source, attempt->action->day, attempt->schedule->on_failure, error);
 	attempt_commit(attempt->context);
 }
 
@@ -329,7 +329,7 @@ record(Attempt *attempt, const ErrorData *edata)
 	stays = ledger_end(attempt->run, &run, next);
 	attempt_commit(attempt->context);
 
-	if (stays && next == 0 && attempt->schedule->on_failure != NULL && attempt->plan != NULL)
+	if (stays && next == 0 && attempt->schedule->on_failure != NULL)
 		quietly(attempt, call_on_failure, run.error);
 }
 

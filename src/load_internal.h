@@ -7,6 +7,9 @@
 
 #include "load.h"
 
+/* Set the plan's target, target_name and owner by its source; 42P01. */
+extern void load_find_target(LoadPlan *plan);
+
 /* DELETE and INSERT, as the target's owner, with the settings pinned. */
 extern void load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome);
 

@@ -185,6 +185,14 @@ check_filter(const LoadPlan *plan)
 			 errhint("Make both the same column, or set the foreign table's option require_filter to 'false'.")));
 }
 
+void
+load_find_target(LoadPlan *plan)
+{
+	plan->target = resolve(plan->source->target_table);
+	plan->target_name = qualified_name(plan->target);
+	plan->owner = extension_relation_owner(plan->target);
+}
+
 LoadPlan *
 load_plan(const LedgerSource *source)
 {
@@ -193,9 +201,7 @@ load_plan(const LedgerSource *source)
 	plan->source = source;
 	plan->table = options_table(resolve(source->remote_table));
 	plan->remote_name = qualified_name(plan->table->relid);
-	plan->target = resolve(source->target_table);
-	plan->target_name = qualified_name(plan->target);
-	plan->owner = extension_relation_owner(plan->target);
+	load_find_target(plan);
 
 	match_columns(plan);
 	find_timestamp_column(plan);

@@ -293,6 +293,22 @@ replace(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 	take_measure(plan, day, outcome);
 }
 
+/*
+ * No transaction was open while BigQuery was asked: under the target's name
+ * there may be a table by now whose owner, and triggers, are others.
+ */
+static void
+check_target(const LoadPlan *plan)
+{
+	LoadPlan now = {.source = plan->source};
+
+	load_find_target(&now);
+	if (now.target != plan->target || now.owner != plan->owner)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+						errmsg("table %s has become another while BigQuery was asked", plan->target_name),
+						errdetail("It was made anew, or given to another owner.")));
+}
+
 void
 load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 {
@@ -300,6 +316,7 @@ load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *ou
 
 	if (outcome->next_notice == 0)
 		outcome->next_notice = request_clock_ms() + NOTICE_MS;
+	check_target(plan);
 	load_scope_enter(&scope, plan, outcome->background);
 	replacing = true;
 	PG_TRY();

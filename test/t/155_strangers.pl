@@ -76,6 +76,26 @@ ok($f->poll(q(SELECT count(*) = 3 FROM contratos_runs WHERE source = 'x' AND cau
 is($f->runs(q(source = 'x' AND cause = 'queue')), '18 queue succeeded, 19 queue succeeded, 20 queue succeeded', 'too: the loads after it are none the worse');
 $f->query(q(UPDATE contratos_sources SET enabled = false));
 
+# ---- another table under the target's name, while BigQuery is asked
+
+source(
+	q(GRANT USAGE, CREATE ON SCHEMA x TO registrar; CREATE TABLE heard (who name);
+	  ALTER DEFAULT PRIVILEGES IN SCHEMA x GRANT ALL ON TABLES TO PUBLIC));
+my $slow = $bq->rule({ kind => 'results' }, { stall => 'before_headers' });
+$f->query(q(SELECT contratos_enqueue('2026-11-20', '2026-11-20', 'x', false); UPDATE contratos_sources SET enabled = true WHERE name = 'x'));
+ok($bq->wait(rule => $slow, state => 'stalled'), 'the worker waits');
+$f->query(
+	qq(DROP TABLE x.t; $as_registrar CREATE TABLE x.t (address text, block_timestamp timestamptz);
+	   CREATE FUNCTION own.hears() RETURNS trigger LANGUAGE plpgsql SECURITY INVOKER AS \$\$
+	   BEGIN INSERT INTO public.heard VALUES (current_user); RETURN NULL; END \$\$;
+	   CREATE TRIGGER hears AFTER INSERT ON x.t FOR EACH STATEMENT EXECUTE FUNCTION own.hears()));
+$bq->release;
+ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE source = 'x' AND sqlstate IS NOT NULL)), 'the day fails');
+is($f->query(q(SELECT status, error, next_attempt_at IS NOT NULL FROM contratos_runs WHERE source = 'x')),
+	"failed|table x.t has become another while BigQuery was asked\nDETAIL:  It was made anew, or given to another owner.|t", 'for now');
+is($f->query('SELECT * FROM heard'), '', 'its triggers did not run as the owner there was before');
+$f->query(q(UPDATE contratos_sources SET enabled = false; DROP TABLE x.t CASCADE));
+
 # ---- rows that are not let go are not loaded a second time
 
 my $kept = qr/ERROR:  55000: table x\.t keeps rows of 2026-11-20 that a load has deleted\nDETAIL:  A trigger or rule of the table/;
