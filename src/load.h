@@ -95,6 +95,12 @@ extern void load_check_snapshot(const LedgerSource *source, DateADT day);
  */
 extern bool load_check_type(const LoadPlan *plan, int i, const BqField *field, Failure *f);
 
+/*
+ * 53400 when what the ledger has of the source's loads and rechecks today was
+ * billed as much as contratos.max_bytes_per_day.  In a transaction.
+ */
+extern void load_check_budget(const LedgerSource *source);
+
 /* The half-open window of the day, as conditions; their number (0: a snapshot). */
 extern int load_window(const LoadPlan *plan, DateADT day, RemoteCondition conditions[2]);
 
