@@ -79,25 +79,6 @@ show(Attempt *attempt, const char *what)
 												   schedule_day_text(attempt->action->day), what));
 }
 
-/* The ledger's own cap on what a source may cost in a day. */
-static void
-check_budget(Attempt *attempt)
-{
-	int64 cap = (int64) settings_max_bytes_per_day * 1024 * 1024;
-	int64 billed;
-
-	if (cap == 0)
-		return;
-	billed = ledger_billed_today(attempt->schedule->source.name, settings_now());
-	if (billed >= cap)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("source \"%s\" has used up its bytes of today", attempt->schedule->source.name),
-				 errdetail(INT64_FORMAT " bytes were billed, and contratos.max_bytes_per_day allows " INT64_FORMAT ".",
-						   billed, cap),
-				 errhint("Raise contratos.max_bytes_per_day, or wait until tomorrow (UTC).")));
-}
-
 /*
  * Resolve the source and commit that we are at it.  False when somebody else is
  * at that day's row.
@@ -110,7 +91,7 @@ open_run(Attempt *attempt)
 	/* begun when that was yesterday, and now another snapshot is there */
 	if (attempt->action->what == SCHEDULE_LOAD)
 		load_check_snapshot(&attempt->schedule->source, attempt->action->day);
-	check_budget(attempt);
+	load_check_budget(&attempt->schedule->source);
 	attempt->looks = attempt->action->what == SCHEDULE_RECHECK &&
 					 !ledger_rechecked_today(attempt->schedule->source.name, settings_now());
 	attempt->run = ledger_begin(attempt->open, attempt->schedule->source.name, attempt->action->day, attempt->cause,
@@ -284,7 +265,7 @@ static void
 call_on_failure(Attempt *attempt, const char *error)
 {
 	must_begin(attempt);
-	load_tell_failure(attempt->plan, attempt->action->day, attempt->schedule->on_failure, error);
+	load_tell_failure(&attempt->schedule->source, attempt->action->day, attempt->schedule->on_failure, error);
 	attempt_commit(attempt->context);
 }
 
@@ -329,7 +310,7 @@ record(Attempt *attempt, const ErrorData *edata)
 	stays = ledger_end(attempt->run, &run, next);
 	attempt_commit(attempt->context);
 
-	if (stays && next == 0 && attempt->schedule->on_failure != NULL && attempt->plan != NULL)
+	if (stays && next == 0 && attempt->schedule->on_failure != NULL)
 		quietly(attempt, call_on_failure, run.error);
 }
 

@@ -134,6 +134,22 @@ guard(const LoadPlan *plan, const BqJob *job, DateADT day, bool allow_shrink, Lo
 }
 
 void
+load_check_budget(const LedgerSource *source)
+{
+	int64 cap = (int64) settings_max_bytes_per_day * 1024 * 1024;
+	int64 billed = cap == 0 ? 0 : ledger_billed_today(source->name, settings_now());
+
+	if (cap == 0 || billed < cap)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("source \"%s\" has used up its bytes of today", source->name),
+			 errdetail(INT64_FORMAT " bytes were billed, and contratos.max_bytes_per_day allows " INT64_FORMAT ".",
+					   billed, cap),
+			 errhint("Raise contratos.max_bytes_per_day, or wait until tomorrow (UTC).")));
+}
+
+void
 load_begin(LoadOutcome *outcome, MemoryContext context)
 {
 	memset(outcome, 0, sizeof(*outcome));

@@ -88,6 +88,19 @@ extern void load_refuse_nested(void);
  */
 extern void load_check_snapshot(const LedgerSource *source, DateADT day);
 
+/*
+ * Whether a field of BigQuery's table is of the type that the foreign table's
+ * column number i says.  False with *f set (42804), its hint the statements that
+ * have both tables follow.  In a transaction.
+ */
+extern bool load_check_type(const LoadPlan *plan, int i, const BqField *field, Failure *f);
+
+/*
+ * 53400 when what the ledger has of the source's loads and rechecks today was
+ * billed as much as contratos.max_bytes_per_day.  In a transaction.
+ */
+extern void load_check_budget(const LedgerSource *source);
+
 /* The half-open window of the day, as conditions; their number (0: a snapshot). */
 extern int load_window(const LoadPlan *plan, DateADT day, RemoteCondition conditions[2]);
 
@@ -130,9 +143,10 @@ extern int64 load_measure(const LoadPlan *plan, DateADT day, TimestampTz *max_ti
 
 /*
  * Call a source's on_failure, `name`, in the current transaction, as the
- * target's owner.
+ * target's owner.  The target must be there; nothing else of the source needs
+ * to be in order.
  */
-extern void load_tell_failure(const LoadPlan *plan, DateADT day, const char *name, const char *error);
+extern void load_tell_failure(const LedgerSource *source, DateADT day, const char *name, const char *error);
 
 /* What the ledger says of a day that ended so; rows only of a success. */
 extern LedgerRun load_describe(const LedgerSource *source, DateADT day, const char *cause, const char *status,

@@ -166,6 +166,19 @@ explain_target(const LoadPlan *plan, const RemoteColumn *column, const char *nee
 					 failure_from_server(plan->target_name), name, needed, name, needed);
 }
 
+bool
+load_check_type(const LoadPlan *plan, int i, const BqField *field, Failure *f)
+{
+	const RemoteColumn *column = &plan->table->columns[i];
+	const char *needed;
+
+	if (scan_check_column(plan->remote_name, column, field, &needed, f))
+		return true;
+	if (needed != NULL)
+		explain_target(plan, column, needed, f);
+	return false;
+}
+
 void
 load_check_types(const LoadPlan *plan, const BqJob *job)
 {
@@ -175,14 +188,6 @@ load_check_types(const LoadPlan *plan, const BqJob *job)
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer has %d columns where %d were asked for",
 														   job->nfields, plan->ncolumns)));
 	for (int i = 0; i < plan->ncolumns; i++)
-	{
-		const RemoteColumn *column = &plan->table->columns[i];
-		const char *needed;
-
-		if (scan_check_column(plan->remote_name, column, &job->fields[i], &needed, &f))
-			continue;
-		if (needed != NULL)
-			explain_target(plan, column, needed, &f);
-		failure_throw(&f);
-	}
+		if (!load_check_type(plan, i, &job->fields[i], &f))
+			failure_throw(&f);
 }

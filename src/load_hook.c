@@ -203,15 +203,16 @@ load_call_after_load(const LoadPlan *plan, DateADT day)
 }
 
 void
-load_tell_failure(const LoadPlan *plan, DateADT day, const char *name, const char *error)
+load_tell_failure(const LedgerSource *source, DateADT day, const char *name, const char *error)
 {
 	Hook hook = {.column = "on_failure", .name = name, .nargs = 3};
-	Datum values[MAX_ARGS] = {CStringGetTextDatum(plan->source->name), DateADTGetDatum(day),
-							  CStringGetTextDatum(error)};
+	Datum values[MAX_ARGS] = {CStringGetTextDatum(source->name), DateADTGetDatum(day), CStringGetTextDatum(error)};
+	LoadPlan plan = {.source = source};
 	LoadScope scope;
 
-	hook.name = qualified(plan, &hook);
-	load_scope_enter(&scope, plan, true);
-	call(plan, &hook, values);
+	load_find_target(&plan);
+	hook.name = qualified(&plan, &hook);
+	load_scope_enter(&scope, &plan, true);
+	call(&plan, &hook, values);
 	load_scope_leave(&scope);
 }

@@ -7,6 +7,9 @@
 
 #include "load.h"
 
+/* Set the plan's target, target_name and owner by its source; 42P01. */
+extern void load_find_target(LoadPlan *plan);
+
 /* DELETE and INSERT, as the target's owner, with the settings pinned. */
 extern void load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome);
 
@@ -26,6 +29,12 @@ extern void load_check_types(const LoadPlan *plan, const BqJob *job);
  */
 extern void load_check_target(LoadPlan *plan);
 
+/*
+ * 42804 when a column that cuts a day keeps fewer digits of a second than
+ * BigQuery's; `kind` is the table's in ALTER.
+ */
+extern void load_check_precision(const char *column, const char *table, const char *kind, Oid type, int32 typmod);
+
 /* Whether the target itself may take fewer rows than it is given. */
 extern bool load_may_filter(Oid relid);
 
@@ -34,6 +43,9 @@ extern bool load_may_filter(Oid relid);
  * nothing but tables below it, and neither triggers nor rules.
  */
 extern bool load_is_plain(Oid relid);
+
+/* Whether it may keep rows that it is told to delete. */
+extern bool load_may_keep(Oid relid);
 
 /* --------------------------------------------------------------------------
  * load_scope.c: as whom, and under which settings

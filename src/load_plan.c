@@ -15,6 +15,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/varlena.h"
 
 #include "compat.h"
@@ -113,7 +114,53 @@ find_timestamp_column(LoadPlan *plan)
 						errdetail("The timestamp_column of a source must be timestamp with time zone here and "
 								  "TIMESTAMP in BigQuery, or timestamp and DATETIME, or date and DATE."),
 						errhint("Correct timestamp_column in contratos_sources, or the column's type.")));
+	load_check_precision(plan->timestamp->name, plan->remote_name, "FOREIGN TABLE", plan->timestamp->type,
+						 plan->timestamp->typmod);
 	plan->timestamp_remote = type;
+}
+
+static Oid
+type_owner(Oid type)
+{
+	HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", type);
+	owner = ((Form_pg_type) GETSTRUCT(tuple))->typowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/*
+ * A domain's CHECK and a type's casts are functions of the type's owner, and a
+ * load would call them as the target's: what holds for after_load holds for
+ * them.  A type that the target has as well, its owner has chosen.
+ */
+static void
+check_column_types(const LoadPlan *plan)
+{
+	for (int i = 0; i < plan->ncolumns; i++)
+	{
+		const RemoteColumn *column = &plan->table->columns[i];
+		Oid owner = type_owner(column->type);
+		const char *type = format_type_be(column->type);
+		const char *role;
+
+		if (column->type == get_atttype(plan->target, get_attnum(plan->target, column->name)) ||
+			has_privs_of_role(owner, plan->owner))
+			continue;
+		role = GetUserNameFromId(plan->owner, false);
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("type %s of column \"%s\" of foreign table %s may not be used by a load", type, column->name,
+					plan->remote_name),
+			 errdetail("What it checks and how it is cast would run as role \"%s\", the owner of %s, but the "
+					   "type belongs to role \"%s\".",
+					   role, plan->target_name, GetUserNameFromId(owner, true)),
+			 errhint("Make the column another type, or: ALTER TYPE %s OWNER TO %s;", type, quote_identifier(role))));
+	}
 }
 
 /*
@@ -138,6 +185,14 @@ check_filter(const LoadPlan *plan)
 			 errhint("Make both the same column, or set the foreign table's option require_filter to 'false'.")));
 }
 
+void
+load_find_target(LoadPlan *plan)
+{
+	plan->target = resolve(plan->source->target_table);
+	plan->target_name = qualified_name(plan->target);
+	plan->owner = extension_relation_owner(plan->target);
+}
+
 LoadPlan *
 load_plan(const LedgerSource *source)
 {
@@ -146,15 +201,14 @@ load_plan(const LedgerSource *source)
 	plan->source = source;
 	plan->table = options_table(resolve(source->remote_table));
 	plan->remote_name = qualified_name(plan->table->relid);
-	plan->target = resolve(source->target_table);
-	plan->target_name = qualified_name(plan->target);
-	plan->owner = extension_relation_owner(plan->target);
+	load_find_target(plan);
 
 	match_columns(plan);
 	find_timestamp_column(plan);
 	load_check_target(plan);
 	check_filter(plan);
 	check_rights(plan);
+	check_column_types(plan);
 	plan->after_load = load_find_after_load(plan);
 	plan->connection = options_connection(plan->table->relid, plan->owner);
 	return plan;

@@ -264,15 +264,49 @@ take_measure(const LoadPlan *plan, DateADT day, LoadOutcome *outcome)
 		outcome->target_rows = measure(plan, day, &outcome->target_max_timestamp, &outcome->has_target_max);
 }
 
+/* What a trigger or rule keeps of the day would be there twice. */
+static void
+check_deleted(const LoadPlan *plan, DateADT day)
+{
+	if (!load_may_keep(plan->target))
+		return;
+	execute(psprintf("SELECT FROM %s%s LIMIT 1", plan->target_name, window_clause(plan)),
+			window_of(plan, plan->timestamp_target, day));
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %s keeps rows of %s that a load has deleted", plan->target_name, schedule_day_text(day)),
+				 errdetail("A trigger or rule of the table does not let them go, and the day would be there twice."),
+				 errhint("Let the table delete what a load deletes; what is to be kept can be copied to another "
+						 "table.")));
+}
+
 /* As whoever we are now, with the settings pinned. */
 static void
 replace(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 {
 	outcome->rows_replaced = execute(psprintf("DELETE FROM %s%s", plan->target_name, window_clause(plan)),
 									 window_of(plan, plan->timestamp_target, day));
+	check_deleted(plan, day);
 	insert(plan, job, day, outcome);
 	load_call_after_load(plan, day);
 	take_measure(plan, day, outcome);
+}
+
+/*
+ * No transaction was open while BigQuery was asked: under the target's name
+ * there may be a table by now whose owner, and triggers, are others.
+ */
+static void
+check_target(const LoadPlan *plan)
+{
+	LoadPlan now = {.source = plan->source};
+
+	load_find_target(&now);
+	if (now.target != plan->target || now.owner != plan->owner)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+						errmsg("table %s has become another while BigQuery was asked", plan->target_name),
+						errdetail("It was made anew, or given to another owner.")));
 }
 
 void
@@ -282,6 +316,7 @@ load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *ou
 
 	if (outcome->next_notice == 0)
 		outcome->next_notice = request_clock_ms() + NOTICE_MS;
+	check_target(plan);
 	load_scope_enter(&scope, plan, outcome->background);
 	replacing = true;
 	PG_TRY();

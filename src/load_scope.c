@@ -15,7 +15,13 @@
 static int
 pin_settings(void)
 {
-	static const char *const settings[][2] = {{"timezone", "UTC"}, {"datestyle", "ISO"}, {"jit", "off"}};
+	static const char *const settings[][2] = {
+		{"timezone", "UTC"},
+		{"datestyle", "ISO"},
+		{"jit", "off"},
+		/* "on" has the planner call functions in the foreign table's CHECKs */
+		{"constraint_exclusion", "partition"},
+	};
 	int nest_level = extension_pin_settings();
 
 	for (int i = 0; i < (int) lengthof(settings); i++)
@@ -56,6 +62,7 @@ void
 load_scope_leave(const LoadScope *scope)
 {
 	SPI_finish();
-	AtEOXact_GUC(true, scope->nest_level);
+	/* not as at a commit: what a trigger has SET would stay in the session */
+	AtEOXact_GUC(false, scope->nest_level);
 	SetUserIdAndSecContext(scope->user, scope->context);
 }

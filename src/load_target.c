@@ -124,6 +124,18 @@ attribute_of(Relation relation, const char *name)
 	return TupleDescAttr(RelationGetDescr(relation), get_attnum(RelationGetRelid(relation), name) - 1);
 }
 
+void
+load_check_precision(const char *column, const char *table, const char *kind, Oid type, int32 typmod)
+{
+	if (type == DATEOID || typmod < 0 || typmod >= FRACTION_DIGITS)
+		return;
+	ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
+					errmsg("column \"%s\" of table %s rounds a day's last rows into the next day", column, table),
+					errdetail("It is %s.", format_type_with_typemod(type, typmod)),
+					errhint("ALTER %s %s ALTER COLUMN %s TYPE %s;", kind, table, quote_identifier(column),
+							format_type_be(type))));
+}
+
 /*
  * A day is cut out of the target by its own column: of a type that is ordered
  * in time, and that keeps each row in its day.  23:59:59.7 in a timestamp(0)
@@ -147,13 +159,7 @@ check_timestamp(LoadPlan *plan, Relation target)
 						   format_type_be(attribute->atttypid)),
 				 errhint("ALTER TABLE %s ALTER COLUMN %s TYPE %s USING …;", plan->target_name, column,
 						 format_type_be(plan->timestamp->type))));
-	if (type != DATEOID && typmod >= 0 && typmod < FRACTION_DIGITS)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" of table %s rounds a day's last rows into the next day",
-						NameStr(attribute->attname), plan->target_name),
-				 errdetail("It is %s.", format_type_with_typemod(attribute->atttypid, attribute->atttypmod)),
-				 errhint("ALTER TABLE %s ALTER COLUMN %s TYPE %s;", plan->target_name, column, format_type_be(type))));
+	load_check_precision(NameStr(attribute->attname), plan->target_name, "TABLE", type, typmod);
 }
 
 void
@@ -168,25 +174,46 @@ load_check_target(LoadPlan *plan)
 	table_close(target, NoLock);
 }
 
-bool
-load_may_filter(Oid relid)
+/* Any of the table and what is below it, of which `does` is true. */
+static bool
+any_table(Oid relid, bool (*does)(Relation relation))
 {
-	bool filters = false;
+	bool found = false;
 	ListCell *cell;
 
 	foreach (cell, find_all_inheritors(relid, AccessShareLock, NULL))
 	{
 		Relation relation = table_open(lfirst_oid(cell), NoLock);
-		TriggerDesc *triggers = relation->trigdesc;
 
-		if (relation->rd_rel->relhasrules || relation->rd_rel->relkind == RELKIND_VIEW ||
-			relation->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
-			filters = true;
-		if (triggers != NULL && (triggers->trig_insert_before_row || triggers->trig_insert_instead_row))
-			filters = true;
+		found |= relation->rd_rel->relhasrules || relation->rd_rel->relkind == RELKIND_VIEW ||
+				 relation->rd_rel->relkind == RELKIND_FOREIGN_TABLE || (relation->trigdesc != NULL && does(relation));
 		table_close(relation, NoLock);
 	}
-	return filters;
+	return found;
+}
+
+static bool
+filters_inserts(Relation relation)
+{
+	return relation->trigdesc->trig_insert_before_row || relation->trigdesc->trig_insert_instead_row;
+}
+
+static bool
+filters_deletes(Relation relation)
+{
+	return relation->trigdesc->trig_delete_before_row || relation->trigdesc->trig_delete_instead_row;
+}
+
+bool
+load_may_filter(Oid relid)
+{
+	return any_table(relid, filters_inserts);
+}
+
+bool
+load_may_keep(Oid relid)
+{
+	return any_table(relid, filters_deletes);
 }
 
 bool

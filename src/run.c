@@ -117,8 +117,10 @@ new_outcome(Call *call)
 static void
 load_day(Call *call, DateADT day, bool allow_shrink, LoadOutcome *outcome)
 {
-	BqJob *job = load_ask(call->plan, call->bq, day, CurrentMemoryContext, outcome);
+	BqJob *job;
 
+	load_check_budget(call->source);
+	job = load_ask(call->plan, call->bq, day, CurrentMemoryContext, outcome);
 	load_replace(call->plan, job, day, allow_shrink, outcome);
 	bigquery_forget(job);
 }

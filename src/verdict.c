@@ -43,7 +43,8 @@ verdict_every_day(const ErrorData *edata)
 		case CLASS('F', '0'): /* the key file */
 			return true;
 		default:
-			return edata->sqlerrcode == ERRCODE_UNDEFINED_FILE;
+			return edata->sqlerrcode == ERRCODE_UNDEFINED_FILE ||
+				   edata->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED; /* the day's bytes */
 	}
 }
 

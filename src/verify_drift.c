@@ -9,7 +9,13 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/heap.h"
+#include "catalog/pg_attribute.h"
+#include "commands/defrem.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 #include "failure.h"
 #include "ledger.h"
@@ -29,13 +35,14 @@ typedef struct Drift
 	int unnamed;
 } Drift;
 
-static const RemoteColumn *
+/* The number of the foreign table's column that stands for it; -1: none does. */
+static int
 column_of(const RemoteTable *table, const BqField *field)
 {
 	for (int i = 0; i < table->ncolumns; i++)
 		if (pg_strcasecmp(table->columns[i].remote_name, field->name) == 0)
-			return &table->columns[i];
-	return NULL;
+			return i;
+	return -1;
 }
 
 /* Whether one more column is to be named; separates it from the one before. */
@@ -52,6 +59,34 @@ has_room(Drift *drift)
 	return true;
 }
 
+/* A name that a new column can have here: BigQuery's, or one like it. */
+static char *
+local_name(const RemoteTable *table, const char *remote)
+{
+	char *name = makeObjectName(remote, NULL, NULL);
+	int number = 2;
+
+	while (options_column(unconstify(RemoteTable *, table), name) != NULL || SystemAttributeByName(name) != NULL)
+		name = makeObjectName(remote, NULL, psprintf("%d", number++));
+	return name;
+}
+
+/* The statements by which both tables get a column for it. */
+static void
+say_how_to_add(Drift *drift, const char *remote, const char *type, const char *natural)
+{
+	const LoadPlan *plan = drift->plan;
+	const char *local = local_name(plan->table, remote);
+	const char *name = quote_identifier(local);
+	const char *option = strcmp(local, remote) != 0 ? psprintf("name %s, ", quote_literal_cstr(remote)) : "";
+
+	appendStringInfo(&drift->remedy, "ALTER FOREIGN TABLE %s ADD COLUMN %s %s OPTIONS (%stype %s); ", plan->remote_name,
+					 name, natural, option, quote_literal_cstr(type));
+	if (get_attnum(plan->target, local) == InvalidAttrNumber)
+		appendStringInfo(&drift->remedy, "ALTER TABLE %s ADD COLUMN IF NOT EXISTS %s %s; ", plan->target_name, name,
+						 natural);
+}
+
 static void
 say_new(Drift *drift, const BqField *field)
 {
@@ -63,31 +98,47 @@ say_new(Drift *drift, const BqField *field)
 		return;
 	appendStringInfo(&drift->what, "%s (%s) is new there", name, type);
 	if (natural != NULL)
-		appendStringInfo(&drift->remedy,
-						 "ALTER FOREIGN TABLE %s ADD COLUMN %s %s OPTIONS (type %s); "
-						 "ALTER TABLE %s ADD COLUMN IF NOT EXISTS %s %s; ",
-						 drift->plan->remote_name, name, natural, quote_literal_cstr(type), drift->plan->target_name,
-						 name, natural);
+		say_how_to_add(drift, failure_to_server(field->name), type, natural);
+}
+
+static bool
+target_refuses_null(const LoadPlan *plan, const char *column)
+{
+	HeapTuple tuple = SearchSysCacheAttName(plan->target, column);
+	bool refuses = HeapTupleIsValid(tuple) && ((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return refuses;
+}
+
+/* Rows without it will come, and the target has its NOT NULL from the foreign table. */
+static void
+say_nullable(Drift *drift, const RemoteColumn *column)
+{
+	const LoadPlan *plan = drift->plan;
+	const char *name = quote_identifier(column->name);
+
+	appendStringInfo(&drift->what, "%s may be NULL there", name);
+	appendStringInfo(&drift->remedy, "ALTER FOREIGN TABLE %s ALTER COLUMN %s DROP NOT NULL; ", plan->remote_name, name);
+	if (target_refuses_null(plan, column->name))
+		appendStringInfo(&drift->remedy, "ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL; ", plan->target_name, name);
 }
 
 static void
-say_changed(Drift *drift, const RemoteColumn *column, const BqField *field)
+say_changed(Drift *drift, int i, const BqField *field)
 {
-	const char *name = quote_identifier(column->name);
-	const char *type = failure_to_server(message_field_type(field));
+	const RemoteColumn *column = &drift->plan->table->columns[i];
+	Failure f;
 
-	if (column->remote_type != NULL && !message_type_fits(column->remote_type, field) && has_room(drift))
+	if (!load_check_type(drift->plan, i, field, &f) && has_room(drift))
 	{
-		appendStringInfo(&drift->what, "%s is %s there, not %s", name, type, column->remote_type);
-		appendStringInfo(&drift->remedy, "ALTER FOREIGN TABLE %s ALTER COLUMN %s OPTIONS (SET type %s); ",
-						 drift->plan->remote_name, name, quote_literal_cstr(type));
+		appendStringInfo(&drift->what, "%s is %s there, not %s", quote_identifier(column->name),
+						 failure_to_server(message_field_type(field)), column->remote_type);
+		appendStringInfo(&drift->remedy, "%s ", failure_to_server(f.hint));
 	}
 	if (column->not_null && !field->required && has_room(drift))
-	{
-		appendStringInfo(&drift->what, "%s may be NULL there", name);
-		appendStringInfo(&drift->remedy, "ALTER FOREIGN TABLE %s ALTER COLUMN %s DROP NOT NULL; ",
-						 drift->plan->remote_name, name);
-	}
+		say_nullable(drift, column);
 }
 
 bool
@@ -112,9 +163,9 @@ verify_columns(const LoadPlan *plan, const BqTable *there)
 	initStringInfo(&drift.remedy);
 	for (int i = 0; i < there->nfields; i++)
 	{
-		const RemoteColumn *column = column_of(plan->table, &there->fields[i]);
+		int column = column_of(plan->table, &there->fields[i]);
 
-		if (column == NULL)
+		if (column < 0)
 			say_new(&drift, &there->fields[i]);
 		else
 			say_changed(&drift, column, &there->fields[i]);
