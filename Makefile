@@ -9,6 +9,7 @@ OBJS = \
 	src/worker.o \
 	src/launcher.o \
 	src/attempt.o \
+	src/attempt_bury.o \
 	src/run.o \
 	src/verdict.o \
 	src/run_estimate.o \
