@@ -99,7 +99,7 @@ target(
 is($f->query($run), 'succeeded|50|0', 'a rule DO ALSO reads the rows a second time');
 is($f->query('SELECT count(DISTINCT address), count(*) FROM t.copy'), '50|50', 'and gets every row once');
 is(scalar($bq->requests('insert')), 1, 'of the same job');
-is(join(' ', map { $_->{start_index} // 0 } $bq->requests('results')), '0 20 40 0 20 40', 'paged again');
+is(join(' ', sort { $a <=> $b } map { $_->{start_index} // 0 } $bq->requests('results')), '0 0 20 20 40 40', 'paged again');
 is($f->query('SELECT values_altered, rows_inserted, pages FROM contratos_runs ORDER BY id DESC LIMIT 1'), '0|50|3', 'counted once');
 
 target("$like; CREATE RULE nothing AS ON INSERT TO t.target DO INSTEAD NOTHING");
