@@ -27,9 +27,10 @@ sub anew
 				amount bigint OPTIONS (type 'INT64'), made timestamptz OPTIONS (type 'TIMESTAMP') NOT NULL)
 			SERVER bigquery OPTIONS ("table" '$there');
 		   CREATE TABLE "Old Shop".orders (id bigint NOT NULL, code text NOT NULL, amount bigint, made timestamptz NOT NULL);
-		   DELETE FROM contratos_sources; DELETE FROM contratos_runs;
+		   -- at once: a worker that found both empty would make the built-in source
+		   BEGIN; DELETE FROM contratos_sources; DELETE FROM contratos_runs;
 		   INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, start_date, enabled, catchup_days)
-			VALUES ('orders', '"Old Shop".bq', '"Old Shop".orders', 'made', '2026-11-20', false, 0)));
+			VALUES ('orders', '"Old Shop".bq', '"Old Shop".orders', 'made', '2026-11-20', false, 0); COMMIT));
 	is($f->query($run), 'succeeded|5|0', 'loaded');
 	return;
 }
