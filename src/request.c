@@ -249,7 +249,7 @@ try_until(Requester *requester, Attempt *attempt, int *spent_ms, Failure *f)
 		if (f->retry != FAILURE_ASK_AGAIN || tries == attempt->max_tries)
 			return false;
 		pause = request_backoff_ms(tries - 1, f->retry_after_ms);
-		if (*spent_ms + pause >= budget)
+		if (*spent_ms + pause + REQUEST_MIN_TRY_MS > budget)
 		{
 			request_given_up(f, tries, *spent_ms);
 			return false;

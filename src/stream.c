@@ -123,7 +123,8 @@ take_up_again(RowStream *stream, Failure *f)
 	int pause = request_backoff_ms(stream->tries++, f->retry_after_ms);
 
 	CHECK_FOR_INTERRUPTS();
-	if (f->retry != FAILURE_ASK_AGAIN || stream->spent_ms + pause >= stream->job->connection->request_timeout_ms)
+	if (f->retry != FAILURE_ASK_AGAIN ||
+		stream->spent_ms + pause + REQUEST_MIN_TRY_MS > stream->job->connection->request_timeout_ms)
 		give_up(stream, f);
 	ereport(DEBUG1, (errmsg_internal("contratos: page broke off at row " INT64_FORMAT " (%s), next try in %d ms",
 									 stream->next, f->message, pause)));
