@@ -19,6 +19,7 @@
 #include "utils/tuplestore.h"
 
 #include "compat.h"
+#include "contratos_internal.h"
 #include "extension.h"
 #include "fdw.h"
 #include "http.h"
@@ -121,15 +122,15 @@ contratos_setup(PG_FUNCTION_ARGS pg_attribute_unused())
 	PG_RETURN_VOID();
 }
 
-static void
-refuse_null(FunctionCallInfo fcinfo, int n, const char *name)
+void
+contratos_refuse_null(FunctionCallInfo fcinfo, int n, const char *name)
 {
 	if (PG_ARGISNULL(n))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("argument \"%s\" must not be null", name)));
 }
 
-static void
-refuse_backwards(DateADT first, DateADT last, const char *function)
+void
+contratos_refuse_backwards(DateADT first, DateADT last, const char *function)
 {
 	if (first > last)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("first must not be after last"),
@@ -161,9 +162,9 @@ emit(void *arg, const RunResult *result)
 Datum
 contratos_run(PG_FUNCTION_ARGS)
 {
-	refuse_null(fcinfo, 0, "day");
-	refuse_null(fcinfo, 1, "source");
-	refuse_null(fcinfo, 2, "allow_shrink");
+	contratos_refuse_null(fcinfo, 0, "day");
+	contratos_refuse_null(fcinfo, 1, "source");
+	contratos_refuse_null(fcinfo, 2, "allow_shrink");
 	InitMaterializedSRF(fcinfo, 0);
 	emit(fcinfo->resultinfo, run_day(text_to_cstring(PG_GETARG_TEXT_PP(1)), PG_GETARG_DATEADT(0), PG_GETARG_BOOL(2)));
 	return (Datum) 0;
@@ -175,10 +176,10 @@ contratos_backfill(PG_FUNCTION_ARGS)
 	DateADT last = schedule_yesterday(settings_now());
 	int32 days;
 
-	refuse_null(fcinfo, 0, "days");
-	refuse_null(fcinfo, 1, "source");
-	refuse_null(fcinfo, 2, "only_missing");
-	refuse_null(fcinfo, 3, "allow_shrink");
+	contratos_refuse_null(fcinfo, 0, "days");
+	contratos_refuse_null(fcinfo, 1, "source");
+	contratos_refuse_null(fcinfo, 2, "only_missing");
+	contratos_refuse_null(fcinfo, 3, "allow_shrink");
 	days = PG_GETARG_INT32(0);
 	if (days < 1 || days > MAX_DAYS)
 		ereport(ERROR,
@@ -196,14 +197,14 @@ contratos_backfill_range(PG_FUNCTION_ARGS)
 	DateADT first;
 	DateADT last;
 
-	refuse_null(fcinfo, 0, "first");
-	refuse_null(fcinfo, 1, "last");
-	refuse_null(fcinfo, 2, "source");
-	refuse_null(fcinfo, 3, "only_missing");
-	refuse_null(fcinfo, 4, "allow_shrink");
+	contratos_refuse_null(fcinfo, 0, "first");
+	contratos_refuse_null(fcinfo, 1, "last");
+	contratos_refuse_null(fcinfo, 2, "source");
+	contratos_refuse_null(fcinfo, 3, "only_missing");
+	contratos_refuse_null(fcinfo, 4, "allow_shrink");
 	first = PG_GETARG_DATEADT(0);
 	last = PG_GETARG_DATEADT(1);
-	refuse_backwards(first, last, "contratos_backfill_range");
+	contratos_refuse_backwards(first, last, "contratos_backfill_range");
 	InitMaterializedSRF(fcinfo, 0);
 	run_days("contratos_backfill_range()", text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, PG_GETARG_BOOL(3),
 			 PG_GETARG_BOOL(4), emit, fcinfo->resultinfo);
@@ -234,12 +235,12 @@ contratos_estimate(PG_FUNCTION_ARGS)
 	DateADT first;
 	DateADT last;
 
-	refuse_null(fcinfo, 0, "first");
-	refuse_null(fcinfo, 1, "last");
-	refuse_null(fcinfo, 2, "source");
+	contratos_refuse_null(fcinfo, 0, "first");
+	contratos_refuse_null(fcinfo, 1, "last");
+	contratos_refuse_null(fcinfo, 2, "source");
 	first = PG_GETARG_DATEADT(0);
 	last = PG_GETARG_DATEADT(1);
-	refuse_backwards(first, last, "contratos_estimate");
+	contratos_refuse_backwards(first, last, "contratos_estimate");
 	InitMaterializedSRF(fcinfo, 0);
 	run_estimate(text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, emit_estimate, fcinfo->resultinfo);
 	return (Datum) 0;
@@ -248,21 +249,21 @@ contratos_estimate(PG_FUNCTION_ARGS)
 Datum
 contratos_enqueue(PG_FUNCTION_ARGS)
 {
-	refuse_null(fcinfo, 0, "first");
-	refuse_null(fcinfo, 1, "last");
-	refuse_null(fcinfo, 2, "source");
-	refuse_null(fcinfo, 3, "only_missing");
+	contratos_refuse_null(fcinfo, 0, "first");
+	contratos_refuse_null(fcinfo, 1, "last");
+	contratos_refuse_null(fcinfo, 2, "source");
+	contratos_refuse_null(fcinfo, 3, "only_missing");
 
 	DateADT first = PG_GETARG_DATEADT(0);
 	DateADT last = PG_GETARG_DATEADT(1);
-	refuse_backwards(first, last, "contratos_enqueue");
+	contratos_refuse_backwards(first, last, "contratos_enqueue");
 	PG_RETURN_INT32(run_enqueue(text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, PG_GETARG_BOOL(3)));
 }
 
 Datum
 contratos_cancel(PG_FUNCTION_ARGS)
 {
-	refuse_null(fcinfo, 0, "run");
+	contratos_refuse_null(fcinfo, 0, "run");
 	PG_RETURN_BOOL(run_cancel(PG_GETARG_INT64(0)));
 }
 

@@ -1,0 +1,21 @@
+/*
+ * contratos_internal.h
+ *	  What the files of the SQL-callable functions share.
+ */
+#ifndef CONTRATOS_INTERNAL_H
+#define CONTRATOS_INTERNAL_H
+
+#include "postgres.h"
+#include "fmgr.h"
+#include "utils/date.h"
+
+/*
+ * 22004 when argument n (from 0), called `name`, is NULL: the functions are not
+ * STRICT, so that a NULL is an error and not a silent NULL result.
+ */
+extern void contratos_refuse_null(FunctionCallInfo fcinfo, int n, const char *name);
+
+/* 22023 when `first` comes after `last`; the hint names the function. */
+extern void contratos_refuse_backwards(DateADT first, DateADT last, const char *function);
+
+#endif /* CONTRATOS_INTERNAL_H */
