@@ -49,6 +49,9 @@ OBJS = \
 	src/options.o \
 	src/options_connection.o \
 	src/options_validate.o \
+	src/reader.o \
+	src/reader_queue.o \
+	src/reader_beside.o \
 	src/stream.o \
 	src/stream_window.o \
 	src/values.o \

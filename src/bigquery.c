@@ -199,6 +199,21 @@ make_job(Bigquery *bq, const BqQuery *query, const char *job_id, MemoryContext p
 	return job;
 }
 
+BqJob *
+bigquery_finished_job(Bigquery *bq, const char *job_id, const char *project, const char *location, int64 total_rows,
+					  int nfields, MemoryContext parent)
+{
+	BqQuery unknown = {.text = ""};
+	BqJob *job;
+
+	Assert(bq->project != NULL && strcmp(bq->project, project) == 0);
+	job = make_job(bq, &unknown, job_id, parent);
+	job->location = MemoryContextStrdup(job->context, location);
+	job->total_rows = total_rows;
+	job->nfields = nfields;
+	return job;
+}
+
 /*
  * A job that BigQuery lost is asked for anew, under another id, as long as
  * job_timeout lasts: its reasons are documented as passing.

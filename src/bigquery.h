@@ -45,6 +45,13 @@ extern void bigquery_make_job_id(char *job_id, size_t size);
 extern BqJob *bigquery_query(Bigquery *bq, const BqQuery *query, const char *job_id, int max_jobs, const char *label,
 							 MemoryContext parent, Failure *f);
 
+/*
+ * A job that another process has asked and waited for, to page its result: its
+ * project is that of the connection.  Neither its query nor its fields are known.
+ */
+extern BqJob *bigquery_finished_job(Bigquery *bq, const char *job_id, const char *project, const char *location,
+									int64 total_rows, int nfields, MemoryContext parent);
+
 /* Jobs for one question: what fails three times is not worth waiting for. */
 #define BIGQUERY_MAX_JOBS 3
 

@@ -80,32 +80,59 @@ struct Fingerprint
 	StringInfoData row; /* what is hashed: grows to the longest row */
 	uint64 sums[2];
 	int ncells;
-	const Agreement **agreements; /* of each cell; NULL: left out */
+	char *forms; /* of each cell, as fingerprint_agreements() gives them */
 };
+
+#define FORM_NONE '-' /* left out */
+#define FORM_PLAIN 'p' /* "<text>:" */
+#define FORM_COUNTED 'c' /* "<bytes>:<text>" */
+
+static Fingerprint *
+make_fingerprint(int ncells)
+{
+	Fingerprint *fingerprint = palloc0(sizeof(Fingerprint));
+
+	fingerprint->ncells = ncells;
+	fingerprint->forms = palloc0(ncells + 1);
+	initStringInfo(&fingerprint->row);
+	fingerprint->digest = digest_create();
+	return fingerprint;
+}
 
 Fingerprint *
 fingerprint_create(const RemoteTable *table, const AttrNumber *columns, int ncolumns, const BqField *fields)
 {
-	Fingerprint *fingerprint = palloc0(sizeof(Fingerprint));
+	Fingerprint *fingerprint = make_fingerprint(ncolumns);
 
-	fingerprint->ncells = ncolumns;
-	fingerprint->agreements = palloc0(sizeof(Agreement *) * Max(ncolumns, 1));
 	for (int i = 0; i < ncolumns; i++)
 	{
 		const Agreement *agreement = agreement_for(deparse_column(table, columns[i]));
 
 		if (agreement != NULL && (fields[i].repeated || strcmp(agreement->type, fields[i].type) != 0))
 			return NULL;
-		fingerprint->agreements[i] = agreement;
+		fingerprint->forms[i] = agreement == NULL ? FORM_NONE : agreement->plain ? FORM_PLAIN : FORM_COUNTED;
 	}
-	initStringInfo(&fingerprint->row);
-	fingerprint->digest = digest_create();
+	return fingerprint;
+}
+
+const char *
+fingerprint_agreements(const Fingerprint *fingerprint)
+{
+	return fingerprint->forms;
+}
+
+Fingerprint *
+fingerprint_agreed(const char *agreements)
+{
+	Fingerprint *fingerprint = make_fingerprint((int) strlen(agreements));
+
+	memcpy(fingerprint->forms, agreements, fingerprint->ncells);
 	return fingerprint;
 }
 
 /* A cell's text; as appendStringInfo() would write it, but in half the time. */
 static void
-append_cell(StringInfo row, const Agreement *agreement, const RowsCell *cell)
+append_cell(StringInfo row, char form, const RowsCell *cell)
 {
 	/* room for a length and a colon besides */
 	enlargeStringInfo(row, (int) cell->len + 16);
@@ -114,32 +141,48 @@ append_cell(StringInfo row, const Agreement *agreement, const RowsCell *cell)
 		row->data[row->len++] = '-';
 		return;
 	}
-	if (!agreement->plain)
+	if (form == FORM_COUNTED)
 	{
 		row->len += pg_ultoa_n((uint32) cell->len, row->data + row->len);
 		row->data[row->len++] = ':';
 	}
 	memcpy(row->data + row->len, cell->data, cell->len);
 	row->len += (int) cell->len;
-	if (agreement->plain)
+	if (form == FORM_PLAIN)
 		row->data[row->len++] = ':';
+}
+
+void
+fingerprint_row(Fingerprint *fingerprint, const RowsCell *cells, uint8 result[FINGERPRINT_ROW_BYTES])
+{
+	StringInfo row = &fingerprint->row;
+	uint8 hash[DIGEST_BYTES];
+
+	row->len = 0;
+	for (int i = 0; i < fingerprint->ncells; i++)
+		if (fingerprint->forms[i] != FORM_NONE)
+			append_cell(row, fingerprint->forms[i], &cells[i]);
+	digest_of(fingerprint->digest, row->data, row->len, hash);
+	memcpy(result, hash, FINGERPRINT_ROW_BYTES);
+}
+
+void
+fingerprint_add_row(Fingerprint *fingerprint, const uint8 row[FINGERPRINT_ROW_BYTES])
+{
+	uint32 halves[2];
+
+	memcpy(halves, row, sizeof(halves));
+	for (int i = 0; i < 2; i++)
+		fingerprint->sums[i] += pg_ntoh32(halves[i]);
 }
 
 void
 fingerprint_add(Fingerprint *fingerprint, const RowsCell *cells)
 {
-	StringInfo row = &fingerprint->row;
-	uint8 hash[DIGEST_BYTES];
-	uint32 halves[2];
+	uint8 row[FINGERPRINT_ROW_BYTES];
 
-	row->len = 0;
-	for (int i = 0; i < fingerprint->ncells; i++)
-		if (fingerprint->agreements[i] != NULL)
-			append_cell(row, fingerprint->agreements[i], &cells[i]);
-	digest_of(fingerprint->digest, row->data, row->len, hash);
-	memcpy(halves, hash, sizeof(halves));
-	for (int i = 0; i < 2; i++)
-		fingerprint->sums[i] += pg_ntoh32(halves[i]);
+	fingerprint_row(fingerprint, cells, row);
+	fingerprint_add_row(fingerprint, row);
 }
 
 void

@@ -18,6 +18,9 @@
 /* As long as a fingerprint's text may be, with its end: two int64 and ":". */
 #define FINGERPRINT_SIZE 48
 
+/* What a row adds to it. */
+#define FINGERPRINT_ROW_BYTES 8
+
 typedef struct Fingerprint Fingerprint;
 
 /*
@@ -38,6 +41,16 @@ extern Fingerprint *fingerprint_create(const RemoteTable *table, const AttrNumbe
 
 /* One more row; cells as stream_next() gives them. */
 extern void fingerprint_add(Fingerprint *fingerprint, const RowsCell *cells);
+
+/*
+ * The same in two steps, which may be two processes': what a row adds, and
+ * adding it.  The other process makes its Fingerprint, in CurrentMemoryContext,
+ * of the first one's agreements: a character for each cell.
+ */
+extern const char *fingerprint_agreements(const Fingerprint *fingerprint);
+extern Fingerprint *fingerprint_agreed(const char *agreements);
+extern void fingerprint_row(Fingerprint *fingerprint, const RowsCell *cells, uint8 result[FINGERPRINT_ROW_BYTES]);
+extern void fingerprint_add_row(Fingerprint *fingerprint, const uint8 row[FINGERPRINT_ROW_BYTES]);
 
 /* "a:b" of what has been added ("0:0": nothing). */
 extern void fingerprint_text(const Fingerprint *fingerprint, char text[FINGERPRINT_SIZE]);

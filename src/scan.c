@@ -23,7 +23,7 @@
 #include "compat.h"
 #include "scan.h"
 #include "scan_internal.h"
-#include "stream.h"
+#include "settings.h"
 #include "values.h"
 
 /* As much of a bad value as a message shows. */
@@ -109,6 +109,15 @@ prepare_columns(BqScan *scan)
 	}
 }
 
+/* Of a load all rows are wanted, so that another process may read ahead; others may stop anywhere. */
+static int64
+parallel_size(const BqScan *scan)
+{
+	if (!scan->reports || settings_min_parallel_load_size < 0)
+		return -1;
+	return (int64) settings_min_parallel_load_size * 1024 * 1024;
+}
+
 /* The first row is wanted. */
 static void
 start(ForeignScanState *node, BqScan *scan)
@@ -124,7 +133,7 @@ start(ForeignScanState *node, BqScan *scan)
 		if (scan->reports && scan->fingerprint == NULL)
 			scan->fingerprint =
 				fingerprint_create(scan->table, scan->adoption->columns, scan->adoption->ncolumns, scan->job->fields);
-		scan->stream = stream_open(scan->job, scan->context);
+		scan->reader = reader_open(scan->job, scan->fingerprint, parallel_size(scan), scan->context);
 	}
 	scan->started = true;
 	MemoryContextSwitchTo(old);
@@ -134,7 +143,7 @@ start(ForeignScanState *node, BqScan *scan)
 static void
 bad_value(BqScan *scan, const ScanColumn *mine, const RowsCell *cell, const char *reason)
 {
-	int64 row = stream_rows(scan->stream);
+	int64 row = reader_rows(scan->reader);
 
 	if (scan->adoption != NULL)
 	{
@@ -161,7 +170,7 @@ refuse_null(const BqScan *scan, const ScanColumn *mine, const char *reason)
 		(errcode(ERRCODE_NOT_NULL_VIOLATION),
 		 errmsg("null value in column \"%s\" of foreign table \"%s\"", mine->column->name,
 				get_rel_name(scan->table->relid)),
-		 errdetail("Row " INT64_FORMAT ": %s.", stream_rows(scan->stream),
+		 errdetail("Row " INT64_FORMAT ": %s.", reader_rows(scan->reader),
 				   reason ? reason : "BigQuery's value is NULL"),
 		 mine->column->not_null
 			 ? errhint("The column is declared NOT NULL: ALTER FOREIGN TABLE ... ALTER COLUMN ... DROP NOT NULL lets "
@@ -205,13 +214,13 @@ scan_next(ForeignScanState *node)
 	ExecClearTuple(slot);
 	if (scan->no_rows)
 		return slot;
-	cells = stream_next(scan->stream);
+	cells = reader_next(scan->reader);
 	scan_adopt_report(scan, cells == NULL);
 	if (cells == NULL)
 		return slot;
 	/* of the wire's values: conversion may lose something */
 	if (scan->news && scan->fingerprint != NULL)
-		fingerprint_add(scan->fingerprint, cells);
+		reader_note(scan->reader);
 	fill_slot(scan, cells, slot);
 	return ExecStoreVirtualTuple(slot);
 }
@@ -219,8 +228,8 @@ scan_next(ForeignScanState *node)
 static void
 stop(BqScan *scan)
 {
-	stream_close(scan->stream);
-	scan->stream = NULL;
+	reader_close(scan->reader);
+	scan->reader = NULL;
 	if (scan->bq != NULL)
 	{
 		bigquery_forget(scan->job);
@@ -241,13 +250,13 @@ scan_again(ForeignScanState *node)
 	if (!scan->started || scan->orphaned)
 		return;
 	/* other rows are another job */
-	if (node->ss.ps.chgParam != NULL && (!scan_evaluate(node, scan) || scan->stream == NULL))
+	if (node->ss.ps.chgParam != NULL && (!scan_evaluate(node, scan) || scan->reader == NULL))
 	{
 		stop(scan);
 		return;
 	}
-	if (scan->stream != NULL)
-		stream_rewind(scan->stream);
+	if (scan->reader != NULL)
+		reader_rewind(scan->reader);
 }
 
 void
@@ -268,9 +277,9 @@ scan_job(ForeignScanState *node, int *pages, int64 *bytes)
 {
 	BqScan *scan = node->fdw_state;
 
-	if (scan->stream == NULL)
+	if (scan->reader == NULL)
 		return NULL;
-	*pages = stream_pages(scan->stream);
-	*bytes = stream_bytes(scan->stream);
+	*pages = reader_pages(scan->reader);
+	*bytes = reader_bytes(scan->reader);
 	return scan->job;
 }

@@ -55,8 +55,8 @@ scan_disarm(void)
 		BqScan *scan = dlist_container(BqScan, link, iter.cur);
 
 		scan_adopt_leave(scan);
-		stream_close(scan->stream);
-		scan->stream = NULL;
+		reader_close(scan->reader);
+		scan->reader = NULL;
 		scan->job = NULL;
 		scan->adoption = NULL;
 		scan->reports = scan->news = false;
@@ -146,14 +146,14 @@ scan_adopt_report(BqScan *scan, bool at_end)
 {
 	ScanAdoption *adoption = scan->adoption;
 
-	scan->news = scan->reports && !at_end && stream_rows(scan->stream) > adoption->rows;
+	scan->news = scan->reports && !at_end && reader_rows(scan->reader) > adoption->rows;
 	if (!scan->news && !(scan->reports && at_end))
 		return;
-	adoption->rows = stream_rows(scan->stream);
+	adoption->rows = reader_rows(scan->reader);
 	if (!at_end && adoption->rows % PROGRESS_ROWS != 0)
 		return;
-	adoption->bytes = stream_bytes(scan->stream);
-	adoption->pages = stream_pages(scan->stream);
+	adoption->bytes = reader_bytes(scan->reader);
+	adoption->pages = reader_pages(scan->reader);
 	adoption->complete |= at_end;
 	if (at_end && scan->fingerprint != NULL)
 		fingerprint_text(scan->fingerprint, adoption->fingerprint);

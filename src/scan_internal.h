@@ -11,7 +11,7 @@
 
 #include "fingerprint.h"
 #include "scan.h"
-#include "stream.h"
+#include "reader.h"
 #include "values.h"
 
 typedef struct ScanColumn
@@ -52,7 +52,7 @@ typedef struct BqScan
 	Fingerprint *fingerprint; /* of the rows it has given, or NULL */
 	Bigquery *bq; /* own; NULL when adopted */
 	BqJob *job;
-	RowStream *stream;
+	RowReader *reader;
 	ScanColumn *columns;
 } BqScan;
 

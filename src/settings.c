@@ -35,6 +35,7 @@ int settings_request_timeout = 240 * 1000;
 int settings_job_timeout = 10 * 60 * 1000;
 int settings_page_rows = 50000;
 int settings_parallel_pages = 4;
+int settings_min_parallel_load_size = 32;
 
 char *settings_databases = NULL;
 char *settings_role = NULL;
@@ -207,6 +208,13 @@ define_tuning(void)
 							&settings_page_rows, 50000, 1, SETTINGS_MAX_PAGE_ROWS, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("contratos.parallel_pages", "Sets how many pages are fetched ahead of the one being read.",
 							NULL, &settings_parallel_pages, 4, 0, SETTINGS_MAX_PARALLEL_PAGES, PGC_USERSET, 0, NULL,
+							NULL, NULL);
+	DefineCustomIntVariable("contratos.min_parallel_load_size",
+							"Sets how much of a day must be left after its first page for a second process to fetch "
+							"and decode it.",
+							"-1: never.  The process takes one of max_worker_processes while it runs; where none is "
+							"free, the load does all by itself.",
+							&settings_min_parallel_load_size, 32, -1, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_MB, NULL,
 							NULL, NULL);
 }
 

@@ -26,6 +26,7 @@ extern int settings_request_timeout; /* ms, one request with its repetitions */
 extern int settings_job_timeout; /* ms */
 extern int settings_page_rows;
 extern int settings_parallel_pages;
+extern int settings_min_parallel_load_size; /* MB; -1: never */
 
 /* SIGHUP: the worker */
 extern char *settings_databases; /* as it is written; see settings_database_names() */

@@ -16,13 +16,6 @@
 #include "stream.h"
 #include "stream_window.h"
 
-/*
- * What a page should be at most, by the rows seen so far.  The service cuts
- * pages short somewhere between 10 and 20 MB, and the rest of one is a request
- * that nobody has made ahead.
- */
-#define PAGE_BYTES (8 * 1024 * 1024)
-
 struct RowStream
 {
 	MemoryContext context;
@@ -39,19 +32,29 @@ struct RowStream
 	int spent_ms; /* of request_timeout, at the present position */
 
 	int64 next; /* number of the row to give next, from 0 */
+	int64 end; /* of the first that is not given any more */
 	int64 given; /* rows since it was opened, and … */
 	int64 bytes; /* … bytes of bodies */
 	int pages;
 };
 
-RowStream *
-stream_open(BqJob *job, MemoryContext parent)
+static RowStream *
+make_stream(BqJob *job, MemoryContext parent)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "contratos row stream", ALLOCSET_DEFAULT_SIZES);
 	RowStream *stream = MemoryContextAllocZero(context, sizeof(RowStream));
 
 	stream->context = context;
 	stream->job = job;
+	stream->end = job->total_rows;
+	return stream;
+}
+
+RowStream *
+stream_open(BqJob *job, MemoryContext parent)
+{
+	RowStream *stream = make_stream(job, parent);
+
 	if (job->first_page != NULL)
 	{
 		/* taken: a second stream over this job asks for the page again */
@@ -65,8 +68,25 @@ stream_open(BqJob *job, MemoryContext parent)
 		job->first_decoder = NULL;
 	}
 	else
-		stream->decoder = bigquery_decoder(context);
+		stream->decoder = bigquery_decoder(stream->context);
 	return stream;
+}
+
+RowStream *
+stream_open_at(BqJob *job, int64 first, MemoryContext parent)
+{
+	RowStream *stream = make_stream(job, parent);
+
+	stream->next = stream->page.end = first;
+	stream->decoder = bigquery_decoder(stream->context);
+	return stream;
+}
+
+void
+stream_end_at(RowStream *stream, int64 end)
+{
+	Assert(end >= stream->next);
+	stream->end = Min(end, stream->job->total_rows);
 }
 
 static void
@@ -91,6 +111,7 @@ stream_close(RowStream *stream)
 void
 stream_rewind(RowStream *stream)
 {
+	stream->end = stream->job->total_rows;
 	/* an untouched first page is as good as a new one */
 	if (stream->next == 0)
 		return;
@@ -137,7 +158,7 @@ take_up_again(RowStream *stream, Failure *f)
 static int
 rows_of_page(const RowStream *stream)
 {
-	int64 most = stream->given > 0 ? PAGE_BYTES / (stream->bytes / stream->given + 1) : PG_INT32_MAX;
+	int64 most = stream->given > 0 ? STREAM_PAGE_BYTES / (stream->bytes / stream->given + 1) : PG_INT32_MAX;
 
 	return (int) Min(Max(most, 1), stream->job->connection->page_rows);
 }
@@ -151,7 +172,8 @@ look_ahead(RowStream *stream)
 {
 	if (stream->given == 0)
 		return;
-	stream_window_fill(&stream->ahead, stream->job, stream->page.end, rows_of_page(stream), stream->context);
+	stream_window_fill(&stream->ahead, stream->job, stream->page.end, stream->end, rows_of_page(stream),
+					   stream->context);
 }
 
 /*
@@ -289,11 +311,14 @@ stream_next(RowStream *stream)
 {
 	Failure f;
 
+	/* in the middle of a page; otherwise the answer's end is looked at, too */
+	if (stream->next == stream->end && stream->end < stream->page.end && stream->end < stream->job->total_rows)
+		return NULL;
 	for (;;)
 	{
 		if (stream->page.exchange == NULL)
 		{
-			if (stream->next == stream->job->total_rows)
+			if (stream->next == stream->end)
 				return NULL;
 			open_page(stream);
 		}

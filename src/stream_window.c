@@ -11,12 +11,12 @@
 #include "stream_window.h"
 
 void
-stream_window_fill(StreamWindow *window, BqJob *job, int64 next, int rows, MemoryContext context)
+stream_window_fill(StreamWindow *window, BqJob *job, int64 next, int64 end, int rows, MemoryContext context)
 {
 	int64 first = window->npages > 0 ? window->pages[window->npages - 1].end : next;
 	Failure ignored;
 
-	while (window->npages < job->connection->parallel_pages && first < job->total_rows)
+	while (window->npages < job->connection->parallel_pages && first < end)
 	{
 		StreamPage page = {.first = first, .end = first + rows};
 

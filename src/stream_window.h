@@ -30,10 +30,11 @@ typedef struct StreamWindow
 /*
  * Ask for more pages of the job, up to its connection's parallel_pages, each of
  * up to `rows` rows.  The first begins at row `next`, or behind the last one
- * that is there.  Never waits for an answer; what cannot be asked for now is
+ * that is there; none begins at row `end` or later.  Never waits for an answer; what cannot be asked for now is
  * left to be asked for when it is read.
  */
-extern void stream_window_fill(StreamWindow *window, BqJob *job, int64 next, int rows, MemoryContext context);
+extern void stream_window_fill(StreamWindow *window, BqJob *job, int64 next, int64 end, int rows,
+							   MemoryContext context);
 
 /* Take the first page out; an exchange of NULL, and rows 0 to 0, if there is none. */
 extern StreamPage stream_window_take(StreamWindow *window);

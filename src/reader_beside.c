@@ -1,0 +1,205 @@
+/*
+ * reader_beside.c
+ *	  The process that reads a job's rows for a load, and sends them.
+ *
+ * It has no database, no transaction and no memory of its own that grows: a
+ * batch, and the stream's buffers.  It ends with its last row, with a failure,
+ * or when the load does not listen any more.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "compat.h"
+#include "reader_internal.h"
+
+/* A message of rows has about as many bytes: large enough to be worth a wake-up. */
+#define BATCH_BYTES (64 * 1024)
+
+typedef struct Sender
+{
+	ReaderQueue queue;
+	BqJob *job;
+	RowStream *stream;
+	Fingerprint *fingerprint; /* NULL: no hashes */
+	StringInfoData batch;
+	int32 nrows;
+} Sender;
+
+/*
+ * The load is over, perhaps in the middle of a page: an error that nobody needs
+ * to read about, raised wherever we wait.
+ */
+static void
+stop(SIGNAL_ARGS)
+{
+	int saved = errno;
+
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+	errno = saved;
+}
+
+static void
+begin_batch(Sender *sender)
+{
+	resetStringInfo(&sender->batch);
+	appendStringInfoSpaces(&sender->batch, sizeof(ReaderHead));
+	sender->nrows = 0;
+}
+
+/* False when the load does not listen any more. */
+static bool
+send_batch(Sender *sender, ReaderMessage message)
+{
+	ReaderHead head = {
+		.message = message,
+		.nrows = sender->nrows,
+		.bytes = stream_bytes(sender->stream),
+		.pages = stream_pages(sender->stream),
+		.cache_hit = sender->job->cache_hit,
+		.bytes_processed = sender->job->bytes_processed,
+		.bytes_billed = sender->job->bytes_billed,
+	};
+	shm_mq_result result;
+
+	memcpy(sender->batch.data, &head, sizeof(head));
+	result = shm_mq_send(sender->queue.handle, sender->batch.len, sender->batch.data, false, true);
+	begin_batch(sender);
+	return result == SHM_MQ_SUCCESS;
+}
+
+static void
+append_row(Sender *sender, const RowsCell *cells)
+{
+	StringInfo batch = &sender->batch;
+	size_t len = FINGERPRINT_ROW_BYTES;
+	char *at;
+
+	for (int i = 0; i < sender->job->nfields; i++)
+		len += sizeof(uint32) + cells[i].len;
+	enlargeStringInfo(batch, (int) len);
+	at = batch->data + batch->len;
+	if (sender->fingerprint != NULL)
+	{
+		fingerprint_row(sender->fingerprint, cells, (uint8 *) at);
+		at += FINGERPRINT_ROW_BYTES;
+	}
+	for (int i = 0; i < sender->job->nfields; i++)
+	{
+		uint32 packed = READER_PACK(cells[i].kind, cells[i].len);
+
+		memcpy(at, &packed, sizeof(packed));
+		at += sizeof(packed);
+		if (cells[i].len > 0)
+			memcpy(at, cells[i].data, cells[i].len);
+		at += cells[i].len;
+	}
+	batch->len = (int) (at - batch->data);
+	sender->nrows++;
+}
+
+static void
+send_rows(Sender *sender)
+{
+	const RowsCell *cells;
+
+	while ((cells = stream_next(sender->stream)) != NULL)
+	{
+		append_row(sender, cells);
+		if (sender->batch.len >= BATCH_BYTES && !send_batch(sender, READER_ROWS))
+			return;
+	}
+	if (sender->nrows == 0 || send_batch(sender, READER_ROWS))
+		(void) send_batch(sender, READER_END);
+}
+
+static void
+prepare(Sender *sender, const ReaderTask *task)
+{
+	Bigquery *bq = bigquery_open(&task->connection, CurrentMemoryContext);
+
+	sender->job = bigquery_finished_job(bq, task->job_id, task->project, task->location, task->total_rows,
+										task->nfields, CurrentMemoryContext);
+	if (task->agreements != NULL)
+		sender->fingerprint = fingerprint_agreed(task->agreements);
+	sender->stream = stream_open_at(sender->job, task->first, CurrentMemoryContext);
+	initStringInfo(&sender->batch);
+	begin_batch(sender);
+}
+
+/* What was thrown, for the load to throw; our own Failures keep all they hold. */
+static void
+take_failure(Failure *f, const ErrorData *edata)
+{
+	const Failure *last = failure_last();
+
+	if (last != NULL && last->sqlstate == edata->sqlerrcode)
+	{
+		*f = *last;
+		return;
+	}
+	failure_set(f, edata->sqlerrcode, "%s", edata->message);
+	if (edata->detail != NULL)
+		failure_detail(f, "%s", edata->detail);
+	if (edata->hint != NULL)
+		failure_hint(f, "%s", edata->hint);
+}
+
+static void
+send_failure(const ReaderQueue *queue, const ErrorData *edata)
+{
+	ReaderHead head = {.message = READER_FAILURE, .bytes_processed = -1, .bytes_billed = -1};
+	Failure f;
+	shm_mq_iovec parts[2] = {{(const char *) &head, sizeof(head)}, {(const char *) &f, sizeof(f)}};
+
+	/* its padding and the rest of its texts leave this process, too */
+	memset(&f, 0, sizeof(f));
+	take_failure(&f, edata);
+	(void) shm_mq_sendv(queue->handle, parts, lengthof(parts), false, true);
+}
+
+static void
+serve(Sender *sender, const ReaderTask *task)
+{
+	MemoryContext old = CurrentMemoryContext;
+	ErrorData *volatile edata = NULL;
+
+	PG_TRY();
+	{
+		prepare(sender, task);
+		send_rows(sender);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(old);
+		edata = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	if (edata != NULL && edata->sqlerrcode != ERRCODE_QUERY_CANCELED)
+		send_failure(&sender->queue, edata);
+}
+
+void
+contratos_reader_main(Datum arg)
+{
+	Sender sender = {0};
+	ReaderTask task;
+
+	pqsignal(SIGTERM, stop);
+	BackgroundWorkerUnblockSignals();
+	CurrentResourceOwner = ResourceOwnerCreate(NULL, "contratos reader");
+	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "contratos reader", ALLOCSET_DEFAULT_SIZES));
+	if (reader_queue_attach(&sender.queue, DatumGetUInt32(arg), &task))
+		serve(&sender, &task);
+	reader_queue_close(&sender.queue);
+	proc_exit(0);
+}

@@ -1,0 +1,76 @@
+/*
+ * reader_internal.h
+ *	  Between reader.c, which reads for a load, reader_queue.c, which has what
+ *	  two processes share, and reader_beside.c, the process beside.
+ */
+#ifndef CONTRATOS_READER_INTERNAL_H
+#define CONTRATOS_READER_INTERNAL_H
+
+#include "lib/stringinfo.h"
+#include "storage/dsm.h"
+#include "storage/shm_mq.h"
+
+#include "reader.h"
+
+/*
+ * What a message holds.  Rows: after this head, for each row its hash (none
+ * without a fingerprint), then for each cell its kind and length in a uint32,
+ * then its bytes; nothing is aligned.  The end has no rows; a failure comes
+ * alone, as a Failure behind the head.
+ */
+typedef enum ReaderMessage
+{
+	READER_ROWS,
+	READER_END,
+	READER_FAILURE
+} ReaderMessage;
+
+typedef struct ReaderHead
+{
+	ReaderMessage message;
+	int32 nrows;
+	int64 bytes; /* of bodies, since the process began */
+	int32 pages; /* … and pages */
+	bool cache_hit; /* what the query has cost, once it is known; -1: not yet */
+	int64 bytes_processed;
+	int64 bytes_billed;
+} ReaderHead;
+
+/* A cell's kind and length in one number. */
+#define READER_PACK(kind, len) (((uint32) (len) << 2) | (uint32) (kind))
+#define READER_KIND(packed) ((RowsKind) ((packed) &3))
+#define READER_LEN(packed) ((packed) >> 2)
+
+StaticAssertDecl(ROWS_MAX_ROW < (1u << 30), "a cell's length must leave two bits of a uint32");
+
+/* What the process beside is told.  Its strings are copies. */
+typedef struct ReaderTask
+{
+	BqConnection connection;
+	const char *project; /* that is billed */
+	const char *location; /* of the job */
+	const char *job_id;
+	const char *agreements; /* fingerprint_agreements(), or NULL: no hashes */
+	int64 first; /* row to begin with, from 0 */
+	int64 total_rows;
+	int nfields;
+} ReaderTask;
+
+/* The shared memory of a task and its queue, and the process at its other end. */
+typedef struct ReaderQueue
+{
+	dsm_segment *segment;
+	shm_mq_handle *handle;
+} ReaderQueue;
+
+/*
+ * Start a process with that task; false when none can be had.  It ends when the
+ * segment is detached, which happens with the resource owner at the latest.
+ */
+extern bool reader_queue_start(ReaderQueue *queue, const ReaderTask *task);
+extern void reader_queue_close(ReaderQueue *queue);
+
+/* In the process: attach to what it was started for; false when that is gone. */
+extern bool reader_queue_attach(ReaderQueue *queue, uint32 segment, ReaderTask *task);
+
+#endif /* CONTRATOS_READER_INTERNAL_H */

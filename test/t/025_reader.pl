@@ -1,0 +1,184 @@
+# Rows of a large day come from a process beside: the same rows, the same
+# fingerprint, the same errors; and a load that does without when it has to.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Contratos::Fixture;
+use Contratos::Session;
+
+# as many rows as ten pages: any day that has more is large
+my $f = Contratos::Fixture->new(conf => "contratos.page_rows = 10\ncontratos.min_parallel_load_size = 0");
+my $bq = $f->bq;
+my $node = $f->node;
+my $day = '2026-11-20';
+my $run = "SELECT status, rows_loaded FROM contratos_run('$day')";
+my $alone = "SET contratos.min_parallel_load_size = -1; $run";
+
+# What a load has left: the rows, and what the ledger says of them.
+my $left = q(SELECT md5(string_agg(t::text, E'\n' ORDER BY t::text)),
+	(SELECT concat_ws('|', rows_loaded, values_altered, fingerprint, source_max_timestamp, bytes_processed, bytes_billed)
+	FROM contratos_runs ORDER BY id DESC LIMIT 1) FROM tokens t);
+
+sub starts { return join ' ', sort { $a <=> $b } map { $_->{start_index} // 0 } $bq->requests('results'); }
+sub tens { return join ' ', map { 10 * $_ } 0 .. $_[0]; }
+
+# Processes that read for a backend; the one told by its title.
+sub readers
+{
+	my ($pid) = @_;
+	my @found;
+	for my $file (glob '/proc/[0-9]*/cmdline')
+	{
+		open my $title, '<', $file or next;
+		local $/ = undef;
+		push @found, $file =~ /(\d+)/ if (<$title> // '') =~ /contratos reader for process $pid\b/;
+	}
+	return @found;
+}
+
+# Polls with a deadline; whether it came true.
+sub eventually
+{
+	my ($check) = @_;
+	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
+	while (!$check->())
+	{
+		return 0 if time > $until;
+		select undef, undef, undef, 0.02;
+	}
+	return 1;
+}
+
+$f->query('SELECT contratos_setup()');
+$f->day($day, 120);
+$f->query($alone);
+my $expected = $f->query($left);
+$bq->reset(tables => 0);
+
+# ---- the same, however it is read
+
+like($f->messages("SET client_min_messages = debug1; $run"), qr/rows from 10 on of job \S+ are read by another process/, 'a large day has a process beside');
+is($f->query($left), $expected, 'the same rows, the same fingerprint, the same cost');
+is(starts(), tens(11), 'each page is asked for once');
+is($f->query('SELECT pages FROM contratos_runs ORDER BY id DESC LIMIT 1'), 12, 'all pages are counted');
+
+for my $fault (
+	[ 'a refusal',        { status => 503, reason => 'backendError' } ],
+	[ 'a broken answer',  { close  => { after_bytes => 700 } } ],
+	[ 'a lost answer',    { close  => 'before_headers' } ],
+	[ 'a short page',     { truncate_rows => 4 } ],
+	[ 'an expired token', { status => 401, reason => 'authError' } ])
+{
+	my ($name, $action) = @$fault;
+	for my $start (0, 10, 40)
+	{
+		$bq->reset(tables => 0);
+		$bq->rule({ kind => 'results', start_index => $start }, $action);
+		is($f->query($run), 'succeeded|120', "$name of the page from row $start: a success");
+		is($f->query($left), $expected, "$name of the page from row $start: the same rows");
+	}
+}
+
+$f->query('CREATE TABLE copied (address text); CREATE RULE also AS ON INSERT TO tokens DO ALSO INSERT INTO copied VALUES (NEW.address)');
+is($f->query($run), 'succeeded|120', 'a target whose rule reads the rows a second time');
+is($f->query('SELECT count(*), count(DISTINCT address) FROM copied'), '120|120', 'gets them a second time');
+is($f->query($left), $expected, 'and the fingerprint counts them once');
+$f->query('DROP TABLE copied CASCADE');
+
+# ---- texts of all kinds, larger than the queue, nested
+
+$f->query("CREATE FOREIGN TABLE odd_bq (a text, n numeric, j jsonb, l bigint[], t timestamptz NOT NULL) SERVER bigquery
+	OPTIONS (\"table\" 'test-project.d.odd');
+	CREATE TABLE odd (LIKE odd_bq);
+	INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column) VALUES ('odd', 'odd_bq', 'odd', 't')");
+my @odd = map { { a => $_ % 3 ? ($_ % 5 ? "row $_ \x{e9}\"\\\n" : '') : undef, n => $_ % 7 ? "0x$_" : "$_.5", j => "{\"k\":[$_]}",
+	l => [ map { "$_" } 1 .. $_ % 4 ], t => "$day 00:00:00+00:00" } } 1 .. 60;
+$odd[50]{a} = 'x' x 3_000_000;
+$odd[59]{a} = 'y' x 1_100_000;
+$bq->table('test-project.d.odd', rows => \@odd, schema => [
+	{ name => 'a', type => 'STRING' }, { name => 'n', type => 'STRING' }, { name => 'j', type => 'JSON' },
+	{ name => 'l', type => 'INTEGER', mode => 'REPEATED' }, { name => 't', type => 'TIMESTAMP' } ]);
+my $odd_left = q(SELECT md5(string_agg(o::text, E'\n' ORDER BY o::text)), (SELECT rows_loaded || ' ' || values_altered FROM contratos_runs ORDER BY id DESC LIMIT 1),
+	(SELECT md5(string_agg(concat_ws(':', row_number, column_name, raw_value, reason), ',' ORDER BY row_number, column_name)) FROM contratos_rejects
+	WHERE run = (SELECT max(id) FROM contratos_runs)) FROM odd o);
+$f->query("SET contratos.min_parallel_load_size = -1; SELECT contratos_run('$day', 'odd')");
+my $odd_expected = $f->query($odd_left);
+like($odd_expected, qr/\|60 52\|/, 'a day with rejects');
+like($f->messages("SET client_min_messages = debug1; SELECT contratos_run('$day', 'odd')"), qr/read by another process/, 'is read beside, too');
+is($f->query($odd_left), $odd_expected, 'with the same rows and the same rejects');
+
+# ---- errors
+
+my $bad = [ { kind => 'results', start_index => 50, times => 0 }, { status => 403, reason => 'quotaExceeded', message => 'Quota exceeded: too much' } ];
+$bq->reset(tables => 0);
+$bq->rule(@$bad);
+my $error = $f->fails($alone);
+like($error, qr/ERROR:  \w{5}: .*Quota exceeded: too much.*It came after row 50 of 120/s, 'a failure while it is read here');
+$bq->reset(tables => 0);
+$bq->rule(@$bad);
+my $beside = $f->fails($run);
+s/job contratos_\w+|psql:\S+|LOCATION.*//g for $error, $beside;
+is($beside, $error, 'is the same when it is read beside');
+is($f->query($left), $expected =~ s/\|.*//r . '|' . $f->query(q(SELECT concat_ws('|', rows_loaded, values_altered, fingerprint, source_max_timestamp, bytes_processed, bytes_billed) FROM contratos_runs ORDER BY id DESC LIMIT 1)), 'and the day is as it was');
+like($f->fails('SELECT contratos_backfill(1)'), qr/Quota exceeded: too much/, 'a backfill knows that every day would meet it');
+$bq->reset(tables => 0);
+
+# ---- the process ends with the load, whatever it waits for
+
+my $log_at = -s $node->logfile;
+for my $way (qw(cancel terminate))
+{
+	my $session = Contratos::Session->new($node);
+	my $pid = $session->pid;
+	my $held = $bq->rule({ kind => 'results', start_index => 50 }, { stall => { after_bytes => 300 } });
+	$session->send($run);
+	$bq->wait(rule => $held, state => 'stalled');
+	is(scalar(readers($pid)), 1, "$way: a process waits in the middle of a page");
+	is($f->query("SELECT pg_${way}_backend($pid)"), 't', "$way: the load");
+	$session->finish;
+	ok(eventually(sub { !readers($pid) }), "$way: the process is gone while the stall lasts");
+	$bq->wait(rule => $held, state => 'closed');
+	$bq->reset(tables => 0);
+	$session->quit;
+}
+unlike(slurp_file($node->logfile, $log_at), qr/contratos reader.*(?:FATAL|ERROR|exited with exit code 1)|FATAL: .*background worker/, 'which nobody has to read about in the log');
+
+# ---- doing without
+
+sub stalled_reader
+{
+	my ($session) = @_;
+	my $held = $bq->rule({ kind => 'results', start_index => 50 }, { stall => { after_bytes => 300 } });
+	$session->send("SET client_min_messages = debug1; $run");
+	$bq->wait(rule => $held, state => 'stalled');
+	return readers($session->pid);
+}
+
+my $session = Contratos::Session->new($node);
+my ($reader) = stalled_reader($session);
+is(kill('TERM', $reader), 1, 'somebody ends the process in the middle');
+my $answer = $session->finish;
+like($answer->{out}, qr/^succeeded\|120$/m, 'the load reads the rest by itself');
+like($answer->{err}, qr/the process that read beside is gone/, 'having noticed');
+is($f->query($left), $expected, 'and has the same rows and the same fingerprint');
+$session->quit;
+$bq->reset(tables => 0);
+
+unlike($f->messages("SET client_min_messages = debug1; SET contratos.min_parallel_load_size = 1; $run"), qr/another process/, 'a day smaller than min_parallel_load_size is read here');
+unlike($f->messages('SET client_min_messages = debug1; SELECT address FROM bigquery_tokens WHERE block_timestamp >= \'2026-11-20 00:00+00\''), qr/another process/, 'a query is, always');
+is($f->query("SELECT FROM contratos_version(); SELECT boot_val, unit FROM pg_settings WHERE name = 'contratos.min_parallel_load_size'") =~ s/\n//gr, '32|MB', 'it is 32 MB unless it is set');
+$f->day($day, 10);
+$bq->reset(tables => 0);
+unlike($f->messages("SET client_min_messages = debug1; SELECT contratos_run('$day', allow_shrink => true)"), qr/another process/, 'a day of one page is read here');
+is($f->requests, '1 token, 1 insert, 1 results', 'with no request more');
+$f->day($day, 120);
+
+$node->append_conf('postgresql.conf', 'max_worker_processes = 0');
+$node->restart;
+unlike($f->messages("SET client_min_messages = debug1; $run"), qr/another process/, 'without a free worker process it is read here');
+is($f->query($left), $expected, 'the same rows');
+
+done_testing();
