@@ -200,13 +200,13 @@ make_job(Bigquery *bq, const BqQuery *query, const char *job_id, MemoryContext p
 }
 
 BqJob *
-bigquery_finished_job(Bigquery *bq, const char *job_id, const char *project, const char *location, int64 total_rows,
-					  int nfields, MemoryContext parent)
+bigquery_finished_job(Bigquery *bq, const char *job_id, const char *location, int64 total_rows, int nfields,
+					  MemoryContext parent)
 {
 	BqQuery unknown = {.text = ""};
 	BqJob *job;
 
-	Assert(bq->project != NULL && strcmp(bq->project, project) == 0);
+	Assert(bq->project != NULL);
 	job = make_job(bq, &unknown, job_id, parent);
 	job->location = MemoryContextStrdup(job->context, location);
 	job->total_rows = total_rows;

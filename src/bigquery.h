@@ -47,10 +47,10 @@ extern BqJob *bigquery_query(Bigquery *bq, const BqQuery *query, const char *job
 
 /*
  * A job that another process has asked and waited for, to page its result: its
- * project is that of the connection.  Neither its query nor its fields are known.
+ * project is the connection's.  Neither its query nor its fields are known.
  */
-extern BqJob *bigquery_finished_job(Bigquery *bq, const char *job_id, const char *project, const char *location,
-									int64 total_rows, int nfields, MemoryContext parent);
+extern BqJob *bigquery_finished_job(Bigquery *bq, const char *job_id, const char *location, int64 total_rows,
+									int nfields, MemoryContext parent);
 
 /* Jobs for one question: what fails three times is not worth waiting for. */
 #define BIGQUERY_MAX_JOBS 3

@@ -120,7 +120,6 @@ start_beside(RowReader *reader, int64 from, int64 row_bytes)
 	const BqJob *job = reader->job;
 	ReaderTask task = {
 		.connection = *job->connection,
-		.project = job->project,
 		.location = job->location,
 		.job_id = job->job_id,
 		.agreements = reader->fingerprint ? fingerprint_agreements(reader->fingerprint) : NULL,
@@ -129,6 +128,7 @@ start_beside(RowReader *reader, int64 from, int64 row_bytes)
 		.nfields = job->nfields,
 	};
 
+	task.connection.project = job->project;
 	task.connection.page_rows = (int) Min(task.connection.page_rows, Max(STREAM_PAGE_BYTES / row_bytes, 1));
 	if (!reader_queue_start(&reader->queue, &task))
 		return false;

@@ -41,6 +41,7 @@ stop(SIGNAL_ARGS)
 {
 	int saved = errno;
 
+	(void) postgres_signal_arg;
 	InterruptPending = true;
 	QueryCancelPending = true;
 	SetLatch(MyLatch);
@@ -126,8 +127,8 @@ prepare(Sender *sender, const ReaderTask *task)
 {
 	Bigquery *bq = bigquery_open(&task->connection, CurrentMemoryContext);
 
-	sender->job = bigquery_finished_job(bq, task->job_id, task->project, task->location, task->total_rows,
-										task->nfields, CurrentMemoryContext);
+	sender->job =
+		bigquery_finished_job(bq, task->job_id, task->location, task->total_rows, task->nfields, CurrentMemoryContext);
 	if (task->agreements != NULL)
 		sender->fingerprint = fingerprint_agreed(task->agreements);
 	sender->stream = stream_open_at(sender->job, task->first, CurrentMemoryContext);

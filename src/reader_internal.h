@@ -46,8 +46,7 @@ StaticAssertDecl(ROWS_MAX_ROW < (1u << 30), "a cell's length must leave two bits
 /* What the process beside is told.  Its strings are copies. */
 typedef struct ReaderTask
 {
-	BqConnection connection;
-	const char *project; /* that is billed */
+	BqConnection connection; /* its project is the one that is billed */
 	const char *location; /* of the job */
 	const char *job_id;
 	const char *agreements; /* fingerprint_agreements(), or NULL: no hashes */

@@ -55,7 +55,7 @@ write_task(StringInfo buf, const ReaderTask *task)
 	put_string(buf, task->connection.credentials_file);
 	put_string(buf, task->connection.ca_file);
 	put_string(buf, task->connection.proxy);
-	put_string(buf, task->project);
+	put_string(buf, task->connection.project);
 	put_string(buf, task->location);
 	put_string(buf, task->job_id);
 	put_string(buf, task->agreements);
@@ -70,11 +70,10 @@ read_task(const char *at, ReaderTask *task)
 	task->connection.credentials_file = take_string(&at);
 	task->connection.ca_file = take_string(&at);
 	task->connection.proxy = take_string(&at);
-	task->project = take_string(&at);
+	task->connection.project = take_string(&at);
 	task->location = take_string(&at);
 	task->job_id = take_string(&at);
 	task->agreements = take_string(&at);
-	task->connection.project = pstrdup(task->project);
 	task->connection.location = pstrdup(task->location);
 	task->connection.cap_name = NULL;
 }
@@ -149,20 +148,21 @@ reader_queue_start(ReaderQueue *queue, const ReaderTask *task)
 	queue->segment = make_segment(task, &mq);
 	if (queue->segment == NULL)
 		return false;
+	/* attached before there is a process: if that is all we come to, it does not wait for us */
 	shm_mq_set_receiver(mq, MyProc);
+	queue->handle = shm_mq_attach(mq, queue->segment, NULL);
 
 	/* needed when the segment goes, which may be later than any context */
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	if (!start_process(queue->segment, &process))
 	{
 		MemoryContextSwitchTo(old);
-		dsm_detach(queue->segment);
-		queue->segment = NULL;
+		reader_queue_close(queue);
 		return false;
 	}
 	on_dsm_detach(queue->segment, end_process, PointerGetDatum(process));
 	MemoryContextSwitchTo(old);
-	queue->handle = shm_mq_attach(mq, queue->segment, process);
+	shm_mq_set_handle(queue->handle, process);
 	return true;
 }
 
