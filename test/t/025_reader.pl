@@ -120,6 +120,7 @@ like($error, qr/ERROR:  \w{5}: .*Quota exceeded: too much.*It came after row 50 
 $bq->reset(tables => 0);
 $bq->rule(@$bad);
 my $beside = $f->fails($run);
+is(scalar(grep { ($_->{start_index} // 0) == 50 } $bq->requests('results')), 1, 'a failure there is final here');
 s/job contratos_\w+|psql:\S+|LOCATION.*//g for $error, $beside;
 is($beside, $error, 'is the same when it is read beside');
 is($f->query($left), $expected =~ s/\|.*//r . '|' . $f->query(q(SELECT concat_ws('|', rows_loaded, values_altered, fingerprint, source_max_timestamp, bytes_processed, bytes_billed) FROM contratos_runs ORDER BY id DESC LIMIT 1)), 'and the day is as it was');
