@@ -49,6 +49,11 @@ class Cluster:
     def __init__(self, work):
         self.data = os.path.join(work, "cluster", "data")
 
+    def postmaster(self):
+        """Its process."""
+        with open(os.path.join(self.data, "postmaster.pid")) as file:
+            return int(file.readline())
+
     def checkpoint(self, session, table):
         """The same start for every run: an empty table, and nothing left to write."""
         session.run(f"TRUNCATE {table}")

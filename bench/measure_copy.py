@@ -44,6 +44,7 @@ def measure(bench):
     session, results = Session(), []
     bench.standin.fresh(bench.sizes.page_bytes)
     for table, (title, goal, stretch) in SHAPES.items():
+        session.run("RESET contratos.min_parallel_load_size")
         ours, theirs, found, wal = pair(bench, session, table)
         # once unmeasured: the stand-in encodes the rows, caches fill
         theirs(), ours()
@@ -52,12 +53,20 @@ def measure(bench):
         bench.checks.equal(found["load"][0], bench.sizes.rows, f"{table}: and all of them")
         results.append(report.Result(f"copy_{table}", f"day of {{rows}} rows ÷ COPY from CSV, {title}", pairs.wall(), "<=",
                                      goal, stretch, pairs.cpu()))
+        results.append(alone(bench, session, table, title, ours, theirs))
         results.append(report.Result(f"wal_{table}", f"the same, bytes of WAL, {title}",
                                      report.single(wal["load"] / wal["copy"])))
         if table == "plain":
             results.insert(0, raw_rate(bench, pairs))
     session.close()
     return results
+
+
+def alone(bench, session, table, title, ours, theirs):
+    """The same by one process, to tell what the second one gives."""
+    session.run("SET contratos.min_parallel_load_size = -1")
+    pairs = Pairs(bench, f"{table}, one process", ours, theirs)
+    return report.Result(f"alone_{table}", f"the same in one process, {title}", pairs.wall(), cpu=pairs.cpu())
 
 
 def raw_rate(bench, pairs):

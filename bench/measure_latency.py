@@ -14,6 +14,8 @@ def measure(bench):
     def way(ahead):
         def run():
             session.run(f"SET contratos.parallel_pages = {ahead}")
+            # one after the other means in one process, too
+            session.run(f"SET contratos.min_parallel_load_size = {0 if ahead else -1}")
             bench.cluster.checkpoint(session, "plain")
             return timed(lambda: load(session, "plain", BIG_DAY), session)
         return run

@@ -136,7 +136,8 @@ What is what:
   `COPY … FROM 'rows.csv' (FORMAT csv)` of the same rows, read by the server itself, and its commit. Each begins with an empty table, after a
   checkpoint; what they leave is compared by a hash of all rows.
 - The Python programs are in `bench/tools`. They and `psql` are measured as whole processes.
-- “CPU of the backend” is the same ratio in CPU time of the backend alone.
+- Of a large day a second process fetches and decodes the rows (`contratos.min_parallel_load_size`); “in one process” is without it.
+- “CPU of the backend” is the same ratio in CPU time of the backend alone; what a second process has used is not in it.
 - Memory is private memory (RssAnon) at its highest while the day is loaded, in a backend that has loaded a small day before.
 
 | machine | |
