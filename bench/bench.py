@@ -10,6 +10,7 @@ import measure_copy
 import measure_decoder
 import measure_latency
 import measure_memory
+import measure_parts
 import measure_tools
 import measure_worker
 import report
@@ -19,8 +20,8 @@ from data import Days, Sizes
 
 # by the order in which they are reported
 MEASUREMENTS = {
-    "copy": measure_copy, "tools": measure_tools, "latency": measure_latency, "memory": measure_memory,
-    "decoder": measure_decoder, "worker": measure_worker, "backfill": measure_backfill,
+    "copy": measure_copy, "parts": measure_parts, "tools": measure_tools, "latency": measure_latency,
+    "memory": measure_memory, "decoder": measure_decoder, "worker": measure_worker, "backfill": measure_backfill,
 }
 
 
