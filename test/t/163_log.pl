@@ -20,7 +20,7 @@ sub ends { return join ', ', slurp_file($f->node->logfile) =~ /$line/g; }
 $bq->delete_day(undef, '2026-11-20');
 ok($f->at('2026-11-21 08:00'), 'a day that is not there yet');
 is(ends(), '20 waiting (schedule, attempt 1)', 'has its line');
-is($f->logged(qr/attempt 1\), 0 rows, \d+ bytes received, \d+ billed, .*\n.*DETAIL:  BigQuery has no rows of 2026-11-20 for source "tokens"\. The next attempt is at 2026-11-21 08:15:00 UTC\.\n/),
+is($f->logged(qr/attempt 1\), 0 rows, \d+ bytes received, \d+ billed, .*\n.*DETAIL:  BigQuery has no rows of 2026-11-20 for source "tokens"\. The next attempt is at 2026-11-21 08:15:00\+00\.\n/),
 	1, 'which tells when it is asked for again');
 is($f->logged(qr/ERROR: /), 0, 'and is no error');
 $f->day('2026-11-20', 50);
@@ -59,7 +59,7 @@ is( $f->query(q(SELECT count(*) FROM contratos_runs)) + 1,
 my $called = $f->messages(q(SET client_min_messages = debug1; SELECT contratos_run('2026-11-20')));
 my $host = qr/127\.0\.0\.1/;
 like($called, qr/DEBUG:  00000: contratos: POST $host\/token: 200, \d+ ms\n/, 'the request for a token');
-like($called, qr/DEBUG:  00000: contratos: asking for job (contratos_\w+)\n/, 'the job''s id');
+like($called, qr/DEBUG:  00000: contratos: asking for job (contratos_\w+)\n/, 'the id of the job');
 like($called, qr/DEBUG:  00000: contratos: POST $host\/bigquery\/v2\/projects\/test-project\/jobs: 200, \d+ ms\n/, 'the request for it');
 like($called, qr/DEBUG:  00000: contratos: GET $host\/bigquery\/v2\/projects\/test-project\/queries\/contratos_\w+: 200, \d+ ms\n/, 'and for its rows');
 $bq->rule({ kind => 'insert' }, { status => 403, reason => 'accessDenied', message => 'no', headers => { 'X-Request-Id' => 'abc-123; x' } });
