@@ -433,8 +433,9 @@ LEFT JOIN (
 							  AND r.status NOT IN ('unchanged', 'differs')))::integer AS attempts
 		FROM contratos_runs r GROUP BY r.source, r.day) by_day
 ) decides ON decides.source = d.source AND decides.day = d.day
-LEFT JOIN contratos_runs latest ON latest.id = decides.latest
-LEFT JOIN contratos_runs success ON success.id = decides.success;
+-- (their sources are the same anyway; but so that one source's are found by it)
+LEFT JOIN contratos_runs latest ON latest.id = decides.latest AND latest.source = d.source
+LEFT JOIN contratos_runs success ON success.id = decides.success AND success.source = d.source;
 COMMENT ON VIEW _contratos_days IS
 'internal: what contratos_days and contratos_status are made from';
 COMMENT ON COLUMN _contratos_days.source IS 'as in contratos_days, and so on';

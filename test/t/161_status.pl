@@ -90,7 +90,7 @@ my $pending = $bq->rule({ kind => 'insert' }, { job_pending => 1 });
 my $busy = $bq->rule({ kind => 'insert', nth => 2, times => 0 }, { status => 503, reason => 'backendError', message => 'no' });
 $f->query(q(UPDATE contratos_sources SET enabled = true));
 ok(poll_day(10, 'running'), 'the worker takes one up: it is running');
-is(status(q(running_day, next_wake IS NOT NULL, next_day, queued_days)), '2026-11-10|t|2026-11-10|1', 'what it is at shows');
+is(status(q(running_day, next_wake, next_day, queued_days)), '2026-11-10|2026-11-22 08:00:00+00|2026-11-10|1', 'what it is at shows, and is due now');
 $bq->release($pending);
 ok(poll_day(10, 'provisional'), 'and then loaded');
 ok(poll_day(12, 'waiting'), 'another cannot be loaded now');
