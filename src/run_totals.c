@@ -39,8 +39,7 @@ void
 run_totals_tell_day(const RunTotals *totals, const char *source, DateADT day)
 {
 	if (message_level_is_interesting(NOTICE))
-		ereport(NOTICE,
-				(errmsg("load of source \"%s\", %s: %s", source, schedule_day_text(day), how_it_went(totals))));
+		ereport(NOTICE, (errmsg("load of source \"%s\", %s: %s", source, schedule_day_text(day), how_it_went(totals))));
 }
 
 /* "3 succeeded, 1 failed, 2 there already" */

@@ -47,6 +47,9 @@ is(day(20, q(rows, attempts, last_loaded, next_attempt_at, error ~ '^BigQuery ha
 is(status(q(next_wake, next_day, last_error ~ '^BigQuery has no rows', last_error_at, missing_days)),
 	'2026-11-21 08:15:00+00|2026-11-20|t|2026-11-21 08:00:00+00|0', 'the worker wakes for it, and it is what is wrong');
 
+is($f->query(q(SET contratos.now = '2026-11-21 10:00+00'; SELECT next_wake, next_day FROM contratos_status)), '2026-11-21 10:00:00+00|2026-11-20',
+	'what has been due for a while is due now');
+
 $f->day('2026-11-20', 50);
 ok($f->at('2026-11-21 08:15'), 'then it is there');
 is(states(), '20 provisional', 'a loaded day is provisional');
@@ -71,6 +74,9 @@ is($f->query('SELECT status FROM contratos_backfill(1)'), 'refused', 'a day that
 is(states(), '20 confirmed, 21 refused', 'is refused');
 is(day(21, q(rows, attempts, last_loaded IS NOT NULL, error ~ 'has shrunk from 40 rows to 5')), '40|2|t|t', 'and what was loaded stands');
 is(status(q(failed_days, last_day, last_error ~ 'has shrunk')), '1|2026-11-21|t', 'which is for somebody to look at');
+$f->query(q(SELECT contratos_enqueue('2026-11-21', '2026-11-21', only_missing => false)));
+$f->query(q(SELECT contratos_cancel(id) FROM contratos_runs WHERE status = 'queued'));
+is(day(21, 'state'), 'refused', 'taking it off the queue changes nothing');
 $f->query(q(SELECT contratos_run('2026-11-21', allow_shrink => true)));
 is(states() . status('failed_days, last_error, last_error_at'), '20 confirmed, 21 provisional0||', 'until it has come right');
 is(status('rows_this_month'), 95, 'what was loaded again counts again');
