@@ -438,7 +438,15 @@ LEFT JOIN contratos_runs latest ON latest.id = decides.latest AND latest.source 
 LEFT JOIN contratos_runs success ON success.id = decides.success AND success.source = d.source;
 COMMENT ON VIEW _contratos_days IS
 'internal: what contratos_days and contratos_status are made from';
-COMMENT ON COLUMN _contratos_days.source IS 'as in contratos_days, and so on';
+COMMENT ON COLUMN _contratos_days.source IS 'as in contratos_days';
+COMMENT ON COLUMN _contratos_days.day IS 'as in contratos_days';
+COMMENT ON COLUMN _contratos_days.state IS 'as in contratos_days';
+COMMENT ON COLUMN _contratos_days.rows IS 'as in contratos_days';
+COMMENT ON COLUMN _contratos_days.attempts IS 'as in contratos_days';
+COMMENT ON COLUMN _contratos_days.last_loaded IS 'as in contratos_days';
+COMMENT ON COLUMN _contratos_days.confirmed_at IS 'as in contratos_days';
+COMMENT ON COLUMN _contratos_days.next_attempt_at IS 'as in contratos_days';
+COMMENT ON COLUMN _contratos_days.error IS 'as in contratos_days';
 COMMENT ON COLUMN _contratos_days.run IS 'the run that decides';
 COMMENT ON COLUMN _contratos_days.has_error IS 'whether it ended badly, or has found nothing yet';
 COMMENT ON COLUMN _contratos_days.error_at IS 'when it ended; of a day that waits, when it was first asked for';

@@ -3,8 +3,8 @@
  *	  A day's line in the log.
  *
  * Each attempt has one when it ends, always of the same form, so that it can be
- * searched for and counted.  What went wrong stands in a report of its own
- * before it, of the level it deserves.
+ * searched for and counted.  What went wrong stands in a report of its own, of
+ * the level it deserves.
  */
 #include "postgres.h"
 
