@@ -4,16 +4,20 @@ DATA = extension/contratos--1.0.sql
 MODULE_big = contratos
 OBJS = \
 	src/contratos.o \
+	src/contratos_status.o \
 	src/setup.o \
 	src/setup_adopt.o \
 	src/worker.o \
 	src/launcher.o \
 	src/attempt.o \
 	src/attempt_bury.o \
+	src/attempt_fail.o \
+	src/attempt_log.o \
 	src/run.o \
 	src/verdict.o \
 	src/run_estimate.o \
 	src/run_queue.o \
+	src/run_totals.o \
 	src/verify.o \
 	src/verify_drift.o \
 	src/load.o \
@@ -26,9 +30,12 @@ OBJS = \
 	src/ledger.o \
 	src/ledger_claim.o \
 	src/ledger_days.o \
+	src/ledger_next.o \
 	src/ledger_queue.o \
 	src/ledger_statement.o \
 	src/ledger_worker.o \
+	src/progress.o \
+	src/progress_text.o \
 	src/schedule.o \
 	src/schedule_due.o \
 	src/fdw.o \
@@ -94,6 +101,7 @@ OBJS = \
 	src/http_setup.o \
 	src/http_error.o \
 	src/http_url.o \
+	src/http_log.o \
 	src/wake.o \
 	src/extension.o \
 	src/settings.o \

@@ -339,6 +339,253 @@ LANGUAGE C STABLE PARALLEL SAFE ROWS 5;
 COMMENT ON FUNCTION contratos_version() IS
 'versions of extension, library, libcurl, OpenSSL and jansson';
 
+-- ---------------------------------------------------------------------------
+-- How it stands, for people.  The views read the private tables with their
+-- owner's rights, and write nothing: they work on a standby and in a read-only
+-- transaction.  Members of pg_monitor may read them.  `error` holds what
+-- PostgreSQL and BigQuery said, and that may quote a row's values: grant the
+-- views accordingly.
+-- ---------------------------------------------------------------------------
+
+-- What the worker would do next for a source, by its own rules, and when:
+-- contratos.now if it is due already; nulls when the source is disabled or
+-- unknown, or nothing is ever due.  A view's functions are called with the
+-- rights of whoever reads it, so that this one is for all; it tells no more.
+CREATE FUNCTION _contratos_next(source text, OUT next_wake timestamptz, OUT next_day date)
+AS 'MODULE_PATHNAME', 'contratos_next'
+LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION _contratos_next(text) IS
+'internal: for contratos_status: what the worker does next for a source';
+
+-- The process id of this database's worker; null: none.
+CREATE FUNCTION _contratos_worker() RETURNS integer
+AS 'MODULE_PATHNAME', 'contratos_worker'
+LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION _contratos_worker() IS
+'internal: for contratos_status: process id of the worker of this database';
+
+-- Each day with the runs that decide: the open one, or else the latest; the
+-- last success; the last that found out how the day compares.  As for the
+-- worker, the number of a run and not its times tells what came later, and a
+-- loaded day that was taken off the queue before it began stays what it was.
+CREATE VIEW _contratos_days AS
+SELECT d.source, d.day,
+	CASE
+		WHEN decides.open THEN latest.status
+		WHEN latest.status = 'refused' THEN 'refused'
+		WHEN latest.status IN ('failed', 'interrupted') AND latest.next_attempt_at IS NULL THEN 'failed'
+		WHEN decides.success IS NULL THEN
+			CASE
+				WHEN latest.status IN ('failed', 'interrupted') THEN 'waiting'
+				WHEN latest.status = 'canceled' THEN 'canceled'
+				ELSE 'missing'
+			END
+		WHEN decides.differs = decides.compared THEN 'differs'
+		WHEN success.confirmed_at IS NOT NULL THEN 'confirmed'
+		ELSE 'provisional'
+	END AS state,
+	success.rows_loaded AS rows,
+	coalesce(decides.attempts, 0) AS attempts,
+	success.finished_at AS last_loaded,
+	success.confirmed_at,
+	latest.next_attempt_at,
+	latest.error,
+	latest.id AS run,
+	latest.status IN ('failed', 'interrupted', 'refused', 'waiting', 'differs') AND latest.error IS NOT NULL AS has_error,
+	coalesce(latest.finished_at, latest.started_at) AS error_at
+FROM (
+	SELECT s.name AS source, s.start_date + i AS day
+	FROM contratos_sources s, generate_series(0, contratos_yesterday() - s.start_date) i
+	WHERE s.timestamp_column IS NOT NULL
+	UNION
+	SELECT s.name, r.day
+	FROM contratos_sources s JOIN contratos_runs r ON r.source = s.name
+	WHERE s.timestamp_column IS NOT NULL AND (r.day < s.start_date OR r.day > contratos_yesterday())
+	UNION
+	-- of a snapshot there is only what was loaded last, and yesterday to be loaded
+	SELECT s.name, contratos_yesterday()
+	FROM contratos_sources s
+	WHERE s.timestamp_column IS NULL AND s.start_date <= contratos_yesterday()
+	UNION
+	SELECT s.name, newest.day
+	FROM contratos_sources s, LATERAL (
+		SELECT r.day FROM contratos_runs r WHERE r.source = s.name AND r.status = 'succeeded'
+		ORDER BY r.day DESC LIMIT 1) newest
+	WHERE s.timestamp_column IS NULL
+	UNION
+	SELECT s.name, r.day
+	FROM contratos_sources s JOIN contratos_runs r ON r.source = s.name
+	WHERE s.timestamp_column IS NULL AND r.status IN ('queued', 'running', 'waiting')
+) d
+LEFT JOIN (
+	SELECT source, day, open IS NOT NULL AS open, success, differs, compared, attempts,
+		coalesce(open, CASE WHEN success IS NULL THEN greatest(tried, taken_off) ELSE tried END) AS latest
+	FROM (
+		SELECT r.source, r.day,
+			max(r.id) FILTER (WHERE r.status IN ('queued', 'running', 'waiting')) AS open,
+			max(r.id) FILTER (WHERE r.status = 'succeeded') AS success,
+			max(r.id) FILTER (WHERE r.status = 'differs') AS differs,
+			max(r.id) FILTER (WHERE r.status IN ('succeeded', 'unchanged', 'differs')) AS compared,
+			max(r.id) FILTER (WHERE r.status NOT IN ('queued', 'running', 'waiting')
+							  AND (r.status <> 'canceled' OR r.started_at IS NOT NULL)) AS tried,
+			max(r.id) FILTER (WHERE r.status = 'canceled' AND r.started_at IS NULL) AS taken_off,
+			(count(*) FILTER (WHERE r.started_at IS NOT NULL
+							  AND r.status NOT IN ('unchanged', 'differs')))::integer AS attempts
+		FROM contratos_runs r GROUP BY r.source, r.day) by_day
+) decides ON decides.source = d.source AND decides.day = d.day
+-- (their sources are the same anyway; but so that one source's are found by it)
+LEFT JOIN contratos_runs latest ON latest.id = decides.latest AND latest.source = d.source
+LEFT JOIN contratos_runs success ON success.id = decides.success AND success.source = d.source;
+COMMENT ON VIEW _contratos_days IS
+'internal: what contratos_days and contratos_status are made from';
+COMMENT ON COLUMN _contratos_days.source IS 'as in contratos_days';
+COMMENT ON COLUMN _contratos_days.day IS 'as in contratos_days';
+COMMENT ON COLUMN _contratos_days.state IS 'as in contratos_days';
+COMMENT ON COLUMN _contratos_days.rows IS 'as in contratos_days';
+COMMENT ON COLUMN _contratos_days.attempts IS 'as in contratos_days';
+COMMENT ON COLUMN _contratos_days.last_loaded IS 'as in contratos_days';
+COMMENT ON COLUMN _contratos_days.confirmed_at IS 'as in contratos_days';
+COMMENT ON COLUMN _contratos_days.next_attempt_at IS 'as in contratos_days';
+COMMENT ON COLUMN _contratos_days.error IS 'as in contratos_days';
+COMMENT ON COLUMN _contratos_days.run IS 'the run that decides';
+COMMENT ON COLUMN _contratos_days.has_error IS 'whether it ended badly, or has found nothing yet';
+COMMENT ON COLUMN _contratos_days.error_at IS 'when it ended; of a day that waits, when it was first asked for';
+
+CREATE VIEW contratos_days AS
+SELECT source, day, state, rows, attempts, last_loaded, confirmed_at, next_attempt_at, error
+FROM _contratos_days;
+COMMENT ON VIEW contratos_days IS
+'a row for each day of each source, from its start_date (and earlier days that the ledger knows) to yesterday in UTC; of a snapshot: the day it was loaded last, yesterday, and what is queued or running';
+COMMENT ON COLUMN contratos_days.source IS 'name in contratos_sources';
+COMMENT ON COLUMN contratos_days.day IS 'the UTC day';
+COMMENT ON COLUMN contratos_days.state IS
+'missing (never loaded), queued, running, waiting (for upstream, or to be tried again), provisional (loaded, not yet confirmed), confirmed, differs (it was loaded again twice and still does), failed or refused (and not tried again before the next run_at; the rows loaded before, if any, still stand), canceled';
+COMMENT ON COLUMN contratos_days.rows IS 'rows of its last load; null: never loaded';
+COMMENT ON COLUMN contratos_days.attempts IS
+'attempts at it in the ledger: loads that were begun, and rechecks that failed; contratos.history_days limits how far back';
+COMMENT ON COLUMN contratos_days.last_loaded IS 'when its last load ended';
+COMMENT ON COLUMN contratos_days.confirmed_at IS
+'when a recheck, a day or more after the day''s end, found its last load equal to BigQuery';
+COMMENT ON COLUMN contratos_days.next_attempt_at IS 'when the worker tries again what has not worked';
+COMMENT ON COLUMN contratos_days.error IS
+'what its latest run said: the error in words, or what differs, or what has become of the columns there; may quote values';
+
+CREATE VIEW contratos_status AS
+SELECT s.name AS source, s.enabled,
+	(SELECT _contratos_worker()) AS worker,
+	next.next_wake, next.next_day,
+	days.last_success, days.last_day,
+	contratos_yesterday() - days.last_day AS lag_days,
+	days.running_day,
+	coalesce(month.rows, 0) AS rows_this_month,
+	coalesce(month.bytes_billed, 0) AS bytes_billed_this_month,
+	coalesce(days.missing, 0) AS missing_days,
+	coalesce(days.provisional, 0) AS provisional_days,
+	coalesce(days.failed, 0) AS failed_days,
+	coalesce(days.queued, 0) AS queued_days,
+	days.last_error[1] AS last_error,
+	days.last_error_at[1] AS last_error_at
+FROM contratos_sources s
+LEFT JOIN (
+	SELECT d.source,
+		max(d.last_loaded) AS last_success,
+		max(d.day) FILTER (WHERE d.last_loaded IS NOT NULL) AS last_day,
+		max(d.day) FILTER (WHERE d.state = 'running') AS running_day,
+		(count(*) FILTER (WHERE d.state = 'missing'))::integer AS missing,
+		(count(*) FILTER (WHERE d.state = 'provisional'))::integer AS provisional,
+		(count(*) FILTER (WHERE d.state IN ('failed', 'refused')))::integer AS failed,
+		(count(*) FILTER (WHERE d.state = 'queued'))::integer AS queued,
+		array_agg(d.error ORDER BY d.run DESC) FILTER (WHERE d.has_error) AS last_error,
+		array_agg(d.error_at ORDER BY d.run DESC) FILTER (WHERE d.has_error) AS last_error_at
+	FROM _contratos_days d GROUP BY d.source) days ON days.source = s.name
+LEFT JOIN (
+	SELECT r.source,
+		sum(r.rows_loaded)::bigint AS rows,
+		sum(r.bytes_billed)::bigint AS bytes_billed
+	FROM contratos_runs r,
+		(SELECT date_trunc('month', (contratos_yesterday() + 1)::timestamp) AS first) m
+	WHERE coalesce(r.finished_at, r.started_at) >= m.first AT TIME ZONE 'UTC'
+		AND coalesce(r.finished_at, r.started_at) < (m.first + interval '1 month') AT TIME ZONE 'UTC'
+	GROUP BY r.source) month ON month.source = s.name
+LEFT JOIN LATERAL _contratos_next(s.name) next ON true;
+COMMENT ON VIEW contratos_status IS
+'a row for each source: how it stands; the days are those of contratos_days';
+COMMENT ON COLUMN contratos_status.source IS 'name in contratos_sources';
+COMMENT ON COLUMN contratos_status.enabled IS 'whether the worker loads it';
+COMMENT ON COLUMN contratos_status.worker IS
+'process id of the worker of this database; null: none runs, and nothing is loaded by itself';
+COMMENT ON COLUMN contratos_status.next_wake IS
+'when the worker next does something for the source, if it runs: now if it is due already, or a day is running; null: disabled, or nothing is ever due';
+COMMENT ON COLUMN contratos_status.next_day IS 'which day that is for, a load or a recheck';
+COMMENT ON COLUMN contratos_status.last_success IS 'when a load last ended well';
+COMMENT ON COLUMN contratos_status.last_day IS 'newest day that is loaded';
+COMMENT ON COLUMN contratos_status.lag_days IS
+'days from last_day to yesterday in UTC: 0 when yesterday is there; null: nothing is';
+COMMENT ON COLUMN contratos_status.running_day IS
+'day that the worker is loading or rechecking; calls show in contratos_progress';
+COMMENT ON COLUMN contratos_status.rows_this_month IS
+'rows loaded in this UTC month, days that were loaded again included';
+COMMENT ON COLUMN contratos_status.bytes_billed_this_month IS
+'bytes billed for loads and rechecks that ended in this UTC month, failed ones included';
+COMMENT ON COLUMN contratos_status.missing_days IS
+'days that are missing; yesterday is one until it is loaded';
+COMMENT ON COLUMN contratos_status.provisional_days IS 'days that are loaded and not confirmed yet';
+COMMENT ON COLUMN contratos_status.failed_days IS 'days in state failed or refused';
+COMMENT ON COLUMN contratos_status.queued_days IS 'days that wait in the queue';
+COMMENT ON COLUMN contratos_status.last_error IS
+'what is wrong now: the error of the latest attempt that did not work, of a day that has not come right since; may quote values';
+COMMENT ON COLUMN contratos_status.last_error_at IS
+'when that attempt ended; of a day that waits for upstream, when it was first asked for';
+
+-- The loads' own numbers, in the slots of core's COPY progress that core does
+-- not use; src/progress.c fills them.
+CREATE VIEW contratos_progress AS
+SELECT p.pid, s.name AS source, p.day, p.phase, p.rows, p.rows_total,
+	CASE WHEN p.rows_total > 0 THEN round(least(100.0 * p.rows / p.rows_total, 100), 1) END AS percent,
+	p.pages,
+	round(p.bytes / 1e6, 1) AS mb,
+	round(p.rows / p.seconds, 1) AS rows_per_second,
+	CASE WHEN p.phase = 'receiving' AND p.rows > 0
+		THEN clock_timestamp() + greatest(p.rows_total - p.rows, 0) * p.seconds / p.rows * interval '1 second'
+	END AS eta,
+	p.started_at
+FROM (
+	SELECT i.pid,
+		i.param12 AS source_hash,
+		date '2000-01-01' + i.param13::integer AS day,
+		CASE i.param14 WHEN 1 THEN 'asking' WHEN 2 THEN 'deleting' WHEN 3 THEN 'receiving' ELSE 'finishing' END AS phase,
+		i.param3 AS rows,
+		CASE WHEN i.param14 > 1 THEN i.param15 END AS rows_total,
+		i.param16 AS pages,
+		i.param1 AS bytes,
+		nullif(greatest(0, CASE
+			WHEN i.param19 > 0 THEN (i.param19 - i.param18) / 1e6
+			WHEN i.param18 > 0 THEN extract(epoch FROM clock_timestamp()) - extract(epoch FROM timestamptz '2000-01-01 00:00:00+00') - i.param18 / 1e6
+		END), 0) AS seconds,
+		timestamptz '2000-01-01 00:00:00+00' + i.param17 * interval '1 microsecond' AS started_at
+	FROM pg_stat_get_progress_info('COPY') i
+	WHERE i.param11 = 427071272050 AND i.datid = (SELECT oid FROM pg_database WHERE datname = current_database())
+) p
+LEFT JOIN contratos_sources s ON hashtextextended(s.name COLLATE "C", 0) = p.source_hash;
+COMMENT ON VIEW contratos_progress IS
+'a row for each load that is running in this database, in whichever session (with track_activities on); core''s pg_stat_progress_copy shows its rows and bytes as well';
+COMMENT ON COLUMN contratos_progress.pid IS 'process id: the worker''s, or that of the session that called';
+COMMENT ON COLUMN contratos_progress.source IS
+'name in contratos_sources; null: made in a transaction that is not committed yet, or deleted meanwhile';
+COMMENT ON COLUMN contratos_progress.day IS 'the UTC day';
+COMMENT ON COLUMN contratos_progress.phase IS
+'asking (waiting for BigQuery), deleting (what the target had of the day), receiving, finishing (after_load and what is recorded)';
+COMMENT ON COLUMN contratos_progress.rows IS 'rows received so far, told every 256 rows';
+COMMENT ON COLUMN contratos_progress.rows_total IS 'rows that BigQuery has promised; null while it is asked';
+COMMENT ON COLUMN contratos_progress.percent IS 'rows of rows_total';
+COMMENT ON COLUMN contratos_progress.pages IS 'pages begun';
+COMMENT ON COLUMN contratos_progress.mb IS 'megabytes received, of the answers as BigQuery writes them (before compression)';
+COMMENT ON COLUMN contratos_progress.rows_per_second IS 'since the first page was asked for; sinks while nothing comes';
+COMMENT ON COLUMN contratos_progress.eta IS 'when all rows will be there at that rate; null when it cannot be told';
+COMMENT ON COLUMN contratos_progress.started_at IS 'when the load of the day began';
+
+GRANT SELECT ON contratos_status, contratos_days, contratos_progress TO pg_monitor;
+
 -- What reaches the network, costs money or writes is for whom the
 -- administrator grants it to.
 REVOKE ALL ON FUNCTION contratos_setup() FROM PUBLIC;

@@ -57,8 +57,10 @@ FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid =
 	JOIN pg_extension e ON d.refobjid = e.oid
 WHERE e.extname = 'contratos' AND has_function_privilege('public', p.oid, 'EXECUTE')
 ORDER BY p.proname;
--- and nobody is granted anything else
-SELECT c.relname, c.relacl FROM pg_class c WHERE relnamespace = 'contratos_test'::regnamespace AND relacl IS NOT NULL;
+-- and nobody is granted anything else, but pg_monitor the views
+SELECT c.relname, acl.grantee::regrole, acl.privilege_type FROM pg_class c, aclexplode(c.relacl) acl
+WHERE relnamespace = 'contratos_test'::regnamespace AND acl.grantee <> c.relowner
+ORDER BY c.relname COLLATE "C";
 SELECT fdwname, fdwacl FROM pg_foreign_data_wrapper WHERE fdwname = 'contratos' AND fdwacl IS NOT NULL;
 
 --

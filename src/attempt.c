@@ -16,27 +16,10 @@
 #include "utils/snapmgr.h"
 
 #include "attempt.h"
+#include "attempt_internal.h"
 #include "extension.h"
-#include "load.h"
+#include "progress.h"
 #include "settings.h"
-#include "verdict.h"
-#include "verify.h"
-
-/* One attempt, while it lasts; in the caller's context. */
-typedef struct Attempt
-{
-	MemoryContext context;
-	const LedgerSchedule *schedule;
-	const ScheduleAction *action;
-	const char *cause;
-	LoadPlan *plan; /* NULL until the source is resolved */
-	Bigquery *bq; /* NULL until it is needed */
-	int64 open; /* queued or waiting row of the day; 0: none */
-	int64 run; /* row of the ledger; 0: none yet */
-	bool looks; /* first recheck of the source today: at its columns, too */
-	VerifyDrift *drift; /* news of them; NULL: none */
-	LoadOutcome outcome;
-} Attempt;
 
 bool
 attempt_begin_transaction(void)
@@ -64,8 +47,8 @@ attempt_commit(MemoryContext context)
 	MemoryContextSwitchTo(context);
 }
 
-static void
-must_begin(Attempt *attempt)
+void
+attempt_must_begin(Attempt *attempt)
 {
 	if (!attempt_begin_transaction())
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("extension \"contratos\" was dropped meanwhile")));
@@ -86,7 +69,7 @@ show(Attempt *attempt, const char *what)
 static bool
 open_run(Attempt *attempt)
 {
-	must_begin(attempt);
+	attempt_must_begin(attempt);
 	attempt->plan = load_plan(&attempt->schedule->source);
 	/* begun when that was yesterday, and now another snapshot is there */
 	if (attempt->action->what == SCHEDULE_LOAD)
@@ -136,16 +119,14 @@ load(Attempt *attempt)
 	show(attempt, "waiting for BigQuery");
 	job = load_ask(attempt->plan, attempt->bq, action->day, attempt->context, &attempt->outcome);
 	show(attempt, "loading");
-	must_begin(attempt);
+	attempt_must_begin(attempt);
 	load_replace(attempt->plan, job, action->day, false, &attempt->outcome);
 	run = load_describe(attempt->plan->source, action->day, attempt->cause, "succeeded", &attempt->outcome);
 	note_drift(attempt, &run);
 	ledger_end(attempt->run, &run, 0);
 	ledger_record_rejects(attempt->run, attempt->outcome.rejects, attempt->outcome.nrejects);
 	attempt_commit(attempt->context);
-	ereport(LOG, (errmsg("source \"%s\": %s loaded, " INT64_FORMAT " rows (" INT64_FORMAT " replaced), attempt %d",
-						 attempt->schedule->source.name, schedule_day_text(action->day), attempt->outcome.rows_loaded,
-						 attempt->outcome.rows_replaced, action->attempt)));
+	attempt_log_end(attempt, "succeeded", 0, NULL);
 	say_drift(attempt);
 	bigquery_forget(job);
 }
@@ -164,6 +145,7 @@ end_unchanged(Attempt *attempt, const VerifyAnswer *answer)
 	if (schedule_confirms(attempt->action->day, settings_now()))
 		ledger_confirm(attempt->schedule->source.name, attempt->action->day);
 	attempt_commit(attempt->context);
+	attempt_log_end(attempt, "unchanged", 0, NULL);
 	say_drift(attempt);
 }
 
@@ -180,6 +162,7 @@ end_differs(Attempt *attempt, const VerifyAnswer *answer, const char *what)
 	note_drift(attempt, &run);
 	ledger_end(attempt->run, &run, 0);
 	attempt_commit(attempt->context);
+	attempt_log_end(attempt, "differs", 0, NULL);
 	say_drift(attempt);
 	ereport(WARNING, (errmsg("source \"%s\": %s still differs after it was loaded again twice",
 							 attempt->schedule->source.name, schedule_day_text(attempt->action->day)),
@@ -204,8 +187,9 @@ recheck(Attempt *attempt)
 	strlcpy(answer.job_id, attempt->outcome.job_id, sizeof(answer.job_id));
 	show(attempt, "comparing with BigQuery");
 	verify_ask(attempt->plan, attempt->bq, day, &answer);
+	attempt->bytes_compared = Max(answer.bytes_billed, 0);
 	attempt->looks = attempt->looks && verify_ask_columns(attempt->plan, attempt->bq, &there);
-	must_begin(attempt);
+	attempt_must_begin(attempt);
 	if (attempt->looks)
 		attempt->drift = verify_columns(attempt->plan, &there);
 	if (!ledger_last_success(attempt->schedule->source.name, day, &success))
@@ -231,121 +215,13 @@ recheck(Attempt *attempt)
 	}
 }
 
-/* --------------------------------------------------------------------------
- * When it has failed
- * -------------------------------------------------------------------------- */
-
-/* How the attempt ended, and when the next one is due (0: never). */
-static const char *
-judge(Attempt *attempt, const ErrorData *edata, TimestampTz *next)
-{
-	TimestampTz now = settings_now();
-
-	*next = 0;
-	/* by contratos_cancel(), which has made the row `canceled`, or by another hand */
-	if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
-	{
-		*next = schedule_retry_at(&attempt->schedule->rules, attempt->action->attempt, true, now);
-		return "interrupted";
-	}
-	if (attempt->outcome.empty)
-	{
-		*next = schedule_ready_at(&attempt->schedule->rules, attempt->action->day, now);
-		return *next != 0 ? "waiting" : "failed";
-	}
-	if (attempt->outcome.refused)
-		return "refused";
-	if (verdict_may_pass(edata))
-		*next = schedule_retry_at(&attempt->schedule->rules, attempt->action->attempt, false, now);
-	return "failed";
-}
-
-/* Tell the user's function; its own error is only logged. */
-static void
-call_on_failure(Attempt *attempt, const char *error)
-{
-	must_begin(attempt);
-	load_tell_failure(&attempt->schedule->source, attempt->action->day, attempt->schedule->on_failure, error);
-	attempt_commit(attempt->context);
-}
-
-/* Run a step of the clean-up; what fails in it is logged and no more. */
-static void
-quietly(Attempt *attempt, void (*step)(Attempt *attempt, const char *error), const char *error)
-{
-	PG_TRY();
-	{
-		step(attempt, error);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(attempt->context);
-		EmitErrorReport();
-		FlushErrorState();
-		AbortOutOfAnyTransaction();
-		MemoryContextSwitchTo(attempt->context);
-	}
-	PG_END_TRY();
-}
-
-static void
-record(Attempt *attempt, const ErrorData *edata)
-{
-	TimestampTz next;
-	const char *status = judge(attempt, edata, &next);
-	bool stays;
-	const Failure *cause = verdict_cause(edata);
-	const LedgerSource *source = &attempt->schedule->source;
-	LedgerRun run = load_describe(source, attempt->action->day, attempt->cause, status, &attempt->outcome);
-
-	run.sqlstate = unpack_sql_state(edata->sqlerrcode);
-	run.reason = cause != NULL && cause->reason[0] ? cause->reason : NULL;
-	run.error = verdict_text(edata);
-	if (attempt->run == 0)
-		run.job_id = NULL; /* it has never been asked for */
-	must_begin(attempt);
-	if (attempt->run == 0)
-		attempt->run = ledger_begin(attempt->open, source->name, attempt->action->day, attempt->cause,
-									attempt->action->attempt, NULL);
-	stays = ledger_end(attempt->run, &run, next);
-	attempt_commit(attempt->context);
-
-	if (stays && next == 0 && attempt->schedule->on_failure != NULL)
-		quietly(attempt, call_on_failure, run.error);
-}
-
-/* The error that `record` is to record, for quietly(). */
-static ErrorData *recorded_error;
-
-static void
-record_step(Attempt *attempt, const char *unused pg_attribute_unused())
-{
-	record(attempt, recorded_error);
-}
-
-static void
-after_error(Attempt *attempt)
-{
-	MemoryContextSwitchTo(attempt->context);
-	recorded_error = CopyErrorData();
-	errcontext("source \"%s\", %s", attempt->schedule->source.name, schedule_day_text(attempt->action->day));
-	EmitErrorReport();
-	FlushErrorState();
-	AbortOutOfAnyTransaction();
-	MemoryContextSwitchTo(attempt->context);
-	bigquery_close(attempt->bq);
-	attempt->bq = NULL;
-	/* should this fail too, the row stays `running` and is found dead later */
-	quietly(attempt, record_step, NULL);
-}
-
 /* Take the claim in a transaction; false when the source is busy. */
 static bool
 claim(Attempt *attempt)
 {
 	bool claimed;
 
-	must_begin(attempt);
+	attempt_must_begin(attempt);
 	claimed = ledger_try_claim(attempt->schedule->source.name);
 	attempt_commit(attempt->context);
 	return claimed;
@@ -365,6 +241,7 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 	attempt->action = action;
 	attempt->cause = action->cause;
 	attempt->open = open;
+	attempt->began = request_clock_ms();
 	load_begin(&attempt->outcome, context);
 	attempt->outcome.background = true;
 
@@ -383,9 +260,10 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 	PG_CATCH();
 	{
 		busy = false;
-		after_error(attempt);
+		attempt_fail(attempt);
 	}
 	PG_END_TRY();
+	progress_end();
 	if (claimed)
 		ledger_unclaim(schedule->source.name);
 	if (attempt->plan != NULL)

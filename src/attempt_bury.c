@@ -45,8 +45,9 @@ end_dead(const LedgerSchedule *schedule, const LedgerDead *dead)
 	};
 
 	ledger_end(dead->run, &run, next);
-	ereport(LOG, (errmsg("source \"%s\": the attempt to load %s was interrupted", dead->source,
-						 schedule_day_text(dead->day))));
+	ereport(LOG, (errmsg("source \"%s\": %s interrupted (attempt %d)", dead->source, schedule_day_text(dead->day),
+						 dead->attempt),
+				  errdetail("The process that loaded it ended before it was done.")));
 }
 
 /* Nobody waits for its job any more. */

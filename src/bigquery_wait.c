@@ -66,6 +66,8 @@ bigquery_start_job(BqJob *job, const char *label, Failure *f)
 	JsonDoc *doc;
 	bool ok;
 
+	/* the one request whose path does not name it */
+	ereport(DEBUG1, (errmsg_internal("contratos: asking for job %s", job->job_id)));
 	if (!request_fetch(&job->bq->requester, path, message_insert_body(job, label), &response, f))
 	{
 		/* an earlier try did arrive, only its answer was lost */

@@ -189,14 +189,13 @@ http_wait_status(HttpExchange *exchange, Failure *f)
 {
 	while (exchange->status == 0)
 	{
-		if (exchange->done)
+		if (exchange->done ? !http_error(exchange, f) : !http_wait_exchange(exchange, f))
 		{
-			http_error(exchange, f);
+			http_log(exchange, 0, f);
 			return 0;
 		}
-		if (!http_wait_exchange(exchange, f))
-			return 0;
 	}
+	http_log(exchange, exchange->status, NULL);
 	return exchange->status;
 }
 

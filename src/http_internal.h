@@ -7,6 +7,7 @@
  *	  http_wait.c   the loop on the latch, the deadlines
  *	  http_error.c  what libcurl reports as a Failure
  *	  http_url.c    which URLs may be used
+ *	  http_log.c    requests in the log
  */
 #ifndef CONTRATOS_HTTP_INTERNAL_H
 #define CONTRATOS_HTTP_INTERNAL_H
@@ -85,6 +86,8 @@ struct HttpExchange
 	/* the request, for messages and deadlines */
 	char *host; /* of the URL; not the whole, a query may tell much */
 	int port;
+	const char *method; /* "GET" or "POST" */
+	char *path; /* of the URL, for the log: without its query */
 	char *ca_file; /* or NULL */
 	bool proxied;
 	int connect_timeout_ms;
@@ -98,6 +101,7 @@ struct HttpExchange
 	size_t body_bytes; /* decoded */
 	uint64 activity; /* changes with every byte received */
 	int retry_after_ms;
+	char request_id[64]; /* by which the service knows it; "": it did not tell */
 	HttpCap cap;
 	bool paused; /* the buffer was full */
 	char *buffer; /* HTTP_BUFFER_SIZE bytes */
@@ -111,6 +115,8 @@ struct HttpExchange
 	int64 silent_ms; /* of it, since the last byte */
 	int64 driven_at_start; /* client->driven_ms when it began */
 	int64 started_at; /* monotonic clock when it began */
+
+	bool logged; /* by http_log.c */
 };
 
 /* http_setup.c: set every option of exchange->easy; false with *f set. */
@@ -130,6 +136,14 @@ extern void http_wait_resume(HttpExchange *exchange);
 
 /* http_wait.c: milliseconds of a clock that nobody sets. */
 extern int64 http_wait_now(void);
+
+/*
+ * http_log.c: at debug1, the request and what became of it: method, host, path,
+ * status (0: none came, *f tells why), milliseconds.  Once; neither query nor
+ * header nor body, which may hold secrets.
+ */
+extern char *http_log_path(MemoryContext context, const char *url);
+extern void http_log(HttpExchange *exchange, int status, const Failure *f);
 
 /* http_error.c: *f from what libcurl said of an exchange that is done; false. */
 extern bool http_error(const HttpExchange *exchange, Failure *f);

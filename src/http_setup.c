@@ -45,16 +45,14 @@ parse_retry_after(const char *value)
 	return (int) Min(Max(seconds, 0), MAX_RETRY_AFTER_S) * 1000;
 }
 
-/* Look at one header line, which is not terminated. */
-static void
-note_header(HttpExchange *exchange, const char *line, size_t len)
+/* The value of a header line that has this name (with its colon); the line is not terminated. */
+static bool
+header_value(const char *line, size_t len, const char *name, char *value, size_t size)
 {
-	static const char name[] = "retry-after:";
-	const size_t name_len = sizeof(name) - 1;
-	char value[64];
+	const size_t name_len = strlen(name);
 
 	if (len <= name_len || pg_strncasecmp(line, name, name_len) != 0)
-		return;
+		return false;
 	line += name_len;
 	len -= name_len;
 	while (len > 0 && (*line == ' ' || *line == '\t'))
@@ -62,10 +60,34 @@ note_header(HttpExchange *exchange, const char *line, size_t len)
 		line++;
 		len--;
 	}
-	len = Min(len, sizeof(value) - 1);
+	len = Min(len, size - 1);
 	memcpy(value, line, len);
 	value[len] = '\0';
-	exchange->retry_after_ms = parse_retry_after(value);
+	return true;
+}
+
+/* Only what an identifier is made of comes into the log. */
+static void
+keep_identifier(char *text)
+{
+	size_t len = strspn(text, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_.:/+=");
+
+	text[len] = '\0';
+}
+
+static void
+note_header(HttpExchange *exchange, const char *line, size_t len)
+{
+	char value[64];
+
+	if (header_value(line, len, "retry-after:", value, sizeof(value)))
+		exchange->retry_after_ms = parse_retry_after(value);
+	else if (header_value(line, len, "x-request-id:", value, sizeof(value)) ||
+			 header_value(line, len, "x-guploader-uploadid:", value, sizeof(value)))
+	{
+		keep_identifier(value);
+		strlcpy(exchange->request_id, value, sizeof(exchange->request_id));
+	}
 }
 
 /* CURLOPT_HEADERFUNCTION: one line at a time, the empty one at the end too. */
@@ -257,6 +279,8 @@ http_setup(HttpExchange *exchange, const HttpRequest *request, Failure *f)
 
 	exchange->host = MemoryContextStrdup(exchange->context, url.host);
 	exchange->port = url.port;
+	exchange->method = strcmp(request->method, "GET") == 0 ? "GET" : "POST";
+	exchange->path = http_log_path(exchange->context, request->url);
 	exchange->ca_file = request->ca_file ? MemoryContextStrdup(exchange->context, request->ca_file) : NULL;
 	/* what is meant for this machine would end at the proxy's own loopback */
 	exchange->proxied = request->proxy != NULL && request->proxy[0] != '\0' && !url.loopback;

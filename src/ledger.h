@@ -117,18 +117,18 @@ extern char *ledger_normalize_name(const char *name, const char *column);
  * -------------------------------------------------------------------------- */
 
 /*
- * All sources, by name: what LedgerSource holds and what decides when they are
- * loaded.  `version` changes with every UPDATE of the row.
+ * All sources, by name, or the one called `name` (if not NULL): what
+ * LedgerSource holds and what decides when they are loaded.  `version` changes with every UPDATE of the row.
  */
 typedef struct LedgerSchedule
 {
 	LedgerSource source;
-	ScheduleRules rules; /* what comes from the row; settings are the caller's */
+	ScheduleRules rules; /* what comes from the row; the rest is ledger_next()'s */
 	char *on_failure; /* NULL: none */
 	uint64 version;
 } LedgerSchedule;
 
-extern List *ledger_schedules(void);
+extern List *ledger_schedules(const char *name);
 
 /*
  * What the ledger knows of a source's days: ascending, a ScheduleDay for each
@@ -141,6 +141,14 @@ extern List *ledger_schedules(void);
  * before it began leaves a loaded day as it was.
  */
 extern ScheduleDay *ledger_days(const char *source, DateADT first, DateADT last, int *ndays);
+
+/*
+ * What schedule_next() says of the source at `now`, by its row (whose rules are
+ * completed by the settings), its days, and `changed_at` (ScheduleRules; 0).
+ * *open_run: the queued or waiting row of that day; 0: there is none.  Writes
+ * nothing, so that it works on a standby.
+ */
+extern ScheduleAction ledger_next(LedgerSchedule *schedule, TimestampTz changed_at, TimestampTz now, int64 *open_run);
 
 /*
  * The claim for the worker: at session level, without waiting.  False when

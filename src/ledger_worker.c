@@ -46,14 +46,15 @@ read_schedules(void *result)
 }
 
 List *
-ledger_schedules(void)
+ledger_schedules(const char *name)
 {
 	LedgerArgs args = {0};
 	List *schedules;
+	ledger_text(&args, "name", name);
 	ledger_execute("contratos_sources",
 				   "SELECT " LEDGER_SOURCE_COLUMNS ", run_at, enabled, catchup_days, recheck_days, "
 				   "(extract(epoch FROM ready_timeout) * 1000000)::bigint, on_failure, "
-				   "xmin::text::bigint FROM %s.contratos_sources ORDER BY name",
+				   "xmin::text::bigint FROM %s.contratos_sources WHERE $1 IS NULL OR name = $1 ORDER BY name",
 				   &args, SPI_OK_SELECT, read_schedules, &schedules);
 	return schedules;
 }

@@ -11,6 +11,7 @@
 
 #include "load.h"
 #include "load_internal.h"
+#include "progress.h"
 #include "scan.h"
 #include "schedule.h"
 #include "settings.h"
@@ -78,6 +79,7 @@ load_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, MemoryContext parent, 
 	Failure f;
 
 	load_refuse_nested();
+	progress_begin(plan->source->name, day, plan->target);
 	job = bigquery_query(bq, query, outcome->job_id, outcome->background ? 1 : BIGQUERY_MAX_JOBS, plan->source->name,
 						 parent, &f);
 	if (job == NULL)

@@ -53,6 +53,7 @@ typedef struct LoadOutcome
 	int64 bytes_processed; /* -1: not known */
 	int64 bytes_billed; /* -1: not known */
 	int pages;
+	int64 bytes_received; /* of BigQuery's answers, once they are all there */
 	bool has_max_timestamp;
 	TimestampTz source_max_timestamp;
 	char fingerprint[FINGERPRINT_SIZE]; /* empty: none */
@@ -115,7 +116,8 @@ extern void load_begin(LoadOutcome *outcome, MemoryContext context);
 
 /*
  * Ask BigQuery for the day and wait.  Needs no transaction.  The job lives
- * under `parent`; throws what BigQuery fails with.
+ * under `parent`; throws what BigQuery fails with.  The load is reported in the
+ * progress slots from here on: progress_end() when its run is recorded.
  */
 extern BqJob *load_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, MemoryContext parent, LoadOutcome *outcome);
 

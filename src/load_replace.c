@@ -13,6 +13,7 @@
 
 #include "load.h"
 #include "load_internal.h"
+#include "progress.h"
 #include "scan.h"
 #include "schedule.h"
 #include "values.h"
@@ -63,26 +64,34 @@ typedef struct Progress
 	LoadOutcome *outcome;
 } Progress;
 
+/* To the session that has called, or in the worker's pg_stat_activity. */
 static void
-show_progress(void *arg, int64 rows, int64 bytes)
+tell_progress(const Progress *progress, int64 rows, int64 bytes, int64 now)
 {
-	Progress *progress = arg;
-	int64 now = request_clock_ms();
-	double seconds = Max(now - progress->started, 1) / 1000.0;
-	double rate = rows / seconds;
-	char *text;
+	bool background = progress->outcome->background;
 
-	if (now < progress->outcome->next_notice || rows == 0)
+	if (!background && !message_level_is_interesting(NOTICE))
 		return;
-	progress->outcome->next_notice = now + NOTICE_MS;
-	text = psprintf("%s %s: " INT64_FORMAT " of " INT64_FORMAT " rows (%.0f %%), %.1f MB, %.0f rows/s, %.0f s left",
-					progress->plan->source->name, schedule_day_text(progress->day), rows, progress->total,
-					progress->total > 0 ? 100.0 * rows / progress->total : 100.0, bytes / 1e6, rate,
-					(progress->total - rows) / Max(rate, 1.0));
-	if (progress->outcome->background)
+
+	char *text = psprintf("%s %s: %s", progress->plan->source->name, schedule_day_text(progress->day),
+						  progress_text(rows, progress->total, bytes, now - progress->started));
+	if (background)
 		pgstat_report_activity(STATE_RUNNING, text);
 	else
 		ereport(NOTICE, (errmsg_internal("%s", text)));
+}
+
+static void
+show_progress(void *arg, int64 rows, int64 bytes, int pages)
+{
+	Progress *progress = arg;
+	int64 now = request_clock_ms();
+
+	progress_received(rows, bytes, pages);
+	if (now < progress->outcome->next_notice || rows == 0)
+		return;
+	progress->outcome->next_notice = now + NOTICE_MS;
+	tell_progress(progress, rows, bytes, now);
 }
 
 static void
@@ -194,6 +203,7 @@ take_from_scan(LoadOutcome *outcome, const ScanAdoption *adoption)
 	outcome->rows_loaded = adoption->rows;
 	outcome->values_altered = adoption->values_altered;
 	outcome->pages = adoption->pages;
+	outcome->bytes_received = adoption->bytes;
 	outcome->has_max_timestamp = adoption->has_max_timestamp;
 	outcome->source_max_timestamp = adoption->max_timestamp;
 	strlcpy(outcome->fingerprint, adoption->fingerprint, FINGERPRINT_SIZE);
@@ -240,6 +250,7 @@ insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 	char *sql = psprintf("INSERT INTO %s (%s) SELECT %s FROM %s%s", plan->target_name, plan->column_list,
 						 plan->column_list, plan->remote_name, window_clause(plan));
 
+	progress_receive();
 	outcome->rows_inserted = insert_adopting(
 		sql, window_of(plan, plan->timestamp ? plan->timestamp->type : InvalidOid, day), &adoption, outcome);
 	check_counts(plan, job, &adoption, outcome->rows_inserted);
@@ -285,10 +296,12 @@ check_deleted(const LoadPlan *plan, DateADT day)
 static void
 replace(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 {
+	progress_delete(job->total_rows);
 	outcome->rows_replaced = execute(psprintf("DELETE FROM %s%s", plan->target_name, window_clause(plan)),
 									 window_of(plan, plan->timestamp_target, day));
 	check_deleted(plan, day);
 	insert(plan, job, day, outcome);
+	progress_finish();
 	load_call_after_load(plan, day);
 	take_measure(plan, day, outcome);
 }

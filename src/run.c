@@ -18,6 +18,7 @@
 
 #include "extension.h"
 #include "load.h"
+#include "progress.h"
 #include "run.h"
 #include "run_internal.h"
 #include "schedule.h"
@@ -34,6 +35,7 @@ typedef struct Call
 	LoadPlan *plan;
 	Bigquery *bq;
 	int64 next_notice; /* NOTICEs are a second apart, whatever the day */
+	RunTotals totals;
 } Call;
 
 /*
@@ -94,6 +96,8 @@ claim(Call *call)
 	ledger_claim(call->source->name);
 	call->source = ledger_source(call->source->name);
 	call->plan = load_plan(call->source);
+	/* what was waited for another load is not this one's */
+	call->totals = run_totals_begin();
 	call->bq = bigquery_open(call->plan->connection, call->context);
 }
 
@@ -153,6 +157,8 @@ record_success(Call *call, DateADT day, const LoadOutcome *outcome)
 	result->message = success_message(outcome);
 	result->run = ledger_record(&run);
 	ledger_record_rejects(result->run, outcome->rejects, outcome->nrejects);
+	run_totals_add(&call->totals, result, outcome->bytes_received);
+	progress_end();
 	return result;
 }
 
@@ -169,6 +175,7 @@ run_day(const char *source, DateADT day, bool allow_shrink)
 	load_day(call, day, allow_shrink, outcome);
 	result = record_success(call, day, outcome);
 	end_call(call);
+	run_totals_tell_day(&call->totals, call->source->name, day);
 	return result;
 }
 
@@ -193,6 +200,8 @@ record_failure(Call *call, DateADT day, const LoadOutcome *outcome, const ErrorD
 	result->rows_loaded = result->rows_replaced = -1;
 	result->message = edata->message;
 	result->run = ledger_record(&run);
+	run_totals_add(&call->totals, result, 0);
+	progress_end();
 	ereport(WARNING,
 			(errcode(edata->sqlerrcode),
 			 errmsg("%s of source \"%s\" %s: %s", schedule_day_text(day), call->source->name, status, edata->message),
@@ -235,7 +244,7 @@ typedef void (*Emit)(void *arg, const RunResult *result);
 
 /* The rest is not tried: it would fail just the same. */
 static void
-cancel_rest(const Call *call, DateADT first, DateADT last, const char *why, Emit emit, void *arg)
+cancel_rest(Call *call, DateADT first, DateADT last, const char *why, Emit emit, void *arg)
 {
 	if (first > last)
 		return;
@@ -246,6 +255,7 @@ cancel_rest(const Call *call, DateADT first, DateADT last, const char *why, Emit
 	{
 		RunResult result = {.day = day, .status = "canceled", .rows_loaded = -1, .rows_replaced = -1, .message = why};
 
+		run_totals_add(&call->totals, &result, 0);
 		emit(arg, &result);
 	}
 }
@@ -270,7 +280,10 @@ run_days(const char *function, const char *source, DateADT first, DateADT last, 
 		MemoryContextReset(per_day);
 		MemoryContextSwitchTo(per_day);
 		if (only_missing && ledger_last_rows(call->source->name, day) >= 0)
+		{
+			call->totals.skipped++;
 			continue;
+		}
 		outcome = new_outcome(call);
 		edata = try_day(call, day, allow_shrink, outcome);
 		call->next_notice = outcome->next_notice;
@@ -291,4 +304,5 @@ run_days(const char *function, const char *source, DateADT first, DateADT last, 
 	}
 	MemoryContextSwitchTo(call->context);
 	end_call(call);
+	run_totals_tell_days(&call->totals, call->source->name, (int) (last - first + 1));
 }

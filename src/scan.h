@@ -26,7 +26,7 @@ typedef struct ScanAdoption
 	AttrNumber *columns; /* what the job's result holds, ascending */
 	AttrNumber timestamp_column; /* whose maximum is wanted, or 0 */
 	BqJob *job;
-	void (*progress)(void *arg, int64 rows, int64 bytes); /* every now and then */
+	void (*progress)(void *arg, int64 rows, int64 bytes, int pages); /* every now and then, and at the end */
 
 	/* called for each value that could not be kept as it was */
 	void (*reject)(void *arg, int64 row_number, const char *column, const RowsCell *raw, const char *reason);

@@ -157,5 +157,5 @@ scan_adopt_report(BqScan *scan, bool at_end)
 	adoption->complete |= at_end;
 	if (at_end && scan->fingerprint != NULL)
 		fingerprint_text(scan->fingerprint, adoption->fingerprint);
-	adoption->progress(adoption->arg, adoption->rows, adoption->bytes);
+	adoption->progress(adoption->arg, adoption->rows, adoption->bytes, adoption->pages);
 }

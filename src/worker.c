@@ -106,45 +106,25 @@ version_of_file(const char *path)
 	return hash_combine64(hash_combine64((uint64) st.st_ino, (uint64) st.st_mtime), (uint64) st.st_size) | 1;
 }
 
-/* Complete the row's rules by the settings and by what has changed. */
+/* See whether the source's row or key file has changed since it was last looked at. */
 static void
-complete_rules(LedgerSchedule *schedule, Memory *memory)
+note_changes(const LedgerSchedule *schedule, Memory *memory)
 {
-	ScheduleRules *rules = &schedule->rules;
-
 	uint64 key_version = version_of_file(memory->key_file);
 
 	if (schedule->version != memory->version || key_version != memory->key_version)
 		memory->changed_at = settings_now();
 	memory->version = schedule->version;
 	memory->key_version = key_version;
-	rules->retries = settings_retries;
-	rules->retry_delay = (int64) settings_retry_delay * 1000;
-	rules->ready_interval = (int64) settings_ready_interval * 1000;
-	rules->changed_at = memory->changed_at;
-}
-
-static int64
-open_run_of(const ScheduleDay *days, int ndays, DateADT day)
-{
-	for (int i = 0; i < ndays; i++)
-		if (days[i].day == day && (days[i].state == SCHEDULE_QUEUED || days[i].state == SCHEDULE_WAITING))
-			return days[i].run;
-	return 0;
 }
 
 static Choice
 consider(LedgerSchedule *schedule, TimestampTz now)
 {
 	Choice choice = {.schedule = schedule, .memory = memory_of(schedule)};
-	int ndays;
-	ScheduleDay *days;
 
-	complete_rules(schedule, choice.memory);
-	days =
-		ledger_days(schedule->source.name, schedule_first_day(&schedule->rules, now), schedule_yesterday(now), &ndays);
-	choice.action = schedule_next(&schedule->rules, days, ndays, now);
-	choice.open_run = open_run_of(days, ndays, choice.action.day);
+	note_changes(schedule, choice.memory);
+	choice.action = ledger_next(schedule, choice.memory->changed_at, now, &choice.open_run);
 	return choice;
 }
 
@@ -229,7 +209,7 @@ choose(MemoryContext context, List **schedules, Choice *best)
 	if (!attempt_begin_transaction())
 		return;
 	MemoryContextSwitchTo(context);
-	*schedules = ledger_schedules();
+	*schedules = ledger_schedules(NULL);
 	foreach (cell, *schedules)
 	{
 		Choice choice = consider(lfirst(cell), now);

@@ -1,0 +1,37 @@
+/*
+ * ledger_next.c
+ *	  What is next for a source: the one place that puts together its row, the
+ *	  settings, its days and the schedule's rules, for the worker and for who
+ *	  wants to know what the worker will do.
+ */
+#include "postgres.h"
+
+#include "ledger.h"
+#include "settings.h"
+
+static int64
+open_run_of(const ScheduleDay *days, int ndays, DateADT day)
+{
+	for (int i = 0; i < ndays; i++)
+		if (days[i].day == day && (days[i].state == SCHEDULE_QUEUED || days[i].state == SCHEDULE_WAITING))
+			return days[i].run;
+	return 0;
+}
+
+ScheduleAction
+ledger_next(LedgerSchedule *schedule, TimestampTz changed_at, TimestampTz now, int64 *open_run)
+{
+	ScheduleRules *rules = &schedule->rules;
+	ScheduleDay *days;
+	ScheduleAction action;
+	int ndays;
+
+	rules->retries = settings_retries;
+	rules->retry_delay = (int64) settings_retry_delay * 1000;
+	rules->ready_interval = (int64) settings_ready_interval * 1000;
+	rules->changed_at = changed_at;
+	days = ledger_days(schedule->source.name, schedule_first_day(rules, now), schedule_yesterday(now), &ndays);
+	action = schedule_next(rules, days, ndays, now);
+	*open_run = open_run_of(days, ndays, action.day);
+	return action;
+}
