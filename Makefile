@@ -4,6 +4,7 @@ DATA = extension/contratos--1.0.sql
 MODULE_big = contratos
 OBJS = \
 	src/contratos.o \
+	src/contratos_verify.o \
 	src/setup.o \
 	src/setup_adopt.o \
 	src/worker.o \
@@ -14,11 +15,14 @@ OBJS = \
 	src/verdict.o \
 	src/run_estimate.o \
 	src/run_queue.o \
+	src/run_verify.o \
 	src/verify.o \
+	src/verify_days.o \
 	src/verify_drift.o \
 	src/load.o \
 	src/load_drift.o \
 	src/load_hook.o \
+	src/load_measure.o \
 	src/load_plan.o \
 	src/load_replace.o \
 	src/load_scope.o \
@@ -28,6 +32,7 @@ OBJS = \
 	src/ledger_days.o \
 	src/ledger_queue.o \
 	src/ledger_statement.o \
+	src/ledger_success.o \
 	src/ledger_worker.o \
 	src/schedule.o \
 	src/schedule_due.o \
