@@ -60,13 +60,11 @@ emit(void *arg, const VerifyDay *day)
 Datum
 contratos_verify(PG_FUNCTION_ARGS)
 {
-	contratos_refuse_null(fcinfo, 0, "first");
-	contratos_refuse_null(fcinfo, 1, "last");
-	contratos_refuse_null(fcinfo, 2, "source");
+	DateADT first;
+	DateADT last;
 
-	DateADT first = PG_GETARG_DATEADT(0);
-	DateADT last = PG_GETARG_DATEADT(1);
-	contratos_refuse_backwards(first, last, "contratos_verify");
+	contratos_get_days(fcinfo, "contratos_verify", &first, &last);
+	contratos_refuse_null(fcinfo, 2, "source");
 	InitMaterializedSRF(fcinfo, 0);
 	run_verify(text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, emit, fcinfo->resultinfo);
 	return (Datum) 0;

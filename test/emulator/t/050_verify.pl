@@ -14,16 +14,7 @@ use Contratos::Sample qw(sample_days sample_rows);
 my $emulator = Contratos::Emulator->new;
 $emulator->seed;
 
-my $node = PostgreSQL::Test::Cluster->new('verify');
-$node->init;
-$node->append_conf(
-	'postgresql.conf', qq(
-contratos.endpoint = '@{[ $emulator->url ]}'
-contratos.project = 'test-project'
-timezone = 'Pacific/Kiritimati'
-));
-$node->start;
-$node->safe_psql('postgres', 'CREATE EXTENSION contratos');
+my $node = $emulator->node('verify');
 
 sub query { return $node->safe_psql('postgres', "SET client_min_messages = warning; $_[0]"); }
 
