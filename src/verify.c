@@ -16,6 +16,7 @@
 #include "fingerprint.h"
 #include "stream.h"
 #include "verify.h"
+#include "verify_internal.h"
 
 /* By hand: the other room's readers need a transaction. */
 static bool
