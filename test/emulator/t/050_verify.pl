@@ -1,5 +1,5 @@
 # contratos_verify() against a BigQuery that runs its GoogleSQL for real: every
-# day of the sample agrees once it is loaded, and one that is damaged does not.
+# day of the sample agrees once it is here, and one that is damaged does not.
 
 use strict;
 use warnings;
@@ -21,7 +21,6 @@ sub query { return $node->safe_psql('postgres', "SET client_min_messages = warni
 # ---- the whole sample
 
 my @days = sample_days();
-my $array = join ',', map { "'$_'" } @days;
 my $all = "contratos_verify('$days[0]', '$days[-1]')";
 query('SELECT contratos_setup()');
 my %rows;
@@ -31,12 +30,21 @@ is(query("SELECT string_agg(day || ' ' || remote_rows, ', ' ORDER BY day) FROM $
 is(query("SELECT bool_or(agrees) FROM $all WHERE remote_rows > 0"), 'f', 'and none of them is here');
 is(query("SELECT bool_and(agrees) FROM $all WHERE remote_rows = 0"), 't', 'the days between have none on either side');
 
+# by hand: the ledger has nothing of it
+query(q(ALTER FOREIGN TABLE bigquery_tokens OPTIONS (ADD on_bad_value 'null')));
+query("INSERT INTO tokens (address, symbol, name, decimals, total_supply, block_timestamp, block_number, block_hash)
+	SELECT * FROM bigquery_tokens WHERE block_timestamp >= '$days[0]Z'");
+is(query("SELECT count(*) FILTER (WHERE remote_rows > 0), bool_and(agrees), bool_and(ledger_rows IS NULL) FROM $all"), @days . '|t|t', 'copied, all of them agree');
+
+# some of them, which is faster: of the fingerprint of all another test knows
+my @some = ((grep { !($_ % 12) } 0 .. $#days), $#days);
+my $array = join ',', map { "'$days[$_]'" } @some;
 is( query(qq(SELECT count(*) FROM unnest(ARRAY[$array]::date[]) AS d, LATERAL contratos_backfill_range(d, d) WHERE status = 'succeeded')),
-	scalar(@days), 'every day of the sample is loaded');
-is(query("SELECT count(*) FROM $all WHERE NOT agrees"), 0, 'then all days agree');
+	scalar(@some), 'some days are loaded');
+is(query("SELECT count(*) FROM $all WHERE NOT agrees"), 0, 'then all agree');
 is( query(qq(SELECT count(*), bool_and(remote_rows = target_rows AND remote_rows = ledger_rows AND remote_max = target_max
 		AND remote_max = ledger_max AND remote_fingerprint = ledger_fingerprint) FROM $all WHERE ledger_rows IS NOT NULL)),
-	@days . '|t', 'in rows, latest timestamp and fingerprint');
+	@some . '|t', 'in rows, latest timestamp and fingerprint');
 
 # ---- one that is damaged
 
