@@ -50,7 +50,7 @@ run_verify(const char *source, DateADT first, DateADT last, void (*emit)(void *a
 	load_check_budget(found);
 
 	Bigquery *bq = bigquery_open(plan->connection, CurrentMemoryContext);
-	VerifyJob job = {{0}};
+	VerifyJob job = {0};
 	VerifyDay *days = verify_days(plan, bq, first, last, &job);
 
 	bigquery_close(bq);
