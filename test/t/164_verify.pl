@@ -50,6 +50,8 @@ my $query = $asked->{body}{configuration}{query};
 is_deeply([ map { "$_->{parameterType}{type} $_->{parameterValue}{value}" } @{ $query->{queryParameters} } ],
 	[ 'TIMESTAMP 2026-10-22 00:00:00.000000+00:00', 'TIMESTAMP 2026-11-21 00:00:00.000000+00:00' ], 'for the window of all of them');
 is($query->{maximumBytesBilled}, 1 << 30, 'under the byte cap');
+# a BigQuery project may have another default time zone
+like($query->{query}, qr/DATE\(`t`, 'UTC'\)/, 'by days of UTC');
 is(verify(q('2026-11-18', '2026-11-20'), $counts), "2026-11-18|18|18|18|t\n2026-11-19|19|19|19|t\n2026-11-20|20|20|20|t", 'the oldest day first');
 is(verify(q('2026-11-18', '2026-11-18'), 'remote_max, target_max, ledger_max'), join('|', ('2026-11-18 12:00:18+00') x 3), 'with the latest timestamp of each side');
 is(verify(q('2026-11-18', '2026-11-18'), 'remote_fingerprint = ledger_fingerprint, ledger_fingerprint') =~ s/\d{9,}/n/gr, 't|n:n', 'and the fingerprint');
@@ -179,6 +181,7 @@ for my $case (
 	$f->query("SET TimeZone = 'UTC'; INSERT INTO $name SELECT id, at FROM bq_$name WHERE at >= '2026-11-19' AND at < '2026-11-20'") if $target;
 	is(verify("'2026-11-17', '2026-11-20', '$name'", $counts),
 		"2026-11-17|0|0||t\n2026-11-18|1|1|1|t\n2026-11-19|2|2||t\n2026-11-20|2|2|2|t", "$name: loaded, copied and empty days agree");
+	like(($bq->requests('insert'))[-1]{body}{configuration}{query}{query}, qr/TIMESTAMP\(`[^`]*`, 'UTC'\) AS `t`/, "$name: instants are UTC's") if $remote ne 'TIMESTAMP';
 	$f->query("DELETE FROM $name WHERE id = 4");
 	is(verify("'2026-11-17', '2026-11-20', '$name'", 'string_agg(agrees::text, $$ $$ ORDER BY day)'), 'true true true false', "$name: one that is damaged does not");
 }
