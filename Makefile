@@ -5,6 +5,7 @@ MODULE_big = contratos
 OBJS = \
 	src/contratos.o \
 	src/contratos_status.o \
+	src/contratos_verify.o \
 	src/setup.o \
 	src/setup_adopt.o \
 	src/worker.o \
@@ -18,11 +19,14 @@ OBJS = \
 	src/run_estimate.o \
 	src/run_queue.o \
 	src/run_totals.o \
+	src/run_verify.o \
 	src/verify.o \
+	src/verify_days.o \
 	src/verify_drift.o \
 	src/load.o \
 	src/load_drift.o \
 	src/load_hook.o \
+	src/load_measure.o \
 	src/load_plan.o \
 	src/load_replace.o \
 	src/load_scope.o \
@@ -33,6 +37,7 @@ OBJS = \
 	src/ledger_next.o \
 	src/ledger_queue.o \
 	src/ledger_statement.o \
+	src/ledger_success.o \
 	src/ledger_worker.o \
 	src/progress.o \
 	src/progress_text.o \

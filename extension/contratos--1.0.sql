@@ -586,6 +586,48 @@ COMMENT ON COLUMN contratos_progress.started_at IS 'when the load of the day beg
 
 GRANT SELECT ON contratos_status, contratos_days, contratos_progress TO pg_monitor;
 
+-- The days from first to last, both before today in UTC, there (BigQuery now),
+-- here (the target now) and in the ledger (the day's last success): a row a day,
+-- oldest first, by one query for all of them.
+--
+-- Columns: rows of the day, its latest timestamp (null without rows, and of a
+-- source without timestamp_column) and its fingerprint ('0:0' without rows);
+-- those of the ledger are null for a day that was never loaded.  The target has
+-- no fingerprint: what a column makes of a text does not read back.
+--
+-- agrees, which is never null, is true when a recheck would leave the day alone:
+-- BigQuery has the rows, latest timestamp and fingerprint (if both are known)
+-- that the ledger says were loaded, and the target has the rows and the latest
+-- timestamp that it had at the end of the load: fewer than BigQuery where the
+-- target's triggers, rules or after_load let rows go.  A day that was never loaded agrees when the target has as many rows
+-- as BigQuery and the same latest timestamp, or neither has any.  A value that
+-- was changed in the target, and left rows and latest timestamp as they were, is
+-- not seen.
+--
+-- first, last: at most 36,600 days; a source without timestamp_column has only
+-- yesterday, and the ledger's newest load stands for it.  BigQuery reads, and
+-- bills, the source's columns of these days, once: as much as loading them.  That
+-- is told by a NOTICE and is not in the ledger, as nothing is written: it works
+-- in a read-only transaction, at any isolation level and on a standby.
+-- contratos.max_bytes_billed and the like cap the one query;
+-- contratos.max_bytes_per_day refuses it once the source's loads and rechecks
+-- have used that up, but what it costs itself does not count.
+-- Errors: those of contratos_backfill_range() up to BigQuery's answer, 22023 too
+-- many days, 53400 over the bytes of the day, 42501 and others of reading the
+-- target as its owner.
+CREATE FUNCTION contratos_verify(
+	first date,
+	last date,
+	source text DEFAULT 'tokens')
+RETURNS TABLE (day date, remote_rows bigint, target_rows bigint, ledger_rows bigint,
+	remote_max timestamptz, target_max timestamptz, ledger_max timestamptz,
+	remote_fingerprint text, ledger_fingerprint text, agrees boolean)
+AS 'MODULE_PATHNAME', 'contratos_verify'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
+COMMENT ON FUNCTION contratos_verify(date, date, text) IS
+'compares the UTC days from first to last in BigQuery, in the target and in the ledger: a row a day, and whether they agree; billed like a load';
+REVOKE ALL ON FUNCTION contratos_verify(date, date, text) FROM PUBLIC;
+
 -- What reaches the network, costs money or writes is for whom the
 -- administrator grants it to.
 REVOKE ALL ON FUNCTION contratos_setup() FROM PUBLIC;

@@ -133,13 +133,13 @@ load(Attempt *attempt)
 
 /* The day is as it should be. */
 static void
-end_unchanged(Attempt *attempt, const VerifyAnswer *answer)
+end_unchanged(Attempt *attempt, const VerifyJob *job)
 {
 	LedgerRun run =
 		load_describe(attempt->plan->source, attempt->action->day, attempt->cause, "unchanged", &attempt->outcome);
 
-	run.bytes_processed = answer->bytes_processed;
-	run.bytes_billed = answer->bytes_billed;
+	run.bytes_processed = job->bytes_processed;
+	run.bytes_billed = job->bytes_billed;
 	note_drift(attempt, &run);
 	ledger_end(attempt->run, &run, 0);
 	if (schedule_confirms(attempt->action->day, settings_now()))
@@ -151,13 +151,13 @@ end_unchanged(Attempt *attempt, const VerifyAnswer *answer)
 
 /* Reloading has not helped: say so, loudly, and leave it. */
 static void
-end_differs(Attempt *attempt, const VerifyAnswer *answer, const char *what)
+end_differs(Attempt *attempt, const VerifyJob *job, const char *what)
 {
 	LedgerRun run =
 		load_describe(attempt->plan->source, attempt->action->day, attempt->cause, "differs", &attempt->outcome);
 
-	run.bytes_processed = answer->bytes_processed;
-	run.bytes_billed = answer->bytes_billed;
+	run.bytes_processed = job->bytes_processed;
+	run.bytes_billed = job->bytes_billed;
 	run.error = what;
 	note_drift(attempt, &run);
 	ledger_end(attempt->run, &run, 0);
@@ -179,15 +179,16 @@ static void
 recheck(Attempt *attempt)
 {
 	DateADT day = attempt->action->day;
-	VerifyAnswer answer = {0};
+	VerifyJob job = {0};
+	VerifyThere now;
 	LedgerSuccess success;
 	BqTable there;
 	char *what;
 
-	strlcpy(answer.job_id, attempt->outcome.job_id, sizeof(answer.job_id));
+	strlcpy(job.job_id, attempt->outcome.job_id, sizeof(job.job_id));
 	show(attempt, "comparing with BigQuery");
-	verify_ask(attempt->plan, attempt->bq, day, &answer);
-	attempt->bytes_compared = Max(answer.bytes_billed, 0);
+	verify_ask(attempt->plan, attempt->bq, day, &job, &now);
+	attempt->bytes_compared = Max(job.bytes_billed, 0);
 	attempt->looks = attempt->looks && verify_ask_columns(attempt->plan, attempt->bq, &there);
 	attempt_must_begin(attempt);
 	if (attempt->looks)
@@ -195,18 +196,18 @@ recheck(Attempt *attempt)
 	if (!ledger_last_success(attempt->schedule->source.name, day, &success))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("the ledger's row of %s is gone", schedule_day_text(day))));
-	what = verify_source(&answer, &success);
+	what = verify_source(&now, &success);
 	if (what == NULL)
 		what = verify_target(attempt->plan, day, &success);
 	if (what == NULL)
-		end_unchanged(attempt, &answer);
+		end_unchanged(attempt, &job);
 	else if (success.reloads >= 2)
-		end_differs(attempt, &answer, what);
+		end_differs(attempt, &job, what);
 	else
 	{
 		/* known before it is asked for, so that it can be cancelled after a crash */
 		bigquery_make_job_id(attempt->outcome.job_id, sizeof(attempt->outcome.job_id));
-		ledger_next_job(attempt->run, attempt->outcome.job_id, answer.bytes_processed, answer.bytes_billed);
+		ledger_next_job(attempt->run, attempt->outcome.job_id, job.bytes_processed, job.bytes_billed);
 		attempt_commit(attempt->context);
 		ereport(LOG, (errmsg("source \"%s\": %s differs and is loaded again", attempt->schedule->source.name,
 							 schedule_day_text(day)),

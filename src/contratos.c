@@ -130,9 +130,13 @@ contratos_refuse_null(FunctionCallInfo fcinfo, int n, const char *name)
 }
 
 void
-contratos_refuse_backwards(DateADT first, DateADT last, const char *function)
+contratos_get_days(FunctionCallInfo fcinfo, const char *function, DateADT *first, DateADT *last)
 {
-	if (first > last)
+	contratos_refuse_null(fcinfo, 0, "first");
+	contratos_refuse_null(fcinfo, 1, "last");
+	*first = PG_GETARG_DATEADT(0);
+	*last = PG_GETARG_DATEADT(1);
+	if (*first > *last)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("first must not be after last"),
 						errhint("%s(first, last) takes the earlier day first.", function)));
 }
@@ -197,14 +201,10 @@ contratos_backfill_range(PG_FUNCTION_ARGS)
 	DateADT first;
 	DateADT last;
 
-	contratos_refuse_null(fcinfo, 0, "first");
-	contratos_refuse_null(fcinfo, 1, "last");
+	contratos_get_days(fcinfo, "contratos_backfill_range", &first, &last);
 	contratos_refuse_null(fcinfo, 2, "source");
 	contratos_refuse_null(fcinfo, 3, "only_missing");
 	contratos_refuse_null(fcinfo, 4, "allow_shrink");
-	first = PG_GETARG_DATEADT(0);
-	last = PG_GETARG_DATEADT(1);
-	contratos_refuse_backwards(first, last, "contratos_backfill_range");
 	InitMaterializedSRF(fcinfo, 0);
 	run_days("contratos_backfill_range()", text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, PG_GETARG_BOOL(3),
 			 PG_GETARG_BOOL(4), emit, fcinfo->resultinfo);
@@ -235,12 +235,8 @@ contratos_estimate(PG_FUNCTION_ARGS)
 	DateADT first;
 	DateADT last;
 
-	contratos_refuse_null(fcinfo, 0, "first");
-	contratos_refuse_null(fcinfo, 1, "last");
+	contratos_get_days(fcinfo, "contratos_estimate", &first, &last);
 	contratos_refuse_null(fcinfo, 2, "source");
-	first = PG_GETARG_DATEADT(0);
-	last = PG_GETARG_DATEADT(1);
-	contratos_refuse_backwards(first, last, "contratos_estimate");
 	InitMaterializedSRF(fcinfo, 0);
 	run_estimate(text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, emit_estimate, fcinfo->resultinfo);
 	return (Datum) 0;
@@ -249,14 +245,12 @@ contratos_estimate(PG_FUNCTION_ARGS)
 Datum
 contratos_enqueue(PG_FUNCTION_ARGS)
 {
-	contratos_refuse_null(fcinfo, 0, "first");
-	contratos_refuse_null(fcinfo, 1, "last");
+	DateADT first;
+	DateADT last;
+
+	contratos_get_days(fcinfo, "contratos_enqueue", &first, &last);
 	contratos_refuse_null(fcinfo, 2, "source");
 	contratos_refuse_null(fcinfo, 3, "only_missing");
-
-	DateADT first = PG_GETARG_DATEADT(0);
-	DateADT last = PG_GETARG_DATEADT(1);
-	contratos_refuse_backwards(first, last, "contratos_enqueue");
 	PG_RETURN_INT32(run_enqueue(text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, PG_GETARG_BOOL(3)));
 }
 

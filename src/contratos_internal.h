@@ -15,7 +15,10 @@
  */
 extern void contratos_refuse_null(FunctionCallInfo fcinfo, int n, const char *name);
 
-/* 22023 when `first` comes after `last`; the hint names the function. */
-extern void contratos_refuse_backwards(DateADT first, DateADT last, const char *function);
+/*
+ * The arguments `first` and `last`, which come first: 22004 when one is NULL,
+ * 22023 when `first` comes after `last`; the hint names the function.
+ */
+extern void contratos_get_days(FunctionCallInfo fcinfo, const char *function, DateADT *first, DateADT *last);
 
 #endif /* CONTRATOS_INTERNAL_H */

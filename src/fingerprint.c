@@ -248,24 +248,49 @@ instant(const RemoteTable *table, AttrNumber timestamp)
 	type = column->remote_type ? column->remote_type : values_natural_type(column->type);
 	if (type == NULL || strcmp(type, "TIMESTAMP") == 0)
 		return deparse_quote(column->remote_name);
-	return psprintf("CAST(%s AS TIMESTAMP)", deparse_quote(column->remote_name));
+	/* the zone is said: a project may have another default */
+	return psprintf("TIMESTAMP(%s, 'UTC')", deparse_quote(column->remote_name));
 }
 
-BqQuery *
-fingerprint_query(const RemoteTable *table, const AttrNumber *columns, int ncolumns, AttrNumber timestamp,
-				  const RemoteCondition *conditions, int nconditions)
+/* Instant and hash of each row. */
+static BqQuery *
+rows_query(const RemoteTable *table, const AttrNumber *columns, int ncolumns, AttrNumber timestamp,
+		   const RemoteCondition *conditions, int nconditions)
 {
 	StringInfoData list;
-	BqQuery *query;
 
 	initStringInfo(&list);
 	appendStringInfoString(&list, instant(table, timestamp));
 	appendStringInfoString(&list, " AS `t`, ");
 	append_hash(&list, table, columns, ncolumns);
 	appendStringInfoString(&list, " AS `h`");
+	return deparse_select(table, list.data, conditions, nconditions);
+}
 
-	query = deparse_select(table, list.data, conditions, nconditions);
-	query->text = psprintf("SELECT COUNT(*) AS `n`, MAX(`t`) AS `m`, CONCAT(%s, ':', %s) AS `f` FROM (%s)", sum_from(1),
-						   sum_from(9), query->text);
+/* What is said of some of them, and FROM. */
+static char *
+aggregates(void)
+{
+	return psprintf("COUNT(*) AS `n`, MAX(`t`) AS `m`, CONCAT(%s, ':', %s) AS `f` FROM", sum_from(1), sum_from(9));
+}
+
+BqQuery *
+fingerprint_query(const RemoteTable *table, const AttrNumber *columns, int ncolumns, AttrNumber timestamp,
+				  const RemoteCondition *conditions, int nconditions)
+{
+	BqQuery *query = rows_query(table, columns, ncolumns, timestamp, conditions, nconditions);
+
+	query->text = psprintf("SELECT %s (%s)", aggregates(), query->text);
+	return query;
+}
+
+BqQuery *
+fingerprint_query_by_day(const RemoteTable *table, const AttrNumber *columns, int ncolumns, AttrNumber timestamp,
+						 const RemoteCondition *conditions, int nconditions)
+{
+	BqQuery *query = rows_query(table, columns, ncolumns, timestamp, conditions, nconditions);
+
+	query->text =
+		psprintf("SELECT UNIX_DATE(DATE(`t`, 'UTC')) AS `d`, %s (%s) GROUP BY `d`", aggregates(), query->text);
 	return query;
 }

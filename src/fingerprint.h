@@ -18,6 +18,9 @@
 /* As long as a fingerprint's text may be, with its end: two int64 and ":". */
 #define FINGERPRINT_SIZE 48
 
+/* What no rows have. */
+#define FINGERPRINT_NOTHING "0:0"
+
 /* What a row adds to it. */
 #define FINGERPRINT_ROW_BYTES 8
 
@@ -52,7 +55,7 @@ extern Fingerprint *fingerprint_agreed(const char *agreements);
 extern void fingerprint_row(Fingerprint *fingerprint, const RowsCell *cells, uint8 result[FINGERPRINT_ROW_BYTES]);
 extern void fingerprint_add_row(Fingerprint *fingerprint, const uint8 row[FINGERPRINT_ROW_BYTES]);
 
-/* "a:b" of what has been added ("0:0": nothing). */
+/* "a:b" of what has been added. */
 extern void fingerprint_text(const Fingerprint *fingerprint, char text[FINGERPRINT_SIZE]);
 
 /*
@@ -64,5 +67,13 @@ extern void fingerprint_text(const Fingerprint *fingerprint, char text[FINGERPRI
  */
 extern BqQuery *fingerprint_query(const RemoteTable *table, const AttrNumber *columns, int ncolumns,
 								  AttrNumber timestamp, const RemoteCondition *conditions, int nconditions);
+
+/*
+ * The same for each UTC day of the `timestamp` column, which must be one: a row
+ * a day, in no order, with days since 1970 as `d` (INT64) before the others.  A
+ * day without rows has none.
+ */
+extern BqQuery *fingerprint_query_by_day(const RemoteTable *table, const AttrNumber *columns, int ncolumns,
+										 AttrNumber timestamp, const RemoteCondition *conditions, int nconditions);
 
 #endif /* CONTRATOS_FINGERPRINT_H */

@@ -132,19 +132,6 @@ ledger_last_rows(const char *source, DateADT day)
 	return rows;
 }
 
-int64
-ledger_newest_rows(const char *source)
-{
-	LedgerArgs args = {0};
-	int64 rows = -1;
-	ledger_text(&args, "source", source);
-	ledger_execute("contratos_runs",
-				   "SELECT rows_loaded FROM %s.contratos_runs "
-				   "WHERE source = $1 AND status = 'succeeded' ORDER BY day DESC, id DESC LIMIT 1",
-				   &args, SPI_OK_SELECT, ledger_read_int64, &rows);
-	return rows;
-}
-
 /* "INSERT INTO %s.table (names…) VALUES ($1, …) RETURNING id" */
 static char *
 ledger_insert_text(const char *table, const LedgerArgs *args)

@@ -87,9 +87,6 @@ extern bool ledger_add_source(const char *name, const char *remote_table, const 
  */
 extern int64 ledger_last_rows(const char *source, DateADT day);
 
-/* Rows of the last success of the newest day that has one; -1 when none has. */
-extern int64 ledger_newest_rows(const char *source);
-
 /* Write one finished run; returns its id. */
 extern int64 ledger_record(const LedgerRun *run);
 
@@ -212,6 +209,18 @@ typedef struct LedgerSuccess
 
 /* False when the day has no success. */
 extern bool ledger_last_success(const char *source, DateADT day, LedgerSuccess *success);
+
+/*
+ * The same of each day from first to last, as many as they are; `run` is 0 for a
+ * day that has none.  `reloads` is not counted.
+ */
+extern void ledger_last_successes(const char *source, DateADT first, DateADT last, LedgerSuccess *days);
+
+/*
+ * The last success of the newest day that has one: of a snapshot, what stands in
+ * the target.  False when there is none.  `reloads` is not counted.
+ */
+extern bool ledger_newest_success(const char *source, LedgerSuccess *success);
 
 /*
  * Rows `running` of sources whose claim nobody holds, not even the caller, are

@@ -231,50 +231,6 @@ ledger_last_error(const char *source, const char *reason)
 	return error;
 }
 
-/* Into a LedgerSuccess; its run stays 0 when there is no row. */
-static void
-read_success(void *result)
-{
-	LedgerSuccess *success = result;
-	if (SPI_processed == 0)
-		return;
-	success->run = ledger_value_int64(0, 1, 0);
-	success->rows_loaded = ledger_value_int64(0, 2, -1);
-	(void) ledger_value(0, 3, &success->has_max_timestamp);
-	success->has_max_timestamp = !success->has_max_timestamp;
-	success->source_max_timestamp = ledger_value_time(0, 3);
-	success->fingerprint = ledger_value_text(0, 4);
-	success->target_rows = ledger_value_int64(0, 5, -1);
-	(void) ledger_value(0, 6, &success->has_target_max);
-	success->has_target_max = !success->has_target_max;
-	success->target_max_timestamp = ledger_value_time(0, 6);
-	success->reloads = (int) ledger_value_int64(0, 7, 0);
-}
-
-bool
-ledger_last_success(const char *source, DateADT day, LedgerSuccess *success)
-{
-	LedgerArgs args = {0};
-	ledger_text(&args, "source", source);
-	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(day), false);
-	memset(success, 0, sizeof(LedgerSuccess));
-	/* reloads: of the same rows as last, behind the first load of these, or the last by other causes */
-	ledger_execute(
-		"contratos_runs",
-		"WITH success AS (SELECT * FROM %1$s.contratos_runs "
-		"WHERE source = $1 AND day = $2 AND status = 'succeeded'), "
-		"last AS (SELECT * FROM success ORDER BY id DESC LIMIT 1), "
-		"other AS (SELECT max(s.id) AS id FROM success s, last l "
-		"WHERE s.rows_loaded <> l.rows_loaded OR s.fingerprint IS DISTINCT FROM l.fingerprint), "
-		"base AS (SELECT max(s.id) FILTER (WHERE s.cause <> 'recheck') AS own, "
-		"min(s.id) FILTER (WHERE s.id > coalesce(o.id, 0)) AS first FROM success s, other o) "
-		"SELECT l.id, l.rows_loaded, l.source_max_timestamp, l.fingerprint, l.target_rows, "
-		"l.target_max_timestamp, (SELECT count(*) FROM success s, base b WHERE s.id > greatest(b.own, b.first)) "
-		"FROM last l",
-		&args, SPI_OK_SELECT, read_success, success);
-	return success->run != 0;
-}
-
 /* --------------------------------------------------------------------------
  * Housekeeping
  * -------------------------------------------------------------------------- */

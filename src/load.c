@@ -36,7 +36,7 @@ bound_text(const char *type, DateADT day)
 }
 
 int
-load_window(const LoadPlan *plan, DateADT day, RemoteCondition conditions[2])
+load_window(const LoadPlan *plan, DateADT first, DateADT last, RemoteCondition conditions[2])
 {
 	if (plan->timestamp == NULL)
 		return 0;
@@ -45,7 +45,7 @@ load_window(const LoadPlan *plan, DateADT day, RemoteCondition conditions[2])
 			.attnum = plan->timestamp->attnum,
 			.op = i == 0 ? ">=" : "<",
 			.type = plan->timestamp_remote,
-			.value = bound_text(plan->timestamp_remote, day + i),
+			.value = bound_text(plan->timestamp_remote, i == 0 ? first : last + 1),
 		};
 	return 2;
 }
@@ -66,7 +66,7 @@ BqQuery *
 load_query(const LoadPlan *plan, DateADT day)
 {
 	RemoteCondition window[2] = {{0}};
-	int n = load_window(plan, day, window);
+	int n = load_window(plan, day, day, window);
 
 	return deparse_query(plan->table, plan->columns, plan->ncolumns, window, n);
 }
@@ -119,13 +119,22 @@ refuse_shrunk(const LoadPlan *plan, DateADT day, int64 last, int64 rows, LoadOut
 					errhint("If BigQuery is right, load the day with allow_shrink => true.")));
 }
 
+/* Of a snapshot all there is, whatever day it was loaded for; -1: nothing was. */
+static int64
+newest_rows(const LoadPlan *plan)
+{
+	LedgerSuccess newest;
+
+	return ledger_newest_success(plan->source->name, &newest) ? newest.rows_loaded : -1;
+}
+
 /* Known before a byte is written: is this day worth replacing the old one? */
 static void
 guard(const LoadPlan *plan, const BqJob *job, DateADT day, bool allow_shrink, LoadOutcome *outcome)
 {
 	int64 last = ledger_last_rows(plan->source->name, day);
-	/* what would be lost: of a snapshot all there is, whatever day it was loaded for */
-	int64 before = plan->timestamp != NULL ? last : ledger_newest_rows(plan->source->name);
+	/* what would be lost */
+	int64 before = plan->timestamp != NULL ? last : newest_rows(plan);
 	/* 1000 * 0.18 is a little less than 180: what is just allowed is allowed */
 	double allowed = (double) before * plan->source->max_shrink * (1 + 1e-12);
 

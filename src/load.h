@@ -102,8 +102,11 @@ extern bool load_check_type(const LoadPlan *plan, int i, const BqField *field, F
  */
 extern void load_check_budget(const LedgerSource *source);
 
-/* The half-open window of the day, as conditions; their number (0: a snapshot). */
-extern int load_window(const LoadPlan *plan, DateADT day, RemoteCondition conditions[2]);
+/*
+ * The half-open window of the days from first to last, as conditions; their
+ * number (0: a snapshot).
+ */
+extern int load_window(const LoadPlan *plan, DateADT first, DateADT last, RemoteCondition conditions[2]);
 
 /* What a load of the day asks BigQuery, in CurrentMemoryContext. */
 extern BqQuery *load_query(const LoadPlan *plan, DateADT day);
@@ -137,11 +140,22 @@ extern void load_explain(const LoadPlan *plan, const char *text, Failure *f);
  */
 extern void load_replace(const LoadPlan *plan, BqJob *job, DateADT day, bool allow_shrink, LoadOutcome *outcome);
 
+/* What of a day is in the target. */
+typedef struct LoadMeasure
+{
+	int64 rows;
+	bool has_max; /* false: no rows, or a snapshot */
+	TimestampTz max_timestamp; /* of the timestamp column, as an instant in UTC */
+} LoadMeasure;
+
 /*
- * Rows and largest timestamp of the day in the target, as its owner sees them.
- * In the current transaction.
+ * Rows and largest timestamp of a day in the target, for the worker; and of each
+ * day from first to last (a snapshot: first, and only that), for a call, as many
+ * measures.  One statement, as the target's owner; in the current transaction,
+ * which may be read-only.
  */
-extern int64 load_measure(const LoadPlan *plan, DateADT day, TimestampTz *max_timestamp, bool *has_max);
+extern LoadMeasure load_measure(const LoadPlan *plan, DateADT day);
+extern void load_measure_days(const LoadPlan *plan, DateADT first, DateADT last, LoadMeasure *measures);
 
 /*
  * Call a source's on_failure, `name`, in the current transaction, as the

@@ -20,6 +20,34 @@ extern void load_note_cost(LoadOutcome *outcome, const BqJob *job);
 extern void load_check_types(const LoadPlan *plan, const BqJob *job);
 
 /* --------------------------------------------------------------------------
+ * load_measure.c: days as the target has them
+ * -------------------------------------------------------------------------- */
+
+/* Days, cut out by a column's own type: no session's time zone has a say. */
+typedef struct LoadWindow
+{
+	int nargs; /* 0: a snapshot, all there is */
+	Oid types[2];
+	Datum values[2];
+} LoadWindow;
+
+/* Those from first to last, for a timestamp column of that type. */
+extern LoadWindow load_window_here(const LoadPlan *plan, Oid type, DateADT first, DateADT last);
+
+/* " WHERE column >= $1 AND column < $2", or nothing for a snapshot. */
+extern char *load_window_clause(const LoadPlan *plan);
+
+/* Run a statement with the window as its arguments, in a scope; rows processed. */
+extern int64 load_execute(const char *sql, LoadWindow window);
+
+/*
+ * What of the day is in the target now, whatever its triggers and after_load
+ * made of it: by this a recheck tells whether somebody has changed it since.  In
+ * a scope.
+ */
+extern LoadMeasure load_measure_now(const LoadPlan *plan, DateADT day);
+
+/* --------------------------------------------------------------------------
  * load_target.c: the local side
  * -------------------------------------------------------------------------- */
 

@@ -5,10 +5,8 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "pgstat.h"
-#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "load.h"
@@ -118,49 +116,15 @@ keep_reject(void *arg, int64 row_number, const char *column, const RowsCell *raw
  * Replace
  * -------------------------------------------------------------------------- */
 
-/* A day, cut out by a column's own type: no session's time zone has a say. */
-typedef struct Window
-{
-	int nargs; /* 0: a snapshot, all there is */
-	Oid types[2];
-	Datum values[2];
-} Window;
-
-static Window
-window_of(const LoadPlan *plan, Oid type, DateADT day)
-{
-	Window window = {.nargs = plan->timestamp != NULL ? 2 : 0};
-
-	for (int i = 0; i < 2; i++)
-	{
-		window.types[i] = type;
-		/* a timestamp without time zone is UTC's here */
-		window.values[i] =
-			type == DATEOID ? DateADTGetDatum(day + i) : TimestampTzGetDatum(schedule_day_start(day + i));
-	}
-	return window;
-}
-
 static int64
-execute(const char *sql, Window window)
-{
-	int code = SPI_execute_with_args(sql, window.nargs, window.types, window.values, NULL, false, 0);
-
-	/* a rule may have put something else in its place */
-	if (code != SPI_OK_DELETE && code != SPI_OK_INSERT && code != SPI_OK_REWRITTEN && code != SPI_OK_SELECT)
-		elog(ERROR, "unexpected result of a load's statement: %s", SPI_result_code_string(code));
-	return (int64) SPI_processed;
-}
-
-static int64
-insert_adopting(const char *sql, Window window, ScanAdoption *adoption, LoadOutcome *outcome)
+insert_adopting(const char *sql, LoadWindow window, ScanAdoption *adoption, LoadOutcome *outcome)
 {
 	volatile int64 inserted = 0;
 
 	scan_arm(adoption);
 	PG_TRY();
 	{
-		inserted = execute(sql, window);
+		inserted = load_execute(sql, window);
 	}
 	PG_FINALLY();
 	{
@@ -186,17 +150,6 @@ check_counts(const LoadPlan *plan, const BqJob *job, const ScanAdoption *adoptio
 						errdetail("BigQuery sent rows outside of the day that was asked for.")));
 }
 
-static char *
-window_clause(const LoadPlan *plan)
-{
-	const char *column;
-
-	if (plan->timestamp == NULL)
-		return "";
-	column = quote_identifier(plan->timestamp->name);
-	return psprintf(" WHERE %s >= $1 AND %s < $2", column, column);
-}
-
 static void
 take_from_scan(LoadOutcome *outcome, const ScanAdoption *adoption)
 {
@@ -209,26 +162,6 @@ take_from_scan(LoadOutcome *outcome, const ScanAdoption *adoption)
 	strlcpy(outcome->fingerprint, adoption->fingerprint, FINGERPRINT_SIZE);
 }
 
-/*
- * What of the day is in the target now, whatever its triggers and after_load
- * made of it: by this a recheck tells whether somebody has changed it since.
- */
-static int64
-measure(const LoadPlan *plan, DateADT day, TimestampTz *max_timestamp, bool *has_max)
-{
-	const char *column = plan->timestamp ? quote_identifier(plan->timestamp->name) : "NULL";
-	TupleDesc desc;
-	bool isnull;
-
-	/* the cast is made in UTC, as the scope has it */
-	execute(psprintf("SELECT count(*), max(%s)::timestamptz FROM %s%s", column, plan->target_name, window_clause(plan)),
-			window_of(plan, plan->timestamp_target, day));
-	desc = SPI_tuptable->tupdesc;
-	*max_timestamp = DatumGetTimestampTz(SPI_getbinval(SPI_tuptable->vals[0], desc, 2, &isnull));
-	*has_max = !isnull;
-	return DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], desc, 1, &isnull));
-}
-
 /* The INSERT, reading the job that was judged; its scan tells what it reads. */
 static void
 insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
@@ -238,7 +171,7 @@ insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 		.plan = plan, .day = day, .total = job->total_rows, .started = request_clock_ms(), .outcome = outcome};
 	ScanAdoption adoption = {
 		.relid = plan->table->relid,
-		.rows_key = deparse_rows_key(plan->table, conditions, load_window(plan, day, conditions)),
+		.rows_key = deparse_rows_key(plan->table, conditions, load_window(plan, day, day, conditions)),
 		.ncolumns = plan->ncolumns,
 		.columns = plan->columns,
 		.timestamp_column = plan->timestamp ? plan->timestamp->attnum : InvalidAttrNumber,
@@ -248,11 +181,12 @@ insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 		.arg = &progress,
 	};
 	char *sql = psprintf("INSERT INTO %s (%s) SELECT %s FROM %s%s", plan->target_name, plan->column_list,
-						 plan->column_list, plan->remote_name, window_clause(plan));
+						 plan->column_list, plan->remote_name, load_window_clause(plan));
 
 	progress_receive();
-	outcome->rows_inserted = insert_adopting(
-		sql, window_of(plan, plan->timestamp ? plan->timestamp->type : InvalidOid, day), &adoption, outcome);
+	outcome->rows_inserted =
+		insert_adopting(sql, load_window_here(plan, plan->timestamp ? plan->timestamp->type : InvalidOid, day, day),
+						&adoption, outcome);
 	check_counts(plan, job, &adoption, outcome->rows_inserted);
 	take_from_scan(outcome, &adoption);
 }
@@ -264,15 +198,14 @@ insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 static void
 take_measure(const LoadPlan *plan, DateADT day, LoadOutcome *outcome)
 {
-	if (plan->after_load == NULL && plan->timestamp != NULL && plan->timestamp->type == plan->timestamp_target &&
-		load_is_plain(plan->target))
-	{
-		outcome->target_rows = outcome->rows_inserted;
-		outcome->target_max_timestamp = outcome->source_max_timestamp;
-		outcome->has_target_max = outcome->has_max_timestamp;
-	}
-	else
-		outcome->target_rows = measure(plan, day, &outcome->target_max_timestamp, &outcome->has_target_max);
+	LoadMeasure measure = {outcome->rows_inserted, outcome->has_max_timestamp, outcome->source_max_timestamp};
+
+	if (plan->after_load != NULL || plan->timestamp == NULL || plan->timestamp->type != plan->timestamp_target ||
+		!load_is_plain(plan->target))
+		measure = load_measure_now(plan, day);
+	outcome->target_rows = measure.rows;
+	outcome->has_target_max = measure.has_max;
+	outcome->target_max_timestamp = measure.max_timestamp;
 }
 
 /* What a trigger or rule keeps of the day would be there twice. */
@@ -281,8 +214,8 @@ check_deleted(const LoadPlan *plan, DateADT day)
 {
 	if (!load_may_keep(plan->target))
 		return;
-	execute(psprintf("SELECT FROM %s%s LIMIT 1", plan->target_name, window_clause(plan)),
-			window_of(plan, plan->timestamp_target, day));
+	load_execute(psprintf("SELECT FROM %s%s LIMIT 1", plan->target_name, load_window_clause(plan)),
+				 load_window_here(plan, plan->timestamp_target, day, day));
 	if (SPI_processed > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -297,8 +230,8 @@ static void
 replace(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 {
 	progress_delete(job->total_rows);
-	outcome->rows_replaced = execute(psprintf("DELETE FROM %s%s", plan->target_name, window_clause(plan)),
-									 window_of(plan, plan->timestamp_target, day));
+	outcome->rows_replaced = load_execute(psprintf("DELETE FROM %s%s", plan->target_name, load_window_clause(plan)),
+										  load_window_here(plan, plan->timestamp_target, day, day));
 	check_deleted(plan, day);
 	insert(plan, job, day, outcome);
 	progress_finish();
@@ -342,16 +275,4 @@ load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *ou
 	}
 	PG_END_TRY();
 	load_scope_leave(&scope);
-}
-
-int64
-load_measure(const LoadPlan *plan, DateADT day, TimestampTz *max_timestamp, bool *has_max)
-{
-	LoadScope scope;
-	int64 rows;
-
-	load_scope_enter(&scope, plan, true);
-	rows = measure(plan, day, max_timestamp, has_max);
-	load_scope_leave(&scope);
-	return rows;
 }

@@ -16,73 +16,151 @@
 #include "fingerprint.h"
 #include "stream.h"
 #include "verify.h"
+#include "verify_internal.h"
+
+/* By hand: the other room's readers need a transaction. */
+static bool
+read_integer(const RowsCell *cell, int64 *value)
+{
+	char *text;
+	char *end;
+
+	if (cell->kind != ROWS_STRING)
+		return false;
+	text = pnstrdup(cell->data, cell->len);
+	errno = 0;
+	*value = strtoll(text, &end, 10);
+	return errno == 0 && end != text && *end == '\0';
+}
 
 static int64
 read_count(const RowsCell *cell)
 {
-	char *text = pnstrdup(cell->data, cell->len);
-	int64 count = strtoll(text, NULL, 10);
+	int64 count;
 
-	if (cell->kind != ROWS_STRING || count < 0)
+	if (!read_integer(cell, &count) || count < 0)
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer to a recheck has no count of rows")));
 	return count;
 }
 
-/* Microseconds since 1970.  By hand: the other room's readers need a transaction. */
-static void
-read_max(const RowsCell *cell, VerifyAnswer *answer)
+/* Microseconds since 1970. */
+static TimestampTz
+read_max(const RowsCell *cell)
 {
 	const int64 epochs_apart = (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	char *text = pnstrdup(cell->data, cell->len);
-	char *end;
+	int64 micros;
 
-	errno = 0;
-	answer->max_timestamp = strtoll(text, &end, 10);
-	if (cell->kind != ROWS_STRING || errno != 0 || end == text || *end != '\0' ||
-		pg_sub_s64_overflow(answer->max_timestamp, epochs_apart, &answer->max_timestamp))
+	if (!read_integer(cell, &micros) || pg_sub_s64_overflow(micros, epochs_apart, &micros))
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer to a recheck has no timestamp")));
-	answer->has_max = true;
+	return micros;
 }
 
 /* n, m, f of fingerprint_query(), in this order. */
-static void
-read_answer(BqJob *job, VerifyAnswer *answer)
+static VerifyThere
+read_there(const RowsCell *cells)
 {
-	RowStream *stream = stream_open(job, job->context);
+	VerifyThere there = {.rows = read_count(&cells[0]), .has_max = cells[1].kind != ROWS_NULL};
+
+	if (there.has_max)
+		there.max_timestamp = read_max(&cells[1]);
+	there.fingerprint = pnstrdup(cells[2].data, cells[2].len);
+	return there;
+}
+
+/* One row of three. */
+static void
+read_answer(RowStream *stream, const BqJob *job, VerifyThere *there)
+{
 	const RowsCell *cells = stream_next(stream);
 
 	if (cells == NULL || job->nfields != 3 || job->total_rows != 1)
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer to a recheck is not one row of three")));
-	answer->rows = read_count(&cells[0]);
-	answer->has_max = false;
-	if (cells[1].kind != ROWS_NULL)
-		read_max(&cells[1], answer);
-	answer->fingerprint = pnstrdup(cells[2].data, cells[2].len);
+	*there = read_there(cells);
 	/* to the end of the page: what it has cost stands there */
 	(void) stream_next(stream);
-	answer->bytes_processed = job->bytes_processed;
-	answer->bytes_billed = job->bytes_billed;
-	stream_close(stream);
 }
 
-void
-verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyAnswer *answer)
+/* A row of four for each day that has rows; d of fingerprint_query_by_day() is the first. */
+static void
+read_days(RowStream *stream, const BqJob *job, DateADT first, DateADT last, VerifyThere *there)
 {
-	RemoteCondition window[2];
-	int n = load_window(plan, day, window);
-	BqQuery *query = fingerprint_query(plan->table, plan->columns, plan->ncolumns,
-									   plan->timestamp ? plan->timestamp->attnum : InvalidAttrNumber, window, n);
-	BqJob *job;
-	Failure f;
+	const int64 unix_first = (int64) first + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE);
+	const RowsCell *cells;
 
-	job = bigquery_query(bq, query, answer->job_id, 1, plan->source->name, CurrentMemoryContext, &f);
+	for (DateADT day = first; day <= last; day++)
+		there[day - first] = (VerifyThere){.fingerprint = FINGERPRINT_NOTHING};
+	while ((cells = stream_next(stream)) != NULL)
+	{
+		int64 day;
+
+		if (job->nfields != 4 || !read_integer(&cells[0], &day) || day < unix_first ||
+			day - unix_first > (int64) last - first)
+			ereport(ERROR,
+					(errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer has a row that is of no day from %s to %s",
+														schedule_day_text(first), schedule_day_text(last))));
+		there[day - unix_first] = read_there(&cells[1]);
+	}
+}
+
+/* Start the query and wait; names what is wrong with the tables if that is it. */
+static BqJob *
+ask(const LoadPlan *plan, Bigquery *bq, const BqQuery *query, const VerifyJob *asked)
+{
+	const char *job_id = asked->job_id[0] ? asked->job_id : NULL;
+	Failure f;
+	BqJob *job =
+		bigquery_query(bq, query, job_id, job_id ? 1 : BIGQUERY_MAX_JOBS, plan->source->name, CurrentMemoryContext, &f);
+
 	if (job == NULL)
 	{
 		load_explain(plan, query->text, &f);
 		failure_throw(&f);
 	}
-	read_answer(job, answer);
+	return job;
+}
+
+/* Once its rows are read. */
+static void
+finish(RowStream *stream, BqJob *job, VerifyJob *asked)
+{
+	stream_close(stream);
+	strlcpy(asked->job_id, job->job_id, sizeof(asked->job_id));
+	asked->bytes_processed = job->bytes_processed;
+	asked->bytes_billed = job->bytes_billed;
 	bigquery_forget(job);
+}
+
+static AttrNumber
+timestamp_of(const LoadPlan *plan)
+{
+	return plan->timestamp ? plan->timestamp->attnum : InvalidAttrNumber;
+}
+
+void
+verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *asked, VerifyThere *there)
+{
+	RemoteCondition window[2];
+	int n = load_window(plan, day, day, window);
+	BqJob *job = ask(
+		plan, bq, fingerprint_query(plan->table, plan->columns, plan->ncolumns, timestamp_of(plan), window, n), asked);
+	RowStream *stream = stream_open(job, job->context);
+
+	read_answer(stream, job, there);
+	finish(stream, job, asked);
+}
+
+void
+verify_ask_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *asked, VerifyThere *there)
+{
+	RemoteCondition window[2];
+	int n = load_window(plan, first, last, window);
+	BqJob *job =
+		ask(plan, bq,
+			fingerprint_query_by_day(plan->table, plan->columns, plan->ncolumns, timestamp_of(plan), window, n), asked);
+	RowStream *stream = stream_open(job, job->context);
+
+	read_days(stream, job, first, last, there);
+	finish(stream, job, asked);
 }
 
 /* "rows 12 instead of 14", … */
@@ -103,14 +181,14 @@ say_max(StringInfo said, bool has_now, TimestampTz now, bool has_before, Timesta
 }
 
 char *
-verify_source(const VerifyAnswer *answer, const LedgerSuccess *success)
+verify_source(const VerifyThere *there, const LedgerSuccess *success)
 {
 	StringInfoData said;
 
 	initStringInfo(&said);
-	say_rows(&said, answer->rows, success->rows_loaded);
-	say_max(&said, answer->has_max, answer->max_timestamp, success->has_max_timestamp, success->source_max_timestamp);
-	if (success->fingerprint != NULL && strcmp(success->fingerprint, answer->fingerprint) != 0 && said.len == 0)
+	say_rows(&said, there->rows, success->rows_loaded);
+	say_max(&said, there->has_max, there->max_timestamp, success->has_max_timestamp, success->source_max_timestamp);
+	if (success->fingerprint != NULL && strcmp(success->fingerprint, there->fingerprint) != 0 && said.len == 0)
 		appendStringInfoString(&said, "other contents");
 	return said.len > 0 ? psprintf("BigQuery has %s", said.data) : NULL;
 }
@@ -119,13 +197,13 @@ char *
 verify_target(const LoadPlan *plan, DateADT day, const LedgerSuccess *success)
 {
 	StringInfoData said;
-	TimestampTz max = 0;
-	bool has_max = false;
+	LoadMeasure here;
 
 	if (success->target_rows < 0)
 		return NULL;
 	initStringInfo(&said);
-	say_rows(&said, load_measure(plan, day, &max, &has_max), success->target_rows);
-	say_max(&said, has_max, max, success->has_target_max, success->target_max_timestamp);
+	here = load_measure(plan, day);
+	say_rows(&said, here.rows, success->target_rows);
+	say_max(&said, here.has_max, here.max_timestamp, success->has_target_max, success->target_max_timestamp);
 	return said.len > 0 ? psprintf("%s has %s", plan->target_name, said.data) : NULL;
 }

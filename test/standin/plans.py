@@ -1,6 +1,6 @@
 """Running a query: syntax tree, table and parameters to rows.
 
-There is no GROUP BY: a query with aggregates gives one row.
+GROUP BY takes names of the select list; without it a query with aggregates gives one row.
 """
 from casts import DECIMAL_KINDS, held
 from errors import invalid_query
@@ -23,6 +23,7 @@ class Plan:
         self.predicate = predicate
         self.used = compiler.used
         self.aggregates = compiler.aggregates
+        self.keys = compiler.keys
         self.window = window
 
     @property
@@ -36,11 +37,20 @@ class Plan:
         predicate, picks = self.predicate, self.picks
         if predicate:
             rows = (row for row in rows if predicate(row))
-        if self.aggregates:
+        if self.keys:
+            rows = self.grouped(rows)
+        elif self.aggregates:
             rows = [self.folded(rows)]
         elif picks == list(range(len(self.table.fields))):
             return rows
         return (tuple(row[pick] if isinstance(pick, int) else pick(row) for pick in picks) for row in rows)
+
+    def grouped(self, rows):
+        """The results over each group, and behind them its keys; the service promises no order, so not the table's."""
+        groups = {}
+        for row in rows:
+            groups.setdefault(tuple(key(row) for key in self.keys), []).append(row)
+        return [self.folded(members) + list(keys) for keys, members in reversed(groups.items())]
 
     def folded(self, rows):
         """The results of the aggregates over these rows."""
@@ -98,9 +108,15 @@ def outputs(select, table, compiler):
         compiler.used.update(range(len(table.fields)))
         return [result_field(field) for field in table.fields], list(range(len(table.fields)))
     fields, picks = [], []
+    wanted = {node.args[0].lower(): node for node in select.group}
     for number, item in enumerate(select.items):
-        compiled = compiler.compile(item.node)
         name = item.alias or (item.node.args[0] if item.node.kind == "column" else f"f{number}_")
+        if wanted.pop(name.lower(), None):
+            compiled = compiler.key(item.node, len(select.group))
+            fields.append(result_field({"name": name, "type": compiled.type or "INTEGER"}))
+            picks.append(pick_of(compiled))
+            continue
+        compiled = compiler.compile(item.node)
         column = table.column(item.node.args[0]) if item.node.kind == "column" else None
         if column and column.position < len(table.fields):
             fields.append(result_field(dict(column.field, name=name)))
@@ -108,7 +124,9 @@ def outputs(select, table, compiler):
         else:
             fields.append(result_field({"name": name, "type": compiled.type or "INTEGER"}))
             picks.append(pick_of(compiled))
-    if compiler.aggregates and compiler.bare:
+    for name, node in wanted.items():
+        compiler.fail(f"Unrecognized name: {name}", node.position)
+    if (compiler.aggregates or compiler.keys) and compiler.bare:
         name = compiler.bare.args[0]
         compiler.fail(f"SELECT list expression references column {name} which is neither grouped nor aggregated",
                       compiler.bare.position)

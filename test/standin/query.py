@@ -28,7 +28,8 @@ class Compiler:
         self.parameters = parameters
         self.used = set()
         self.aggregates = []  # (Count or the like, function of a row) of each call
-        self.level = "row"  # what is compiled: "WHERE" or "row", an "aggregate"'s argument
+        self.keys = []  # functions of a row: what rows are grouped by
+        self.level = "row"  # what is compiled: "WHERE" or "row", an "aggregate"'s argument, what GROUP BY names
         self.bare = None  # a column outside of aggregates
 
     def fail(self, message, position):
@@ -226,7 +227,7 @@ class Compiler:
     def aggregate(self, node, name, arguments):
         """An aggregate's call; outside of it a row is the list of all aggregates' results."""
         if self.level != "row":
-            where = "WHERE clause" if self.level == "WHERE" else "argument of an aggregate"
+            where = {"WHERE": "WHERE clause", "GROUP BY": "GROUP BY"}.get(self.level, "argument of an aggregate")
             self.fail(f"Aggregate function {name} not allowed in {where}", node.position)
         self.level = "aggregate"
         compiled = [self.compile(argument) for argument in arguments or ()]
@@ -237,6 +238,17 @@ class Compiler:
         number = len(self.aggregates)
         self.aggregates.append((AGGREGATES[name].call, compiled[0].call if compiled else lambda row: True))
         return Compiled(AGGREGATES[name].gives or kinds[0], lambda results: results[number], None)
+
+    def key(self, node, number):
+        """One of so many items that rows are grouped by; of a group's results the keys are the last."""
+        self.level = "GROUP BY"
+        compiled = self.compile(node)
+        self.level = "row"
+        if compiled.type not in ORDERED:
+            self.fail(f"Grouping by expressions of type {name_of(compiled.type)} is not allowed", node.position)
+        self.keys.append(compiled.call)
+        at = len(self.keys) - 1 - number
+        return Compiled(compiled.type, lambda results: results[at], None)
 
     def _cast(self, node, value, target, safe):
         kind = cast_kind(target.value)

@@ -1,4 +1,5 @@
-"""GoogleSQL text to a syntax tree: SELECT expressions FROM one table, or such a query in parentheses, [WHERE condition].
+"""GoogleSQL text to a syntax tree: SELECT expressions FROM one table, or such a query in parentheses, [WHERE condition]
+[GROUP BY names].
 
 Everything else is refused as the real service refuses bad SQL.
 """
@@ -18,11 +19,12 @@ TYPED_LITERALS = {"TIMESTAMP", "DATE", "DATETIME", "TIME", "NUMERIC", "BIGNUMERI
 class Select:
     """A parsed query."""
 
-    def __init__(self, text, items, source, where):
+    def __init__(self, text, items, source, where, group):
         self.text = text
         self.items = items  # None stands for *
         self.source = source  # the parts of a table's name, or a Select
         self.where = where
+        self.group = group  # nodes of kind column: names of items
 
     @property
     def path(self):
@@ -79,7 +81,16 @@ class Parser:
         self.expect("FROM")
         source = self.source()
         where = self.disjunction() if self.accept("WHERE") else None
-        return Select(self.text, items, source, where)
+        return Select(self.text, items, source, where, self.group_by())
+
+    def group_by(self):
+        if not self.accept("GROUP"):
+            return []
+        self.expect("BY")
+        tokens = [self.identifier()]
+        while self.accept(","):
+            tokens.append(self.identifier())
+        return [Node("column", token.position, (token.value,)) for token in tokens]
 
     def source(self):
         if self.accept("("):

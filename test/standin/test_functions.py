@@ -210,6 +210,35 @@ class FunctionTest(StandinTest):
         self.assertEqual(cells(answer), [["2", "1", "-5", "-1", "é\u0000x", None]])
         self.assertEqual(answer["totalRows"], "1")
 
+    def test_groups(self):
+        rows = [dict(ROW, i=i, s=s, t=f"2026-11-{day} 00:00:00+00") for i, s, day in
+                ((1, "a", 19), (2, "b", 19), (3, None, 20), (4, None, 21), (5, "a", 19))]
+        self.c.control("POST", "table", {"table": THINGS, "schema": SCHEMA, "rows": rows})
+        for text, groups in (
+            ("SELECT s, COUNT(*), SUM(i) FROM `{0}` GROUP BY s", [["a", "2", "6"], ["b", "1", "2"], [None, "2", "7"]]),
+            ("SELECT SUM(i) AS i, S AS k FROM `{0}` WHERE i < 3 GROUP BY K", [["1", "a"], ["2", "b"]]),
+            ("SELECT UNIX_DATE(DATE(t, 'UTC')) AS `d`, MAX(t) FROM (SELECT t FROM `{0}`) GROUP BY `d`",
+             [["20776", "1795046400000000"], ["20777", "1795132800000000"], ["20778", "1795219200000000"]]),
+            ("SELECT s, b, MAX(i) FROM `{0}` GROUP BY b, s", [["a", "true", "5"], ["b", "true", "2"], [None, "true", "4"]]),
+            ("SELECT s FROM `{0}` GROUP BY s", [["a"], ["b"], [None]]),
+            ("SELECT s, COUNT(*) FROM `{0}` WHERE i > 9 GROUP BY s", []),
+        ):
+            with self.subTest(text=text):
+                status, answer = self.c.run(text.format(THINGS))
+                self.assertEqual(status, 200, answer)
+                self.assertEqual(sorted(cells(answer), key=repr), sorted(groups, key=repr))
+
+    def test_bad_groups(self):
+        for message, text in (
+            ("references column i which is neither grouped nor aggregated", "SELECT i, s FROM `{0}` GROUP BY s"),
+            ("Unrecognized name: i at [1:50]", "SELECT s FROM `{0}` GROUP BY i"),
+            ("Aggregate function COUNT not allowed in GROUP BY", "SELECT COUNT(*) AS n FROM `{0}` GROUP BY n"),
+            ('Expected keyword BY', "SELECT s FROM `{0}` GROUP s"),
+            ("end of input", "SELECT s FROM `{0}` GROUP BY s HAVING s > 'a'"),
+        ):
+            with self.subTest(text=text):
+                self.assert_job_fails(400, "invalidQuery", message, text.format(THINGS))
+
     def test_parentheses(self):
         _, answer = self.c.run(f"SELECT y FROM (SELECT CONCAT(s, '!') AS y, i FROM `{THINGS}` WHERE i < 0) AS q "
                                "WHERE i = -5")

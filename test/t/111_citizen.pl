@@ -209,6 +209,8 @@ $standby->start;
 $node->wait_for_catchup($standby);
 is($standby->safe_psql('postgres', q(SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'contratos%')), 0,
 	'on a standby there is no worker');
+is($standby->safe_psql('postgres', q(SELECT count(*) > 0 FROM contratos_verify('2026-11-20', '2026-11-20'))), 't',
+	'but days can be compared');
 $f->day('2026-11-20', 70);
 $bq->reset(tables => 0);
 $node->stop('immediate');

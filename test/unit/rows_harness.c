@@ -20,6 +20,17 @@ ok(bool good, const char *name)
 }
 
 void
+seed_from_environment(void)
+{
+	const char *seed = getenv("ROWS_SEED");
+
+	if (seed == NULL)
+		seed = "1";
+	random_seed(strtoull(seed, NULL, 10));
+	printf("# ROWS_SEED=%s\n", seed);
+}
+
+void
 complain(const char *what, const char *doc, size_t len, const Text *expected, const Text *got)
 {
 	static int complaints;

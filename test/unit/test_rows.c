@@ -249,10 +249,7 @@ test_cases(void)
 int
 main(void)
 {
-	const char *seed = getenv("ROWS_SEED");
-
-	random_seed(seed != NULL ? strtoull(seed, NULL, 10) : 1);
-	printf("# ROWS_SEED=%s\n", seed != NULL ? seed : "1");
+	seed_from_environment();
 	test_cases();
 	test_generated();
 	test_truncated();

@@ -292,10 +292,7 @@ test_memory(void)
 int
 main(void)
 {
-	const char *seed = getenv("ROWS_SEED");
-
-	random_seed(seed != NULL ? strtoull(seed, NULL, 10) : 1);
-	printf("# ROWS_SEED=%s\n", seed != NULL ? seed : "1");
+	seed_from_environment();
 	test_nested();
 	test_nested_mutated();
 	test_nested_shapes();

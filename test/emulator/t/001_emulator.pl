@@ -15,16 +15,7 @@ my $tokens = '`bigquery-public-data.crypto_ethereum.tokens`';
 my $emulator = Contratos::Emulator->new;
 $emulator->seed;
 
-my $node = PostgreSQL::Test::Cluster->new('emulator');
-$node->init;
-$node->append_conf(
-	'postgresql.conf', qq(
-contratos.endpoint = '@{[ $emulator->url ]}'
-contratos.project = 'test-project'
-timezone = 'Pacific/Kiritimati'
-));
-$node->start;
-$node->safe_psql('postgres', 'CREATE EXTENSION contratos');
+my $node = $emulator->node('emulator');
 
 # What a statement fails with: its exit code and what it wrote about it.
 sub fails

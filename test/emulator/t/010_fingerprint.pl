@@ -21,16 +21,7 @@ my %plain = map { $_ => 1 } qw(block_timestamp block_number);
 my $emulator = Contratos::Emulator->new;
 $emulator->seed;
 
-my $node = PostgreSQL::Test::Cluster->new('fingerprint');
-$node->init;
-$node->append_conf(
-	'postgresql.conf', qq(
-contratos.endpoint = '@{[ $emulator->url ]}'
-contratos.project = 'test-project'
-timezone = 'Pacific/Kiritimati'
-));
-$node->start;
-$node->safe_psql('postgres', 'CREATE EXTENSION contratos');
+my $node = $emulator->node('fingerprint');
 
 sub query { return $node->safe_psql('postgres', $_[0]); }
 

@@ -16,16 +16,8 @@ use Test::More;
 use Contratos::Emulator;
 
 my $emulator = Contratos::Emulator->new;
-my $node = PostgreSQL::Test::Cluster->new('types');
-$node->init(extra => [ '--encoding=UTF8', '--no-locale' ]);
-$node->append_conf(
-	'postgresql.conf', qq(
-contratos.endpoint = '@{[ $emulator->url ]}'
-contratos.project = 'test-project'
-timezone = 'UTC'
-));
-$node->start;
-$node->safe_psql('postgres', 'CREATE EXTENSION contratos; SELECT contratos_setup()');
+my $node = $emulator->node('types', init => { extra => [ '--encoding=UTF8', '--no-locale' ] }, timezone => 'UTC');
+$node->safe_psql('postgres', 'SELECT contratos_setup()');
 
 sub query { return $node->safe_psql('postgres', $_[0]); }
 

@@ -21,15 +21,7 @@ note "CONTRATOS_SEED=$seed";
 srand $seed;
 
 my $emulator = Contratos::Emulator->new;
-my $node = PostgreSQL::Test::Cluster->new('pushdown');
-$node->init(extra => [ '--encoding=UTF8', '--no-locale' ]);
-$node->append_conf(
-	'postgresql.conf', qq(
-contratos.endpoint = '@{[ $emulator->url ]}'
-contratos.project = 'test-project'
-timezone = 'America/Sao_Paulo'
-));
-$node->start;
+my $node = $emulator->node('pushdown', init => { extra => [ '--encoding=UTF8', '--no-locale' ] }, timezone => 'America/Sao_Paulo');
 
 # SQL goes to psql as bytes
 sub query
@@ -121,8 +113,7 @@ remote_table('things', { id => 'INTEGER', map { $_ => $column{$_}{remote} } @nam
 
 my %googlesql = (INTEGER => 'INT64', BOOLEAN => 'BOOL');
 sub declared { return join ', ', 'id bigint', map { "$_ $column{$_}{local} OPTIONS (type '@{[ $googlesql{$column{$_}{remote}} // $column{$_}{remote} ]}')" } @names; }
-query('CREATE EXTENSION contratos;'
-	  . q(CREATE SERVER bigquery FOREIGN DATA WRAPPER contratos OPTIONS (project 'test-project', dataset_project 'test-project');)
+query(q(CREATE SERVER bigquery FOREIGN DATA WRAPPER contratos OPTIONS (project 'test-project', dataset_project 'test-project');)
 	  . 'CREATE FOREIGN TABLE things (' . declared() . q[) SERVER bigquery OPTIONS ("table" 'nasty.things');]
 	  . 'CREATE TABLE copy AS SELECT * FROM things');
 is(query('SELECT count(*) FROM copy'), 90, 'there is a copy of it');

@@ -55,15 +55,8 @@ insert('numbers', { a => 7 });
 create("shard_202501$_", %{ fields('a', 'STRING') }) for '01', '02', '03';
 create('seen', view => { query => "SELECT a, CAST(a AS STRING) AS said FROM `$project.$dataset.numbers`", useLegacySql => \0 });
 
-my $node = PostgreSQL::Test::Cluster->new('import');
-$node->init;
-$node->append_conf('postgresql.conf', qq(
-contratos.endpoint = '@{[ $emulator->url ]}'
-contratos.project = 'test-project'
-timezone = 'UTC'
-));
-$node->start;
-$node->safe_psql('postgres', 'CREATE EXTENSION contratos; SELECT contratos_setup(); CREATE SCHEMA lake');
+my $node = $emulator->node('import', timezone => 'UTC');
+$node->safe_psql('postgres', 'SELECT contratos_setup(); CREATE SCHEMA lake');
 
 sub query { return $node->safe_psql('postgres', $_[0]); }
 

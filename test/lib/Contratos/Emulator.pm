@@ -62,6 +62,24 @@ sub DESTROY
 	return;
 }
 
+# A cluster with the extension, which asks here; init: more for its init().  Who
+# calls it uses PostgreSQL::Test::Cluster: whoever only fills the emulator need not.
+sub node
+{
+	my ($self, $name, %args) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init(%{ $args{init} // {} });
+	$node->append_conf(
+		'postgresql.conf', qq(
+contratos.endpoint = '$self->{url}'
+contratos.project = 'test-project'
+timezone = '@{[ $args{timezone} // 'Pacific/Kiritimati' ]}'
+));
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION contratos');
+	return $node;
+}
+
 # One request below /bigquery/v2; the decoded answer, dies unless it is 2xx
 # (or $args{may_fail}: then undef).
 sub request
