@@ -65,7 +65,7 @@ options_foreign_table(Oid relid)
 	ForeignDataWrapper *wrapper = GetForeignDataWrapper(GetForeignServer(table->serverid)->fdwid);
 	char *handler = OidIsValid(wrapper->fdwhandler) ? get_func_name(wrapper->fdwhandler) : NULL;
 
-	if (handler == NULL || strcmp(handler, "contratos_fdw_handler") != 0)
+	if (handler == NULL || strcmp(handler, "_contratos_fdw_handler") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("foreign table \"%s\" does not belong to contratos", name),
 				 errdetail("Its foreign-data wrapper is \"%s\".", wrapper->fdwname)));
