@@ -299,7 +299,7 @@ RETURNS TABLE (day date, status text, rows_loaded bigint, rows_replaced bigint, 
 AS 'MODULE_PATHNAME', 'contratos_run'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
 COMMENT ON FUNCTION contratos_run(date, text, boolean) IS
-'loads one complete UTC day now (default: yesterday), in this transaction: the target''s rows of that day are replaced';
+'loads one complete UTC day now (default: yesterday), in this transaction: the target''s rows of that day are replaced; allow_shrink: even by far fewer';
 
 -- The last `days` complete days, oldest first, each in a subtransaction: a bad
 -- day is a row `failed`, not an error.  days: 1 to 3660; only_missing: skip
@@ -314,7 +314,7 @@ RETURNS TABLE (day date, status text, rows_loaded bigint, rows_replaced bigint, 
 AS 'MODULE_PATHNAME', 'contratos_backfill'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
 COMMENT ON FUNCTION contratos_backfill(integer, text, boolean, boolean) IS
-'loads the last complete UTC days (contratos_backfill(7): a week), oldest first; a row a day tells how it went';
+'loads the last complete UTC days (contratos_backfill(7): a week), oldest first; a row a day tells how it went; only_missing: only days without a success; allow_shrink: even by far fewer rows';
 
 -- The same for any days: first and last included, both before today in UTC.
 CREATE FUNCTION contratos_backfill_range(
@@ -327,7 +327,7 @@ RETURNS TABLE (day date, status text, rows_loaded bigint, rows_replaced bigint, 
 AS 'MODULE_PATHNAME', 'contratos_backfill_range'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
 COMMENT ON FUNCTION contratos_backfill_range(date, date, text, boolean, boolean) IS
-'loads the UTC days from first to last, both included, oldest first; a row a day tells how it went';
+'loads the UTC days from first to last, both included, oldest first; a row a day tells how it went; only_missing: only days without a success; allow_shrink: even by far fewer rows';
 
 -- What loads of the days from first to last, both before today in UTC, would
 -- cost, a row a day: the bytes BigQuery would process and bill (whole MB, 10 MB
@@ -361,7 +361,7 @@ RETURNS integer
 AS 'MODULE_PATHNAME', 'contratos_enqueue'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION contratos_enqueue(date, date, text, boolean) IS
-'leaves the UTC days from first to last to the worker; returns how many days were queued newly';
+'leaves the UTC days from first to last to the worker; returns how many days were queued newly; only_missing: only days without a success';
 
 -- run: contratos_runs.id.  What is queued or waiting is taken off; what the
 -- worker is loading is stopped, and its BigQuery job canceled, once this
