@@ -3,27 +3,30 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION contratos" to load this file. \quit
 
+-- What begins with contratos_ is for users; what nobody should call begins with
+-- _contratos_, so that psql does not offer it.
+
 -- ---------------------------------------------------------------------------
 -- The foreign-data wrapper
 -- ---------------------------------------------------------------------------
 
-CREATE FUNCTION contratos_fdw_handler() RETURNS fdw_handler
+CREATE FUNCTION _contratos_fdw_handler() RETURNS fdw_handler
 AS 'MODULE_PATHNAME', 'contratos_fdw_handler'
 LANGUAGE C STRICT;
-COMMENT ON FUNCTION contratos_fdw_handler() IS
-'internal: handler of the foreign-data wrapper contratos';
+COMMENT ON FUNCTION _contratos_fdw_handler() IS
+'internal: what PostgreSQL asks when a foreign table of BigQuery is queried; not to be called';
 
-CREATE FUNCTION contratos_fdw_validator(options text[], catalog oid) RETURNS void
+CREATE FUNCTION _contratos_fdw_validator(options text[], catalog oid) RETURNS void
 AS 'MODULE_PATHNAME', 'contratos_fdw_validator'
 LANGUAGE C STRICT;
-COMMENT ON FUNCTION contratos_fdw_validator(text[], oid) IS
-'internal: checks the options of servers, user mappings, foreign tables and columns';
+COMMENT ON FUNCTION _contratos_fdw_validator(text[], oid) IS
+'internal: checks the OPTIONS of servers, user mappings, foreign tables and columns; not to be called';
 
 CREATE FOREIGN DATA WRAPPER contratos
-	HANDLER contratos_fdw_handler
-	VALIDATOR contratos_fdw_validator;
+	HANDLER _contratos_fdw_handler
+	VALIDATOR _contratos_fdw_validator;
 COMMENT ON FOREIGN DATA WRAPPER contratos IS
-'reads BigQuery tables: a query''s rows stream into the executor';
+'reads BigQuery tables: CREATE SERVER ... FOREIGN DATA WRAPPER contratos, then IMPORT FOREIGN SCHEMA';
 
 -- ---------------------------------------------------------------------------
 -- Private tables.  They are empty here and only ever hold what users put in:
@@ -61,33 +64,53 @@ SELECT pg_catalog.pg_extension_config_dump('contratos_sources', '');
 COMMENT ON TABLE contratos_sources IS
 'what is kept equal to what: a row for each local table mirrored from BigQuery';
 COMMENT ON COLUMN contratos_sources.name IS
-'the name the functions take as source: lower-case letters, digits and _';
+'the name by which functions and views call it: lower-case letters, digits and _';
 COMMENT ON COLUMN contratos_sources.remote_table IS
-'the local foreign table that stands for the BigQuery table, kept as schema.table';
+'the foreign table that stands for the BigQuery table, kept as schema.table';
 COMMENT ON COLUMN contratos_sources.target_table IS
-'the local table that is loaded, kept as schema.table; a load runs as its owner';
+'the local table that is filled, kept as schema.table; a load runs as its owner';
 COMMENT ON COLUMN contratos_sources.timestamp_column IS
-'the column a day is cut by, in UTC; null: a snapshot, the whole table is replaced';
+'the column that days are cut by, in UTC; null: a snapshot, each load replaces the whole table';
 COMMENT ON COLUMN contratos_sources.start_date IS
-'first day the worker keeps (UTC); default: the day before the source was made';
+'the first UTC day that the worker loads; by default the day before the source was made';
 COMMENT ON COLUMN contratos_sources.run_at IS
-'time of day, UTC, at which yesterday is due';
+'the time of day in UTC at which yesterday is loaded';
 COMMENT ON COLUMN contratos_sources.enabled IS
-'whether the worker loads it; calls by hand work either way';
+'whether the worker loads it; calls of functions work either way';
 COMMENT ON COLUMN contratos_sources.catchup_days IS
-'how many days back the worker fills gaps';
+'how many days back the worker looks for missing days, to load them; 0: none';
 COMMENT ON COLUMN contratos_sources.recheck_days IS
-'how many days back loaded days are compared with BigQuery once a day';
+'how many days back the worker compares loaded days with BigQuery, once a day; 0: none';
 COMMENT ON COLUMN contratos_sources.ready_timeout IS
-'how long the worker waits for an empty day before it fails';
+'how long the worker waits for a day that is still empty in BigQuery, before it has failed';
 COMMENT ON COLUMN contratos_sources.max_shrink IS
-'a reload with fewer rows than (1 - max_shrink) times the last success is refused';
+'the part of a day''s rows that may be gone when it is loaded again, 0 to 1; with fewer rows it is refused';
 COMMENT ON COLUMN contratos_sources.allow_empty IS
-'whether a day without rows is a success';
+'whether a day that is empty in BigQuery is loaded as such; otherwise it is waited for, or refused';
 COMMENT ON COLUMN contratos_sources.after_load IS
-'function or procedure (source text, day date) called in the transaction of each load';
+'function or procedure (source text, day date), called in each load''s transaction; null: none';
 COMMENT ON COLUMN contratos_sources.on_failure IS
-'function (source text, day date, error text) called when a day has finally failed';
+'function or procedure (source text, day date, error text), called when the worker gives a day up; null: none';
+COMMENT ON CONSTRAINT contratos_sources_name_check ON contratos_sources IS
+'a name is lower-case letters, digits and _, does not begin with a digit, and has 63 characters at most';
+COMMENT ON CONSTRAINT contratos_sources_timestamp_column_check ON contratos_sources IS
+'a timestamp column is a column''s name, or null for a snapshot';
+COMMENT ON CONSTRAINT contratos_sources_start_date_check ON contratos_sources IS
+'a start date is a day, not infinity';
+COMMENT ON CONSTRAINT contratos_sources_run_at_check ON contratos_sources IS
+'a time of day is before 24:00';
+COMMENT ON CONSTRAINT contratos_sources_catchup_days_check ON contratos_sources IS
+'0 to 3660 days';
+COMMENT ON CONSTRAINT contratos_sources_recheck_days_check ON contratos_sources IS
+'0 to 3660 days';
+COMMENT ON CONSTRAINT contratos_sources_ready_timeout_check ON contratos_sources IS
+'0 to 30 days';
+COMMENT ON CONSTRAINT contratos_sources_max_shrink_check ON contratos_sources IS
+'a part of a day''s rows, 0 to 1';
+COMMENT ON CONSTRAINT contratos_sources_after_load_check ON contratos_sources IS
+'the name of a function or procedure, or null for none';
+COMMENT ON CONSTRAINT contratos_sources_on_failure_check ON contratos_sources IS
+'the name of a function or procedure, or null for none';
 
 CREATE TABLE contratos_runs (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -136,45 +159,61 @@ CREATE INDEX contratos_runs_source_day_idx ON contratos_runs (source, day, id);
 SELECT pg_catalog.pg_extension_config_dump('contratos_runs', '');
 SELECT pg_catalog.pg_extension_config_dump(
 	pg_catalog.pg_get_serial_sequence('contratos_runs', 'id')::regclass, '');
-COMMENT ON SEQUENCE contratos_runs_id_seq IS 'numbers of runs';
-COMMENT ON INDEX contratos_runs_open_idx IS 'one open attempt a day';
-COMMENT ON INDEX contratos_runs_source_day_idx IS 'finds the attempts of a day';
+COMMENT ON SEQUENCE contratos_runs_id_seq IS 'numbers of runs: contratos_runs.id';
+COMMENT ON INDEX contratos_runs_open_idx IS 'no day of a source is queued, running or waiting twice';
+COMMENT ON INDEX contratos_runs_source_day_idx IS 'finds the attempts at a day';
 COMMENT ON TABLE contratos_runs IS
 'the ledger: a row for each attempt to load or recheck a day';
-COMMENT ON COLUMN contratos_runs.id IS 'number of the run';
-COMMENT ON COLUMN contratos_runs.source IS 'name in contratos_sources';
+COMMENT ON COLUMN contratos_runs.id IS 'number of the attempt; contratos_cancel() takes it';
+COMMENT ON COLUMN contratos_runs.source IS 'the source: a name in contratos_sources';
 COMMENT ON COLUMN contratos_runs.day IS 'the UTC day';
 COMMENT ON COLUMN contratos_runs.cause IS
-'why it ran: schedule, catchup, recheck, queue (the worker), manual, backfill (a call)';
+'who asked: the worker by schedule, catchup, recheck or queue (contratos_enqueue); a call of contratos_run (manual) or of a backfill';
 COMMENT ON COLUMN contratos_runs.status IS
-'queued, running, waiting, succeeded, failed, refused, interrupted, canceled, unchanged, differs';
-COMMENT ON COLUMN contratos_runs.attempt IS 'which attempt of the day this was, from 1';
+'queued; running; waiting for rows; succeeded; failed; refused by the guard; interrupted by a crash or shutdown; canceled; of rechecks unchanged, or differs: reported, not loaded';
+COMMENT ON COLUMN contratos_runs.attempt IS 'which attempt at the day this was, from 1';
 COMMENT ON COLUMN contratos_runs.started_at IS 'when it began';
 COMMENT ON COLUMN contratos_runs.finished_at IS 'when it ended, well or not';
 COMMENT ON COLUMN contratos_runs.rows_loaded IS 'rows received from BigQuery';
-COMMENT ON COLUMN contratos_runs.rows_replaced IS 'rows of the day deleted from the target before';
+COMMENT ON COLUMN contratos_runs.rows_replaced IS 'rows of the day that the target had, and that were deleted';
 COMMENT ON COLUMN contratos_runs.rows_inserted IS
 'rows the target took; fewer than rows_loaded only where its triggers or rules said so';
 COMMENT ON COLUMN contratos_runs.values_altered IS
-'values that could not be kept as they were (see contratos_rejects)';
-COMMENT ON COLUMN contratos_runs.bytes_processed IS 'bytes BigQuery processed for the query';
+'values that could not be kept as they were: how many; contratos_rejects has the first 1,000';
+COMMENT ON COLUMN contratos_runs.bytes_processed IS 'bytes that BigQuery read for the query';
 COMMENT ON COLUMN contratos_runs.bytes_billed IS
-'bytes BigQuery bills for it: as it says, or else by its rule (whole MB, 10 MB at least, 0 for a cached result)';
-COMMENT ON COLUMN contratos_runs.pages IS 'pages fetched';
-COMMENT ON COLUMN contratos_runs.job_id IS 'BigQuery job';
-COMMENT ON COLUMN contratos_runs.source_max_timestamp IS 'latest timestamp received';
+'bytes that BigQuery bills: as it says, or else by its rule (whole MB, 10 MB at least, 0 for a cached result)';
+COMMENT ON COLUMN contratos_runs.pages IS 'pages of rows fetched';
+COMMENT ON COLUMN contratos_runs.job_id IS 'id of the BigQuery job, in the project that is billed';
+COMMENT ON COLUMN contratos_runs.source_max_timestamp IS 'latest value of the timestamp column received from BigQuery';
 COMMENT ON COLUMN contratos_runs.target_rows IS 'rows of the day in the target at the end of the load';
 COMMENT ON COLUMN contratos_runs.target_max_timestamp IS
-'latest timestamp of the day in the target at the end of the load';
-COMMENT ON COLUMN contratos_runs.fingerprint IS 'order-free fingerprint of the rows received';
+'latest value of the timestamp column of the day in the target at the end of the load';
+COMMENT ON COLUMN contratos_runs.fingerprint IS 'a short text that is the same for the same rows, in whatever order; BigQuery can compute it, too';
 COMMENT ON COLUMN contratos_runs.confirmed_at IS
-'when a recheck, a day or more after the day''s end, found it equal';
-COMMENT ON COLUMN contratos_runs.next_attempt_at IS 'when the worker tries again';
-COMMENT ON COLUMN contratos_runs.sqlstate IS 'SQLSTATE of the error';
+'when a recheck, 24 hours or more after the day''s end, found it equal; null: the day is provisional';
+COMMENT ON COLUMN contratos_runs.next_attempt_at IS 'when the worker tries again; null: not by itself';
+COMMENT ON COLUMN contratos_runs.sqlstate IS 'the error''s SQLSTATE; docs/errors.md has them';
 COMMENT ON COLUMN contratos_runs.reason IS
-'the reason BigQuery gave; schemaDrift: error tells which columns are new there, or changed';
+'BigQuery''s word for the error, such as accessDenied; schemaDrift: the column error tells which columns are new there, or changed';
 COMMENT ON COLUMN contratos_runs.error IS
 'the error, in words; of a recheck that ended well, what has become of the columns there';
+COMMENT ON CONSTRAINT contratos_runs_day_check ON contratos_runs IS
+'a day is a day, not infinity';
+COMMENT ON CONSTRAINT contratos_runs_cause_check ON contratos_runs IS
+'one of the causes there are';
+COMMENT ON CONSTRAINT contratos_runs_status_check ON contratos_runs IS
+'one of the statuses there are';
+COMMENT ON CONSTRAINT contratos_runs_attempt_check ON contratos_runs IS
+'attempts are counted from 0: queued, and not yet begun';
+COMMENT ON CONSTRAINT contratos_runs_counts_check ON contratos_runs IS
+'nothing is counted below 0';
+COMMENT ON CONSTRAINT contratos_runs_times_check ON contratos_runs IS
+'nothing ends before it begins';
+COMMENT ON CONSTRAINT contratos_runs_sqlstate_check ON contratos_runs IS
+'five digits and upper-case letters';
+COMMENT ON CONSTRAINT contratos_runs_succeeded_check ON contratos_runs IS
+'a success has its rows counted, and an end';
 
 -- No foreign key on `run`: pg_restore -j fills an extension's tables in any
 -- order, and would now and then fail on it.
@@ -191,35 +230,37 @@ SELECT pg_catalog.pg_extension_config_dump('contratos_rejects', '');
 COMMENT ON INDEX contratos_rejects_run_idx IS 'finds the rejects of a run';
 COMMENT ON TABLE contratos_rejects IS
 'values of a load that could not be kept as they were: the first 1,000 of a run';
-COMMENT ON COLUMN contratos_rejects.run IS 'contratos_runs.id';
-COMMENT ON COLUMN contratos_rejects.row_number IS 'position of the row among those received, from 1';
-COMMENT ON COLUMN contratos_rejects.column_name IS 'column of the foreign table';
+COMMENT ON COLUMN contratos_rejects.run IS 'number of the load: contratos_runs.id';
+COMMENT ON COLUMN contratos_rejects.row_number IS 'which of the rows received, from 1';
+COMMENT ON COLUMN contratos_rejects.column_name IS 'its column in the foreign table';
 COMMENT ON COLUMN contratos_rejects.raw_value IS
-'the value as BigQuery sent it, U+0000 shown as U+FFFD, cut at 8 kB';
-COMMENT ON COLUMN contratos_rejects.reason IS 'why it could not be kept';
+'the value as BigQuery sent it, cut at 8 kB; U+0000 shown as U+FFFD';
+COMMENT ON COLUMN contratos_rejects.reason IS 'why the column could not hold it';
+COMMENT ON CONSTRAINT contratos_rejects_row_number_check ON contratos_rejects IS
+'rows are counted from 1';
 
 -- Names are kept as schema.table, so that they mean the same whatever the
 -- search_path, and as text, so that a restore brings back names, not numbers.
-CREATE FUNCTION contratos_sources_normalize() RETURNS trigger
+CREATE FUNCTION _contratos_sources_normalize() RETURNS trigger
 AS 'MODULE_PATHNAME', 'contratos_sources_normalize'
 LANGUAGE C;
-COMMENT ON FUNCTION contratos_sources_normalize() IS
-'internal: trigger that writes table names as schema.table';
+COMMENT ON FUNCTION _contratos_sources_normalize() IS
+'internal: the trigger contratos_sources_normalize; not to be called';
 CREATE TRIGGER contratos_sources_normalize
 	BEFORE INSERT OR UPDATE ON contratos_sources
-	FOR EACH ROW EXECUTE FUNCTION contratos_sources_normalize();
+	FOR EACH ROW EXECUTE FUNCTION _contratos_sources_normalize();
 COMMENT ON TRIGGER contratos_sources_normalize ON contratos_sources IS
-'writes table names as schema.table';
+'writes remote_table and target_table as schema.table';
 
 -- The worker sleeps until something is due; what is due has changed.
-CREATE FUNCTION contratos_sources_changed() RETURNS trigger
+CREATE FUNCTION _contratos_sources_changed() RETURNS trigger
 AS 'MODULE_PATHNAME', 'contratos_sources_changed'
 LANGUAGE C;
-COMMENT ON FUNCTION contratos_sources_changed() IS
-'internal: trigger that wakes the worker of this database at commit';
+COMMENT ON FUNCTION _contratos_sources_changed() IS
+'internal: the trigger contratos_sources_changed; not to be called';
 CREATE TRIGGER contratos_sources_changed
 	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON contratos_sources
-	FOR EACH STATEMENT EXECUTE FUNCTION contratos_sources_changed();
+	FOR EACH STATEMENT EXECUTE FUNCTION _contratos_sources_changed();
 COMMENT ON TRIGGER contratos_sources_changed ON contratos_sources IS
 'wakes the worker of this database at commit';
 
@@ -232,7 +273,7 @@ CREATE FUNCTION contratos_yesterday() RETURNS date
 AS 'MODULE_PATHNAME', 'contratos_yesterday'
 LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION contratos_yesterday() IS
-'yesterday in UTC: the last complete day';
+'yesterday in UTC: the last complete day, and the default of contratos_run()';
 
 ALTER TABLE contratos_sources ALTER COLUMN start_date SET DEFAULT contratos_yesterday();
 
@@ -258,7 +299,7 @@ RETURNS TABLE (day date, status text, rows_loaded bigint, rows_replaced bigint, 
 AS 'MODULE_PATHNAME', 'contratos_run'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
 COMMENT ON FUNCTION contratos_run(date, text, boolean) IS
-'loads one UTC day now, in this transaction: what the target had of the day is replaced';
+'loads one complete UTC day now (default: yesterday), in this transaction: the target''s rows of that day are replaced; allow_shrink: even by far fewer';
 
 -- The last `days` complete days, oldest first, each in a subtransaction: a bad
 -- day is a row `failed`, not an error.  days: 1 to 3660; only_missing: skip
@@ -273,7 +314,7 @@ RETURNS TABLE (day date, status text, rows_loaded bigint, rows_replaced bigint, 
 AS 'MODULE_PATHNAME', 'contratos_backfill'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
 COMMENT ON FUNCTION contratos_backfill(integer, text, boolean, boolean) IS
-'loads the last complete UTC days, oldest first; a row a day tells how it went';
+'loads the last complete UTC days (contratos_backfill(7): a week), oldest first; a row a day tells how it went; only_missing: only days without a success; allow_shrink: even by far fewer rows';
 
 -- The same for any days: first and last included, both before today in UTC.
 CREATE FUNCTION contratos_backfill_range(
@@ -286,14 +327,14 @@ RETURNS TABLE (day date, status text, rows_loaded bigint, rows_replaced bigint, 
 AS 'MODULE_PATHNAME', 'contratos_backfill_range'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
 COMMENT ON FUNCTION contratos_backfill_range(date, date, text, boolean, boolean) IS
-'loads the UTC days from first to last, oldest first; a row a day tells how it went';
+'loads the UTC days from first to last, both included, oldest first; a row a day tells how it went; only_missing: only days without a success; allow_shrink: even by far fewer rows';
 
 -- What loads of the days from first to last, both before today in UTC, would
 -- cost, a row a day: the bytes BigQuery would process and bill (whole MB, 10 MB
 -- at least) and, at contratos.price_per_tib, their price, to eight places.  Of a
 -- clustered table a load may be billed less.  Dry runs of the loads' own
 -- queries: free, nothing is read or written; a NOTICE tells of a day that the
--- byte cap would refuse.  The sum: SELECT sum(price) FROM contratos_estimate(…).
+-- byte cap would refuse.  The sum: SELECT sum(price) FROM contratos_estimate(...).
 -- Errors: those of contratos_backfill_range() up to BigQuery's answer.
 CREATE FUNCTION contratos_estimate(
 	first date,
@@ -303,7 +344,7 @@ RETURNS TABLE (day date, bytes_processed bigint, bytes_billed bigint, price nume
 AS 'MODULE_PATHNAME', 'contratos_estimate'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
 COMMENT ON FUNCTION contratos_estimate(date, date, text) IS
-'what loads of the UTC days from first to last would cost: bytes, and their price at contratos.price_per_tib; free';
+'what loads of the UTC days from first to last would cost: bytes, and their price at contratos.price_per_tib; asking is free';
 
 -- Leaves the days from first to last, both before today in UTC, to the worker;
 -- returns how many were queued newly.  Days that are queued, waiting or running
@@ -320,7 +361,7 @@ RETURNS integer
 AS 'MODULE_PATHNAME', 'contratos_enqueue'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION contratos_enqueue(date, date, text, boolean) IS
-'leaves the UTC days from first to last to the worker; returns how many were queued newly';
+'leaves the UTC days from first to last to the worker; returns how many days were queued newly; only_missing: only days without a success';
 
 -- run: contratos_runs.id.  What is queued or waiting is taken off; what the
 -- worker is loading is stopped, and its BigQuery job canceled, once this
@@ -330,14 +371,17 @@ CREATE FUNCTION contratos_cancel(run bigint) RETURNS boolean
 AS 'MODULE_PATHNAME', 'contratos_cancel'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION contratos_cancel(bigint) IS
-'takes a queued day off, or stops the one the worker is loading; false when it is over already';
+'takes a queued day off, or stops the one that the worker is loading; run: contratos_runs.id; false when it is over already';
 
+-- A row each for extension (in this database), library (loaded in this session),
+-- libcurl, OpenSSL and jansson.  A WARNING when extension and library differ,
+-- with what to do; the worker loads nothing then.
 CREATE FUNCTION contratos_version()
 RETURNS TABLE (component text, version text)
 AS 'MODULE_PATHNAME', 'contratos_version'
 LANGUAGE C STABLE PARALLEL SAFE ROWS 5;
 COMMENT ON FUNCTION contratos_version() IS
-'versions of extension, library, libcurl, OpenSSL and jansson';
+'versions of extension, library, libcurl, OpenSSL and jansson; warns when extension and library differ';
 
 -- ---------------------------------------------------------------------------
 -- How it stands, for people.  The views read the private tables with their
@@ -637,8 +681,8 @@ REVOKE ALL ON FUNCTION contratos_backfill_range(date, date, text, boolean, boole
 REVOKE ALL ON FUNCTION contratos_estimate(date, date, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION contratos_enqueue(date, date, text, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION contratos_cancel(bigint) FROM PUBLIC;
-REVOKE ALL ON FUNCTION contratos_sources_normalize() FROM PUBLIC;
-REVOKE ALL ON FUNCTION contratos_sources_changed() FROM PUBLIC;
+REVOKE ALL ON FUNCTION _contratos_sources_normalize() FROM PUBLIC;
+REVOKE ALL ON FUNCTION _contratos_sources_changed() FROM PUBLIC;
 
 -- A worker that is waiting for the extension looks at once: the statement
 -- trigger fires although there is nothing to delete.

@@ -126,10 +126,10 @@ SELECT contratos_enqueue('2026-11-19', '2026-11-19');
 SELECT contratos_cancel(1);
 SELECT * FROM contratos_runs;
 -- the triggers' functions are for the triggers
-SELECT contratos_sources_changed();
+SELECT _contratos_sources_changed();
 RESET ROLE;
 CREATE TABLE another (name text);
-CREATE TRIGGER t AFTER INSERT ON another EXECUTE FUNCTION contratos_sources_changed();
+CREATE TRIGGER t AFTER INSERT ON another EXECUTE FUNCTION _contratos_sources_changed();
 INSERT INTO another VALUES ('x');
 DROP TABLE another;
 SELECT count(*) FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'

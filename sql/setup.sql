@@ -33,7 +33,7 @@ CREATE FUNCTION pg_temp.without_comment() RETURNS SETOF text LANGUAGE sql AS $$
 	UNION ALL
 	SELECT pg_describe_object('pg_class'::regclass, a.attrelid, a.attnum)
 	FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
-		JOIN pg_class c ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND c.relkind <> 'S'
+		JOIN pg_class c ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND c.relkind <> 'S' AND c.relname !~ '^_'
 		JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 	WHERE e.extname = 'contratos' AND d.deptype = 'e' AND col_description(a.attrelid, a.attnum) IS NULL
 	UNION ALL
@@ -41,8 +41,29 @@ CREATE FUNCTION pg_temp.without_comment() RETURNS SETOF text LANGUAGE sql AS $$
 	FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
 		JOIN pg_index i ON d.classid = 'pg_class'::regclass AND d.objid = i.indrelid
 	WHERE e.extname = 'contratos' AND NOT i.indisprimary AND obj_description(i.indexrelid, 'pg_class') IS NULL
+	UNION ALL
+	SELECT pg_describe_object(o.classid, o.oid, 0)
+	FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+		JOIN (SELECT 'pg_trigger'::regclass AS classid, oid, tgrelid AS relid FROM pg_trigger WHERE NOT tgisinternal
+			UNION ALL SELECT 'pg_constraint'::regclass, oid, conrelid FROM pg_constraint WHERE contype NOT IN ('p', 'n')) o
+			ON d.classid = 'pg_class'::regclass AND d.objid = o.relid
+	WHERE e.extname = 'contratos' AND d.deptype = 'e' AND obj_description(o.oid, o.classid::regclass::name) IS NULL
 $$;
 SELECT * FROM pg_temp.without_comment();
+
+-- what is for users begins with contratos_; what is not, with _contratos_, as
+-- does all that says so in its comment; arguments have names
+SELECT o.name FROM (
+	SELECT p.proname AS name, obj_description(p.oid, 'pg_proc') LIKE 'internal: %' AS internal,
+		p.prorettype IN ('trigger'::regtype, 'fdw_handler'::regtype) AS never_called,
+		p.pronargs = 0 OR array_length(array_remove(p.proargnames, ''), 1) >= p.pronargs AS named
+	FROM pg_proc p JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+		JOIN pg_extension e ON d.refobjid = e.oid AND e.extname = 'contratos'
+	UNION ALL
+	SELECT c.relname, obj_description(c.oid, 'pg_class') LIKE 'internal: %', false, true
+	FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+		JOIN pg_extension e ON d.refobjid = e.oid AND e.extname = 'contratos') o
+WHERE o.named IS NOT TRUE OR o.name !~ (CASE WHEN o.internal OR o.never_called THEN '^_contratos_' ELSE '^_?contratos_' END);
 
 -- what pg_dump takes along, and that the script put nothing in
 SELECT c::regclass, coalesce(condition, '') AS condition

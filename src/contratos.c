@@ -101,7 +101,7 @@ contratos_sources_normalize(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigger->tg_event) ||
 		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("contratos_sources_normalize() is for the trigger of contratos_sources only")));
+						errmsg("_contratos_sources_normalize() is for the trigger of contratos_sources only")));
 	tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
 	tuple = normalize_column(trigger->tg_relation, tuple, "remote_table");
 	tuple = normalize_column(trigger->tg_relation, tuple, "target_table");
@@ -267,7 +267,7 @@ contratos_sources_changed(PG_FUNCTION_ARGS)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("contratos_sources_changed() is for the trigger of contratos_sources only")));
+						errmsg("_contratos_sources_changed() is for the trigger of contratos_sources only")));
 	wake_worker_at_commit();
 	PG_RETURN_POINTER(NULL);
 }
@@ -281,6 +281,7 @@ contratos_version(PG_FUNCTION_ARGS)
 		{"OpenSSL", jwt_library_version()}, {"jansson", json_library_version()},
 	};
 
+	(void) extension_fits_library(WARNING);
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < (int) lengthof(rows); i++)
 	{

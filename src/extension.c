@@ -102,6 +102,22 @@ extension_version(void)
 	return version;
 }
 
+bool
+extension_fits_library(int elevel)
+{
+	char *version = extension_version();
+	bool fits = strcmp(version, CONTRATOS_VERSION) == 0;
+
+	if (!fits && elevel != 0)
+		ereport(elevel,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"contratos\" is of version %s, but the library is of version %s", version,
+						CONTRATOS_VERSION),
+				 errhint("Run ALTER EXTENSION contratos UPDATE; when that is done already, restart the server, or "
+						 "where the library is not preloaded begin a new session, to load the new library.")));
+	return fits;
+}
+
 char *
 extension_schema_name(void)
 {

@@ -26,6 +26,12 @@ extern char *extension_schema_name(void);
 /* The version that is installed in this database, as its catalog says. */
 extern char *extension_version(void);
 
+/*
+ * Whether that is this library's version.  When it is not, and `elevel` is not
+ * 0, that is reported at this level (below ERROR) with what to do about it.
+ */
+extern bool extension_fits_library(int elevel);
+
 /* One of the extension's own tables, such as "contratos_runs". */
 extern Oid extension_relation(const char *name);
 

@@ -51,7 +51,8 @@ http_error_connect_timeout(const HttpExchange *exchange, Failure *f)
 				exchange->connect_timeout_ms);
 	failure_detail(f, "%s", connect_phase(exchange));
 	failure_hint(f,
-				 "Check the network between this server and \"%s\"; contratos.connect_timeout sets how long to wait.",
+				 "Check the network between this server and \"%s\"; contratos.connect_timeout (or the server's option "
+				 "connect_timeout) sets how long to wait, contratos.proxy names a proxy.",
 				 exchange->host);
 	f->retry = FAILURE_ASK_AGAIN;
 	return false;
@@ -64,7 +65,7 @@ http_error_timeout(const HttpExchange *exchange, Failure *f)
 				exchange->timeout_ms);
 	failure_detail(f, exchange->status == 0 ? "Not even its first lines had arrived." : "%zu bytes had arrived.",
 				   exchange->body_bytes);
-	failure_hint(f, "contratos.request_timeout sets how long to wait.");
+	failure_hint(f, "contratos.request_timeout (or the server's option request_timeout) sets how long to wait.");
 	f->http_status = exchange->status;
 	f->retry = FAILURE_ASK_AGAIN;
 	return false;
@@ -132,7 +133,10 @@ connect_error(const HttpExchange *exchange, Failure *f)
 	const int sqlstate = ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
 
 	if (exchange->result == CURLE_COULDNT_RESOLVE_HOST)
+	{
 		failure_set(f, sqlstate, "could not resolve host name \"%s\"", exchange->host);
+		failure_hint(f, "Check the DNS of this server; where a proxy leads out, name it in contratos.proxy.");
+	}
 	else if (exchange->result == CURLE_COULDNT_RESOLVE_PROXY)
 	{
 		failure_set(f, sqlstate, "could not resolve the host name of the proxy");
@@ -144,6 +148,8 @@ connect_error(const HttpExchange *exchange, Failure *f)
 					exchange->proxied ? " through the proxy" : "", os_text(exchange));
 		if (exchange->proxied)
 			failure_detail(f, "%s", curl_text(exchange));
+		failure_hint(f, "This server itself must reach it: check the firewall, and contratos.proxy or the server's "
+						"option proxy.");
 	}
 	f->retry = FAILURE_ASK_AGAIN;
 }
@@ -153,7 +159,10 @@ static void
 broken_error(const HttpExchange *exchange, Failure *f)
 {
 	if (exchange->proxied && exchange->status == 0)
+	{
 		failure_set(f, ERRCODE_CONNECTION_FAILURE, "no answer from \"%s\" through the proxy", exchange->host);
+		failure_hint(f, "Check contratos.proxy, or the server's option proxy.");
+	}
 	else
 		failure_set(f, ERRCODE_CONNECTION_FAILURE, "connection to \"%s\" broke off", exchange->host);
 	failure_detail(f, "%s", curl_text(exchange));
@@ -185,6 +194,7 @@ http_error(const HttpExchange *exchange, Failure *f)
 			failure_set(f, ERRCODE_PROTOCOL_VIOLATION, "\"%s\" port %d does not speak HTTP", exchange->host,
 						exchange->port);
 			failure_detail(f, "%s", curl_text(exchange));
+			failure_hint(f, "Check contratos.endpoint and contratos.proxy, or the server's options of these names.");
 			break;
 		case CURLE_OUT_OF_MEMORY:
 			failure_set(f, ERRCODE_OUT_OF_MEMORY, "out of memory in libcurl");

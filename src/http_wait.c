@@ -108,7 +108,8 @@ drive(HttpClient *client, curl_socket_t fd, int mask)
 	sigprocmask(SIG_SETMASK, &saved, NULL);
 
 	if (client->overflow)
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_RESOURCES), errmsg("too many HTTP connections at once")));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_RESOURCES), errmsg("too many HTTP connections at once"),
+						errhint("Lower contratos.parallel_pages.")));
 	if (rc != CURLM_OK)
 		ereport(ERROR, (errcode(rc == CURLM_OUT_OF_MEMORY ? ERRCODE_OUT_OF_MEMORY : ERRCODE_INTERNAL_ERROR),
 						errmsg("libcurl failed: %s", curl_multi_strerror(rc))));

@@ -59,7 +59,8 @@ load_check_snapshot(const LedgerSource *source, DateADT day)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("source \"%s\" has only one day to load, %s", source->name, schedule_day_text(yesterday)),
-				 errdetail("It has no timestamp_column: it is a snapshot, replaced as a whole.")));
+				 errdetail("It has no timestamp_column: it is a snapshot, replaced as a whole."),
+				 errhint("Load that day, or name the column that cuts days in contratos_sources.timestamp_column.")));
 }
 
 BqQuery *

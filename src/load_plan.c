@@ -72,7 +72,8 @@ match_columns(LoadPlan *plan)
 	}
 	if (plan->ncolumns == 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-						errmsg("foreign table %s has no columns", plan->remote_name)));
+						errmsg("foreign table %s has no columns", plan->remote_name),
+						errhint("Add some with ALTER FOREIGN TABLE ... ADD COLUMN.")));
 	plan->column_list = list.data;
 }
 

@@ -144,10 +144,12 @@ check_counts(const LoadPlan *plan, const BqJob *job, const ScanAdoption *adoptio
 							   job->total_rows, plan->target_name),
 						errhint("A rule of the table may replace the INSERT: a load needs one that reads all rows.")));
 	if (inserted != adoption->rows && !load_may_filter(plan->target))
-		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
-						errmsg("table %s took " INT64_FORMAT " of " INT64_FORMAT " rows", plan->target_name, inserted,
-							   adoption->rows),
-						errdetail("BigQuery sent rows outside of the day that was asked for.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_ERROR),
+				 errmsg("table %s took " INT64_FORMAT " of " INT64_FORMAT " rows", plan->target_name, inserted,
+						adoption->rows),
+				 errdetail("BigQuery sent rows outside of the day that was asked for."),
+				 errhint("Check timestamp_column in contratos_sources and the foreign table's option row_filter.")));
 }
 
 static void
@@ -252,7 +254,7 @@ check_target(const LoadPlan *plan)
 	if (now.target != plan->target || now.owner != plan->owner)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
 						errmsg("table %s has become another while BigQuery was asked", plan->target_name),
-						errdetail("It was made anew, or given to another owner.")));
+						errdetail("It was made anew, or given to another owner."), errhint("Load the day again.")));
 }
 
 void

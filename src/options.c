@@ -59,16 +59,19 @@ options_foreign_table(Oid relid)
 	if (name == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation with OID %u does not exist", relid)));
 	if (get_rel_relkind(relid) != RELKIND_FOREIGN_TABLE)
-		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a foreign table", name)));
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("\"%s\" is not a foreign table", name),
+				 errhint("In contratos_sources, remote_table is the foreign table and target_table the local one.")));
 
 	ForeignTable *table = GetForeignTable(relid);
 	ForeignDataWrapper *wrapper = GetForeignDataWrapper(GetForeignServer(table->serverid)->fdwid);
 	char *handler = OidIsValid(wrapper->fdwhandler) ? get_func_name(wrapper->fdwhandler) : NULL;
 
-	if (handler == NULL || strcmp(handler, "contratos_fdw_handler") != 0)
+	if (handler == NULL || strcmp(handler, "_contratos_fdw_handler") != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("foreign table \"%s\" does not belong to contratos", name),
-				 errdetail("Its foreign-data wrapper is \"%s\".", wrapper->fdwname)));
+				 errdetail("Its foreign-data wrapper is \"%s\".", wrapper->fdwname),
+				 errhint("Name a foreign table of a server made with FOREIGN DATA WRAPPER contratos.")));
 	return table;
 }
 

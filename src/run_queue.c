@@ -38,7 +38,8 @@ run_enqueue(const char *source, DateADT first, DateADT last, bool only_missing)
 	if (last - first >= MAX_QUEUED_DAYS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cannot queue more than %d days", MAX_QUEUED_DAYS),
-				 errdetail("From first to last there are %d.", last - first + 1)));
+				 errdetail("From first to last there are %d.", last - first + 1),
+				 errhint("Queue them in several calls.")));
 
 	int queued = ledger_enqueue(found->name, first, last, only_missing);
 	if (queued == 0)

@@ -158,7 +158,7 @@ ms_until(TimestampTz due, TimestampTz now)
 static bool
 is_ours(MemoryContext context)
 {
-	char *version;
+	bool fits;
 
 	if (!attempt_begin_transaction())
 	{
@@ -170,16 +170,12 @@ is_ours(MemoryContext context)
 		return false;
 	}
 	said_absent = false;
-	version = extension_version();
-	if (strcmp(version, CONTRATOS_VERSION) != 0 && !said_version)
-		ereport(LOG, (errmsg("extension \"contratos\" is of version %s, but the library is of version %s", version,
-							 CONTRATOS_VERSION),
-					  errhint("Run ALTER EXTENSION contratos UPDATE, or restart the server.")));
-	said_version = strcmp(version, CONTRATOS_VERSION) != 0;
-	if (!said_version)
+	fits = extension_fits_library(said_version ? 0 : LOG);
+	said_version = !fits;
+	if (fits)
 		setup_if_untouched();
 	attempt_commit(context);
-	return !said_version;
+	return fits;
 }
 
 /* Once a day of the schedule. */

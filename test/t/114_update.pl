@@ -116,12 +116,21 @@ is(enqueue('16'), 1, 'it queues a day');
 ok($f->settle, 'at which the worker looks');
 is($f->query(q(SELECT status FROM contratos_runs WHERE day = '2026-11-16')), 'queued', 'but it leaves the day alone');
 is($f->logged($says), 1, 'and has said so once');
+my $warned = qr/WARNING:  55000: extension "contratos" is of version 1\.0\.1, but the library is of version 1\.0\nHINT:  Run ALTER EXTENSION contratos UPDATE; .*restart the server/;
+my $versions = q(SET client_min_messages = warning; SELECT string_agg(version, ' ') FROM contratos_version() WHERE component IN ('extension', 'library'));
+my $told = $person->query($versions);
+is($told->{out}, '1.0.1 1.0', 'contratos_version() has both versions');
+like($told->{err}, $warned, 'and warns that they differ');
 
 # ---- to the library's own version
 
 is($person->query("$update '1.0'")->{err}, '', 'an update does not wait for a worker that is idle');
 ok(ends('16', 'succeeded'), 'and wakes it: it goes on');
 is(outcome('16'), 'succeeded|50|0|0|50', 'with the tables as they are now');
+
+$told = $person->query($versions);
+is("$told->{out}$told->{err}", '1.0 1.0', 'and contratos_version() has nothing to warn of');
+$person->query('SET client_min_messages = error');
 
 # ---- while BigQuery thinks
 
