@@ -45,16 +45,17 @@ parse_retry_after(const char *value)
 	return (int) Min(Max(seconds, 0), MAX_RETRY_AFTER_S) * 1000;
 }
 
-/* Look at one header line, which is not terminated. */
-static void
-note_header(HttpExchange *exchange, const char *line, size_t len)
+/*
+ * Copy the value of a header line, which is not terminated, into a fixed array;
+ * false if the line is of another name (given in lower case, with its colon).
+ */
+static bool
+header_value(const char *line, size_t len, const char *name, char *value, size_t size)
 {
-	static const char name[] = "retry-after:";
-	const size_t name_len = sizeof(name) - 1;
-	char value[64];
+	size_t name_len = strlen(name);
 
 	if (len <= name_len || pg_strncasecmp(line, name, name_len) != 0)
-		return;
+		return false;
 	line += name_len;
 	len -= name_len;
 	while (len > 0 && (*line == ' ' || *line == '\t'))
@@ -62,10 +63,24 @@ note_header(HttpExchange *exchange, const char *line, size_t len)
 		line++;
 		len--;
 	}
-	len = Min(len, sizeof(value) - 1);
+	while (len > 0 && isspace((unsigned char) line[len - 1]))
+		len--;
+	len = Min(len, size - 1);
 	memcpy(value, line, len);
 	value[len] = '\0';
-	exchange->retry_after_ms = parse_retry_after(value);
+	return true;
+}
+
+/* Look at one header line for what is wanted of any. */
+static void
+note_header(HttpExchange *exchange, const char *line, size_t len)
+{
+	char value[64];
+
+	if (header_value(line, len, "retry-after:", value, sizeof(value)))
+		exchange->retry_after_ms = parse_retry_after(value);
+	else if (header_value(line, len, "metadata-flavor:", value, sizeof(value)))
+		exchange->google_metadata = strcmp(value, "Google") == 0;
 }
 
 /* CURLOPT_HEADERFUNCTION: one line at a time, the empty one at the end too. */
@@ -187,11 +202,42 @@ add_header(HttpExchange *exchange, const char *name, const char *value)
 	return list != NULL;
 }
 
+/* Whether a header of the caller's is one line with a name and a value. */
+static bool
+check_header(const HttpHeader *header, Failure *f)
+{
+	bool sane = header->name[0] != '\0' && header->value[0] != '\0';
+
+	for (const char *c = header->name; *c != '\0'; c++)
+		sane = sane && (isalnum((unsigned char) *c) || strchr("-_", *c) != NULL) && !IS_HIGHBIT_SET(*c);
+	for (const char *c = header->value; *c != '\0'; c++)
+		sane = sane && *c >= ' ' && *c <= '~';
+	if (!sane)
+	{
+		failure_set(f, ERRCODE_INVALID_PARAMETER_VALUE, "a header cannot be sent as it is");
+		failure_detail(f, "Its name may have letters, digits, hyphens and underscores, its value ASCII in one line.");
+		f->every_day = true;
+	}
+	return sane;
+}
+
+static bool
+check_headers(const HttpRequest *request, Failure *f)
+{
+	for (int i = 0; i < request->nheaders; i++)
+		if (!check_header(&request->headers[i], f))
+			return false;
+	return true;
+}
+
 static bool
 set_headers(HttpExchange *exchange, const HttpRequest *request)
 {
 	struct curl_slist *list;
 
+	for (int i = 0; i < request->nheaders; i++)
+		if (!add_header(exchange, request->headers[i].name, request->headers[i].value))
+			return false;
 	if (!add_header(exchange, "Accept", "application/json"))
 		return false;
 	if (request->content_type != NULL && !add_header(exchange, "Content-Type", request->content_type))
@@ -252,14 +298,15 @@ http_setup(HttpExchange *exchange, const HttpRequest *request, Failure *f)
 {
 	HttpUrl url;
 
-	if (!http_url_parse(request->url, &url, f) || !check_ca_file(request->ca_file, f))
+	if (!http_url_parse(request->url, request->metadata, &url, f) || !check_ca_file(request->ca_file, f) ||
+		!check_headers(request, f))
 		return false;
 
 	exchange->host = MemoryContextStrdup(exchange->context, url.host);
 	exchange->port = url.port;
 	exchange->ca_file = request->ca_file ? MemoryContextStrdup(exchange->context, request->ca_file) : NULL;
-	/* what is meant for this machine would end at the proxy's own loopback */
-	exchange->proxied = request->proxy != NULL && request->proxy[0] != '\0' && !url.loopback;
+	/* what is meant for this machine would end at the proxy's own loopback, or tell who the proxy is */
+	exchange->proxied = request->proxy != NULL && request->proxy[0] != '\0' && !url.loopback && !url.metadata;
 	exchange->connect_timeout_ms = request->connect_timeout_ms;
 	exchange->timeout_ms = request->timeout_ms;
 	exchange->max_body = request->max_body;
