@@ -214,7 +214,7 @@ from_file(const AuthSource *source, Failure *f)
 		failure_set(f, ERRCODE_INVALID_PARAMETER_VALUE, "subject token file \"%s\" holds no token", path);
 		failure_hint(f, "Check it, and \"credential_source.format\" in the credentials file.");
 		f->retry = FAILURE_ASK_AGAIN;
-	f->every_day = true;
+		f->every_day = true;
 	}
 	return token;
 }
