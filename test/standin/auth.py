@@ -139,7 +139,7 @@ class Auth:
             raise OAuthError("unauthorized_client", "Client is unauthorized to retrieve access tokens using this "
                              "method, or client not authorized for any of the scopes requested.", 401)
         scopes = set(str(claims.get("scope", "")).split())
-        if not scopes or not scopes <= FULL_SCOPES | READ_SCOPES:
+        if not scopes or not scopes <= FULL_SCOPES | READ_SCOPES | IAM_SCOPES:
             raise OAuthError("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
         return issuer, scopes
 

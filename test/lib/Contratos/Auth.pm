@@ -130,6 +130,22 @@ sub fails
 	return;
 }
 
+# The same for what is refused by its looks (22023), of which there is much: in
+# one session for all, at that session's own level of messages.
+sub refuses
+{
+	my ($self, $name, $likes, $file, %settings) = @_;
+	local $Test::Builder::Level = $Test::Builder::Level + 2;
+	$self->{session} //= Contratos::Session->new($self->{node});
+	$settings{credentials_file} = $file;
+	my $set = join ' ', map { "SET contratos.$_ = '$settings{$_}';" } sort keys %settings;
+	my $answer = $self->{session}->query("RESET ALL; $set SELECT contratos_run('$day')");
+	$self->{shown} .= "$answer->{out}\n$answer->{err}\n";
+	like($answer->{err}, qr/ERROR:  22023: /, "$name: refused");
+	like($answer->{err}, $_, "$name: says " . ($_ =~ /HINT/ ? 'what to do' : 'what is wrong')) for @$likes;
+	return;
+}
+
 # The answers of two runs in one session; between => what happens between them.
 sub twice
 {
@@ -185,6 +201,7 @@ sub no_secrets
 {
 	my ($self, %secret) = @_;
 	my $node = $self->{node};
+	$self->{session}->quit if $self->{session};
 	my %heap = ('what clients were shown' => $self->{shown});
 	$heap{'the ledger'} = $node->safe_psql('postgres', join ';', map { "SELECT * FROM contratos_$_" } qw(runs rejects sources));
 	$heap{'settings and activity'} = $node->safe_psql('postgres',
