@@ -147,9 +147,8 @@ auth_impersonate_ask(AuthAsker *asker, const AuthImpersonation *wanted, const Au
 static bool
 fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Failure *f)
 {
-	AuthImpersonation wanted = {.url = pstrdup(auth_source_text(source, URL_FIELD)),
-								.life_s = LIFE_S,
-								.delegates = read_delegates(source)};
+	AuthImpersonation wanted = {
+		.url = pstrdup(auth_source_text(source, URL_FIELD)), .life_s = LIFE_S, .delegates = read_delegates(source)};
 	AuthSource inner = inner_source(source);
 	AuthToken own;
 
@@ -172,8 +171,5 @@ inspect(const AuthSource *source, Failure *f)
 	return inner.kind->inspect == NULL || inner.kind->inspect(&inner, f);
 }
 
-const AuthKind auth_impersonate = {.name = "impersonated_service_account",
-								   .check = check,
-								   .fetch = fetch,
-								   .principal = principal,
-								   .inspect = inspect};
+const AuthKind auth_impersonate = {
+	.name = "impersonated_service_account", .check = check, .fetch = fetch, .principal = principal, .inspect = inspect};

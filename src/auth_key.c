@@ -141,7 +141,8 @@ auth_key_load(const char *path, AuthFileId *id, Failure *f)
 	if (doc == NULL)
 	{
 		failure_set(f, why.sqlstate, "credentials file \"%s\" cannot be used: %s", path, why.message);
-		failure_hint(f, "It must be the JSON key file of a service account, as it was downloaded, or another credentials file of Google's.");
+		failure_hint(f, "It must be the JSON key file of a service account, as it was downloaded, or another "
+						"credentials file of Google's.");
 		f->every_day = true;
 	}
 	return doc;

@@ -42,8 +42,10 @@ check(const AuthSource *source pg_attribute_unused(), Failure *f)
 
 	if (usable)
 		return true;
-	failure_set(f, ERRCODE_INVALID_PARAMETER_VALUE, "environment variable \"" HOST_VARIABLE "\" names no metadata server");
-	failure_hint(f, "Start the server without it, or with " HOST ", 169.254.169.254 or this machine, and perhaps a port.");
+	failure_set(f, ERRCODE_INVALID_PARAMETER_VALUE,
+				"environment variable \"" HOST_VARIABLE "\" names no metadata server");
+	failure_hint(f,
+				 "Start the server without it, or with " HOST ", 169.254.169.254 or this machine, and perhaps a port.");
 	f->every_day = true;
 	return false;
 }
@@ -60,8 +62,9 @@ refused(const AuthRefusal *refusal, Failure *f)
 	}
 	failure_set(f, ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, "the metadata server refused a token: HTTP status %d",
 				refusal->status);
-	failure_hint(f, "On GKE, check that the pod's Kubernetes service account may act as the service account it is bound "
-					"to (roles/iam.workloadIdentityUser).");
+	failure_hint(f,
+				 "On GKE, check that the pod's Kubernetes service account may act as the service account it is bound "
+				 "to (roles/iam.workloadIdentityUser).");
 }
 
 static const AuthEndpoint endpoint = {.name = "the metadata server",
@@ -88,15 +91,17 @@ static void
 explain(Failure *f)
 {
 	if (f->http_status == 0 && f->hint[0] == '\0')
-		failure_hint(f, "Only machines of Google Cloud have a metadata server; elsewhere set contratos.credentials_file "
-						"to a file with credentials.");
+		failure_hint(f,
+					 "Only machines of Google Cloud have a metadata server; elsewhere set contratos.credentials_file "
+					 "to a file with credentials.");
 }
 
 static bool
 fetch(AuthSource *source pg_attribute_unused(), AuthAsker *asker, AuthToken *token, Failure *f)
 {
 	/* the scope is a wish: a VM's are fixed */
-	HttpRequest request = make_request(psprintf("instance/service-accounts/default/token?scopes=%s", http_escape(asker->scope)));
+	HttpRequest request =
+		make_request(psprintf("instance/service-accounts/default/token?scopes=%s", http_escape(asker->scope)));
 	bool ok = auth_ask_token(asker, &endpoint, &request, token, f);
 
 	if (!ok)
@@ -118,7 +123,8 @@ auth_metadata_project(AuthAsker *asker, Failure *f)
 		explain(f);
 		return NULL;
 	}
-	if (answer.len == 0 || answer.len > 255 || strspn(answer.body, "abcdefghijklmnopqrstuvwxyz0123456789.:-") != answer.len)
+	if (answer.len == 0 || answer.len > 255 ||
+		strspn(answer.body, "abcdefghijklmnopqrstuvwxyz0123456789.:-") != answer.len)
 	{
 		failure_set(f, ERRCODE_PROTOCOL_VIOLATION, "the metadata server's answer holds no project id");
 		failure_hint(f, "Set contratos.project or the option project of the server.");

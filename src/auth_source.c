@@ -137,7 +137,8 @@ auth_source_url_check(const AuthSource *source, const char *field, AuthHosts hos
 	if (!http_url_check(url, &why))
 		return auth_source_wrong(source, field, f, why.message, hint);
 	if (!http_url_is_loopback(url) && !is_allowed(http_url_host(url, false, &why), hosts))
-		return auth_source_wrong(source, field, f, "URL cannot be used: its host is not one of Google's for this", hint);
+		return auth_source_wrong(source, field, f, "URL cannot be used: its host is not one of Google's for this",
+								 hint);
 	return true;
 }
 
@@ -165,17 +166,16 @@ find_kind(const AuthSource *source, Failure *f)
 			return kinds[i];
 
 	/* an unknown type is not repeated: who knows what file this is */
-	failure_set(
-		f, ERRCODE_INVALID_PARAMETER_VALUE,
-		type ? "credentials file \"%s\" is of an unknown type" : "credentials file \"%s\" has no field \"type\"",
-		source->file);
+	failure_set(f, ERRCODE_INVALID_PARAMETER_VALUE,
+				type ? "credentials file \"%s\" is of an unknown type"
+					 : "credentials file \"%s\" has no field \"type\"",
+				source->file);
 	for (size_t i = 0; type != NULL && i < lengthof(others); i++)
 		if (strcmp(type, others[i]) == 0)
 			failure_set(f, ERRCODE_INVALID_PARAMETER_VALUE,
 						"credentials file \"%s\" is of type \"%s\", which is not supported", source->file, others[i]);
-	failure_hint(f,
-				 "The types that work are " KNOWN_KINDS
-				 "; on Google Cloud's own machines credentials_file = '" SETTINGS_METADATA "' needs no file.");
+	failure_hint(f, "The types that work are " KNOWN_KINDS
+					"; on Google Cloud's own machines credentials_file = '" SETTINGS_METADATA "' needs no file.");
 	f->every_day = true;
 	return NULL;
 }

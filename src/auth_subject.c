@@ -236,8 +236,10 @@ from_url(const AuthSource *source, AuthAsker *asker, Failure *f)
 										  .refused = refused,
 										  .silent = true};
 	HttpHeader headers[MAX_HEADERS];
-	HttpRequest request = {
-		.method = "GET", .url = auth_source_text(source, "credential_source.url"), .headers = headers, .metadata = true};
+	HttpRequest request = {.method = "GET",
+						   .url = auth_source_text(source, "credential_source.url"),
+						   .headers = headers,
+						   .metadata = true};
 	HttpResponse answer;
 	StringInfo text;
 	const char *token;

@@ -17,9 +17,8 @@ check(const AuthSource *source, Failure *f)
 {
 	static const char *const fields[] = {"client_id", "client_secret", "refresh_token", NULL};
 
-	return auth_source_has(source, fields, f) &&
-		   (auth_source_text(source, "token_uri") == NULL ||
-			auth_source_url_check(source, "token_uri", AUTH_HOSTS_OAUTH, f));
+	return auth_source_has(source, fields, f) && (auth_source_text(source, "token_uri") == NULL ||
+												  auth_source_url_check(source, "token_uri", AUTH_HOSTS_OAUTH, f));
 }
 
 static void

@@ -158,10 +158,11 @@ define_text(const char *name, const char *short_desc, const char *long_desc, cha
 static void
 define_connection(void)
 {
-	define_text("contratos.credentials_file", "Sets the file with the credentials used for BigQuery.",
-				"It serves servers owned by a superuser; a user mapping can name another file. The word "
-				SETTINGS_METADATA " stands for the service account of a machine of Google Cloud's.",
-				&settings_credentials_file, "", GUC_SUPERUSER_ONLY, check_credentials_file);
+	define_text(
+		"contratos.credentials_file", "Sets the file with the credentials used for BigQuery.",
+		"It serves servers owned by a superuser; a user mapping can name another file. The word " SETTINGS_METADATA
+		" stands for the service account of a machine of Google Cloud's.",
+		&settings_credentials_file, "", GUC_SUPERUSER_ONLY, check_credentials_file);
 	define_text("contratos.project", "Sets the Google Cloud project that is billed for queries.",
 				"An empty string means the project of the credentials.", &settings_project, "", 0, check_project);
 	define_text("contratos.location", "Sets the location of the BigQuery datasets that are read.", NULL,
