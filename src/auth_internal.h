@@ -102,6 +102,9 @@ extern bool auth_key_identify(const char *path, AuthFileId *id, Failure *f);
  */
 extern JsonDoc *auth_key_load(const char *path, AuthFileId *id, Failure *f);
 
+/* The SQLSTATE for a file that cannot be opened or read, by errno. */
+extern int auth_key_sqlstate(int error);
+
 /* ---- auth_source.c */
 
 /* Read the configured credentials and check them; false with *f set. */

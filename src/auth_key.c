@@ -18,17 +18,21 @@
 /* A service account's key is about 2.4 kB, other kinds are shorter. */
 #define MAX_KEY_FILE (64 * 1024)
 
+int
+auth_key_sqlstate(int error)
+{
+	if (error == ENOENT || error == ENOTDIR)
+		return ERRCODE_UNDEFINED_FILE;
+	return error == EACCES || error == EPERM ? ERRCODE_INSUFFICIENT_PRIVILEGE : ERRCODE_IO_ERROR;
+}
+
 /* *f for a file that could not be opened or read; errno says why. */
 static void
 file_failure(const char *action, const char *path, Failure *f)
 {
 	int saved = errno;
-	int sqlstate = ERRCODE_IO_ERROR;
+	int sqlstate = auth_key_sqlstate(saved);
 
-	if (saved == ENOENT || saved == ENOTDIR)
-		sqlstate = ERRCODE_UNDEFINED_FILE;
-	else if (saved == EACCES || saved == EPERM)
-		sqlstate = ERRCODE_INSUFFICIENT_PRIVILEGE;
 	failure_set(f, sqlstate, "could not %s credentials file \"%s\": %s", action, path, strerror(saved));
 	if (sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE)
 		failure_hint(f, "The operating system user that runs the server must be able to read it.");

@@ -113,13 +113,8 @@ static bool
 file_failure(const char *path, Failure *f)
 {
 	int saved = errno;
-	int sqlstate = ERRCODE_IO_ERROR;
 
-	if (saved == ENOENT || saved == ENOTDIR)
-		sqlstate = ERRCODE_UNDEFINED_FILE;
-	else if (saved == EACCES || saved == EPERM)
-		sqlstate = ERRCODE_INSUFFICIENT_PRIVILEGE;
-	failure_set(f, sqlstate, "could not read subject token file \"%s\": %s", path, strerror(saved));
+	failure_set(f, auth_key_sqlstate(saved), "could not read subject token file \"%s\": %s", path, strerror(saved));
 	failure_hint(f, "It must be on the machine that runs the server, and readable by its operating system user.");
 	/* it is written by others, who may be late */
 	f->retry = FAILURE_ASK_AGAIN;
