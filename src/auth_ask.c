@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
 #include <time.h>
 
 #include "common/pg_prng.h"
@@ -248,7 +249,7 @@ auth_ask(AuthAsker *asker, const AuthEndpoint *endpoint, HttpRequest *request, H
 static bool
 is_sane_token(const char *token)
 {
-	size_t len = token ? strlen(token) : 0;
+	size_t len = strlen(token);
 
 	for (size_t i = 0; i < len; i++)
 		if (token[i] <= ' ' || token[i] > '~')
@@ -256,16 +257,30 @@ is_sane_token(const char *token)
 	return len > 0 && len <= MAX_TOKEN;
 }
 
+/* The number that `len` digits make; the text was seen to have them. */
+static int
+number_at(const char *text, int len)
+{
+	int number = 0;
+
+	for (int i = 0; i < len; i++)
+		number = number * 10 + (text[i] - '0');
+	return number;
+}
+
 /* A time of UTC in RFC 3339, in seconds since 1970; its fraction is cut off. */
 static bool
 read_time(const char *text, int64 *seconds)
 {
-	int year, month, day, hour, minute, second;
+	static const char form[] = "0000-00-00T00:00:00";
 
-	if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d", &year, &month, &day, &hour, &minute, &second) != 6)
-		return false;
-	*seconds = (int64) (date2j(year, month, day) - UNIX_EPOCH_JDATE) * SECS_PER_DAY + hour * SECS_PER_HOUR +
-			   minute * SECS_PER_MINUTE + second;
+	for (size_t i = 0; form[i] != '\0'; i++)
+		if (form[i] == '0' ? !isdigit((unsigned char) text[i]) : text[i] != form[i])
+			return false;
+	*seconds = (int64) (date2j(number_at(text, 4), number_at(text + 5, 2), number_at(text + 8, 2)) - UNIX_EPOCH_JDATE) *
+				   SECS_PER_DAY +
+			   number_at(text + 11, 2) * SECS_PER_HOUR + number_at(text + 14, 2) * SECS_PER_MINUTE +
+			   number_at(text + 17, 2);
 	return true;
 }
 
@@ -288,10 +303,10 @@ accept_answer(AuthAsker *asker, const AuthEndpoint *endpoint, HttpResponse *answ
 {
 	JsonDoc *doc = json_parse_document(answer->body, answer->len, NULL);
 	const char *text = doc ? json_string_at(doc, endpoint->token_field) : NULL;
-	bool sane = is_sane_token(text);
+	bool sane = text != NULL && is_sane_token(text);
 
 	explicit_bzero(answer->body, answer->len);
-	if (sane)
+	if (text != NULL && sane)
 	{
 		StringInfo copy = auth_secret(strlen(text));
 

@@ -152,6 +152,7 @@ fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Failure *f)
 	AuthSource inner = inner_source(source);
 	AuthToken own;
 
+	Assert(inner.kind != NULL); /* it was checked */
 	source->doc = NULL; /* the inner one lets go of it */
 	asker->scope = AUTH_SCOPE_IAM;
 	return inner.kind->fetch(&inner, asker, &own, f) && auth_impersonate_ask(asker, &wanted, &own, token, f);
@@ -168,6 +169,7 @@ inspect(const AuthSource *source, Failure *f)
 {
 	AuthSource inner = inner_source(source);
 
+	Assert(inner.kind != NULL);
 	return inner.kind->inspect == NULL || inner.kind->inspect(&inner, f);
 }
 
