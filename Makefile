@@ -97,7 +97,15 @@ OBJS = \
 	src/rows_cell.o \
 	src/rows_json.o \
 	src/auth.o \
+	src/auth_ask.o \
+	src/auth_external.o \
+	src/auth_impersonate.o \
 	src/auth_key.o \
+	src/auth_metadata.o \
+	src/auth_service_account.o \
+	src/auth_source.o \
+	src/auth_subject.o \
+	src/auth_user.o \
 	src/jwt.o \
 	src/digest.o \
 	src/json.o \

@@ -56,6 +56,7 @@ RESET contratos.page_rows;
 SET contratos.credentials_file = '/etc/contratos/key.json';
 SET contratos.credentials_file = '';
 SET contratos.credentials_file = 'key.json';
+SET contratos.credentials_file = 'metadata';
 SET contratos.ca_file = '/etc/contratos/ca.pem';
 SET contratos.ca_file = '../ca.pem';
 SET contratos.project = 'my-project';

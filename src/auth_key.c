@@ -1,6 +1,6 @@
 /*
  * auth_key.c
- *	  The credentials file: who may read it, and what must be in it.
+ *	  The credentials file: who may read and change it.
  *
  * The rules for mode and owner are those PostgreSQL has for its own TLS key.
  * A symbolic link is followed: mounted secrets usually are links.
@@ -13,28 +13,31 @@
 
 #include "storage/fd.h"
 
-#include "auth_key.h"
-#include "http.h"
+#include "auth_internal.h"
 
-/* A service account's key is about 2.4 kB. */
+/* A service account's key is about 2.4 kB, other kinds are shorter. */
 #define MAX_KEY_FILE (64 * 1024)
+
+int
+auth_key_sqlstate(int error)
+{
+	if (error == ENOENT || error == ENOTDIR)
+		return ERRCODE_UNDEFINED_FILE;
+	return error == EACCES || error == EPERM ? ERRCODE_INSUFFICIENT_PRIVILEGE : ERRCODE_IO_ERROR;
+}
 
 /* *f for a file that could not be opened or read; errno says why. */
 static void
 file_failure(const char *action, const char *path, Failure *f)
 {
 	int saved = errno;
-	int sqlstate = ERRCODE_IO_ERROR;
+	int sqlstate = auth_key_sqlstate(saved);
 
-	if (saved == ENOENT || saved == ENOTDIR)
-		sqlstate = ERRCODE_UNDEFINED_FILE;
-	else if (saved == EACCES || saved == EPERM)
-		sqlstate = ERRCODE_INSUFFICIENT_PRIVILEGE;
 	failure_set(f, sqlstate, "could not %s credentials file \"%s\": %s", action, path, strerror(saved));
 	if (sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE)
 		failure_hint(f, "The operating system user that runs the server must be able to read it.");
 	else if (sqlstate == ERRCODE_UNDEFINED_FILE)
-		failure_hint(f, "Put the service account's JSON key there, on the machine that runs the server.");
+		failure_hint(f, "Put the JSON file with the credentials there, on the machine that runs the server.");
 	f->every_day = true;
 }
 
@@ -142,60 +145,9 @@ auth_key_load(const char *path, AuthFileId *id, Failure *f)
 	if (doc == NULL)
 	{
 		failure_set(f, why.sqlstate, "credentials file \"%s\" cannot be used: %s", path, why.message);
-		failure_hint(f, "It must be the JSON key file of a service account, as it was downloaded.");
+		failure_hint(f, "It must be the JSON key file of a service account, as it was downloaded, or another "
+						"credentials file of Google's.");
 		f->every_day = true;
 	}
 	return doc;
-}
-
-/* The type must be one we can use; false with *f set. */
-static bool
-check_type(const JsonDoc *doc, const char *path, Failure *f)
-{
-	static const char *const later[] = {"authorized_user", "external_account", "external_account_authorized_user",
-										"impersonated_service_account", "gdch_service_account"};
-	const char *type = json_string_at(doc, "type");
-
-	if (type != NULL && strcmp(type, "service_account") == 0)
-		return true;
-
-	/* an unknown type is not repeated: who knows what file this is */
-	failure_set(
-		f, ERRCODE_INVALID_PARAMETER_VALUE,
-		type ? "credentials file \"%s\" is of an unknown type" : "credentials file \"%s\" has no field \"type\"", path);
-	for (size_t i = 0; type != NULL && i < lengthof(later); i++)
-		if (strcmp(type, later[i]) == 0)
-			failure_set(f, ERRCODE_INVALID_PARAMETER_VALUE,
-						"credentials file \"%s\" is of type \"%s\", which is not supported yet", path, later[i]);
-	failure_hint(f, "Use the JSON key of a service account (type \"service_account\").");
-	f->every_day = true;
-	return false;
-}
-
-bool
-auth_key_check(const JsonDoc *doc, const char *path, Failure *f)
-{
-	static const char *const fields[] = {"client_email", "private_key", "private_key_id", "token_uri"};
-	Failure why;
-
-	if (!check_type(doc, path, f))
-		return false;
-	for (size_t i = 0; i < lengthof(fields); i++)
-	{
-		const char *value = json_string_at(doc, fields[i]);
-
-		if (value != NULL && value[0] != '\0')
-			continue;
-		failure_set(f, ERRCODE_INVALID_PARAMETER_VALUE, "credentials file \"%s\" has no field \"%s\"", path, fields[i]);
-		failure_hint(f, "Create a new key for the service account and use its JSON file unchanged.");
-		f->every_day = true;
-		return false;
-	}
-	if (!http_url_check(json_string_at(doc, "token_uri"), &why))
-	{
-		failure_set(f, why.sqlstate, "field \"token_uri\" of credentials file \"%s\": %s", path, why.message);
-		f->every_day = true;
-		return false;
-	}
-	return true;
 }

@@ -71,7 +71,11 @@ bigquery_make_job_id(char *job_id, size_t size)
 bool
 bigquery_find_project(Bigquery *bq, Failure *f)
 {
-	AuthConfig config = {.credentials_file = bq->connection.credentials_file};
+	AuthConfig config = {.credentials_file = bq->connection.credentials_file,
+						 .ca_file = bq->connection.ca_file,
+						 .proxy = bq->connection.proxy,
+						 .connect_timeout_ms = bq->connection.connect_timeout_ms,
+						 .timeout_ms = bq->connection.request_timeout_ms};
 	MemoryContext old;
 
 	if (bq->project != NULL)
@@ -80,7 +84,7 @@ bigquery_find_project(Bigquery *bq, Failure *f)
 	if (bq->connection.credentials_file != NULL)
 	{
 		old = MemoryContextSwitchTo(bq->context);
-		bq->project = auth_project(&config, f);
+		bq->project = auth_project(&config, bq->requester.http, f);
 		MemoryContextSwitchTo(old);
 	}
 	if (bq->project != NULL)

@@ -283,6 +283,7 @@ http_fetch(HttpClient *client, const HttpRequest *request, HttpResponse *respons
 	response->status = http_wait_status(exchange, f);
 	complete = response->status != 0 && read_all(exchange, &buf, f);
 	response->retry_after_ms = exchange->retry_after_ms;
+	response->google_metadata = exchange->google_metadata;
 	response->body = buf.data;
 	response->len = buf.len;
 	http_finish(exchange);

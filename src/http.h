@@ -11,32 +11,45 @@
  * Everything that waits does so on the process latch with
  * CHECK_FOR_INTERRUPTS(), so it can throw; everything foreign hangs on a
  * memory-context callback, so throwing leaks nothing.  TLS is always verified,
- * redirects are never followed, plain http reaches loopback only.
+ * redirects are never followed, plain http reaches loopback only (and, where
+ * a request says so, the metadata server of the machine it runs on).
  */
 #ifndef CONTRATOS_HTTP_H
 #define CONTRATOS_HTTP_H
 
 #include "failure.h"
+#include "lib/stringinfo.h"
 
 typedef struct HttpClient HttpClient;
 typedef struct HttpExchange HttpExchange;
+
+/* One more line of a request's head; both are ASCII, the value may be a secret. */
+typedef struct HttpHeader
+{
+	const char *name;
+	const char *value;
+} HttpHeader;
 
 typedef struct HttpRequest
 {
 	const char *method; /* "GET" or "POST" */
 	const char *url; /* absolute, already percent-encoded */
 	const char *bearer; /* access token, or NULL for none; a secret */
+	const HttpHeader *headers; /* more of them; NULL when there are none */
+	int nheaders;
 	const char *content_type; /* of body; NULL when there is none */
 	const char *body; /* NULL: no body (POST sends length 0) */
 	size_t body_len;
 	const char *ca_file; /* PEM of trusted roots; NULL: the system's */
 	const char *proxy; /* proxy URL; NULL or "": none, and the environment
-								 * is not consulted; loopback never goes
-								 * through it */
+								 * is not consulted; loopback and the
+								 * metadata server never go through it */
 	int connect_timeout_ms; /* name, TCP and TLS together; > 0 */
 	int timeout_ms; /* for time spent waiting in this room; what
 								 * the caller does between reads is free; > 0 */
 	size_t max_body; /* decoded bytes; 0: no limit (streamed) */
+	bool metadata; /* plain http may also reach the metadata server:
+								 * metadata.google.internal, 169.254.169.254 */
 } HttpRequest;
 
 /* A small answer, whole. */
@@ -46,6 +59,7 @@ typedef struct HttpResponse
 	char *body; /* NUL-terminated, in CurrentMemoryContext */
 	size_t len;
 	int retry_after_ms; /* Retry-After, seconds or date; 0: none */
+	bool google_metadata; /* it came with "Metadata-Flavor: Google" */
 } HttpResponse;
 
 /*
@@ -60,7 +74,7 @@ extern void http_client_close(HttpClient *client);
 /*
  * Start a request without waiting.  The strings of *request are copied.
  * Returns NULL with *f set when it cannot even be started (bad URL, plain http
- * to another host, unreadable ca_file: 22023, 58P01, 42501).  The exchange lives in a context of
+ * to another host, a header that is none, unreadable ca_file: 22023, 58P01, 42501).  The exchange lives in a context of
  * its own under `parent` until http_finish(), the deletion of `parent`, or
  * http_client_close().
  */
@@ -107,6 +121,12 @@ extern bool http_fetch(HttpClient *client, const HttpRequest *request, HttpRespo
  */
 extern void http_pause(int ms);
 
+/*
+ * The host of a URL that a request may use (`metadata` as in HttpRequest), in
+ * lower case and without brackets, palloc'd.  NULL with *f set (22023).
+ */
+extern char *http_url_host(const char *url, bool metadata, Failure *f);
+
 /* True for http or https to localhost, 127.0.0.0/8 or [::1]. */
 extern bool http_url_is_loopback(const char *url);
 
@@ -118,6 +138,9 @@ extern bool http_url_check(const char *url, Failure *f);
 
 /* Percent-encode one path part or form value (RFC 3986 unreserved stay). */
 extern char *http_escape(const char *text);
+
+/* The same, appended to `buf`, which grows at most once: no copy is left behind. */
+extern void http_append_escaped(StringInfo buf, const char *text);
 
 /* "libcurl/7.88.1 …" as libcurl reports itself. */
 extern const char *http_library_version(void);

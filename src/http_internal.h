@@ -102,6 +102,7 @@ struct HttpExchange
 	uint64 activity; /* changes with every byte received */
 	int retry_after_ms;
 	char request_id[64]; /* by which the service knows it; "": it did not tell */
+	bool google_metadata; /* Metadata-Flavor: Google was among the headers */
 	HttpCap cap;
 	bool paused; /* the buffer was full */
 	char *buffer; /* HTTP_BUFFER_SIZE bytes */
@@ -158,12 +159,16 @@ typedef struct HttpUrl
 {
 	bool tls;
 	bool loopback;
+	bool metadata; /* the host is a cloud's metadata server */
 	bool has_extras; /* a query or fragment */
 	int port;
 	char host[256]; /* without the brackets of an IPv6 address */
 } HttpUrl;
 
-/* http_url.c: false with *f set (if not NULL) for what is never allowed. */
-extern bool http_url_parse(const char *url, HttpUrl *parts, Failure *f);
+/*
+ * http_url.c: false with *f set (if not NULL) for what is never allowed;
+ * `metadata`: plain http to the metadata server is.
+ */
+extern bool http_url_parse(const char *url, bool metadata, HttpUrl *parts, Failure *f);
 
 #endif /* CONTRATOS_HTTP_INTERNAL_H */

@@ -45,11 +45,14 @@ parse_retry_after(const char *value)
 	return (int) Min(Max(seconds, 0), MAX_RETRY_AFTER_S) * 1000;
 }
 
-/* The value of a header line that has this name (with its colon); the line is not terminated. */
+/*
+ * Copy the value of a header line, which is not terminated, into a fixed array;
+ * false if the line is of another name (given in lower case, with its colon).
+ */
 static bool
 header_value(const char *line, size_t len, const char *name, char *value, size_t size)
 {
-	const size_t name_len = strlen(name);
+	size_t name_len = strlen(name);
 
 	if (len <= name_len || pg_strncasecmp(line, name, name_len) != 0)
 		return false;
@@ -60,6 +63,8 @@ header_value(const char *line, size_t len, const char *name, char *value, size_t
 		line++;
 		len--;
 	}
+	while (len > 0 && isspace((unsigned char) line[len - 1]))
+		len--;
 	len = Min(len, size - 1);
 	memcpy(value, line, len);
 	value[len] = '\0';
@@ -75,6 +80,7 @@ keep_identifier(char *text)
 	text[len] = '\0';
 }
 
+/* Look at one header line for what is wanted of any. */
 static void
 note_header(HttpExchange *exchange, const char *line, size_t len)
 {
@@ -88,6 +94,8 @@ note_header(HttpExchange *exchange, const char *line, size_t len)
 		keep_identifier(value);
 		strlcpy(exchange->request_id, value, sizeof(exchange->request_id));
 	}
+	else if (header_value(line, len, "metadata-flavor:", value, sizeof(value)))
+		exchange->google_metadata = strcmp(value, "Google") == 0;
 }
 
 /* CURLOPT_HEADERFUNCTION: one line at a time, the empty one at the end too. */
@@ -209,11 +217,42 @@ add_header(HttpExchange *exchange, const char *name, const char *value)
 	return list != NULL;
 }
 
+/* Whether a header of the caller's is one line with a name and a value. */
+static bool
+check_header(const HttpHeader *header, Failure *f)
+{
+	bool sane = header->name[0] != '\0' && header->value[0] != '\0';
+
+	for (const char *c = header->name; *c != '\0'; c++)
+		sane = sane && (isalnum((unsigned char) *c) || strchr("-_", *c) != NULL) && !IS_HIGHBIT_SET(*c);
+	for (const char *c = header->value; *c != '\0'; c++)
+		sane = sane && *c >= ' ' && *c <= '~';
+	if (!sane)
+	{
+		failure_set(f, ERRCODE_INVALID_PARAMETER_VALUE, "a header cannot be sent as it is");
+		failure_detail(f, "Its name may have letters, digits, hyphens and underscores, its value ASCII in one line.");
+		f->every_day = true;
+	}
+	return sane;
+}
+
+static bool
+check_headers(const HttpRequest *request, Failure *f)
+{
+	for (int i = 0; i < request->nheaders; i++)
+		if (!check_header(&request->headers[i], f))
+			return false;
+	return true;
+}
+
 static bool
 set_headers(HttpExchange *exchange, const HttpRequest *request)
 {
 	struct curl_slist *list;
 
+	for (int i = 0; i < request->nheaders; i++)
+		if (!add_header(exchange, request->headers[i].name, request->headers[i].value))
+			return false;
 	if (!add_header(exchange, "Accept", "application/json"))
 		return false;
 	if (request->content_type != NULL && !add_header(exchange, "Content-Type", request->content_type))
@@ -274,7 +313,8 @@ http_setup(HttpExchange *exchange, const HttpRequest *request, Failure *f)
 {
 	HttpUrl url;
 
-	if (!http_url_parse(request->url, &url, f) || !check_ca_file(request->ca_file, f))
+	if (!http_url_parse(request->url, request->metadata, &url, f) || !check_ca_file(request->ca_file, f) ||
+		!check_headers(request, f))
 		return false;
 
 	exchange->host = MemoryContextStrdup(exchange->context, url.host);
@@ -282,8 +322,8 @@ http_setup(HttpExchange *exchange, const HttpRequest *request, Failure *f)
 	exchange->method = strcmp(request->method, "GET") == 0 ? "GET" : "POST";
 	exchange->path = http_log_path(exchange->context, request->url);
 	exchange->ca_file = request->ca_file ? MemoryContextStrdup(exchange->context, request->ca_file) : NULL;
-	/* what is meant for this machine would end at the proxy's own loopback */
-	exchange->proxied = request->proxy != NULL && request->proxy[0] != '\0' && !url.loopback;
+	/* what is meant for this machine would end at the proxy's own loopback, or tell who the proxy is */
+	exchange->proxied = request->proxy != NULL && request->proxy[0] != '\0' && !url.loopback && !url.metadata;
 	exchange->connect_timeout_ms = request->connect_timeout_ms;
 	exchange->timeout_ms = request->timeout_ms;
 	exchange->max_body = request->max_body;

@@ -1,6 +1,7 @@
 /*
  * http_url.c
- *	  Which URLs may be used: https to anywhere, plain http to loopback.
+ *	  Which URLs may be used: https to anywhere, plain http to loopback and,
+ *	  where that is expected, to the metadata server of a cloud's machine.
  *
  * libcurl's own parser does the work, so that what is checked here is what is
  * connected to later.
@@ -22,6 +23,16 @@ is_loopback_host(const char *host)
 	if (pg_strcasecmp(host, "localhost") == 0 || strcmp(host, "::1") == 0)
 		return true;
 	return inet_pton(AF_INET, host, &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127;
+}
+
+/*
+ * Whether a host is where clouds tell their machines who they are: a link-local
+ * address, answered by the host below, which speaks nothing but plain http.
+ */
+static bool
+is_metadata_host(const char *host)
+{
+	return pg_strcasecmp(host, "metadata.google.internal") == 0 || strcmp(host, "169.254.169.254") == 0;
 }
 
 /* Copy one part of a URL into a fixed array; false if there is none or it is too long. */
@@ -59,7 +70,7 @@ strip_brackets(char *host)
 
 /* The rules for a URL that libcurl could parse; NULL or what is wrong with it. */
 static const char *
-take_apart(CURLU *url, HttpUrl *parts)
+take_apart(CURLU *url, bool metadata, HttpUrl *parts)
 {
 	char scheme[8];
 	char port[8];
@@ -77,21 +88,22 @@ take_apart(CURLU *url, HttpUrl *parts)
 	parts->port = (int) strtol(port, NULL, 10);
 	parts->tls = strcmp(scheme, "https") == 0;
 	parts->loopback = is_loopback_host(parts->host);
+	parts->metadata = is_metadata_host(parts->host);
 	parts->has_extras = has_part(url, CURLUPART_QUERY) || has_part(url, CURLUPART_FRAGMENT);
-	if (!parts->tls && !parts->loopback)
+	if (!parts->tls && !parts->loopback && !(metadata && parts->metadata))
 		return "plain http is allowed to this machine only; use https";
 	return NULL;
 }
 
 bool
-http_url_parse(const char *url, HttpUrl *parts, Failure *f)
+http_url_parse(const char *url, bool metadata, HttpUrl *parts, Failure *f)
 {
 	CURLU *handle = curl_url();
 	const char *wrong = "it is not a URL";
 
 	memset(parts, 0, sizeof(*parts));
 	if (handle != NULL && curl_url_set(handle, CURLUPART_URL, url, 0) == CURLUE_OK)
-		wrong = take_apart(handle, parts);
+		wrong = take_apart(handle, metadata, parts);
 	curl_url_cleanup(handle);
 
 	/* the URL is left out: it may hold a password, or a query that tells much */
@@ -108,7 +120,19 @@ http_url_is_loopback(const char *url)
 {
 	HttpUrl parts;
 
-	return http_url_parse(url, &parts, NULL) && parts.loopback;
+	return http_url_parse(url, false, &parts, NULL) && parts.loopback;
+}
+
+char *
+http_url_host(const char *url, bool metadata, Failure *f)
+{
+	HttpUrl parts;
+
+	if (!http_url_parse(url, metadata, &parts, f))
+		return NULL;
+	for (char *c = parts.host; *c != '\0'; c++)
+		*c = pg_ascii_tolower((unsigned char) *c);
+	return pstrdup(parts.host);
 }
 
 bool
@@ -116,7 +140,7 @@ http_url_check(const char *url, Failure *f)
 {
 	HttpUrl parts;
 
-	if (!http_url_parse(url, &parts, f))
+	if (!http_url_parse(url, false, &parts, f))
 		return false;
 	if (parts.has_extras)
 	{
@@ -127,24 +151,32 @@ http_url_check(const char *url, Failure *f)
 	return true;
 }
 
-char *
-http_escape(const char *text)
+void
+http_append_escaped(StringInfo buf, const char *text)
 {
 	static const char hex[] = "0123456789ABCDEF";
-	StringInfoData buf;
 
-	initStringInfo(&buf);
+	enlargeStringInfo(buf, (int) (3 * strlen(text)));
 	for (const unsigned char *c = (const unsigned char *) text; *c != '\0'; c++)
 	{
 		if ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') ||
 			strchr("-._~", *c) != NULL)
-			appendStringInfoChar(&buf, *c);
+			appendStringInfoChar(buf, *c);
 		else
 		{
-			appendStringInfoChar(&buf, '%');
-			appendStringInfoChar(&buf, hex[*c >> 4]);
-			appendStringInfoChar(&buf, hex[*c & 15]);
+			appendStringInfoChar(buf, '%');
+			appendStringInfoChar(buf, hex[*c >> 4]);
+			appendStringInfoChar(buf, hex[*c & 15]);
 		}
 	}
+}
+
+char *
+http_escape(const char *text)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	http_append_escaped(&buf, text);
 	return buf.data;
 }

@@ -26,20 +26,20 @@ struct JsonDoc
 };
 
 /*
- * Overwrite the strings of an object's members: a key file's private key
- * should not lie about in freed memory.  One level is all such a file has.
+ * Overwrite all strings of a tree: a key file's private key should not lie about
+ * in freed memory.  jansson's parser bounds the depth.
  */
 static void
-wipe_strings(json_t *root)
+wipe_strings(json_t *value)
 {
 	const char *name;
-	json_t *value;
+	json_t *member;
+	size_t i;
 
-	json_object_foreach(root, name, value)
-	{
-		if (json_is_string(value))
-			explicit_bzero((char *) json_string_value(value), json_string_length(value));
-	}
+	if (json_is_string(value))
+		explicit_bzero((char *) json_string_value(value), json_string_length(value));
+	json_object_foreach(value, name, member) wipe_strings(member);
+	json_array_foreach(value, i, member) wipe_strings(member);
 }
 
 /* Memory-context callback: idempotent, allocates nothing. */
@@ -176,6 +176,21 @@ bool
 json_has(const JsonDoc *doc, const char *path)
 {
 	return value_at(doc, path) != NULL;
+}
+
+bool
+json_member_at(const JsonDoc *doc, const char *path, int n, const char **name, const char **value)
+{
+	json_t *object = (json_t *) value_at(doc, path); /* to be iterated over, not changed */
+	void *iterator = json_object_iter(object); /* NULL if no object */
+
+	while (iterator != NULL && n-- > 0)
+		iterator = json_object_iter_next(object, iterator);
+	if (iterator == NULL)
+		return false;
+	*name = json_object_iter_key(iterator);
+	*value = json_string_value(json_object_iter_value(iterator));
+	return true;
 }
 
 int

@@ -38,6 +38,12 @@ extern bool json_bool_at(const JsonDoc *doc, const char *path, bool missing);
 /* Whether there is anything at `path` (null counts as nothing). */
 extern bool json_has(const JsonDoc *doc, const char *path);
 
+/*
+ * Member number `n` (from 0) of the object at `path`, whatever its name: false
+ * when there is none.  *value is NULL unless it is a string.
+ */
+extern bool json_member_at(const JsonDoc *doc, const char *path, int n, const char **name, const char **value);
+
 /* Elements of the array at `path`; 0 when there is none. */
 extern int json_length_at(const JsonDoc *doc, const char *path);
 

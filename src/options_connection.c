@@ -153,7 +153,7 @@ set_credentials(BqConnection *connection, const Layers *layers, Oid userid)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 							errmsg("no credentials for server \"%s\"", server),
 							errhint("Set contratos.credentials_file, or option \"credentials_file\" of a user mapping "
-									"for role \"%s\", to the file with the service-account key.",
+									"for role \"%s\", to a file with credentials.",
 									GetUserNameFromId(userid, false))));
 	}
 	else if (option == NULL && !superuser_arg(layers->server->owner))

@@ -213,7 +213,7 @@ static const OptionDef option_defs[] = {
 	{"location", ON_SERVER, 0, settings_location_problem},
 	{"endpoint", ON_SERVER, PRIVILEGED, endpoint_problem},
 	{"ca_file", ON_SERVER, PRIVILEGED | MAY_BE_EMPTY, settings_path_problem},
-	{"credentials_file", ON_SERVER | ON_MAPPING, PRIVILEGED | MAY_BE_EMPTY, settings_path_problem},
+	{"credentials_file", ON_SERVER | ON_MAPPING, PRIVILEGED | MAY_BE_EMPTY, settings_credentials_problem},
 	{"proxy", ON_SERVER, PRIVILEGED | MAY_BE_EMPTY, settings_proxy_problem},
 	{"table", ON_TABLE, 0, table_problem},
 	{"partition_column", ON_TABLE, 0, NULL},

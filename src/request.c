@@ -88,14 +88,31 @@ typedef struct Attempt
 	int max_tries; /* 0: as many as the time allows */
 } Attempt;
 
+/* What goes with a token besides it, in CurrentMemoryContext; NULL: nothing. */
+static const HttpHeader *
+quota_header(const char *token)
+{
+	const char *project = token ? auth_quota_project(token) : NULL;
+	HttpHeader *header;
+
+	if (project == NULL)
+		return NULL;
+	header = palloc(sizeof(HttpHeader));
+	*header = (HttpHeader){"x-goog-user-project", project};
+	return header;
+}
+
 static HttpRequest
 make_request(const BqConnection *connection, const Attempt *attempt, const char *token, int timeout_ms)
 {
 	bool has_body = attempt->body != NULL && attempt->body[0] != '\0';
+	const HttpHeader *quota = quota_header(token);
 	HttpRequest request = {
 		.method = attempt->body ? "POST" : "GET",
 		.url = psprintf("%s%s", connection->endpoint, attempt->path),
 		.bearer = token,
+		.headers = quota,
+		.nheaders = quota ? 1 : 0,
 		.content_type = has_body ? "application/json; charset=UTF-8" : NULL,
 		.body = has_body ? attempt->body : NULL,
 		.body_len = has_body ? strlen(attempt->body) : 0,

@@ -70,7 +70,7 @@ check_text(const char *name, const char *value, const char *(*problem)(const cha
 static bool
 check_credentials_file(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
 {
-	return check_text("contratos.credentials_file", *newval, settings_path_problem, NULL);
+	return check_text("contratos.credentials_file", *newval, settings_credentials_problem, NULL);
 }
 
 static bool
@@ -158,11 +158,13 @@ define_text(const char *name, const char *short_desc, const char *long_desc, cha
 static void
 define_connection(void)
 {
-	define_text("contratos.credentials_file", "Sets the file with the service-account key used for BigQuery.",
-				"It serves servers owned by a superuser; a user mapping can name another file.",
-				&settings_credentials_file, "", GUC_SUPERUSER_ONLY, check_credentials_file);
+	define_text(
+		"contratos.credentials_file", "Sets the file with the credentials used for BigQuery.",
+		"It serves servers owned by a superuser; a user mapping can name another file. The word " SETTINGS_METADATA
+		" stands for the service account of a machine of Google Cloud's.",
+		&settings_credentials_file, "", GUC_SUPERUSER_ONLY, check_credentials_file);
 	define_text("contratos.project", "Sets the Google Cloud project that is billed for queries.",
-				"An empty string means the project of the key.", &settings_project, "", 0, check_project);
+				"An empty string means the project of the credentials.", &settings_project, "", 0, check_project);
 	define_text("contratos.location", "Sets the location of the BigQuery datasets that are read.", NULL,
 				&settings_location, SETTINGS_DEFAULT_LOCATION, 0, check_location);
 	define_text("contratos.endpoint", "Sets the URL of the BigQuery service.",

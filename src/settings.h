@@ -39,6 +39,9 @@ extern int settings_history_days;
 #define SETTINGS_DEFAULT_ENDPOINT "https://bigquery.googleapis.com"
 #define SETTINGS_DEFAULT_LOCATION "US"
 
+/* In the place of a credentials file: the service account of the machine. */
+#define SETTINGS_METADATA "metadata"
+
 /* Ranges, the same for the server and table options of those names */
 #define SETTINGS_MIN_TIMEOUT 100 /* ms */
 #define SETTINGS_MAX_CONNECT_TIMEOUT (10 * 60 * 1000)
@@ -53,6 +56,7 @@ extern int settings_history_days;
  * NULL; '' is for the caller to judge.  The same for settings and options.
  */
 extern const char *settings_path_problem(const char *path);
+extern const char *settings_credentials_problem(const char *path);
 extern const char *settings_endpoint_problem(const char *url);
 extern const char *settings_proxy_problem(const char *url);
 extern const char *settings_project_problem(const char *project);

@@ -58,6 +58,17 @@ settings_path_problem(const char *path)
 }
 
 const char *
+settings_credentials_problem(const char *path)
+{
+	if (strcmp(path, SETTINGS_METADATA) == 0)
+		return NULL;
+	if (!is_absolute_path(path))
+		return "A file is named by its absolute path; the word " SETTINGS_METADATA
+			   " stands for the service account of a machine of Google Cloud's.";
+	return settings_path_problem(path);
+}
+
+const char *
 settings_endpoint_problem(const char *url)
 {
 	static const char *const schemes[] = {"https://", "http://", NULL};

@@ -101,7 +101,8 @@ version_of_file(const char *path)
 {
 	struct stat st;
 
-	if (path[0] == '\0' || stat(path, &st) != 0)
+	/* the keyword metadata is no path: nothing to look at */
+	if (!is_absolute_path(path) || stat(path, &st) != 0)
 		return 0;
 	return hash_combine64(hash_combine64((uint64) st.st_ino, (uint64) st.st_mtime), (uint64) st.st_size) | 1;
 }

@@ -1,6 +1,7 @@
 """Which call a request is, and its answer: routing, the token, the project's calls."""
 import json
 import re
+from urllib.parse import parse_qsl
 
 import auth
 from errors import ApiError, OAuthError, invalid
@@ -8,6 +9,10 @@ from pages import Answer, RawAnswer
 
 ROUTES = [
     ("POST", re.compile(r"/token"), "token"),
+    ("POST", re.compile(r"/v1/token"), "sts"),
+    ("POST", re.compile(r"/v1/projects/-/serviceAccounts/([^/:]+):generateAccessToken"), "impersonate"),
+    ("GET", re.compile(r"/computeMetadata/v1/(.*)"), "metadata"),
+    ("GET", re.compile(r"/subject-token"), "subject"),
     ("POST", re.compile(r"/bigquery/v2/projects/([^/]+)/jobs"), "insert"),
     ("GET", re.compile(r"/bigquery/v2/projects/([^/]+)/queries/([^/]+)"), "results"),
     ("GET", re.compile(r"/bigquery/v2/projects/([^/]+)/jobs/([^/]+)"), "get"),
@@ -16,6 +21,10 @@ ROUTES = [
     ("GET", re.compile(r"/bigquery/v2/projects/([^/]+)/datasets/([^/]+)/tables"), "tables_list"),
     ("GET", re.compile(r"/bigquery/v2/projects/([^/]+)/datasets/([^/]+)/tables/([^/]+)"), "table_get"),
 ]
+
+
+# Whoever hands out tokens to get tokens with.
+IDENTITY = ("sts", "impersonate", "metadata", "subject")
 
 
 def route(method, path):
@@ -35,9 +44,11 @@ def facts_of(request, kind, parts, checker):
         "accept_encoding": request.headers.get("Accept-Encoding"),
         "content_type": request.headers.get("Content-Type"), "status": None,
     }
-    if kind == "token":
+    if kind == "token" or kind in IDENTITY:
         facts["assertion"] = assertion_facts(request.body)
+        facts["asked"] = asked_facts(kind, request.body)
         return facts
+    facts["quota_project"] = request.headers.get("X-Goog-User-Project")
     facts["bearer"], facts["account"] = checker.bearer(request.headers.get("Authorization"))
     if kind in ("tables_list", "table_get"):
         facts["table"] = ".".join(parts)
@@ -64,10 +75,22 @@ def assertion_facts(body):
         return None
 
 
+def asked_facts(kind, body):
+    """What a request for a token asks for, without its secrets."""
+    if kind == "impersonate":
+        try:
+            return json.loads(body)
+        except ValueError:
+            return None
+    form = dict(parse_qsl(body.decode("ascii", "replace")))
+    return {name: form[name] for name in ("grant_type", "scope", "audience", "options") if name in form}
+
+
 class Api:
     """The calls, over the jobs, the tables and the accounts of one stand-in."""
 
-    def __init__(self, jobs, listing, checker):
+    def __init__(self, jobs, listing, checker, identity):
+        self.identity = identity
         self.jobs = jobs
         self.listing = listing
         self.auth = checker
@@ -80,6 +103,8 @@ class Api:
             if kind == "token":
                 answer = Answer(self.auth.exchange(request.headers.get("Content-Type", ""), request.body,
                                                    action.get("expires_in")))
+            elif kind in IDENTITY:
+                answer = self.identity.answer(request, kind, parts, action.get("expires_in"))
             else:
                 answer = self.call(request, kind, parts, action)
         except (ApiError, OAuthError) as problem:

@@ -7,12 +7,14 @@ import threading
 import time
 from urllib.parse import parse_qs
 
+from certs import USER
 from errors import ApiError, OAuthError
 
 AUDIENCE = "https://oauth2.googleapis.com/token"
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 SCOPE_PREFIX = "https://www.googleapis.com/auth/"
 FULL_SCOPES = {SCOPE_PREFIX + "bigquery", SCOPE_PREFIX + "cloud-platform"}
+IAM_SCOPES = {SCOPE_PREFIX + "iam", SCOPE_PREFIX + "cloud-platform"}
 READ_SCOPES = {SCOPE_PREFIX + "bigquery.readonly", SCOPE_PREFIX + "cloud-platform.read-only"}
 TOKEN_SECONDS = 3599
 CLOCK_SKEW = 300
@@ -20,6 +22,13 @@ CLOCK_SKEW = 300
 SHA256_PREFIX = bytes.fromhex("3031300d060960864801650304020105000420")
 HELP = ("Expected OAuth 2 access token, login cookie or other valid authentication credential. "
         "See https://developers.google.com/identity/sign-in/web/devconsole-project.")
+
+
+def read_form(content_type, body):
+    """The fields of a posted form."""
+    if content_type.split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        raise OAuthError("invalid_request", "Bad Request")
+    return {name: values[0] for name, values in parse_qs(body.decode("ascii", "replace")).items()}
 
 
 def b64url(text):
@@ -74,17 +83,33 @@ class Auth:
     # -- the token endpoint --------------------------------------------------------------------------------------
 
     def exchange(self, content_type, body, expires_in=None):
-        """An assertion for an access token, or OAuthError as Google says it."""
-        if content_type.split(";")[0].strip().lower() != "application/x-www-form-urlencoded":
-            raise OAuthError("invalid_request", "Bad Request")
-        form = {name: values[0] for name, values in parse_qs(body.decode("ascii", "replace")).items()}
+        """An assertion or a refresh token for an access token, or OAuthError as Google says it."""
+        form = read_form(content_type, body)
         if "grant_type" not in form:
             raise OAuthError("invalid_request", "Required parameter is missing: grant_type")
+        if form["grant_type"] == "refresh_token":
+            return self.refresh(form, expires_in)
         if form["grant_type"] != GRANT_TYPE:
             raise OAuthError("unsupported_grant_type", f"Invalid grant_type: {form['grant_type']}")
         if "assertion" not in form:
             raise OAuthError("invalid_request", "Required parameter is missing: assertion")
-        account, scopes = self.verify(form["assertion"])
+        return self.issue(*self.verify(form["assertion"]), expires_in)
+
+    def refresh(self, form, expires_in):
+        """A user's refresh token for an access token with the scopes that were granted to it."""
+        if form.get("client_id") != USER["client_id"]:
+            raise OAuthError("invalid_client", "The OAuth client was not found.", 401)
+        if form.get("client_secret") != USER["client_secret"]:
+            raise OAuthError("invalid_client", "Unauthorized", 401)
+        if "refresh_token" not in form:
+            raise OAuthError("invalid_request", "Missing required parameter: refresh_token")
+        if form["refresh_token"] != USER["refresh_token"]:
+            raise OAuthError("invalid_grant", "Token has been expired or revoked.")
+        scope = SCOPE_PREFIX + "cloud-platform"
+        return dict(self.issue(USER["account"], {scope}, expires_in), scope=scope)
+
+    def issue(self, account, scopes, expires_in=None):
+        """A new token, as token endpoints answer."""
         token = "ya29.c." + secrets.token_urlsafe(150) + "." * 12
         lifetime = TOKEN_SECONDS if expires_in is None else expires_in
         with self.lock:
@@ -114,7 +139,7 @@ class Auth:
             raise OAuthError("unauthorized_client", "Client is unauthorized to retrieve access tokens using this "
                              "method, or client not authorized for any of the scopes requested.", 401)
         scopes = set(str(claims.get("scope", "")).split())
-        if not scopes or not scopes <= FULL_SCOPES | READ_SCOPES:
+        if not scopes or not scopes <= FULL_SCOPES | READ_SCOPES | IAM_SCOPES:
             raise OAuthError("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
         return issuer, scopes
 
@@ -141,13 +166,17 @@ class Auth:
         scheme, _, token = (header or "").partition(" ")
         if not header or scheme.lower() != "bearer" or not token:
             return "missing", None
-        with self.lock:
-            ends, scopes, account = self.tokens.get(token, (None, None, None))
+        ends, scopes, account = self.known(token)
         if ends is None:
             return "unknown", None
         if ends <= time.monotonic():
             return "expired", account
         return ("ok" if scopes & FULL_SCOPES else "read"), account
+
+    def known(self, token):
+        """(monotonic end, scopes, account) of a token; all None for one that was never given."""
+        with self.lock:
+            return self.tokens.get(token, (None, None, None))
 
     @staticmethod
     def require(state, kind):

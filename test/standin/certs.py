@@ -11,6 +11,9 @@ makes, with mode 0600 each:
     unknown_key.json    the same account with another RSA key, which the stand-in does not know
     ec_key.json         the same account with an elliptic-curve key
     service.key, unknown.key, ec.key    their private keys, as PEM
+    user.json           a user's credentials (authorized_user) with a refresh token
+    external.json       workload identity federation (external_account): the token in subject_token, exchanged
+    impersonated.json   the user's credentials, to become the account of key.json (impersonated_service_account)
 
 and, when the stand-in is told to know more accounts, NAME_key.json and NAME.key of each.
 """
@@ -24,6 +27,17 @@ import subprocess
 DOMAIN = "test-project.iam.gserviceaccount.com"
 EMAIL = "contratos-test@" + DOMAIN
 KEY_ID = "0123456789abcdef0123456789abcdef01234567"
+# A user, as gcloud writes him into a file; the pool and provider whose tokens are exchanged.
+USER = {
+    "type": "authorized_user", "account": "ana@example.com",
+    "client_id": "764086051850-standin.apps.googleusercontent.com", "client_secret": "d-standin+client/secret",
+    "refresh_token": "1//0standin-refresh+token/0123456789",
+}
+AUDIENCE = ("//iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/standin/"
+            "providers/standin")
+SUBJECT_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:jwt"
+# Looks like a JSON Web Token, as those that are exchanged.
+SUBJECT_TOKEN = "eyJhbGciOiJSUzI1NiJ9.c3RhbmRpbi1zdWJqZWN0.c3RhbmRpbi1zaWduYXR1cmU"
 OTHER_KEY_ID = "fedcba9876543210fedcba9876543210fedcba98"
 RESERVED_NAMES = {"service", "unknown", "ec", "ca", "other_ca", "server", "contratos-test"}
 
@@ -95,15 +109,43 @@ def write_key_file(directory, name, pem, token_uri, project, key_id=KEY_ID, emai
         "auth_uri": "https://accounts.google.com/o/oauth2/auth", "token_uri": token_uri,
         "universe_domain": "googleapis.com",
     }
+    write_json(directory, name, content)
+
+
+def write_json(directory, name, content):
+    """A credentials file, put there whole."""
+    write_text(directory, name, json.dumps(content, indent=2))
+
+
+def write_text(directory, name, text):
     path = os.path.join(directory, name)
     descriptor = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        json.dump(content, file, indent=2)
+        file.write(text)
     os.replace(path + ".new", path)
 
 
+def write_other_files(directory, token_uri):
+    """Credentials that are no keys."""
+    base = token_uri[: -len("/token")]
+    impersonation = f"{base}/v1/projects/-/serviceAccounts/{EMAIL}:generateAccessToken"
+    user = dict(USER, token_uri=token_uri)
+    write_json(directory, "user.json", user)
+    write_json(directory, "impersonated.json", {
+        "type": "impersonated_service_account", "service_account_impersonation_url": impersonation, "delegates": [],
+        "source_credentials": user,
+    })
+    write_text(directory, "subject_token", SUBJECT_TOKEN)
+    write_json(directory, "external.json", {
+        "type": "external_account", "audience": AUDIENCE, "subject_token_type": SUBJECT_TOKEN_TYPE,
+        "token_url": base + "/v1/token", "universe_domain": "googleapis.com",
+        "credential_source": {"file": os.path.join(os.path.abspath(directory), "subject_token")},
+    })
+
+
 def write_key_files(directory, token_uri, project):
-    """All three key files; they can be written again when the stand-in's address is known."""
+    """All credentials files; they can be written again when the stand-in's address is known."""
+    write_other_files(directory, token_uri)
     write_key_file(directory, "key.json", "service.key", token_uri, project)
     write_key_file(directory, "unknown_key.json", "unknown.key", token_uri, project, OTHER_KEY_ID)
     write_key_file(directory, "ec_key.json", "ec.key", token_uri, project)

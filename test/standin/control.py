@@ -66,6 +66,11 @@ class Control:
         email, path = self.standin.add_account(body["account"], body.get("project", self.standin.options.project))
         return {"account": email, "key_file": path}
 
+    def post_subject(self, body):
+        """Another subject token from now on: the URL gives it, and it alone can be exchanged."""
+        self.standin.identity.subject_token = body["token"]
+        return {}
+
     def post_project(self, body):
         """A project that may be billed (or not), open to all accounts or to some."""
         self.standin.accounts.open_project(body["project"], body.get("accounts"), body.get("billed", True))

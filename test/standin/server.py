@@ -23,6 +23,7 @@ from accounts import Accounts
 from api import Api, facts_of, route
 from auth import Auth
 from control import Control
+from identity import Identity
 from jobs import Jobs
 from listing import Listing
 from pages import compact
@@ -175,7 +176,8 @@ class Standin:
         self.accounts = Accounts(certs.EMAIL, options.project)
         self.jobs = Jobs(self.catalog, self.accounts)
         self.board = Board()
-        self.api = Api(self.jobs, Listing(self.catalog, self.accounts), self.auth)
+        self.identity = Identity(self.auth, options.project)
+        self.api = Api(self.jobs, Listing(self.catalog, self.accounts), self.auth, self.identity)
         self.control = Control(self)
         self.stopping = threading.Event()
         certs.make(options.certs)
@@ -197,6 +199,7 @@ class Standin:
         self.jobs.release()
         self.jobs.reset()
         self.auth.reset()
+        self.identity.reset()
         if tables:
             self.accounts.reset()
             self.load_tables()

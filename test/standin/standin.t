@@ -15,7 +15,8 @@ use Test::More;
 my $bq = Contratos::Standin->start(generate => '2026-11-01:10', dense_ends => '2026-11-20', anonymous => 1);
 my $row = [ '0xaa', 'S', undef, '18', '1', '2026-11-20 12:00:00+00', 1, '0xbb' ];
 
-ok(-r $bq->$_, "$_ is there") for qw(ca_file other_ca_file key_file unknown_key_file ec_key_file log_file);
+ok(-r $bq->$_, "$_ is there")
+  for qw(ca_file other_ca_file key_file unknown_key_file ec_key_file user_file external_file subject_token_file impersonated_file log_file);
 is((stat $bq->key_file)[2] & 07777, 0600, 'the key file is private');
 is($bq->table(undef, append => 1, rows => [$row]), 923, 'rows are added to the tokens');
 

@@ -9,103 +9,25 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-use Contratos::Session;
-use Contratos::Standin;
+use Contratos::Auth;
 
-my $day = '2024-02-29';
 my $json = JSON::PP->new->canonical;
 my $true = JSON::PP::true;
-my $dir = PostgreSQL::Test::Utils::tempdir;
-my $bq = Contratos::Standin->start;
-my $node = PostgreSQL::Test::Cluster->new('auth');
-$node->init;
-# Everything that could be logged is: at the end no secret may be in it.
-$node->append_conf(
-	'postgresql.conf', qq(
-contratos.endpoint = '@{[ $bq->url ]}'
-contratos.credentials_file = '@{[ $bq->key_file ]}'
-contratos.ca_file = '@{[ $bq->ca_file ]}'
-contratos.connect_timeout = '30s'
-contratos.request_timeout = '30s'
-log_min_messages = debug5
-log_min_error_statement = debug5
-log_statement = all
-log_duration = on
-log_error_verbosity = verbose
-debug_print_plan = on
-autovacuum = off
-));
-$node->start;
-$node->safe_psql('postgres', 'CREATE EXTENSION contratos');
-$node->safe_psql('postgres', 'SELECT contratos_setup()');
+my $auth = Contratos::Auth->new('auth');
+my ($bq, $dir, $day) = ($auth->bq, $auth->dir, $auth->day);
 
-my $shown = '';    # all that any client was shown
-
-sub query
-{
-	my ($sql, %how) = @_;
-	my $user = $how{user} // 'postgres';
-	my (undef, $out, $err) =
-	  $node->psql('postgres', "\\set VERBOSITY verbose\nSET client_min_messages = debug5;\n$sql",
-		connstr => $node->connstr('postgres') . " user=$user");
-	$shown .= "$out\n$err\n";
-	return ($out, $err);
-}
-
-# Load the day with this file as the key, and perhaps other settings.
-sub load
-{
-	my ($file, %settings) = @_;
-	$settings{credentials_file} = $file if defined $file;
-	my $set = join '', map { "SET contratos.$_ = '$settings{$_}';\n" } sort keys %settings;
-	return query("$set SELECT status || '|' || rows_loaded FROM contratos_run('$day')");
-}
-
-sub count { return scalar($bq->requests($_[0])); }
-
-sub works
-{
-	my ($name, $file, %settings) = @_;
-	my ($out, $err) = load($file, %settings);
-	return is($out, 'succeeded|67', $name) || diag($err =~ s/^.*DEBUG.*\n//mgr);
-}
-
-# The call fails with this SQLSTATE; message, detail and hint are like each of the patterns.
-sub fails
-{
-	my ($name, $state, $likes, $file, %settings) = @_;
-	my ($out, $err) = load($file, %settings);
-	my ($error) = $err =~ /(ERROR:  .*)/s;
-	$error =~ s/^(?:psql:[^ ]*: )?(?:DEBUG|LOG): .*\n//mg if defined $error;
-	like($error // $err, qr/^ERROR:  $state: /, "$name: SQLSTATE $state");
-	like($error // $err, $_, "$name: says " . ($_ =~ /HINT/ ? 'what to do' : 'what is wrong')) for @$likes;
-	is($out, '', "$name: no result");
-	return;
-}
-
-my $good = $json->decode(slurp_file($bq->key_file));
-my $files = 0;
-
-# A file with this text, mode 0600.
-sub file_with
-{
-	my ($text, $mode) = @_;
-	my $path = "$dir/key" . ++$files . '.json';
-	open my $file, '>', $path or die "$path: $!";
-	print $file $text;
-	close $file;
-	chmod $mode // 0600, $path;
-	return $path;
-}
+sub query { return $auth->query(@_); }
+sub load { return $auth->load(@_); }
+sub count { return $auth->count(@_); }
+sub works { return $auth->works(@_); }
+sub fails { return $auth->fails(@_); }
+sub twice { return $auth->twice(@_); }
+sub file_with { return $auth->file_with(@_); }
 
 # The good key with some fields changed, or (undef) left out.
-sub key_with
-{
-	my (%changes) = @_;
-	my %key = (%$good, %changes);
-	delete $key{$_} for grep { !defined $key{$_} } keys %key;
-	return file_with($json->encode(\%key));
-}
+sub key_with { return $auth->file_like($bq->key_file, @_); }
+
+my $good = $auth->content($bq->key_file);
 
 # ---- files that cannot be used
 
@@ -142,13 +64,17 @@ for my $field (qw(type client_email private_key private_key_id token_uri))
 	fails("an empty $field", '22023', [ qr/no field "$field"/, qr/HINT/ ], key_with($field => ''));
 	fails("$field that is no string", '22023', [ qr/no field "$field"/, qr/HINT/ ], key_with($field => [1]));
 }
-fails('a user\'s own credentials', '22023',
-	[ qr/of type "authorized_user", which is not supported/, qr/HINT: .*service account/ ],
-	file_with('{"type":"authorized_user","client_id":"c","client_secret":"a-client-secret","refresh_token":"a-refresh-token"}'));
+for my $type (qw(external_account_authorized_user gdch_service_account))
+{
+	fails("a file of type $type", '22023',
+		[ qr/of type "$type", which is not supported/, qr/HINT: .*service_account.*metadata/ ],
+		file_with($json->encode({ type => $type, client_secret => 'a-client-secret', refresh_token => 'a-refresh-token' })));
+}
 fails('an unknown type', '22023', [ qr/unknown type/, qr/HINT/ ], key_with(type => 'a-type-that-may-be-a-secret'));
 
 my $pem = $good->{private_key};
 my $body = $pem =~ s/-----[^\n]*-----|\n//gr;
+fails('another universe', '22023', [ qr/"universe_domain".*googleapis\.com/, qr/HINT/ ], key_with(universe_domain => 'example.cloud'));
 fails('a PEM that is cut', 'F0000', [ qr/private key cannot be read/, qr/HINT/ ],
 	key_with(private_key => substr $pem, 0, 300));
 fails('a PEM of something else', 'F0000', [ qr/private key cannot be read/, qr/HINT/ ], key_with(private_key => 'hunter2'));
@@ -182,6 +108,11 @@ fails('a token endpoint that is down', '08001', [ qr/could not connect to "127\.
 	key_with(token_uri => "http://127.0.0.1:$port/token"), request_timeout => '2s');
 fails('token_uri that is not https', '22023', [ qr/"token_uri".*https/ ],
 	key_with(token_uri => 'http://oauth2.example.com/token'));
+for my $host (qw(token.example.com oauth2.googleapis.com.example.com googleapis.com 169.254.169.254 metadata.google.internal))
+{
+	fails("token_uri at $host", '22023', [ qr/"token_uri".*not one of Google's/, qr/HINT: .*oauth2\.googleapis\.com/ ],
+		key_with(token_uri => "https://$host/token"));
+}
 fails('token_uri that is no URL', '22023', [ qr/"token_uri"/ ], key_with(token_uri => 'oauth2 token'));
 
 $bq->reset;
@@ -232,20 +163,6 @@ like($request->{content_type}, qr{^application/x-www-form-urlencoded}, 'a form')
 
 # ---- how long a token is used
 
-sub twice
-{
-	my (%settings) = @_;
-	my $session = Contratos::Session->new($node);
-	my $run = "SELECT status || '|' || rows_loaded FROM contratos_run('$day')";
-	my $between = delete $settings{between} // sub { };
-	$session->query(join ';', map { "SET contratos.$_ = '$settings{$_}'" } sort keys %settings) if %settings;
-	my @answers = $session->query($run);
-	$between->();
-	push @answers, $session->query($run);
-	$shown .= "$_->{out}\n$_->{err}\n" for @answers;
-	$session->quit;
-	return join ' ', map { $_->{out} || $_->{err} } @answers;
-}
 my $both = 'succeeded|67 succeeded|67';
 
 $bq->reset;
@@ -406,15 +323,7 @@ query(qq(SET contratos.page_rows = 40; SELECT contratos_backfill_range('2024-02-
 
 # ---- no secret anywhere
 
-my %heap;
-my $tables = join ';', map { "SELECT * FROM contratos_$_" } qw(runs rejects sources);
-$heap{'the ledger'} = $node->safe_psql('postgres', $tables);
-$heap{'what clients were shown'} = $shown;
-$heap{'settings and activity'} = $node->safe_psql('postgres',
-	q(LOAD 'contratos'; SELECT * FROM pg_settings WHERE name LIKE 'contratos.%'; SELECT * FROM pg_stat_activity));
-$node->stop;
-$heap{'the server\'s log'} = slurp_file($node->logfile);
-my %secret = (
+$auth->no_secrets(
 	'a private key' => qr/-----BEGIN/,
 	# any 24 characters in a row of the base64 would be too much
 	'a piece of the private key' => join('|', map { quotemeta substr $body, $_ * 24, 24 } 2 .. length($body) / 24 - 1),
@@ -422,23 +331,5 @@ my %secret = (
 	'an access token' => qr/ya29\.c\.[A-Za-z0-9_-]{4}/,
 	'a bearer header' => qr/Bearer +[A-Za-z0-9]/,
 	'what other files held' => qr/hunter2|c2VjcmV0LWluLWEtcGVt|a-client-secret|a-refresh-token|a-type-that-may-be-a-secret/);
-
-# What is around the first match, so that a failure shows the culprit and not megabytes; or nothing.
-sub excerpt
-{
-	my ($text, $pattern) = @_;
-	return $text =~ /$pattern/ ? substr($text, $-[0] > 200 ? $-[0] - 200 : 0, 300) : '';
-}
-
-for my $where (sort keys %heap)
-{
-	cmp_ok(length $heap{$where}, '>', 100, "$where: there is something to search");
-	for my $what (sort keys %secret)
-	{
-		unlike(excerpt($heap{$where}, $secret{$what}), qr/./, "$where: not $what");
-	}
-}
-like($heap{'the server\'s log'}, qr/contratos_run\('$day'\)/, 'the log was searched where it matters');
-like($heap{'the server\'s log'}, qr/DEBUG/, '… with all its messages');
 
 done_testing();

@@ -86,6 +86,13 @@ sub key_file { return $_[0]->directory . '/certs/key.json'; }
 sub unknown_key_file { return $_[0]->directory . '/certs/unknown_key.json'; }
 sub ec_key_file { return $_[0]->directory . '/certs/ec_key.json'; }
 
+# Credentials of other kinds: a user's, federation's (with the file of its
+# subject token), a service account by impersonation.
+sub user_file { return $_[0]->directory . '/certs/user.json'; }
+sub external_file { return $_[0]->directory . '/certs/external.json'; }
+sub subject_token_file { return $_[0]->directory . '/certs/subject_token'; }
+sub impersonated_file { return $_[0]->directory . '/certs/impersonated.json'; }
+
 # The server's process, while it runs.
 sub pid { return $_[0]{pid}; }
 
@@ -208,6 +215,13 @@ sub account
 	return $self->_change('POST', 'account', \%body)->{key_file};
 }
 
+sub subject
+{
+	my ($self, $token) = @_;
+	$self->_control('POST', 'subject', { token => $token });
+	return;
+}
+
 sub project
 {
 	my ($self, $name, %who) = @_;
@@ -225,6 +239,11 @@ Makes the server know one more service account; gives the path of its key file,
 whose project is C<$project>.  Opens a project: C<accounts> (names; all unless
 given), C<billed> (true unless given: it may have jobs).  Both go with a reset
 of the tables, but key files stay good.
+
+=head2 subject($token)
+
+Until the next reset the subject token is another: the URL gives it, and it alone
+can be exchanged.
 
 =head2 kill(), restart()
 
