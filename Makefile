@@ -5,6 +5,13 @@ MODULE_big = contratos
 OBJS = \
 	src/contratos.o \
 	src/contratos_status.o \
+	src/contratos_check.o \
+	src/check.o \
+	src/check_connection.o \
+	src/check_remote.o \
+	src/check_server.o \
+	src/check_source.o \
+	src/check_target.o \
 	src/contratos_verify.o \
 	src/setup.o \
 	src/setup_adopt.o \
@@ -35,6 +42,7 @@ OBJS = \
 	src/ledger_claim.o \
 	src/ledger_days.o \
 	src/ledger_next.o \
+	src/ledger_gaps.o \
 	src/ledger_queue.o \
 	src/ledger_statement.o \
 	src/ledger_success.o \

@@ -672,6 +672,23 @@ COMMENT ON FUNCTION contratos_verify(date, date, text) IS
 'compares the UTC days from first to last in BigQuery, in the target and in the ledger: a row a day, and whether they agree; billed like a load';
 REVOKE ALL ON FUNCTION contratos_verify(date, date, text) FROM PUBLIC;
 
+-- Whether days can be loaded: a row for each thing that can be wrong, from the
+-- server (source null in the row) up to the days missing.  source: a name in
+-- contratos_sources, or null for all.  status: ok, warning (works, but …),
+-- failed (no day can be loaded like this), skipped (cannot be told, because of
+-- something above).  found: what there is; hint: what to do, null for nothing.
+-- What is wrong is a row and no error, also a source that does not exist; errors
+-- are those of the session alone (a cancel, a serialization failure).  Reads
+-- only, also in a read-only transaction and on a standby; asks BigQuery for what
+-- is free, and where nobody answers waits 15 s at most for each question.
+CREATE FUNCTION contratos_check(source text DEFAULT 'tokens')
+RETURNS TABLE (source text, check_name text, status text, found text, hint text)
+AS 'MODULE_PATHNAME', 'contratos_check'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 25;
+COMMENT ON FUNCTION contratos_check(text) IS
+'whether days of a source (null: of all) can be loaded: what was checked, what was found, and what to do about it; free';
+REVOKE ALL ON FUNCTION contratos_check(text) FROM PUBLIC;
+
 -- What reaches the network, costs money or writes is for whom the
 -- administrator grants it to.
 REVOKE ALL ON FUNCTION contratos_setup() FROM PUBLIC;

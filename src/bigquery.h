@@ -80,6 +80,19 @@ extern bool bigquery_tables(Bigquery *bq, const char *dataset, List **tables, Fa
 extern bool bigquery_table(Bigquery *bq, const char *table, BqTable *described, Failure *f);
 
 /*
+ * Whether anybody answers at the endpoint: one request without a token, within
+ * `timeout_ms`.  Its HTTP status, mostly 401; 0 with *f set.  *date_s: the clock
+ * there, seconds since 1970; 0 when it was not said.
+ */
+extern int bigquery_probe(Bigquery *bq, int timeout_ms, int64 *date_s, Failure *f);
+
+/* Whether a token is to be had, or none is needed; false with *f set. */
+extern bool bigquery_token(Bigquery *bq, Failure *f);
+
+/* The project that is billed, of the connection or else of the key; NULL with *f set. */
+extern const char *bigquery_project(Bigquery *bq, Failure *f);
+
+/*
  * Ask for `max_rows` rows of a finished job from row `start` (0-based) on and
  * wait for the headers of a 200 answer.  The exchange lives under `parent`;
  * `begun` is what bigquery_page_start() gave for these rows, or NULL.

@@ -25,6 +25,31 @@ bigquery_estimate(Bigquery *bq, const BqQuery *query, int64 *bytes, Failure *f)
 	return ok;
 }
 
+int
+bigquery_probe(Bigquery *bq, int timeout_ms, int64 *date_s, Failure *f)
+{
+	HttpResponse response;
+
+	*date_s = 0;
+	/* a call that needs a token: who refuses it is there */
+	if (!request_probe(&bq->requester, "/bigquery/v2/projects", timeout_ms, &response, f))
+		return 0;
+	*date_s = response.date_s;
+	return response.status;
+}
+
+bool
+bigquery_token(Bigquery *bq, Failure *f)
+{
+	return request_token(&bq->requester, f);
+}
+
+const char *
+bigquery_project(Bigquery *bq, Failure *f)
+{
+	return bigquery_find_project(bq, f) ? bq->project : NULL;
+}
+
 char *
 bigquery_dataset(Bigquery *bq, const char *name, Failure *f)
 {

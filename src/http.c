@@ -284,6 +284,7 @@ http_fetch(HttpClient *client, const HttpRequest *request, HttpResponse *respons
 	complete = response->status != 0 && read_all(exchange, &buf, f);
 	response->retry_after_ms = exchange->retry_after_ms;
 	response->google_metadata = exchange->google_metadata;
+	response->date_s = exchange->date_s;
 	response->body = buf.data;
 	response->len = buf.len;
 	http_finish(exchange);

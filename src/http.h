@@ -60,6 +60,7 @@ typedef struct HttpResponse
 	size_t len;
 	int retry_after_ms; /* Retry-After, seconds or date; 0: none */
 	bool google_metadata; /* it came with "Metadata-Flavor: Google" */
+	int64 date_s; /* the server's clock by its Date, seconds since 1970; 0: not said */
 } HttpResponse;
 
 /*

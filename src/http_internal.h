@@ -103,6 +103,7 @@ struct HttpExchange
 	int retry_after_ms;
 	char request_id[64]; /* by which the service knows it; "": it did not tell */
 	bool google_metadata; /* Metadata-Flavor: Google was among the headers */
+	int64 date_s; /* of Date; 0: none */
 	HttpCap cap;
 	bool paused; /* the buffer was full */
 	char *buffer; /* HTTP_BUFFER_SIZE bytes */

@@ -96,6 +96,8 @@ note_header(HttpExchange *exchange, const char *line, size_t len)
 	}
 	else if (header_value(line, len, "metadata-flavor:", value, sizeof(value)))
 		exchange->google_metadata = strcmp(value, "Google") == 0;
+	else if (header_value(line, len, "date:", value, sizeof(value)))
+		exchange->date_s = Max((int64) curl_getdate(value, NULL), 0);
 }
 
 /* CURLOPT_HEADERFUNCTION: one line at a time, the empty one at the end too. */

@@ -87,6 +87,19 @@ extern bool ledger_add_source(const char *name, const char *remote_table, const 
  */
 extern int64 ledger_last_rows(const char *source, DateADT day);
 
+/* Days without a success, from the first to the last of them. */
+#define LEDGER_GAPS_NAMED 5
+typedef struct LedgerGaps
+{
+	int64 count;
+	int nnamed; /* the first of them, ascending */
+	DateADT named[LEDGER_GAPS_NAMED];
+	DateADT last;
+} LedgerGaps;
+
+/* Those of a source among the days from `first` to `last`, which may be before it. */
+extern void ledger_gaps(const char *source, DateADT first, DateADT last, LedgerGaps *gaps);
+
 /* Write one finished run; returns its id. */
 extern int64 ledger_record(const LedgerRun *run);
 

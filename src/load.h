@@ -78,6 +78,29 @@ typedef struct LoadOutcome
 extern LoadPlan *load_plan(const LedgerSource *source);
 
 /*
+ * The same without after_load and connection (both NULL), and so without their
+ * errors.
+ */
+extern LoadPlan *load_plan_tables(const LedgerSource *source);
+
+/* The relation of that name, as contratos_sources has it: 42P01 when there is none. */
+extern Oid load_relation(const char *name);
+
+/*
+ * What a source's functions would be refused for: 42883, 42809 or 42501.  Either
+ * may be NULL; neither is called.
+ */
+extern void load_check_hooks(const LoadPlan *plan, const char *on_failure);
+
+/*
+ * What the statements of a load would throw before they touch a row: rights,
+ * rules, types that do not go into each other.  Plans them as the target's owner;
+ * reads and writes nothing, asks nobody.  In the current transaction, whose locks
+ * on both tables are those of a load.
+ */
+extern void load_check_statements(const LoadPlan *plan, DateADT day);
+
+/*
  * 55006 while a load replaces rows: a trigger, a rule or after_load must not begin
  * another.  load_ask() does it as well.
  */
@@ -95,6 +118,12 @@ extern void load_check_snapshot(const LedgerSource *source, DateADT day);
  * have both tables follow.  In a transaction.
  */
 extern bool load_check_type(const LoadPlan *plan, int i, const BqField *field, Failure *f);
+
+/*
+ * Fill *f (42703) for the foreign table's column number i that BigQuery's table
+ * has not; its hint is what both tables need.
+ */
+extern void load_column_gone(const LoadPlan *plan, int i, Failure *f);
 
 /*
  * 53400 when what the ledger has of the source's loads and rechecks today was

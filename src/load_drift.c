@@ -56,13 +56,13 @@ renamed_to(const char *said)
 	return name ? pnstrdup(name + strlen(guess), strcspn(name + strlen(guess), "?")) : NULL;
 }
 
+/* `said`: by whom it is known, for the detail. */
 static void
-explain_gone(const LoadPlan *plan, int i, Failure *f)
+explain_gone(const LoadPlan *plan, int i, const char *said, Failure *f)
 {
 	const RemoteColumn *column = &plan->table->columns[i];
 	const char *name = failure_from_server(quote_identifier(column->name));
 	const char *table = failure_from_server(plan->remote_name);
-	char *said = pstrdup(f->message);
 	char *guess = renamed_to(said);
 	char *reason = pstrdup(f->reason);
 	const char *alter_target = "";
@@ -86,6 +86,16 @@ explain_gone(const LoadPlan *plan, int i, Failure *f)
 					 strcmp(column->name, column->remote_name) == 0 ? "ADD" : "SET", guess ? guess : "…");
 	failure_reason(f, reason);
 	f->every_day = true;
+}
+
+void
+load_column_gone(const LoadPlan *plan, int i, Failure *f)
+{
+	memset(f, 0, sizeof(*f));
+	explain_gone(plan, i,
+				 psprintf("BigQuery's table %s has no column \"%s\".", plan->table->table,
+						  plan->table->columns[i].remote_name),
+				 f);
 }
 
 /*
@@ -146,7 +156,7 @@ load_explain(const LoadPlan *plan, const char *text, Failure *f)
 		int i = column_gone(plan, f->message + strlen(SAYS_GONE));
 
 		if (i >= 0)
-			explain_gone(plan, i, f);
+			explain_gone(plan, i, pstrdup(f->message), f);
 	}
 	else if (strncmp(f->message, SAYS_MISMATCH, strlen(SAYS_MISMATCH)) == 0)
 		explain_mismatch(plan, text, f);

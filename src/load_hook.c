@@ -193,6 +193,16 @@ load_find_after_load(const LoadPlan *plan)
 }
 
 void
+load_check_hooks(const LoadPlan *plan, const char *on_failure)
+{
+	Hook hook = {.column = "on_failure", .name = on_failure, .nargs = 3};
+
+	(void) load_find_after_load(plan);
+	if (on_failure != NULL)
+		(void) qualified(plan, &hook);
+}
+
+void
 load_call_after_load(const LoadPlan *plan, DateADT day)
 {
 	Hook hook = {.column = "after_load", .name = plan->after_load, .nargs = 2};

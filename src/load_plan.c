@@ -23,8 +23,8 @@
 #include "load.h"
 #include "load_internal.h"
 
-static Oid
-resolve(const char *name)
+Oid
+load_relation(const char *name)
 {
 	RangeVar *range = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
 
@@ -189,18 +189,18 @@ check_filter(const LoadPlan *plan)
 void
 load_find_target(LoadPlan *plan)
 {
-	plan->target = resolve(plan->source->target_table);
+	plan->target = load_relation(plan->source->target_table);
 	plan->target_name = qualified_name(plan->target);
 	plan->owner = extension_relation_owner(plan->target);
 }
 
 LoadPlan *
-load_plan(const LedgerSource *source)
+load_plan_tables(const LedgerSource *source)
 {
 	LoadPlan *plan = palloc0(sizeof(LoadPlan));
 
 	plan->source = source;
-	plan->table = options_table(resolve(source->remote_table));
+	plan->table = options_table(load_relation(source->remote_table));
 	plan->remote_name = qualified_name(plan->table->relid);
 	load_find_target(plan);
 
@@ -210,6 +210,14 @@ load_plan(const LedgerSource *source)
 	check_filter(plan);
 	check_rights(plan);
 	check_column_types(plan);
+	return plan;
+}
+
+LoadPlan *
+load_plan(const LedgerSource *source)
+{
+	LoadPlan *plan = load_plan_tables(source);
+
 	plan->after_load = load_find_after_load(plan);
 	plan->connection = options_connection(plan->table->relid, plan->owner);
 	return plan;

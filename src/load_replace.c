@@ -9,6 +9,7 @@
 #include "pgstat.h"
 #include "utils/timestamp.h"
 
+#include "extension.h"
 #include "load.h"
 #include "load_internal.h"
 #include "progress.h"
@@ -164,6 +165,19 @@ take_from_scan(LoadOutcome *outcome, const ScanAdoption *adoption)
 	strlcpy(outcome->fingerprint, adoption->fingerprint, FINGERPRINT_SIZE);
 }
 
+static char *
+delete_text(const LoadPlan *plan)
+{
+	return psprintf("DELETE FROM %s%s", plan->target_name, load_window_clause(plan));
+}
+
+static char *
+insert_text(const LoadPlan *plan)
+{
+	return psprintf("INSERT INTO %s (%s) SELECT %s FROM %s%s", plan->target_name, plan->column_list, plan->column_list,
+					plan->remote_name, load_window_clause(plan));
+}
+
 /* The INSERT, reading the job that was judged; its scan tells what it reads. */
 static void
 insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
@@ -182,13 +196,11 @@ insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 		.reject = keep_reject,
 		.arg = &progress,
 	};
-	char *sql = psprintf("INSERT INTO %s (%s) SELECT %s FROM %s%s", plan->target_name, plan->column_list,
-						 plan->column_list, plan->remote_name, load_window_clause(plan));
 
 	progress_receive();
-	outcome->rows_inserted =
-		insert_adopting(sql, load_window_here(plan, plan->timestamp ? plan->timestamp->type : InvalidOid, day, day),
-						&adoption, outcome);
+	outcome->rows_inserted = insert_adopting(
+		insert_text(plan), load_window_here(plan, plan->timestamp ? plan->timestamp->type : InvalidOid, day, day),
+		&adoption, outcome);
 	check_counts(plan, job, &adoption, outcome->rows_inserted);
 	take_from_scan(outcome, &adoption);
 }
@@ -232,8 +244,7 @@ static void
 replace(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 {
 	progress_delete(job->total_rows);
-	outcome->rows_replaced = load_execute(psprintf("DELETE FROM %s%s", plan->target_name, load_window_clause(plan)),
-										  load_window_here(plan, plan->timestamp_target, day, day));
+	outcome->rows_replaced = load_execute(delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
 	check_deleted(plan, day);
 	insert(plan, job, day, outcome);
 	progress_finish();
@@ -276,5 +287,24 @@ load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *ou
 		replacing = false;
 	}
 	PG_END_TRY();
+	load_scope_leave(&scope);
+}
+
+/* EXPLAIN goes as far as to check the rights, and no further. */
+static void
+explain(const char *sql, LoadWindow window)
+{
+	extension_execute(psprintf("EXPLAIN %s", sql), window.nargs, window.types, window.values, NULL, SPI_OK_UTILITY);
+}
+
+void
+load_check_statements(const LoadPlan *plan, DateADT day)
+{
+	LoadScope scope;
+	Oid type = plan->timestamp ? plan->timestamp->type : InvalidOid;
+
+	load_scope_enter(&scope, plan, false);
+	explain(delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
+	explain(insert_text(plan), load_window_here(plan, type, day, day));
 	load_scope_leave(&scope);
 }

@@ -54,6 +54,16 @@ extern BqConnection *options_connection(Oid relid, Oid userid);
 /* The same of a server, before it has a foreign table. */
 extern BqConnection *options_server_connection(Oid serverid, Oid userid);
 
+/* The same of a server of that name that is yet to be made by `userid`, without options. */
+extern BqConnection *options_new_server_connection(const char *name, Oid userid);
+
+/*
+ * Where a connection of `userid` goes, whoever it goes as: one of the functions
+ * above, but without credentials_file, and so without the errors about it.  Of
+ * the foreign table, or else (InvalidOid) of the server, or else of a new one.
+ */
+extern BqConnection *options_route(Oid relid, Oid serverid, const char *name, Oid userid);
+
 /*
  * "project.dataset", UTF-8, of a dataset named with or without its project:
  * without one it is that of the server's tables.  "dataset" alone when nobody

@@ -167,17 +167,18 @@ set_credentials(BqConnection *connection, const Layers *layers, Oid userid)
 }
 
 static BqConnection *
-connection_of(ForeignTable *table, Oid serverid, Oid userid)
+connection_of(ForeignTable *table, ForeignServer *server, Oid userid, bool with_credentials)
 {
 	Layers layers = {
 		.table = table,
-		.server = GetForeignServer(serverid),
-		.mapping = mapping_options(userid, serverid),
+		.server = server,
+		.mapping = mapping_options(userid, server->serverid),
 	};
 	BqConnection *connection = palloc0(sizeof(BqConnection));
 
 	set_endpoint(connection, &layers);
-	set_credentials(connection, &layers, userid);
+	if (with_credentials)
+		set_credentials(connection, &layers, userid);
 	set_cap(connection, &layers);
 	connection->project = nearest_text(&layers, "project", settings_project);
 	connection->location = nearest_text(&layers, "location", settings_location);
@@ -193,16 +194,44 @@ connection_of(ForeignTable *table, Oid serverid, Oid userid)
 	return connection;
 }
 
+/* As contratos_setup() makes one. */
+static ForeignServer *
+new_server(const char *name, Oid owner)
+{
+	ForeignServer *server = palloc0(sizeof(ForeignServer));
+
+	server->servername = pstrdup(name);
+	server->owner = owner;
+	return server;
+}
+
 BqConnection *
 options_connection(Oid relid, Oid userid)
 {
 	ForeignTable *table = options_foreign_table(relid);
 
-	return connection_of(table, table->serverid, userid);
+	return connection_of(table, GetForeignServer(table->serverid), userid, true);
 }
 
 BqConnection *
 options_server_connection(Oid serverid, Oid userid)
 {
-	return connection_of(NULL, serverid, userid);
+	return connection_of(NULL, GetForeignServer(serverid), userid, true);
+}
+
+BqConnection *
+options_new_server_connection(const char *name, Oid userid)
+{
+	return connection_of(NULL, new_server(name, userid), userid, true);
+}
+
+BqConnection *
+options_route(Oid relid, Oid serverid, const char *name, Oid userid)
+{
+	ForeignTable *table = OidIsValid(relid) ? options_foreign_table(relid) : NULL;
+
+	if (table != NULL)
+		serverid = table->serverid;
+	return connection_of(table, OidIsValid(serverid) ? GetForeignServer(serverid) : new_server(name, userid), userid,
+						 false);
 }

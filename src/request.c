@@ -323,3 +323,20 @@ request_once(Requester *requester, const char *path, const char *body, int timeo
 	if (!try_once(requester, &attempt, &refused, timeout_ms, &f))
 		ereport(DEBUG1, (errmsg_internal("contratos: request failed: %s", f.message)));
 }
+
+bool
+request_probe(Requester *requester, const char *path, int timeout_ms, HttpResponse *response, Failure *f)
+{
+	Attempt attempt = {.path = path};
+	HttpRequest request = make_request(requester->connection, &attempt, NULL, timeout_ms);
+
+	return http_fetch(requester->http, &request, response, f);
+}
+
+bool
+request_token(Requester *requester, Failure *f)
+{
+	const char *token;
+
+	return get_token(requester, NULL, requester->connection->request_timeout_ms, &token, f);
+}

@@ -74,6 +74,15 @@ extern void request_once(Requester *requester, const char *path, const char *bod
 extern bool request_error(Failure *f, int http_status, const char *reason, const char *message,
 						  const BqConnection *connection);
 
+/*
+ * Ask (GET) without a token, one try within `timeout_ms`.  True with *response
+ * filled whatever its HTTP status, false with *f set when nobody answered.
+ */
+extern bool request_probe(Requester *requester, const char *path, int timeout_ms, HttpResponse *response, Failure *f);
+
+/* Whether a token is to be had, or none is needed; false with *f set. */
+extern bool request_token(Requester *requester, Failure *f);
+
 /* Add to *f's detail that nothing came of `tries` tries within request_timeout. */
 extern void request_given_up(Failure *f, int tries, int64 spent_ms);
 

@@ -29,12 +29,10 @@
 #include "setup.h"
 #include "setup_internal.h"
 
-#define SETUP_SOURCE "tokens"
-#define SETUP_SERVER "bigquery"
 #define SETUP_REMOTE "bigquery_tokens"
 #define SETUP_TARGET "tokens"
 #define SETUP_REMOTE_OPTIONS                                                                                           \
-	"\"table\" 'bigquery-public-data.crypto_ethereum.tokens', "                                                        \
+	"\"table\" '" SETUP_TABLE "', "                                                                                     \
 	"partition_column '" SETUP_TIMESTAMP "', require_filter 'true'"
 
 /* What BigQuery declares REQUIRED is NOT NULL on both sides. */

@@ -7,6 +7,12 @@
 #define CONTRATOS_SETUP_H
 
 #include "postgres.h"
+#include "utils/relcache.h"
+
+/* Names of what is made, and BigQuery's of what it is kept equal to. */
+#define SETUP_SOURCE "tokens"
+#define SETUP_SERVER "bigquery"
+#define SETUP_TABLE "bigquery-public-data.crypto_ethereum.tokens"
 
 /*
  * Make what is missing of it, in the extension's schema, owned by the current
@@ -18,5 +24,11 @@ extern void setup_builtin(void);
 
 /* The same, but only while no source and no run has ever been there. */
 extern void setup_if_untouched(void);
+
+/*
+ * Whether rows can be found by a column without reading the whole table: one of
+ * the table's valid indexes on all its rows begins with it.
+ */
+extern bool setup_has_index(Relation table, const char *column);
 
 #endif /* CONTRATOS_SETUP_H */

@@ -20,6 +20,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "setup.h"
 #include "setup_internal.h"
 
 static void setup_misfit(StringInfo misfits, const char *format, ...) pg_attribute_printf(2, 3);
@@ -115,12 +116,11 @@ setup_check_relation(Relation target, const char *name)
 						errhint("Give it INSTEAD OF triggers, or rename it, and call contratos_setup() again.")));
 }
 
-/* Whether a day's rows can be found without reading the whole table. */
-static bool
-setup_has_index(Relation target)
+bool
+setup_has_index(Relation table, const char *column)
 {
-	AttrNumber wanted = setup_attribute(RelationGetDescr(target), SETUP_TIMESTAMP)->attnum;
-	List *indexes = RelationGetIndexList(target);
+	AttrNumber wanted = setup_attribute(RelationGetDescr(table), column)->attnum;
+	List *indexes = RelationGetIndexList(table);
 	bool found = false;
 	ListCell *cell;
 	foreach (cell, indexes)
@@ -139,7 +139,7 @@ static void
 setup_check_index(Relation target, const char *name)
 {
 	char kind = target->rd_rel->relkind;
-	if ((kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) && !setup_has_index(target))
+	if ((kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) && !setup_has_index(target, SETUP_TIMESTAMP))
 		ereport(NOTICE, (errmsg("%s has no index on %s: each load reads all of it", name, SETUP_TIMESTAMP),
 						 errhint("CREATE INDEX ON %s (%s);", name, SETUP_TIMESTAMP)));
 }

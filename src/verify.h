@@ -82,6 +82,9 @@ typedef struct VerifyDrift
  */
 extern bool verify_ask_columns(const LoadPlan *plan, Bigquery *bq, BqTable *there);
 
+/* How they differ from the foreign table's; NULL: they are alike.  In the current transaction. */
+extern VerifyDrift *verify_differences(const LoadPlan *plan, const BqTable *there);
+
 /*
  * Compare them with the foreign table's.  NULL: they are alike, or differ as the
  * ledger has last said of the source.  In the current transaction.

@@ -154,7 +154,7 @@ verify_ask_columns(const LoadPlan *plan, Bigquery *bq, BqTable *there)
 }
 
 VerifyDrift *
-verify_columns(const LoadPlan *plan, const BqTable *there)
+verify_differences(const LoadPlan *plan, const BqTable *there)
 {
 	Drift drift = {.plan = plan};
 	VerifyDrift *result;
@@ -175,11 +175,18 @@ verify_columns(const LoadPlan *plan, const BqTable *there)
 	if (drift.named == 0)
 		return NULL;
 
-	char *said = ledger_last_error(plan->source->name, VERIFY_DRIFT_REASON);
-
 	result = palloc(sizeof(VerifyDrift));
 	result->what = psprintf("BigQuery's table %s has other columns than foreign table %s: %s",
 							failure_to_server(plan->table->table), plan->remote_name, drift.what.data);
 	result->remedy = drift.remedy.data;
-	return said != NULL && strstr(said, result->what) != NULL ? NULL : result;
+	return result;
+}
+
+VerifyDrift *
+verify_columns(const LoadPlan *plan, const BqTable *there)
+{
+	VerifyDrift *drift = verify_differences(plan, there);
+	char *said = drift != NULL ? ledger_last_error(plan->source->name, VERIFY_DRIFT_REASON) : NULL;
+
+	return said != NULL && strstr(said, drift->what) != NULL ? NULL : drift;
 }

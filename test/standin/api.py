@@ -13,6 +13,7 @@ ROUTES = [
     ("POST", re.compile(r"/v1/projects/-/serviceAccounts/([^/:]+):generateAccessToken"), "impersonate"),
     ("GET", re.compile(r"/computeMetadata/v1/(.*)"), "metadata"),
     ("GET", re.compile(r"/subject-token"), "subject"),
+    ("GET", re.compile(r"/bigquery/v2/projects"), "projects_list"),
     ("POST", re.compile(r"/bigquery/v2/projects/([^/]+)/jobs"), "insert"),
     ("GET", re.compile(r"/bigquery/v2/projects/([^/]+)/queries/([^/]+)"), "results"),
     ("GET", re.compile(r"/bigquery/v2/projects/([^/]+)/jobs/([^/]+)"), "get"),
@@ -118,6 +119,8 @@ class Api:
             return RawAnswer(b"Not Found", 404, {"Content-Type": "text/html; charset=UTF-8"})
         state, account = self.auth.bearer(request.headers.get("Authorization"))
         self.auth.require(state, kind)
+        if kind == "projects_list":
+            return Answer({"kind": "bigquery#projectList", "projects": [], "totalItems": 0})
         if kind in ("insert", "query"):
             return getattr(self.jobs, kind)(account, parts[0], self.body(request), action)
         if kind == "results":

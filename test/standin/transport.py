@@ -1,5 +1,6 @@
 """Sending an answer, faithfully or badly: stalls, cut connections, broken chunks, gzip, garbage."""
 import base64
+import email.utils
 import gzip
 import socket
 import struct
@@ -172,7 +173,7 @@ class Sender:
 
     def headers(self, answer):
         headers = {"Content-Type": "application/json; charset=UTF-8", "Vary": "Origin", "Server": "ESF",
-                   "Cache-Control": "private"}
+                   "Cache-Control": "private", "Date": email.utils.formatdate(usegmt=True)}
         headers.update(answer.headers)
         headers.update(self.action.get("headers", {}))
         if "redirect" in self.action:

@@ -1,0 +1,113 @@
+/*
+ * check_source.c
+ *	  A source's row in contratos_sources, and the two tables it names.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+
+#include "check_internal.h"
+#include "setup.h"
+
+static LedgerSchedule *
+find_schedule(const char *name)
+{
+	ListCell *cell;
+
+	foreach (cell, ledger_schedules())
+	{
+		LedgerSchedule *schedule = lfirst(cell);
+
+		if (strcmp(schedule->source.name, name) == 0)
+			return schedule;
+	}
+	return NULL;
+}
+
+void
+check_source(Check *check)
+{
+	const LedgerSource *source;
+
+	check->schedule = find_schedule(check->source);
+	if (check->schedule != NULL)
+	{
+		source = &check->schedule->source;
+		check_say(check, CHECK_OK,
+				  psprintf("%s into %s, %s%s", source->remote_table, source->target_table,
+						   source->timestamp_column ? "by " : "as a whole",
+						   source->timestamp_column ? source->timestamp_column : ""),
+				  NULL);
+		return;
+	}
+	check->builtin = strcmp(check->source, SETUP_SOURCE) == 0 && ledger_is_untouched();
+	if (check->builtin)
+		check_say(check, CHECK_WARNING, "nothing is set up yet; the first load or contratos_setup() makes it",
+				  psprintf("SELECT %scontratos_setup();", check->schema));
+	else
+		(void) ledger_source(check->source); /* throws, with the names there are */
+}
+
+/* Of what contratos_setup() would make there is nothing to be checked yet. */
+static bool
+skip_builtin(Check *check)
+{
+	if (check->builtin)
+		check_say(check, CHECK_SKIPPED, "nothing is set up yet", NULL);
+	return check->builtin;
+}
+
+void
+check_enabled(Check *check)
+{
+	if (skip_builtin(check))
+		return;
+
+	const ScheduleRules *rules = &check->schedule->rules;
+	Datum at = DirectFunctionCall1(time_out, TimeADTGetDatum(rules->run_at));
+
+	if (rules->enabled)
+		check_say(check, CHECK_OK,
+				  psprintf("the worker loads it daily at %s UTC, from %s on", DatumGetCString(at),
+						   schedule_day_text(rules->start_date)),
+				  NULL);
+	else
+		check_say(check, CHECK_WARNING, "disabled: the worker leaves it alone, only calls load it",
+				  psprintf("UPDATE %scontratos_sources SET enabled = true WHERE name = %s;", check->schema,
+						   quote_literal_cstr(check->source)));
+}
+
+void
+check_foreign_table(Check *check)
+{
+	if (skip_builtin(check))
+		return;
+
+	const char *name = check->schedule->source.remote_table;
+
+	check->hint = psprintf("Make the foreign table, or correct remote_table in %scontratos_sources.", check->schema);
+	check->table = options_table(load_relation(name));
+	check_say(check, CHECK_OK, psprintf("%s is BigQuery's %s", name, failure_to_server(check->table->table)), NULL);
+}
+
+void
+check_target(Check *check)
+{
+	if (skip_builtin(check))
+		return;
+	check->hint = psprintf("Make the table, or correct target_table in %scontratos_sources.", check->schema);
+	if (check->table == NULL)
+	{
+		(void) load_relation(check->schedule->source.target_table);
+		check_say(check, CHECK_SKIPPED, "it is there, but its columns are those of the foreign table", NULL);
+		return;
+	}
+	check->plan = load_plan_tables(&check->schedule->source);
+	check_say(check, CHECK_OK,
+			  psprintf("%s takes the %d columns of the foreign table", check->plan->target_name,
+					   check->plan->ncolumns),
+			  NULL);
+}
