@@ -173,8 +173,8 @@ check_endpoint(Check *check)
 
 	if (skip_unknown_server(check))
 		return;
-	route = options_route(check->table ? check->table->relid : InvalidOid, builtin_server(), SETUP_SERVER,
-						  loader(check));
+	route =
+		options_route(check->table ? check->table->relid : InvalidOid, builtin_server(), SETUP_SERVER, loader(check));
 	bq = open_impatiently(route, check->context);
 	status = bigquery_probe(bq, Min(route->request_timeout_ms, PATIENCE_MS), &there, &f);
 	bigquery_close(bq);

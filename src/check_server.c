@@ -77,10 +77,11 @@ check_preloaded(Check *check)
 	if (check->preloaded)
 		check_say(check, CHECK_OK, "shared_preload_libraries has contratos", NULL);
 	else
-		check_say(check, CHECK_WARNING, "shared_preload_libraries has no contratos: there is no worker, only calls load",
+		check_say(check, CHECK_WARNING,
+				  "shared_preload_libraries has no contratos: there is no worker, only calls load",
 				  psprintf("In postgresql.conf: shared_preload_libraries = '%s%scontratos' and contratos.databases = "
 						   "'%s'; then restart the server.",
-						   others, others[0] != '\0' ? ", " : "", get_database_name(MyDatabaseId)));
+						   others, others[0] != '\0' ? ", " : "", quote_identifier(get_database_name(MyDatabaseId))));
 }
 
 void
@@ -95,11 +96,10 @@ check_database(Check *check)
 	if (check->listed)
 		check_say(check, CHECK_OK, psprintf("contratos.databases has %s", name), NULL);
 	else
-		check_say(check, CHECK_WARNING,
-				  psprintf("contratos.databases has no %s: no worker loads its sources", name),
+		check_say(check, CHECK_WARNING, psprintf("contratos.databases has no %s: no worker loads its sources", name),
 				  psprintf("In postgresql.conf: contratos.databases = '%s%s%s'; then reload it: SELECT "
 						   "pg_reload_conf();",
-						   others, others[0] != '\0' ? ", " : "", name));
+						   others, others[0] != '\0' ? ", " : "", quote_identifier(name)));
 }
 
 void

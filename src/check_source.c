@@ -107,7 +107,6 @@ check_target(Check *check)
 	}
 	check->plan = load_plan_tables(&check->schedule->source);
 	check_say(check, CHECK_OK,
-			  psprintf("%s takes the %d columns of the foreign table", check->plan->target_name,
-					   check->plan->ncolumns),
+			  psprintf("%s takes the %d columns of the foreign table", check->plan->target_name, check->plan->ncolumns),
 			  NULL);
 }

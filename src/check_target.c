@@ -83,8 +83,8 @@ check_writable(Check *check)
 				  cure);
 		return;
 	}
-	check->hint = psprintf("Loads run as role %s, the owner of %s: give it what it lacks.", role,
-						   check->plan->target_name);
+	check->hint =
+		psprintf("Loads run as role %s, the owner of %s: give it what it lacks.", role, check->plan->target_name);
 	/* a load would end there, rather than delete half of a day */
 	if (check_enable_rls(check->plan->target, check->plan->owner, true) == RLS_ENABLED)
 		check->hint = psprintf("ALTER TABLE %s NO FORCE ROW LEVEL SECURITY;", check->plan->target_name);
@@ -166,10 +166,9 @@ judge_index(Check *check, Relation table, const char *column)
 	else if (rows < FEW_ROWS)
 		check_say(check, CHECK_OK, psprintf("none on %s, but there are few rows (about %.0f)", column, rows), NULL);
 	else
-		check_say(check, CHECK_WARNING,
-				  psprintf("none on %s: each load reads about %.0f rows to find a day's", column, rows),
-				  psprintf("CREATE INDEX %sON %s (%s);", parted ? "" : "CONCURRENTLY ", name,
-						   quote_identifier(column)));
+		check_say(
+			check, CHECK_WARNING, psprintf("none on %s: each load reads about %.0f rows to find a day's", column, rows),
+			psprintf("CREATE INDEX %sON %s (%s);", parted ? "" : "CONCURRENTLY ", name, quote_identifier(column)));
 }
 
 void
@@ -191,8 +190,7 @@ check_index(Check *check)
 		judge_index(check, table, check->plan->timestamp->name);
 	else
 		check_say(check, CHECK_SKIPPED,
-				  psprintf("%s is a %s", check->plan->target_name,
-						   kind == RELKIND_VIEW ? "view" : "foreign table"),
+				  psprintf("%s is a %s", check->plan->target_name, kind == RELKIND_VIEW ? "view" : "foreign table"),
 				  NULL);
 	table_close(table, AccessShareLock);
 }
@@ -263,8 +261,8 @@ check_missing_days(Check *check)
 	if (first > last)
 		check_say(check, CHECK_OK, psprintf("no day is due before %s", schedule_day_text(first + 1)), NULL);
 	else if (gaps.count == 0)
-		check_say(check, CHECK_OK,
-				  psprintf("none from %s to %s", schedule_day_text(first), schedule_day_text(last)), NULL);
+		check_say(check, CHECK_OK, psprintf("none from %s to %s", schedule_day_text(first), schedule_day_text(last)),
+				  NULL);
 	else
 		check_say(check, CHECK_WARNING,
 				  psprintf(INT64_FORMAT " from %s to %s: %s", gaps.count, schedule_day_text(first),

@@ -195,6 +195,8 @@ class Jobs:
         del resource["statistics"]["endTime"], resource["statistics"]["totalSlotMs"]
         del resource["statistics"]["query"]["totalSlotMs"]
         if job.plan is None:
+            resource["statistics"]["query"]["schema"] = {"fields": [
+                {"name": "f0_", "type": "INTEGER", "mode": "NULLABLE"}]}
             return Answer(resource)
         table = job.plan.source
         resource["statistics"]["query"].update(

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """BigQuery's calls, the evaluation of queries, the tables.  Tokens: test_auth.py; misbehaviour: test_rules.py."""
+import email.utils
 import json
+import time
 import unittest
 import urllib.request
 
@@ -83,6 +85,20 @@ class InsertTest(StandinTest):
         self.assertNotIn("jobId", answer["jobReference"])
         self.assertGreater(int(answer["statistics"]["totalBytesProcessed"]), 10_000)
         self.assertEqual(self.c.control("GET", "jobs")["jobs"], [])
+
+    def test_dry_run_of_nothing(self):
+        body = self.c.insert_body()
+        body["configuration"].update(dryRun=True)
+        body["configuration"]["query"] = {"query": "SELECT 1", "useLegacySql": False}
+        status, answer, _ = self.c.call("POST", "jobs", body)
+        self.assertEqual((status, answer["statistics"]["totalBytesProcessed"]), (200, "0"))
+        self.c.control("POST", "project", {"project": "test-project", "billed": False})
+        self.assert_error(self.c.call("POST", "jobs", body), 403, "accessDenied", "bigquery.jobs.create")
+
+    def test_date(self):
+        headers = self.c.call("POST", "jobs", self.c.insert_body())[2]
+        there = email.utils.parsedate_to_datetime(headers["Date"]).timestamp()
+        self.assertAlmostEqual(there, time.time(), delta=30)
 
     def test_job_is_logged(self):
         job, _, _ = self.c.insert()
