@@ -65,29 +65,39 @@ missing_right(const LoadPlan *plan)
 	return NULL;
 }
 
+/* What can be told before the statements are planned, with a cure; false: nothing. */
+static bool
+say_missing_right(Check *check, const char *role)
+{
+	const LoadPlan *plan = check->plan;
+	const char *cure = missing_right(plan);
+
+	if (cure != NULL)
+		check_say(check, CHECK_FAILED,
+				  psprintf("role %s, which owns %s and loads it, has not all rights to do so", role, plan->target_name),
+				  cure);
+	/* a load ends there, rather than delete half of a day */
+	else if (check_enable_rls(plan->target, plan->owner, true) == RLS_ENABLED)
+		check_say(check, CHECK_FAILED,
+				  psprintf("row-level security may hide rows of %s from its owner, %s", plan->target_name, role),
+				  psprintf("ALTER TABLE %s NO FORCE ROW LEVEL SECURITY;", plan->target_name));
+	else
+		return false;
+	return true;
+}
+
 void
 check_writable(Check *check)
 {
 	const char *role;
-	const char *cure;
 
 	if (skip_without_plan(check))
 		return;
 	role = GetUserNameFromId(check->plan->owner, false);
-	cure = missing_right(check->plan);
-	if (cure != NULL)
-	{
-		check_say(check, CHECK_FAILED,
-				  psprintf("role %s, which owns %s and loads it, has not all rights to do so", role,
-						   check->plan->target_name),
-				  cure);
+	if (say_missing_right(check, role))
 		return;
-	}
 	check->hint =
 		psprintf("Loads run as role %s, the owner of %s: give it what it lacks.", role, check->plan->target_name);
-	/* a load would end there, rather than delete half of a day */
-	if (check_enable_rls(check->plan->target, check->plan->owner, true) == RLS_ENABLED)
-		check->hint = psprintf("ALTER TABLE %s NO FORCE ROW LEVEL SECURITY;", check->plan->target_name);
 	load_check_statements(check->plan, schedule_yesterday(settings_now()));
 	check_say(check, CHECK_OK, psprintf("by its owner, %s", role), NULL);
 }
