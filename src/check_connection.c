@@ -110,7 +110,11 @@ check_credentials_file(Check *check)
 	if (!check->inspected && is_about_file(&check->why))
 		check_say_failure(check, &check->why, NULL);
 	else
-		check_say(check, CHECK_OK, psprintf("%s can be read, by this server alone", file), NULL);
+		check_say(check, CHECK_OK,
+				  check->inspected && strcmp(check->facts.kind, "metadata") == 0
+					  ? "none: the metadata server of this machine is asked"
+					  : psprintf("%s can be read, and its mode is safe", file),
+				  NULL);
 }
 
 void

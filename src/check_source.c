@@ -5,9 +5,6 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
-#include "utils/date.h"
-#include "utils/fmgrprotos.h"
-#include "utils/lsyscache.h"
 
 #include "check_internal.h"
 #include "setup.h"
@@ -67,11 +64,11 @@ check_enabled(Check *check)
 		return;
 
 	const ScheduleRules *rules = &check->schedule->rules;
-	Datum at = DirectFunctionCall1(time_out, TimeADTGetDatum(rules->run_at));
+	int minutes = (int) (rules->run_at / USECS_PER_MINUTE);
 
 	if (rules->enabled)
 		check_say(check, CHECK_OK,
-				  psprintf("the worker loads it daily at %s UTC, from %s on", DatumGetCString(at),
+				  psprintf("due daily at %02d:%02d UTC, from %s on", minutes / 60, minutes % 60,
 						   schedule_day_text(rules->start_date)),
 				  NULL);
 	else

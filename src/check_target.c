@@ -275,7 +275,7 @@ check_missing_days(Check *check)
 				  NULL);
 	else
 		check_say(check, CHECK_WARNING,
-				  psprintf(INT64_FORMAT " from %s to %s: %s", gaps.count, schedule_day_text(first),
-						   schedule_day_text(last), name_days(&gaps)),
+				  psprintf(INT64_FORMAT " of %d days from %s to %s: %s", gaps.count, last - first + 1,
+						   schedule_day_text(first), schedule_day_text(last), name_days(&gaps)),
 				  load_them(check, &gaps));
 }

@@ -90,7 +90,7 @@ $f->query(q(SELECT contratos_setup(); SELECT contratos_run('2026-11-20')));
 $c = checks();
 is(having($c, 'ok'), join(' ', qw(extension libraries), @source), 'all is well but the worker');
 says($c->{source}, 'ok', qr/^public\.bigquery_tokens into public\.tokens, by block_timestamp$/);
-says($c->{enabled}, 'ok', qr/^the worker loads it daily at 08:00:00 UTC, from 2026-11-20 on$/);
+says($c->{enabled}, 'ok', qr/^due daily at 08:00 UTC, from 2026-11-20 on$/);
 says($c->{foreign_table}, 'ok', qr/^public\.bigquery_tokens is BigQuery's bigquery-public-data\.crypto_ethereum\.tokens$/);
 says($c->{target}, 'ok', qr/^public\.tokens takes the 8 columns/);
 says($c->{clock}, 'ok', qr/endpoint's$/);
@@ -111,6 +111,8 @@ is(having(checks("BEGIN $_"), 'ok'), $well, "the same in a transaction: $_")
 is($f->query(q(BEGIN; INSERT INTO tokens (address, block_timestamp, block_number, block_hash) VALUES ('mine', now(), 1, '');
 	SELECT count(*) > 0 FROM contratos_check('nobody'); COMMIT; DELETE FROM tokens WHERE address = 'mine' RETURNING address)),
 	"t\nmine", 'what the transaction has done stays');
+is($f->query(q(BEGIN; SELECT count(*) > 20 FROM contratos_check(); SELECT count(*) FROM pg_locks WHERE relation = 'tokens'::regclass)), "t\n0",
+	'and no lock on its table');
 $bq->reset(tables => 0);
 checks();
 is($f->requests, '1 projects_list, 1 token, 2 insert, 1 table_get', 'what is asked for');
@@ -336,7 +338,7 @@ $f->query('DROP VIEW tokens; ALTER TABLE plain RENAME TO tokens');
 
 $f->query(q(UPDATE contratos_sources SET start_date = '2026-11-10'));
 $c = checks();
-says($c->{missing_days}, 'warning', qr/^10 from 2026-11-10 to 2026-11-20: 2026-11-10, 2026-11-11, 2026-11-12, 2026-11-13, 2026-11-14, …$/,
+says($c->{missing_days}, 'warning', qr/^10 of 11 days from 2026-11-10 to 2026-11-20: 2026-11-10, 2026-11-11, 2026-11-12, 2026-11-13, 2026-11-14, …$/,
 	qr/^SELECT \* FROM contratos_backfill_range\('2026-11-10', '2026-11-19', 'tokens', only_missing => true\);$/);
 $f->query($c->{missing_days}{hint});
 is(checks()->{missing_days}{found}, 'none from 2026-11-10 to 2026-11-20', 'loaded by the hint');
@@ -355,7 +357,7 @@ is_deeply([ map { $_->{source} // '' } @rows ], [ ('') x @server, ('broken') x @
 my %snap = map { $_->{check_name} => $_ } grep { ($_->{source} // '') eq 'snap' } @rows;
 says($snap{source}, 'ok', qr/^public\.snap into public\.snapped, as a whole$/);
 says($snap{index}, 'skipped', qr/snapshot/);
-says($snap{missing_days}, 'warning', qr/^1 from 2026-11-20 to 2026-11-20: 2026-11-20$/, qr/contratos_backfill_range\('2026-11-20', '2026-11-20', 'snap'/);
+says($snap{missing_days}, 'warning', qr/^1 of 1 days from 2026-11-20 to 2026-11-20: 2026-11-20$/, qr/contratos_backfill_range\('2026-11-20', '2026-11-20', 'snap'/);
 like($snap{columns}{found}, qr/symbol \(STRING\), |symbol \(STRING\) is new there/, 'columns that it leaves out are told');
 @rows = rows(q('snapp'));
 says($rows[-1], 'failed', qr/^source "snapp" does not exist/, qr/^There are: broken, snap, tokens\.$/);
