@@ -92,10 +92,10 @@ void
 load_column_gone(const LoadPlan *plan, int i, Failure *f)
 {
 	memset(f, 0, sizeof(*f));
-	explain_gone(plan, i,
-				 psprintf("BigQuery's table %s has no column \"%s\".", plan->table->table,
-						  plan->table->columns[i].remote_name),
-				 f);
+	explain_gone(
+		plan, i,
+		psprintf("BigQuery's table %s has no column \"%s\".", plan->table->table, plan->table->columns[i].remote_name),
+		f);
 }
 
 /*

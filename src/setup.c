@@ -32,7 +32,7 @@
 #define SETUP_REMOTE "bigquery_tokens"
 #define SETUP_TARGET "tokens"
 #define SETUP_REMOTE_OPTIONS                                                                                           \
-	"\"table\" '" SETUP_TABLE "', "                                                                                     \
+	"\"table\" '" SETUP_TABLE "', "                                                                                    \
 	"partition_column '" SETUP_TIMESTAMP "', require_filter 'true'"
 
 /* What BigQuery declares REQUIRED is NOT NULL on both sides. */
