@@ -198,7 +198,7 @@ check_endpoint(Check *check)
 void
 check_clock(Check *check)
 {
-	int64 off = Abs(check->ahead_s);
+	int64 off = check->ahead_s < 0 ? -check->ahead_s : check->ahead_s;
 	char *found = psprintf(INT64_FORMAT " s %s the endpoint's", off, check->ahead_s > 0 ? "ahead of" : "behind");
 	static const char cure[] = "Set this server's clock, and keep it right with NTP (timedatectl set-ntp true).";
 
