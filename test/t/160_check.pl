@@ -155,6 +155,14 @@ says($c->{token}, 'failed', qr/^the token endpoint refused the credentials: inva
 is(having($c, 'failed'), 'token', 'a key that is not known');
 is(having($c, 'skipped'), 'worker jobs table columns location byte_cap', 'all that needs a token is skipped');
 
+# an emulator
+my $anonymous = Contratos::Standin->start(anonymous => 1, dense_ends => '2026-11-20');
+$c = checks(sprintf q(SET contratos.credentials_file = ''; SET contratos.endpoint = '%s'), $anonymous->url);
+says($c->{credentials_file}, 'ok', qr/^none, and http:\S+ needs none$/);
+says($c->{token}, 'skipped', qr/^none is needed$/);
+is(having($c, 'ok'), $well =~ s/ (?:credentials|token)\b//gr, 'all else is as with a key');
+$anonymous->stop;
+
 # ---- the endpoint, and its clock
 
 $c = checks(q(SET contratos.endpoint = 'http://127.0.0.1:1'));
