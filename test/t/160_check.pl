@@ -11,6 +11,8 @@ use Test::More;
 
 use Contratos::Fixture;
 
+# where no metadata server is
+$ENV{GCE_METADATA_HOST} = '127.0.0.1:1';
 my $f = Contratos::Fixture->new(conf => "contratos.request_timeout = '5s'");
 my $bq = $f->bq;
 my $dir = PostgreSQL::Test::Utils::tempdir;
@@ -154,6 +156,16 @@ $c = checks("SET contratos.credentials_file = '" . $bq->unknown_key_file . q('))
 says($c->{token}, 'failed', qr/^the token endpoint refused the credentials: invalid_grant/, qr/clock is right/);
 is(having($c, 'failed'), 'token', 'a key that is not known');
 is(having($c, 'skipped'), 'worker jobs table columns location byte_cap', 'all that needs a token is skipped');
+
+# other kinds
+$c = checks("SET contratos.credentials_file = '" . $bq->user_file . q('));
+says($c->{credentials}, 'ok', qr/^authorized_user\b/);
+is(having($c, 'ok'), $well, "a person's credentials");
+$c = checks(q(SET contratos.credentials_file = 'metadata'));
+says($c->{credentials_file}, 'ok', qr/^none: the metadata server of this machine is asked$/);
+says($c->{credentials}, 'ok', qr/^metadata$/);
+says($c->{token}, 'failed', qr/./, qr/Only machines of Google Cloud have a metadata server/);
+is(having($c, 'failed'), 'token', 'no metadata server: one row fails');
 
 # an emulator
 my $anonymous = Contratos::Standin->start(anonymous => 1, dense_ends => '2026-11-20');
