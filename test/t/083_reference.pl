@@ -157,9 +157,11 @@ foreach my $title (sort keys %refused)
 my @private = map { my $title = $_; map { "$title: $_->{option}" } grep { $_->{''} =~ /^\*/ } $page->table($title) } sort keys %refused;
 $f->query('CREATE ROLE stranger; GRANT USAGE ON FOREIGN DATA WRAPPER contratos TO stranger; GRANT CREATE ON DATABASE postgres TO stranger');
 my @denied;
+# (a value that is wrong by its looks is refused to anybody)
+my %value = (endpoint => 'https://bigquery.example', ca_file => '/ca', credentials_file => '/key', proxy => 'http://proxy.example:1');
 foreach my $option ($page->table('Options of a server'))
 {
-	my ($code, undef, $err) = $f->psql("SET ROLE stranger; CREATE SERVER mine FOREIGN DATA WRAPPER contratos OPTIONS ($option->{option} 'x')");
+	my ($code, undef, $err) = $f->psql("SET ROLE stranger; CREATE SERVER of_$option->{option} FOREIGN DATA WRAPPER contratos OPTIONS ($option->{option} '" . ($value{ $option->{option} } // 'x') . "')");
 	push @denied, "Options of a server: $option->{option}" if $err =~ /42501/;
 }
 is(join("\n", grep { /of a server/ } @private), join("\n", @denied), 'options: those marked are refused to strangers');

@@ -165,7 +165,7 @@ sub _ini
 		  WHERE sourcefile LIKE '%/docs.conf' AND error IS NOT NULL));
 	is($wrong, '', "is configuration: $block->{name}");
 	my $said = () = $block->{text} =~ /^\s*[\w.]+\s*=/mg;
-	is($self->query(q(SELECT count(*) FROM pg_file_settings WHERE sourcefile LIKE '%/docs.conf')), $said, "all of it: $block->{name}");
+	is($self->query(q(SELECT count(DISTINCT name) FROM pg_file_settings WHERE sourcefile LIKE '%/docs.conf')), $said, "all of it: $block->{name}");
 	unlink $file;
 	return;
 }
