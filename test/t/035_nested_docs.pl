@@ -53,7 +53,7 @@ sub can_all_be_read
 	my $list = join ', ', map { "c$_ $types[$_]" } 0 .. $#types;
 	my ($code, $out, $err) = $f->psql(
 		qq(CREATE FOREIGN TABLE v.$name ($list) SERVER bigquery OPTIONS ("table" 'my-data.things.$name');
-		   SELECT count(*) FROM (SELECT @{[ join ', ', map { "c$_" } 0 .. $#types ]} FROM v.$name) r));
+		   SELECT @{[ join ', ', map { "c$_" } 0 .. $#types ]} FROM v.$name));
 	is($code, 0, "$what: can be read as @types") or diag($err);
 	return;
 }
