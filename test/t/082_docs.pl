@@ -121,7 +121,7 @@ $how_to = Contratos::DocsRun->new(
 		s/\banalytics\b(?!\.dump)/how_to/g;
 	},
 	not_run => {
-		'install -o postgres -g postgres -m 0600 new-key.json /etc/postgresql/contratos-key.json' => 'needs root and a key',
+		'install -o postgres -g postgres -m 0600 new-key.json /etc/postgresql/contratos-key.json.new' => 'needs root and a key',
 		'pg_basebackup -h production.example.com -D /srv/staging/data' => 'copies a server that is not there',
 	},
 	pictures => { 'LOG:  contratos worker started for database "analytics"' => 1 },
