@@ -28,7 +28,8 @@ use File::Basename qw(basename);
 =head2 new($file), name()
 
 Reads a page.  A block that is not closed is an error, and so is one whose
-fence names no language: nobody could say what is to be done with it.
+fence names no language: nobody could say what is to be done with it.  One that
+is merely indented is of the language C<indented>, for which nobody knows it.
 
 =cut
 
@@ -244,10 +245,21 @@ sub _fence
 sub _prose
 {
 	my ($self, $text, $line) = @_;
+	$self->_indented($text, $line);
 	push @{ $self->{prose} }, { text => $text, line => $line };
 	return unless $text =~ /^(#+)\s+(.*?)\s*$/;
 	my ($level, $title) = (length $1, $2);
 	push @{ $self->{headings} }, { level => $level, title => $title =~ tr/`//dr, line => $line, anchor => _anchor($title) };
+	return;
+}
+
+# Four blanks after an empty line are a block, unless they go on with a list.
+sub _indented
+{
+	my ($self, $text, $line) = @_;
+	my ($before) = grep { /\S/ } reverse map { $_->{text} } @{ $self->{prose} };
+	return if $text !~ /^(?: {4}|\t)/ || !@{ $self->{prose} } || $self->{prose}[-1]{text} =~ /\S/ || $before =~ /^\s|^(?:[-*]|\d+\.) /;
+	push @{ $self->{blocks} }, { language => 'indented', text => $text, line => $line, end => $line };
 	return;
 }
 
