@@ -107,6 +107,20 @@ foreach my $what (qw(status cause))
 	is(join(' ', sort(map { $_->{$what} } @{ $values{$what} })), join(' ', sort($check =~ /'(\w+)'/g)), "each $what is documented, and there are no others");
 }
 
+# ---- what the checks, the states and the phases are called
+
+my ($checks) = grep { @$_ && exists $_->[0]{check} } $page->tables('contratos_check');
+is(column('check', @$checks), join("\n", map { $_->[0] } rows('SELECT check_name FROM contratos_check()')), 'checks: each is documented, in their order, and there are no others');
+
+# Words that a view may put into a column.
+sub words_of { return $f->query("SELECT pg_get_viewdef('$_[0]'::regclass)") =~ /(?:THEN|ELSE) '(\w+)'/g; }
+my ($states) = grep { @$_ && exists $_->[0]{state} } $page->tables('contratos_days');
+# an open attempt gives its own status
+my %states = map { $_ => 1 } words_of('_contratos_days'), qw(queued running waiting);
+is(join(' ', sort(map { $_->{state} } @$states)), join(' ', sort keys %states), 'states: each is documented, and there are no others');
+my ($phase) = grep { $_->{column} eq 'phase' } $page->table('contratos_progress');
+is(join(' ', sort($phase->{''} =~ /`(\w+)`/g)), join(' ', sort(words_of('contratos_progress'))), 'phases: each is documented, and there are no others');
+
 # ---- settings
 
 my %unit = (B => 1, kB => 2**10, MB => 2**20, GB => 2**30, TB => 2**40, ms => 1, s => 1e3, min => 6e4, h => 3.6e6, d => 8.64e7);
