@@ -1,0 +1,161 @@
+# What the docs say can be typed: every block of every page is run or held
+# against the server, what they show is what is printed, and their links lead
+# somewhere.  (083_reference.pl holds the reference against the catalog.)
+
+use strict;
+use warnings;
+
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
+use IPC::Run;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Contratos::Docs;
+use Contratos::DocsRun;
+use Contratos::Worker;
+
+my $root = abs_path(dirname(__FILE__) . '/../..');
+my %pages = map { my $name = substr($_, length($root) + 1); ($name => Contratos::Docs->new($_)) } glob("$root/*.md"), glob("$root/docs/*.md");
+
+# ---- links
+
+foreach my $name (sort keys %pages)
+{
+	my @broken;
+	foreach my $link ($pages{$name}->links)
+	{
+		my $target = $link->{file} eq '' ? $name : reduce(dirname($name) . "/$link->{file}");
+		my $exists = -e "$root/$target";
+		my $page = $pages{$target};
+		push @broken, "line $link->{line}: $target#$link->{anchor}"
+		  unless $exists && ($link->{anchor} eq '' || $page && $page->anchors->{ $link->{anchor} });
+	}
+	is(join("\n", @broken), '', "$name: its links lead somewhere");
+}
+
+# docs/../README.md is README.md
+sub reduce
+{
+	my ($path) = @_;
+	$path =~ s{^\./}{};
+	1 while $path =~ s{[^/]+/\.\./}{};
+	return $path;
+}
+
+# ---- what is to be typed, in a cluster whose worker serves whom a page tells it to
+
+my $f = Contratos::Worker->new(
+	unsettled => 1,
+	init => { extra => [ '--encoding=UTF8', '--locale=C' ] },
+	conf => "contratos.databases = ''\ncontratos.now = '2026-11-21 09:00:00+00'");
+my $node = $f->node;
+$f->bq->table(
+	'bigquery-public-data.crypto_ethereum.blocks',
+	schema => [ { name => 'timestamp', type => 'TIMESTAMP', mode => 'REQUIRED' }, { name => 'number', type => 'INT64', mode => 'REQUIRED' } ],
+	rows => [ [ '2026-11-20 00:00:11+00:00', 23843777 ], [ '2026-11-20 00:00:23+00:00', 23843778 ] ],
+	time_partitioning => { type => 'DAY', field => 'timestamp' });
+
+sub typed
+{
+	my ($name, %options) = @_;
+	my $run = Contratos::DocsRun->new(node => $node, database => 'postgres', %options);
+	$run->page($pages{$name});
+	$run->finish;
+	return $run;
+}
+
+# What is not SQL of a page: it is read by what would read it.
+sub python
+{
+	my ($block, $use) = @_;
+	my ($out, $err);
+	my $ok = IPC::Run::run([ $ENV{PYTHON} || 'python3', '-c', 'import ast, sys; ast.parse(sys.stdin.read())' ], '<', \$block->{text}, '>', \$out, '2>', \$err);
+	ok($ok, "is Python: $block->{name}") or diag($err);
+	my ($sql) = $block->{text} =~ /sql="([^"]*)"/;
+	$use->(($sql // '') =~ s/\{\{ ds \}\}/2026-11-20/r);
+	return;
+}
+
+# A query and the columns that are to be metrics, in the one form that is used here.
+sub yaml
+{
+	my ($block, $use) = @_;
+	my ($query) = $block->{text} =~ /^  query: (.*)$/m;
+	my @metrics = $block->{text} =~ /^    - (\w+): \{usage: \w+, description: [^{}]+\}$/mg;
+	is(scalar(() = $block->{text} =~ /^    - /mg), scalar @metrics, "each metric is understood: $block->{name}");
+	my (undef, $out) = $use->($query);
+	is(join(',', @metrics), join(',', split /\s*\|\s*/, (split /\n/, $out)[0] =~ s/^\s+|\s+$//gr), "its metrics are the query's columns: $block->{name}");
+	return;
+}
+
+# ---- tutorial
+
+# What the worker does between two blocks, a person would wait for.
+sub wait_for_worker
+{
+	my ($block) = @_;
+	return unless $block->{text} =~ /cause = 'catchup'|contratos_status|contratos_days/;
+	ok( $node->poll_query_until('analytics', q(SELECT count(*) = 3 FROM contratos_runs WHERE cause = 'catchup' AND status = 'succeeded')),
+		'the worker has filled the gap');
+	$f->settle('analytics');
+	return;
+}
+
+my %demo = ('script/demo' => '.ci/run runs it', 'script/demo --stop' => '.ci/run runs it');
+typed('docs/tutorial.md', not_run => \%demo, before => \&wait_for_worker);
+$f->query('ALTER SYSTEM RESET ALL');
+$node->reload;
+
+# ---- how-to, in a database with the last seven days
+
+$f->query('CREATE DATABASE how_to');
+$node->safe_psql('how_to', 'CREATE EXTENSION contratos; SELECT count(*) FROM contratos_backfill(7)');
+my $how_to;
+$how_to = Contratos::DocsRun->new(
+	node => $node,
+	database => 'how_to',
+	replace => sub {
+		s/createdb -h new\.example\.com analytics/createdb moved/;
+		s/-h new\.example\.com -d analytics/-d moved/g;
+		s/\banalytics\b(?!\.dump)/how_to/g;
+	},
+	not_run => {
+		'install -o postgres -g postgres -m 0600 new-key.json /etc/postgresql/contratos-key.json.new' => 'needs root and a key',
+		'pg_basebackup -h production.example.com -D /srv/staging/data' => 'copies a server that is not there',
+	},
+	pictures => { 'LOG:  contratos worker started for database "analytics"' => 1 },
+	other => {
+		python => sub { python($_[0], sub { is($how_to->query("SELECT status FROM ($_[0]) AS r"), 'succeeded', "runs: $_[0]") }) },
+		yaml => sub { yaml($_[0], sub { $how_to->psql($_[0]) }) },
+	});
+$how_to->page($pages{'docs/how-to.md'});
+$how_to->finish;
+is($node->safe_psql('how_to', q(SELECT count(*), bool_and(d.tokens = t.tokens) FROM mart.days d
+		JOIN (SELECT (block_timestamp AT TIME ZONE 'UTC')::date AS day, count(*) AS tokens FROM tokens GROUP BY 1) t USING (day)
+		WHERE day BETWEEN '2026-11-14' AND '2026-11-19')),
+	'6|t',
+	'its mart has the days');
+is( $node->safe_psql('how_to', q(SELECT mart.skeleton(s) FROM unnest(ARRAY[U&'USD\0422', 'usdt', U&'U\200BSDT', U&'\FF35\FF33\FF24\FF34', 'U$DT', U&'US\039FT']) s)),
+	"USDT\nUSDT\nUSDT\nUSDT\nUSDT\nUSOT",
+	'and sees what looks alike');
+is( $node->safe_psql('moved', 'SELECT count(*) > 300 FROM tokens; SELECT count(*) FROM contratos_sources'),
+	"t\n2", 'what has moved is there');
+$f->query('ALTER SYSTEM RESET ALL');
+$node->reload;
+
+# ---- the rest
+
+$f->query('CREATE DATABASE reference');
+$node->safe_psql('reference', 'CREATE EXTENSION contratos');
+typed('docs/reference.md', database => 'reference', replace => sub { s/\banalytics\b/reference/g });
+typed('docs/explanation.md', pictures => { '                       missing        the day is over, at 00:00 UTC' => 1 });
+
+typed('ARCHITECTURE.md', pictures => { '             launcher' => 1 });
+
+# (080_readme.pl types the READMEs)
+my %own_test = map { $_ => 1 } qw(README.md README.pt-BR.md ARCHITECTURE.md),
+  map { "docs/$_.md" } qw(tutorial how-to reference explanation);
+typed($_) for grep { !$own_test{$_} } sort keys %pages;
+
+done_testing();
