@@ -187,7 +187,7 @@ look_for_sources(Check *check)
 	ListCell *cell;
 
 	check->hint = "ALTER EXTENSION contratos UPDATE;";
-	foreach (cell, ledger_schedules())
+	foreach (cell, ledger_schedules(NULL))
 		check->names = lappend(check->names, pstrdup(((LedgerSchedule *) lfirst(cell))->source.name));
 	if (check->names == NIL && ledger_is_untouched())
 		check->names = list_make1(SETUP_SOURCE);

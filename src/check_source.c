@@ -12,16 +12,9 @@
 static LedgerSchedule *
 find_schedule(const char *name)
 {
-	ListCell *cell;
+	List *found = ledger_schedules(name);
 
-	foreach (cell, ledger_schedules())
-	{
-		LedgerSchedule *schedule = lfirst(cell);
-
-		if (strcmp(schedule->source.name, name) == 0)
-			return schedule;
-	}
-	return NULL;
+	return found != NIL ? linitial(found) : NULL;
 }
 
 void
