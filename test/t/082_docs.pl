@@ -153,9 +153,18 @@ typed('docs/explanation.md', pictures => { '                       missing      
 
 typed('ARCHITECTURE.md', pictures => { '             launcher' => 1 });
 
+my $gcloud = 'asks Google Cloud';
+typed(
+	'docs/credentials.md',
+	not_run => {
+		'gcloud iam workload-identity-pools create-cred-config \\' => $gcloud,
+		'gcloud iam service-accounts keys create contratos.json --iam-account=NAME@PROJECT.iam.gserviceaccount.com' => $gcloud,
+		'gcloud auth application-default login --impersonate-service-account=NAME@PROJECT.iam.gserviceaccount.com' => $gcloud,
+	});
+
 # (080_readme.pl types the READMEs)
 my %own_test = map { $_ => 1 } qw(README.md README.pt-BR.md ARCHITECTURE.md),
-  map { "docs/$_.md" } qw(tutorial how-to reference explanation);
+  map { "docs/$_.md" } qw(tutorial how-to reference explanation credentials);
 typed($_) for grep { !$own_test{$_} } sort keys %pages;
 
 done_testing();
