@@ -171,7 +171,7 @@ COMMENT ON COLUMN contratos_runs.cause IS
 'who asked: the worker by schedule, catchup, recheck or queue (contratos_enqueue); a call of contratos_run (manual) or of a backfill';
 COMMENT ON COLUMN contratos_runs.status IS
 'queued; running; waiting for rows; succeeded; failed; refused by the guard; interrupted by a crash or shutdown; canceled; of rechecks unchanged, or differs: reported, not loaded';
-COMMENT ON COLUMN contratos_runs.attempt IS 'which attempt at the day this was, from 1';
+COMMENT ON COLUMN contratos_runs.attempt IS 'which attempt at the day this was, from 1; 0: none, it is queued, or the bytes of the day were used up';
 COMMENT ON COLUMN contratos_runs.started_at IS 'when it began';
 COMMENT ON COLUMN contratos_runs.finished_at IS 'when it ended, well or not';
 COMMENT ON COLUMN contratos_runs.rows_loaded IS 'rows received from BigQuery';
@@ -205,7 +205,7 @@ COMMENT ON CONSTRAINT contratos_runs_cause_check ON contratos_runs IS
 COMMENT ON CONSTRAINT contratos_runs_status_check ON contratos_runs IS
 'one of the statuses there are';
 COMMENT ON CONSTRAINT contratos_runs_attempt_check ON contratos_runs IS
-'attempts are counted from 0: queued, and not yet begun';
+'attempts are counted from 0: not yet begun';
 COMMENT ON CONSTRAINT contratos_runs_counts_check ON contratos_runs IS
 'nothing is counted below 0';
 COMMENT ON CONSTRAINT contratos_runs_times_check ON contratos_runs IS

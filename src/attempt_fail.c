@@ -17,6 +17,7 @@ typedef struct Ending
 	ErrorData *edata;
 	const char *status;
 	TimestampTz next; /* when the next attempt is due; 0: never */
+	int attempt; /* number of this one */
 } Ending;
 
 static Ending
@@ -24,7 +25,7 @@ judge(const Attempt *attempt, ErrorData *edata)
 {
 	const ScheduleRules *rules = &attempt->schedule->rules;
 	TimestampTz now = settings_now();
-	Ending ending = {.edata = edata, .status = "failed"};
+	Ending ending = {.edata = edata, .status = "failed", .attempt = attempt->action->attempt};
 
 	/* by contratos_cancel(), which has made the row `canceled`, or by another hand */
 	if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
@@ -40,6 +41,12 @@ judge(const Attempt *attempt, ErrorData *edata)
 	}
 	else if (attempt->outcome.refused)
 		ending.status = "refused";
+	else if (attempt->run == 0 && verdict_tomorrow(edata))
+	{
+		/* nothing was tried: however many days it takes, this uses no attempt up */
+		ending.next = schedule_day_start(schedule_day_of(now) + 1);
+		ending.attempt--;
+	}
 	else if (verdict_may_pass(edata))
 		ending.next = schedule_retry_at(rules, attempt->action->attempt, false, now);
 	return ending;
@@ -89,8 +96,8 @@ record(Attempt *attempt, const void *arg)
 		run.job_id = NULL; /* it has never been asked for */
 	attempt_must_begin(attempt);
 	if (attempt->run == 0)
-		attempt->run = ledger_begin(attempt->open, source->name, attempt->action->day, attempt->cause,
-									attempt->action->attempt, NULL);
+		attempt->run =
+			ledger_begin(attempt->open, source->name, attempt->action->day, attempt->cause, ending->attempt, NULL);
 	stays = ledger_end(attempt->run, &run, ending->next);
 	attempt_commit(attempt->context);
 

@@ -90,7 +90,7 @@ make_request(const char *path)
 static void
 explain(Failure *f)
 {
-	if (f->http_status == 0 && f->hint[0] == '\0')
+	if (f->http_status == 0)
 		failure_hint(f,
 					 "Only machines of Google Cloud have a metadata server; elsewhere set contratos.credentials_file "
 					 "to a file with credentials.");

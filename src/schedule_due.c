@@ -84,10 +84,13 @@ next_at(const View *view, const ScheduleDay *day)
 	const ScheduleRules *rules = view->rules;
 	int64 wait = day->state == SCHEDULE_WAITING ? Max(rules->ready_interval, USECS_PER_SEC)
 												: schedule_retry_at(rules, Min(day->attempt, rules->retries), true, 0);
-	/* `wait` is the longest that can have been promised */
+	int64 longest;
+
 	if (day->next_at == 0)
 		return after(day->ended_at, wait, view->now);
-	return day->next_at > view->now + 2 * wait ? view->now : day->next_at;
+	/* the longest that can have been promised: a source without bytes left waits for the next UTC day */
+	longest = day->state == SCHEDULE_WAITING ? 2 * wait : Max(2 * wait, USECS_PER_DAY);
+	return day->next_at > view->now + longest ? view->now : day->next_at;
 }
 
 /* When a day comes again that has finally failed: at run_at, or after a change. */

@@ -63,11 +63,21 @@ verdict_may_pass(const ErrorData *edata)
 		case CLASS('5', '5'): /* locks, objects in use */
 		case CLASS('5', '7'): /* operator intervention */
 		case CLASS('5', '8'): /* system */
-		case CLASS('H', 'V'): /* counts that do not add up */
 			return true;
+		case CLASS('H', 'V'): /* counts that do not add up, another wrapper's connection; no wrong options */
+			return edata->sqlerrcode != ERRCODE_FDW_DYNAMIC_PARAMETER_VALUE_NEEDED &&
+				   edata->sqlerrcode != ERRCODE_FDW_INVALID_COLUMN_NAME &&
+				   edata->sqlerrcode != ERRCODE_FDW_COLUMN_NAME_NOT_FOUND &&
+				   edata->sqlerrcode != ERRCODE_FDW_INVALID_OPTION_NAME;
 		default:
 			return false;
 	}
+}
+
+bool
+verdict_tomorrow(const ErrorData *edata)
+{
+	return verdict_cause(edata) == NULL && edata->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
 }
 
 const char *

@@ -27,6 +27,9 @@ extern bool verdict_every_day(const ErrorData *edata);
  */
 extern bool verdict_may_pass(const ErrorData *edata);
 
+/* Whether the source's bytes of this UTC day are used up: it may be asked again tomorrow. */
+extern bool verdict_tomorrow(const ErrorData *edata);
+
 /* Message and detail, for the ledger; in CurrentMemoryContext. */
 extern const char *verdict_text(const ErrorData *edata);
 

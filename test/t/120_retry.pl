@@ -192,10 +192,11 @@ $f->query(q(UPDATE contratos_sources SET start_date = '2026-11-26';
 ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-13' AND status = 'failed')), 'are used up');
 is($f->runs(q(day BETWEEN '2026-11-10' AND '2026-11-13')),
 	'10 queue succeeded, 11 queue succeeded, 12 queue succeeded, 13 queue failed', 'when they are, nothing is asked any more');
-is(attempts(q(day = '2026-11-13')), '1 failed 53400 07:01:00', 'as the ledger says');
+is(attempts(q(day = '2026-11-13')), '0 failed 53400 00:00:00', 'as the ledger says: it comes again with the next UTC day, and has used no attempt up');
 is((grep { $_->{job} && $_->{job} eq $f->query(q(SELECT job_id FROM contratos_runs WHERE day = '2026-11-13')) } $bq->requests('insert')), 0, 'nor begun');
 ok($f->at('2026-11-27 07:00'), 'the next day (UTC)');
 is($f->runs(q(day = '2026-11-13')), '13 queue failed, 13 queue succeeded', 'there are new ones');
+is(attempts(q(day = '2026-11-13' AND status = 'succeeded')), '1 succeeded', 'for its first attempt');
 
 # ---- a new key, by the real clock: what is newer than the failure is a change
 

@@ -150,6 +150,10 @@ test_final(void)
 	begin(end);
 	ended(YESTERDAY - 40, SCHEDULE_FAILED, 4, end, 0);
 	expect(end, SCHEDULE_LOAD, TODAY, "schedule", 1, next, "old days that finally failed are let go");
+	begin(end);
+	ended(YESTERDAY - 40, SCHEDULE_FAILED, 0, end, clock_at(TODAY + 1, 0));
+	expect(end, SCHEDULE_LOAD, YESTERDAY - 40, "queue", 1, clock_at(TODAY + 1, 0),
+		   "no bytes left: with the next UTC day, however old");
 }
 
 static void
