@@ -674,7 +674,7 @@ REVOKE ALL ON FUNCTION contratos_verify(date, date, text) FROM PUBLIC;
 
 -- Whether days can be loaded: a row for each thing that can be wrong, from the
 -- server (source null in the row) up to the days missing.  source: a name in
--- contratos_sources, or null for all.  status: ok, warning (works, but …),
+-- contratos_sources, or null for all.  status: ok, warning (works, but ...),
 -- failed (no day can be loaded like this), skipped (cannot be told, because of
 -- something above).  found: what there is; hint: what to do, null for nothing.
 -- What is wrong is a row and no error, also a source that does not exist; errors
