@@ -260,8 +260,9 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 	}
 	PG_CATCH();
 	{
-		busy = false;
 		attempt_fail(attempt);
+		/* not even a row: it would be the same again at once, and for ever */
+		busy = attempt->run == 0;
 	}
 	PG_END_TRY();
 	progress_end();

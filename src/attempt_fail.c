@@ -98,6 +98,12 @@ record(Attempt *attempt, const void *arg)
 	if (attempt->run == 0)
 		attempt->run =
 			ledger_begin(attempt->open, source->name, attempt->action->day, attempt->cause, ending->attempt, NULL);
+	if (attempt->run == 0)
+	{
+		/* somebody is at the day's row, or at the queue: there is nothing to tell yet */
+		attempt_commit(attempt->context);
+		return;
+	}
 	stays = ledger_end(attempt->run, &run, ending->next);
 	attempt_commit(attempt->context);
 
