@@ -102,7 +102,7 @@ number_of_day(const LoadPlan *plan, DateADT day, DateADT first, DateADT last)
 						errmsg("%s has a row of %s among those from %s to %s", plan->target_name,
 							   schedule_day_text(day), schedule_day_text(first), schedule_day_text(last)),
 						errdetail("A function that it calls has changed TimeZone."),
-						errhint("Let the function leave TimeZone as it was: give it SET timezone FROM CURRENT.")));
+						errhint("Let the function leave TimeZone as it was.")));
 	return day - first;
 }
 

@@ -227,8 +227,9 @@ $f->query(
 $bq->table('test-project.shop.zoned', schema => [ { name => 'id', type => 'INT64' }, { name => 'at', type => 'TIMESTAMP' } ],
 	rows => [ { id => 1, at => '2026-11-20 23:00:00+00:00' } ]);
 my $zoned = q(SELECT agrees FROM contratos_verify('2026-11-20', '2026-11-20', 'zoned'));
-like($f->fails($zoned), qr/ERROR:  55000: public\.zoned has a row of 2026-11-21 among those from 2026-11-20 to 2026-11-20\n.*SET timezone/s, 'a view that changes the time zone');
-is($f->query("SET client_min_messages = warning; ALTER FUNCTION moved SET timezone FROM CURRENT; $zoned"), 't', 'the hint cures it');
+like($f->fails($zoned), qr/ERROR:  55000: public\.zoned has a row of 2026-11-21 among those from 2026-11-20 to 2026-11-20\n/, 'a view that changes the time zone');
+$f->query(q(CREATE OR REPLACE FUNCTION moved(at timestamptz) RETURNS timestamptz LANGUAGE plpgsql AS 'BEGIN RETURN at; END'));
+is($f->query("SET client_min_messages = warning; $zoned"), 't', 'and one that does not');
 
 # ---- where it works
 
