@@ -43,8 +43,12 @@ judge(const Attempt *attempt, ErrorData *edata)
 		ending.status = "refused";
 	else if (attempt->run == 0 && verdict_tomorrow(edata))
 	{
-		/* nothing was tried: however many days it takes, this uses no attempt up */
-		ending.next = schedule_day_start(schedule_day_of(now) + 1);
+		/*
+		 * When today's own rows are due: they go first, and so a long queue does
+		 * not make them late.  Nothing was tried: however many days it takes,
+		 * this uses no attempt up.
+		 */
+		ending.next = schedule_due_at(rules, schedule_day_of(now));
 		ending.attempt--;
 	}
 	else if (verdict_may_pass(edata))
