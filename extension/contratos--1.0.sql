@@ -473,7 +473,7 @@ LEFT JOIN (
 			max(r.id) FILTER (WHERE r.status NOT IN ('queued', 'running', 'waiting')
 							  AND (r.status <> 'canceled' OR r.started_at IS NOT NULL)) AS tried,
 			max(r.id) FILTER (WHERE r.status = 'canceled' AND r.started_at IS NULL) AS taken_off,
-			(count(*) FILTER (WHERE r.started_at IS NOT NULL
+			(count(*) FILTER (WHERE r.started_at IS NOT NULL AND r.attempt > 0
 							  AND r.status NOT IN ('unchanged', 'differs')))::integer AS attempts
 		FROM contratos_runs r GROUP BY r.source, r.day) by_day
 ) decides ON decides.source = d.source AND decides.day = d.day

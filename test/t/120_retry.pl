@@ -193,6 +193,9 @@ ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-13' A
 is($f->runs(q(day BETWEEN '2026-11-10' AND '2026-11-13')),
 	'10 queue succeeded, 11 queue succeeded, 12 queue succeeded, 13 queue failed', 'when they are, nothing is asked any more');
 is(attempts(q(day = '2026-11-13')), '0 failed 53400 08:00:00', 'as the ledger says: it comes again at run_at of the next UTC day, and has used no attempt up');
+$f->settle;
+is($f->query(q(SELECT state, attempts FROM contratos_days WHERE day = '2026-11-13')), 'waiting|0', 'nor is one shown');
+is($f->logged(qr/2026-11-13 failed \(queue, attempt 0\)/), 1, 'or logged');
 is((grep { $_->{job} && $_->{job} eq $f->query(q(SELECT job_id FROM contratos_runs WHERE day = '2026-11-13')) } $bq->requests('insert')), 0, 'nor begun');
 ok($f->at('2026-11-26 07:05', 'contratos.max_bytes_per_day' => '40MB'), 'when more are allowed');
 is($f->runs(q(day = '2026-11-13')), '13 queue failed, 13 queue succeeded', 'it comes at once');
