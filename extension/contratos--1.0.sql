@@ -363,15 +363,15 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION contratos_enqueue(date, date, text, boolean) IS
 'leaves the UTC days from first to last to the worker; returns how many days were queued newly; only_missing: only days without a success';
 
--- run: contratos_runs.id.  What is queued or waiting is taken off; what the
--- worker is loading is stopped, and its BigQuery job canceled, once this
+-- run: contratos_runs.id.  What is queued, waiting or to be tried again (it has a
+-- next_attempt_at) is taken off; what the worker is loading is stopped, and its BigQuery job canceled, once this
 -- transaction commits.  The row becomes `canceled` either way.  False when the
 -- run is over, or there is none of that number.  Error: 22004 run is null.
 CREATE FUNCTION contratos_cancel(run bigint) RETURNS boolean
 AS 'MODULE_PATHNAME', 'contratos_cancel'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION contratos_cancel(bigint) IS
-'takes a queued day off, or stops the one that the worker is loading; run: contratos_runs.id; false when it is over already';
+'takes a day off that is queued or to be tried again, or stops the one that the worker is loading; run: contratos_runs.id; false when it is over already';
 
 -- A row each for extension (in this database), library (loaded in this session),
 -- libcurl, OpenSSL and jansson.  A WARNING when extension and library differ,
