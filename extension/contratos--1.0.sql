@@ -527,6 +527,7 @@ SELECT s.name AS source, s.enabled,
 	coalesce(days.provisional, 0) AS provisional_days,
 	coalesce(days.failed, 0) AS failed_days,
 	coalesce(days.queued, 0) AS queued_days,
+	coalesce(days.waiting, 0) AS waiting_days,
 	days.last_error[1] AS last_error,
 	days.last_error_at[1] AS last_error_at
 FROM contratos_sources s
@@ -539,6 +540,7 @@ LEFT JOIN (
 		(count(*) FILTER (WHERE d.state = 'provisional'))::integer AS provisional,
 		(count(*) FILTER (WHERE d.state IN ('failed', 'refused')))::integer AS failed,
 		(count(*) FILTER (WHERE d.state = 'queued'))::integer AS queued,
+		(count(*) FILTER (WHERE d.state = 'waiting'))::integer AS waiting,
 		array_agg(d.error ORDER BY d.run DESC) FILTER (WHERE d.has_error) AS last_error,
 		array_agg(d.error_at ORDER BY d.run DESC) FILTER (WHERE d.has_error) AS last_error_at
 	FROM _contratos_days d GROUP BY d.source) days ON days.source = s.name
@@ -576,6 +578,8 @@ COMMENT ON COLUMN contratos_status.missing_days IS
 COMMENT ON COLUMN contratos_status.provisional_days IS 'days that are loaded and not confirmed yet';
 COMMENT ON COLUMN contratos_status.failed_days IS 'days in state failed or refused';
 COMMENT ON COLUMN contratos_status.queued_days IS 'days that wait in the queue';
+COMMENT ON COLUMN contratos_status.waiting_days IS
+'days in state waiting: for upstream, or to be tried again, as when the bytes of the day are used up';
 COMMENT ON COLUMN contratos_status.last_error IS
 'what is wrong now: the error of the latest attempt that did not work, of a day that has not come right since; may quote values';
 COMMENT ON COLUMN contratos_status.last_error_at IS
