@@ -363,15 +363,15 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION contratos_enqueue(date, date, text, boolean) IS
 'leaves the UTC days from first to last to the worker; returns how many days were queued newly; only_missing: only days without a success';
 
--- run: contratos_runs.id.  What is queued or waiting is taken off; what the
--- worker is loading is stopped, and its BigQuery job canceled, once this
+-- run: contratos_runs.id.  What is queued, waiting or to be tried again (it has a
+-- next_attempt_at) is taken off; what the worker is loading is stopped, and its BigQuery job canceled, once this
 -- transaction commits.  The row becomes `canceled` either way.  False when the
 -- run is over, or there is none of that number.  Error: 22004 run is null.
 CREATE FUNCTION contratos_cancel(run bigint) RETURNS boolean
 AS 'MODULE_PATHNAME', 'contratos_cancel'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION contratos_cancel(bigint) IS
-'takes a queued day off, or stops the one that the worker is loading; run: contratos_runs.id; false when it is over already';
+'takes a day off that is queued or to be tried again, or stops the one that the worker is loading; run: contratos_runs.id; false when it is over already';
 
 -- A row each for extension (in this database), library (loaded in this session),
 -- libcurl, OpenSSL and jansson.  A WARNING when extension and library differ,
@@ -473,7 +473,7 @@ LEFT JOIN (
 			max(r.id) FILTER (WHERE r.status NOT IN ('queued', 'running', 'waiting')
 							  AND (r.status <> 'canceled' OR r.started_at IS NOT NULL)) AS tried,
 			max(r.id) FILTER (WHERE r.status = 'canceled' AND r.started_at IS NULL) AS taken_off,
-			(count(*) FILTER (WHERE r.started_at IS NOT NULL
+			(count(*) FILTER (WHERE r.started_at IS NOT NULL AND r.attempt > 0
 							  AND r.status NOT IN ('unchanged', 'differs')))::integer AS attempts
 		FROM contratos_runs r GROUP BY r.source, r.day) by_day
 ) decides ON decides.source = d.source AND decides.day = d.day
@@ -527,6 +527,7 @@ SELECT s.name AS source, s.enabled,
 	coalesce(days.provisional, 0) AS provisional_days,
 	coalesce(days.failed, 0) AS failed_days,
 	coalesce(days.queued, 0) AS queued_days,
+	coalesce(days.waiting, 0) AS waiting_days,
 	days.last_error[1] AS last_error,
 	days.last_error_at[1] AS last_error_at
 FROM contratos_sources s
@@ -539,6 +540,7 @@ LEFT JOIN (
 		(count(*) FILTER (WHERE d.state = 'provisional'))::integer AS provisional,
 		(count(*) FILTER (WHERE d.state IN ('failed', 'refused')))::integer AS failed,
 		(count(*) FILTER (WHERE d.state = 'queued'))::integer AS queued,
+		(count(*) FILTER (WHERE d.state = 'waiting'))::integer AS waiting,
 		array_agg(d.error ORDER BY d.run DESC) FILTER (WHERE d.has_error) AS last_error,
 		array_agg(d.error_at ORDER BY d.run DESC) FILTER (WHERE d.has_error) AS last_error_at
 	FROM _contratos_days d GROUP BY d.source) days ON days.source = s.name
@@ -576,6 +578,8 @@ COMMENT ON COLUMN contratos_status.missing_days IS
 COMMENT ON COLUMN contratos_status.provisional_days IS 'days that are loaded and not confirmed yet';
 COMMENT ON COLUMN contratos_status.failed_days IS 'days in state failed or refused';
 COMMENT ON COLUMN contratos_status.queued_days IS 'days that wait in the queue';
+COMMENT ON COLUMN contratos_status.waiting_days IS
+'days in state waiting: for upstream, or to be tried again, as when the bytes of the day are used up';
 COMMENT ON COLUMN contratos_status.last_error IS
 'what is wrong now: the error of the latest attempt that did not work, of a day that has not come right since; may quote values';
 COMMENT ON COLUMN contratos_status.last_error_at IS

@@ -87,7 +87,7 @@ SELECT contratos_enqueue('2026-11-19', '2026-11-19');
 ROLLBACK;
 SELECT count(*) FROM runs WHERE day = '2026-11-19';
 
--- canceling: what is open, once
+-- canceling: what is open or to be tried again, once
 TRUNCATE contratos_runs;
 INSERT INTO contratos_runs (source, day, cause, status, attempt, started_at, finished_at, rows_loaded, next_attempt_at) VALUES
 	('tokens', '2026-11-01', 'queue', 'queued', 0, NULL, NULL, NULL, NULL),

@@ -78,7 +78,7 @@ open_run(Attempt *attempt)
 	attempt->looks = attempt->action->what == SCHEDULE_RECHECK &&
 					 !ledger_rechecked_today(attempt->schedule->source.name, settings_now());
 	attempt->run = ledger_begin(attempt->open, attempt->schedule->source.name, attempt->action->day, attempt->cause,
-								attempt->action->attempt, attempt->outcome.job_id);
+								attempt->number, attempt->outcome.job_id);
 	attempt_commit(attempt->context);
 	if (attempt->run == 0)
 		return false;
@@ -242,6 +242,7 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 	attempt->action = action;
 	attempt->cause = action->cause;
 	attempt->open = open;
+	attempt->number = action->attempt;
 	attempt->began = request_clock_ms();
 	load_begin(&attempt->outcome, context);
 	attempt->outcome.background = true;
@@ -260,8 +261,9 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 	}
 	PG_CATCH();
 	{
-		busy = false;
 		attempt_fail(attempt);
+		/* not even a row: it would be the same again at once, and for ever */
+		busy = attempt->run == 0;
 	}
 	PG_END_TRY();
 	progress_end();

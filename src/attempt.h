@@ -15,7 +15,7 @@
 typedef enum AttemptEnd
 {
 	ATTEMPT_ENDED, /* well or not: the ledger tells */
-	ATTEMPT_BUSY /* somebody else is loading the source: nothing was done */
+	ATTEMPT_BUSY /* somebody else is at the source or its queue: the ledger has nothing of it */
 } AttemptEnd;
 
 /*

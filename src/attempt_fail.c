@@ -17,21 +17,20 @@ typedef struct Ending
 	ErrorData *edata;
 	const char *status;
 	TimestampTz next; /* when the next attempt is due; 0: never */
-	int attempt; /* number of this one */
 } Ending;
 
 static Ending
-judge(const Attempt *attempt, ErrorData *edata)
+judge(Attempt *attempt, ErrorData *edata)
 {
 	const ScheduleRules *rules = &attempt->schedule->rules;
 	TimestampTz now = settings_now();
-	Ending ending = {.edata = edata, .status = "failed", .attempt = attempt->action->attempt};
+	Ending ending = {.edata = edata, .status = "failed"};
 
 	/* by contratos_cancel(), which has made the row `canceled`, or by another hand */
 	if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
 	{
 		ending.status = "interrupted";
-		ending.next = schedule_retry_at(rules, attempt->action->attempt, true, now);
+		ending.next = schedule_retry_at(rules, attempt->number, true, now);
 	}
 	else if (attempt->outcome.empty)
 	{
@@ -43,12 +42,16 @@ judge(const Attempt *attempt, ErrorData *edata)
 		ending.status = "refused";
 	else if (attempt->run == 0 && verdict_tomorrow(edata))
 	{
-		/* nothing was tried: however many days it takes, this uses no attempt up */
-		ending.next = schedule_day_start(schedule_day_of(now) + 1);
-		ending.attempt--;
+		/*
+		 * When today's own rows are due: they go first, and so a long queue does
+		 * not make them late.  Nothing was tried: however many days it takes,
+		 * this uses no attempt up.
+		 */
+		ending.next = schedule_due_at(rules, schedule_day_of(now));
+		attempt->number--;
 	}
 	else if (verdict_may_pass(edata))
-		ending.next = schedule_retry_at(rules, attempt->action->attempt, false, now);
+		ending.next = schedule_retry_at(rules, attempt->number, false, now);
 	return ending;
 }
 
@@ -97,7 +100,13 @@ record(Attempt *attempt, const void *arg)
 	attempt_must_begin(attempt);
 	if (attempt->run == 0)
 		attempt->run =
-			ledger_begin(attempt->open, source->name, attempt->action->day, attempt->cause, ending->attempt, NULL);
+			ledger_begin(attempt->open, source->name, attempt->action->day, attempt->cause, attempt->number, NULL);
+	if (attempt->run == 0)
+	{
+		/* somebody is at the day's row, or at the queue: there is nothing to tell yet */
+		attempt_commit(attempt->context);
+		return;
+	}
 	stays = ledger_end(attempt->run, &run, ending->next);
 	attempt_commit(attempt->context);
 

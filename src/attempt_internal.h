@@ -20,6 +20,7 @@ typedef struct Attempt
 	Bigquery *bq; /* NULL until it is needed */
 	int64 open; /* queued or waiting row of the day; 0: none */
 	int64 run; /* row of the ledger; 0: none yet */
+	int number; /* of the attempt, as the ledger counts */
 	bool looks; /* first recheck of the source today: at its columns, too */
 	VerifyDrift *drift; /* news of them; NULL: none */
 	int64 began; /* request_clock_ms() */

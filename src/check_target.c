@@ -243,7 +243,8 @@ load_them(const Check *check, const LedgerGaps *gaps)
 	const char *first = schedule_day_text(gaps->named[0]);
 	const char *last = schedule_day_text(gaps->last);
 
-	if (check->worker != 0)
+	/* a disabled source's queue stays queued */
+	if (check->worker != 0 && check->schedule->rules.enabled)
 		return psprintf("SELECT %scontratos_enqueue('%s', '%s', %s);", check->schema, first, last, source);
 	return psprintf("SELECT * FROM %scontratos_backfill_range('%s', '%s', %s, only_missing => true);", check->schema,
 					first, last, source);

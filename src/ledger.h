@@ -268,7 +268,8 @@ extern int64 ledger_billed_today(const char *source, TimestampTz now);
 extern int ledger_enqueue(const char *source, DateADT first, DateADT last, bool only_missing);
 
 /*
- * Make a queued, waiting or running run `canceled`; true if it was one.
+ * Make a queued, waiting or running run `canceled`, or one that has failed and
+ * is to be tried again; true if it was one.
  * *running: it was running, and the worker has to be told: see
  * wake_stop_run_at_commit().
  */

@@ -68,12 +68,14 @@ ledger_cancel(int64 run, bool *running)
 	Canceled canceled = {0};
 	ledger_arg(&args, "id", INT8OID, Int64GetDatum(run), false);
 	ledger_time(&args, "finished_at", settings_now(), false);
-	/* the status it had is read under the row's lock */
+	/* the status it had is read under the row's lock; what has failed is over only when nothing follows */
 	ledger_execute("contratos_runs",
 				   "UPDATE %1$s.contratos_runs r SET status = 'canceled', next_attempt_at = NULL, "
 				   "finished_at = greatest($2, r.started_at) "
-				   "FROM (SELECT id, status FROM %1$s.contratos_runs WHERE id = $1 "
-				   "AND status IN ('queued', 'waiting', 'running') FOR UPDATE) old WHERE r.id = old.id "
+				   "FROM (SELECT id, status FROM %1$s.contratos_runs c WHERE id = $1 "
+				   "AND (status IN ('queued', 'waiting', 'running') OR (status IN ('failed', 'interrupted') "
+				   "AND next_attempt_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n "
+				   "WHERE n.source = c.source AND n.day = c.day AND n.id > c.id))) FOR UPDATE) old WHERE r.id = old.id "
 				   "RETURNING r.source, r.day, old.status = 'running'",
 				   &args, SPI_OK_UPDATE_RETURNING, read_canceled, &canceled);
 	*running = canceled.was_running;

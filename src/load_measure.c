@@ -90,6 +90,22 @@ load_measure(const LoadPlan *plan, DateADT day)
 	return measure;
 }
 
+/*
+ * Whose it is among the days asked for.  The condition has seen to that, unless
+ * a function of a view has changed TimeZone between it and the cast.
+ */
+static int
+number_of_day(const LoadPlan *plan, DateADT day, DateADT first, DateADT last)
+{
+	if (day < first || day > last)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("%s has a row of %s among those from %s to %s", plan->target_name,
+							   schedule_day_text(day), schedule_day_text(first), schedule_day_text(last)),
+						errdetail("A function that it calls has changed TimeZone."),
+						errhint("Let the function leave TimeZone as it was.")));
+	return day - first;
+}
+
 /* A day without rows stays as it is. */
 static void
 measure_by_day(const LoadPlan *plan, DateADT first, DateADT last, LoadMeasure *measures)
@@ -105,7 +121,7 @@ measure_by_day(const LoadPlan *plan, DateADT first, DateADT last, LoadMeasure *m
 		bool isnull;
 		Datum day = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &isnull);
 
-		measures[DatumGetDateADT(day) - first] = read_measure(row, 2);
+		measures[number_of_day(plan, DatumGetDateADT(day), first, last)] = read_measure(row, 2);
 	}
 }
 

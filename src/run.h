@@ -69,8 +69,9 @@ extern void run_verify(const char *source, DateADT first, DateADT last, void (*e
 extern int run_enqueue(const char *source, DateADT first, DateADT last, bool only_missing);
 
 /*
- * Take a queued or waiting run off, or have the worker stop the one in
- * progress when this transaction commits.  False: it is over, or never was.
+ * Take a queued or waiting run off, or one to be tried again, or have the worker
+ * stop the one in progress when this transaction commits.  False: it is over,
+ * or never was.
  */
 extern bool run_cancel(int64 run);
 

@@ -84,13 +84,19 @@ next_at(const View *view, const ScheduleDay *day)
 	const ScheduleRules *rules = view->rules;
 	int64 wait = day->state == SCHEDULE_WAITING ? Max(rules->ready_interval, USECS_PER_SEC)
 												: schedule_retry_at(rules, Min(day->attempt, rules->retries), true, 0);
-	int64 longest;
+	TimestampTz latest = view->now + 2 * wait;
 
 	if (day->next_at == 0)
 		return after(day->ended_at, wait, view->now);
-	/* the longest that can have been promised: a source without bytes left waits for the next UTC day */
-	longest = day->state == SCHEDULE_WAITING ? 2 * wait : Max(2 * wait, USECS_PER_DAY);
-	return day->next_at > view->now + longest ? view->now : day->next_at;
+	/* the latest that can have been promised: without bytes left a day waits for run_at of the next UTC day */
+	if (day->state != SCHEDULE_WAITING)
+		latest = Max(latest, schedule_due_at(rules, schedule_day_of(view->now)));
+	if (day->next_at > latest)
+		return view->now;
+	/* that long it waits for bytes alone, and a change may have brought more */
+	if (day->state == SCHEDULE_FAILED && day->next_at > day->ended_at + 2 * wait && rules->changed_at > day->ended_at)
+		return Min(day->next_at, rules->changed_at);
+	return day->next_at;
 }
 
 /* When a day comes again that has finally failed: at run_at, or after a change. */

@@ -119,6 +119,20 @@ ok($f->at('2026-11-21 06:02'), 'and which is made');
 is($f->query("SELECT status, attempt FROM contratos_runs WHERE source = '$stalled' AND day = '2026-11-17' ORDER BY id DESC LIMIT 1"),
 	'succeeded|2', 'as the second one');
 
+# ---- a source that cannot be loaded, while somebody holds its queue
+
+$f->settle;
+turns();
+$f->query('ALTER TABLE others RENAME TO away');
+$sessions[0]->query(q(BEGIN; SELECT contratos_enqueue('2026-11-01', '2026-11-01', 'others')));
+$f->day('2026-11-21', 21);
+ok($f->at('2026-11-22 08:00'), 'the worker does not try again and again');
+cmp_ok($f->logged(qr/ERROR:  [^\n]*relation "public\.others" does not exist/), '<', 10, 'what it cannot record');
+unlike(turns(), qr/others/, 'of which nobody is told');
+$sessions[0]->query('ROLLBACK');
+ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE source = 'others' AND day = '2026-11-21' AND sqlstate = '42P01')), 'and then it can');
+like(turns(), qr/others failed/, 'and tells');
+
 $_->quit for @sessions, $listener;
 $f->stop;
 done_testing();

@@ -192,11 +192,25 @@ $f->query(q(UPDATE contratos_sources SET start_date = '2026-11-26';
 ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-13' AND status = 'failed')), 'are used up');
 is($f->runs(q(day BETWEEN '2026-11-10' AND '2026-11-13')),
 	'10 queue succeeded, 11 queue succeeded, 12 queue succeeded, 13 queue failed', 'when they are, nothing is asked any more');
-is(attempts(q(day = '2026-11-13')), '0 failed 53400 00:00:00', 'as the ledger says: it comes again with the next UTC day, and has used no attempt up');
+is(attempts(q(day = '2026-11-13')), '0 failed 53400 08:00:00', 'as the ledger says: it comes again at run_at of the next UTC day, and has used no attempt up');
+$f->settle;
+is($f->query(q(SELECT state, attempts FROM contratos_days WHERE day = '2026-11-13')), 'waiting|0', 'nor is one shown');
+is($f->logged(qr/2026-11-13 failed \(queue, attempt 0\)/), 1, 'or logged');
 is((grep { $_->{job} && $_->{job} eq $f->query(q(SELECT job_id FROM contratos_runs WHERE day = '2026-11-13')) } $bq->requests('insert')), 0, 'nor begun');
-ok($f->at('2026-11-27 07:00'), 'the next day (UTC)');
-is($f->runs(q(day = '2026-11-13')), '13 queue failed, 13 queue succeeded', 'there are new ones');
+ok($f->at('2026-11-26 07:05', 'contratos.max_bytes_per_day' => '40MB'), 'when more are allowed');
+is($f->runs(q(day = '2026-11-13')), '13 queue failed, 13 queue succeeded', 'it comes at once');
 is(attempts(q(day = '2026-11-13' AND status = 'succeeded')), '1 succeeded', 'for its first attempt');
+$f->query(q(SELECT contratos_enqueue('2026-11-14', '2026-11-16')));
+ok($f->poll(q(SELECT count(*) = 3 FROM contratos_runs WHERE day BETWEEN '2026-11-14' AND '2026-11-16' AND status = 'failed')), 'these are used up as well');
+is($f->query(q(SELECT string_agg(contratos_cancel(id)::text, ' ' ORDER BY id) FROM contratos_runs WHERE day IN ('2026-11-13', '2026-11-16'))),
+	'false false true', 'what is to be tried again can be taken off');
+is(attempts(q(day = '2026-11-16')), '0 canceled 53400', 'for good');
+$f->day('2026-11-26', 50);
+ok(restart_at('2026-11-27 07:59:59'), 'the next day (UTC)');
+is($f->runs(q(day IN ('2026-11-14', '2026-11-15', '2026-11-26'))), '14 queue failed, 15 queue failed', 'nothing before run_at');
+ok(restart_at('2026-11-27 08:00'), 'at run_at');
+is($f->runs(q(started_at >= '2026-11-27' AND day IN ('2026-11-14', '2026-11-15', '2026-11-16', '2026-11-26'))),
+	'26 schedule succeeded, 14 queue succeeded, 15 queue succeeded', 'there are new ones, of which yesterday has the first');
 
 # ---- a new key, by the real clock: what is newer than the failure is a change
 

@@ -409,7 +409,10 @@ $c = checks();
 is(having($c, 'ok'), join(' ', @server, @source), 'all is well');
 says($c->{worker}, 'ok', qr/^runs as process \d+$/);
 $f->query(q(UPDATE contratos_sources SET start_date = '2026-11-01', enabled = false));
-like(checks()->{missing_days}{hint}, qr/^SELECT contratos_enqueue\('2026-11-01', '2026-11-09', 'tokens'\);$/, 'days can be left to it');
+like(checks()->{missing_days}{hint}, qr/^SELECT \* FROM contratos_backfill_range\('2026-11-01', '2026-11-09', 'tokens',/, 'to whom a disabled source\'s days cannot be left');
+$f->query(q(UPDATE contratos_sources SET enabled = true, catchup_days = 0));
+like(checks()->{missing_days}{hint}, qr/^SELECT contratos_enqueue\('2026-11-01', '2026-11-09', 'tokens'\);$/, 'but those of others');
+$f->query(q(UPDATE contratos_sources SET enabled = false, catchup_days = 31));
 $f->query(q(DELETE FROM contratos_runs WHERE day = '2026-11-20'; UPDATE contratos_sources SET start_date = '2026-11-19', enabled = true));
 is(checks()->{missing_days}{found}, 'none from 2026-11-19 to 2026-11-19', 'a day that it will load is not missing yet');
 

@@ -44,8 +44,8 @@ ok($f->at('2026-11-21 08:00'), 'upstream has nothing yet');
 is(states(), '20 waiting', 'the day waits');
 is(day(20, q(rows, attempts, last_loaded, next_attempt_at, error ~ '^BigQuery has no rows of 2026-11-20')),
 	'|1||2026-11-21 08:15:00+00|t', 'until when, and why, is said');
-is(status(q(next_wake, next_day, last_error ~ '^BigQuery has no rows', last_error_at, missing_days)),
-	'2026-11-21 08:15:00+00|2026-11-20|t|2026-11-21 08:00:00+00|0', 'the worker wakes for it, and it is what is wrong');
+is(status(q(next_wake, next_day, last_error ~ '^BigQuery has no rows', last_error_at, missing_days, waiting_days)),
+	'2026-11-21 08:15:00+00|2026-11-20|t|2026-11-21 08:00:00+00|0|1', 'the worker wakes for it, and it is what is wrong');
 
 is($f->query(q(SET contratos.now = '2026-11-21 10:00+00'; SELECT next_wake, next_day FROM contratos_status)), '2026-11-21 10:00:00+00|2026-11-20',
 	'what has been due for a while is due now');
@@ -142,9 +142,9 @@ is(states(), '21 differs, 22 provisional', 'it is loaded');
 
 is( $f->query(
 		q(SELECT s.missing_days = count(*) FILTER (WHERE state = 'missing') AND s.provisional_days = count(*) FILTER (WHERE state = 'provisional')
-			AND s.failed_days = count(*) FILTER (WHERE state IN ('failed', 'refused')) AND s.last_success = max(d.last_loaded)
+			AND s.failed_days = count(*) FILTER (WHERE state IN ('failed', 'refused')) AND s.waiting_days = count(*) FILTER (WHERE state = 'waiting') AND s.last_success = max(d.last_loaded)
 		  FROM contratos_status s JOIN contratos_days d USING (source)
-		  GROUP BY s.source, s.missing_days, s.provisional_days, s.failed_days, s.last_success)),
+		  GROUP BY s.source, s.missing_days, s.provisional_days, s.failed_days, s.waiting_days, s.last_success)),
 	't', 'the numbers of a source are those of its days');
 
 # ---- times that are none; a month's end; a snapshot

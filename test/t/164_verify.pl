@@ -213,6 +213,24 @@ $f->query('TRUNCATE rates');
 load('2026-11-20', q(, 'rates'));
 is(day('2026-11-20', q(, 'rates')), '0|0|0|t', 'an empty one');
 
+# ---- a view that changes the time zone while it is read
+
+$f->query(
+	q(CREATE TABLE stored (id bigint, at timestamptz);
+	  CREATE FUNCTION moved(at timestamptz) RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('timezone', 'Asia/Tokyo', false); RETURN at; END $$;
+	  CREATE VIEW zoned AS SELECT id, moved(at) AS at FROM stored;
+	  CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+	  CREATE TRIGGER nothing INSTEAD OF INSERT OR DELETE ON zoned FOR EACH ROW EXECUTE FUNCTION nothing();
+	  CREATE FOREIGN TABLE bq_zoned (id bigint, at timestamptz) SERVER bigquery OPTIONS ("table" 'test-project.shop.zoned');
+	  INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column) VALUES ('zoned', 'bq_zoned', 'zoned', 'at');
+	  INSERT INTO stored VALUES (1, '2026-11-20 23:00Z')));
+$bq->table('test-project.shop.zoned', schema => [ { name => 'id', type => 'INT64' }, { name => 'at', type => 'TIMESTAMP' } ],
+	rows => [ { id => 1, at => '2026-11-20 23:00:00+00:00' } ]);
+my $zoned = q(SELECT agrees FROM contratos_verify('2026-11-20', '2026-11-20', 'zoned'));
+like($f->fails($zoned), qr/ERROR:  55000: public\.zoned has a row of 2026-11-21 among those from 2026-11-20 to 2026-11-20\n/, 'a view that changes the time zone');
+$f->query(q(CREATE OR REPLACE FUNCTION moved(at timestamptz) RETURNS timestamptz LANGUAGE plpgsql AS 'BEGIN RETURN at; END'));
+is($f->query("SET client_min_messages = warning; $zoned"), 't', 'and one that does not');
+
 # ---- where it works
 
 is($f->query(q(SET client_min_messages = warning; BEGIN READ ONLY; SELECT bool_and(agrees) FROM contratos_verify('2026-11-19', '2026-11-20'); COMMIT)), 't', 'in a read-only transaction');

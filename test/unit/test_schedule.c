@@ -96,6 +96,8 @@ test_retry(void)
 	ended(YESTERDAY, SCHEDULE_FAILED, 1, now, now + MINUTE);
 	expect(now, SCHEDULE_LOAD, YESTERDAY, "schedule", 2, now + MINUTE, "a failed day is retried at next_at");
 	expect(now + 3 * HOUR, SCHEDULE_LOAD, YESTERDAY, "schedule", 2, now + MINUTE, "or later, after a restart");
+	rules.changed_at = now + 1;
+	expect(now, SCHEDULE_LOAD, YESTERDAY, "schedule", 2, now + MINUTE, "and not before, whatever has changed");
 	missing(YESTERDAY - 4);
 	expect(now, SCHEDULE_LOAD, YESTERDAY - 4, "catchup", 1, clock_at(YESTERDAY - 3, 8 * HOUR),
 		   "meanwhile others are loaded");
@@ -151,9 +153,19 @@ test_final(void)
 	ended(YESTERDAY - 40, SCHEDULE_FAILED, 4, end, 0);
 	expect(end, SCHEDULE_LOAD, TODAY, "schedule", 1, next, "old days that finally failed are let go");
 	begin(end);
-	ended(YESTERDAY - 40, SCHEDULE_FAILED, 0, end, clock_at(TODAY + 1, 0));
-	expect(end, SCHEDULE_LOAD, YESTERDAY - 40, "queue", 1, clock_at(TODAY + 1, 0),
-		   "no bytes left: with the next UTC day, however old");
+	ended(YESTERDAY - 40, SCHEDULE_FAILED, 0, end, next);
+	missing(TODAY);
+	expect(next, SCHEDULE_LOAD, TODAY, "schedule", 1, next, "no bytes left: the next UTC day's own load goes first");
+	begin(end);
+	ended(YESTERDAY - 40, SCHEDULE_FAILED, 0, end, next);
+	expect(next, SCHEDULE_LOAD, YESTERDAY - 40, "queue", 1, next, "then those without bytes, however old");
+	expect(end, SCHEDULE_LOAD, TODAY, "schedule", 1, next, "which are not tried before");
+	rules.changed_at = end + HOUR;
+	expect(end, SCHEDULE_LOAD, YESTERDAY - 40, "queue", 1, end + HOUR,
+		   "unless there may be more of them after a change");
+	ended(YESTERDAY - 40, SCHEDULE_FAILED, 0, end, next + DAY);
+	rules.changed_at = 0;
+	expect(end, SCHEDULE_LOAD, YESTERDAY - 40, "queue", 1, end, "a day later nobody can have promised");
 }
 
 static void
