@@ -20,7 +20,7 @@
 #define DEFAULT_LIFE_S 3600 /* for an answer without expires_in */
 #define MAX_LIFE_S (24 * 3600)
 #define MAX_ANSWER (64 * 1024)
-#define MAX_TOKEN 8192 /* a request's header may have 16 KiB */
+#define MAX_TOKEN (14 * 1024) /* the Security Token Service's have up to 12 kB; a request's head may have 16 */
 #define MAX_ATTEMPTS 3
 #define FIRST_DELAY_MS 1000
 
@@ -197,17 +197,20 @@ ask_once(AuthAsker *asker, const AuthEndpoint *endpoint, const HttpRequest *requ
 	*again = false;
 	if (!http_fetch(asker->http, request, answer, f))
 		return false;
-	if (endpoint->google_metadata && !answer->google_metadata)
+	/* of an answer that says "later" nothing is believed but that */
+	if (endpoint->google_metadata && !answer->google_metadata && answer->status < 500)
 	{
 		failure_set(f, ERRCODE_PROTOCOL_VIOLATION, "what answers as %s is something else", endpoint->name);
 		failure_detail(f, "The answer has no header \"Metadata-Flavor: Google\".");
 		failure_hint(f, "Check %s; only machines of Google Cloud have a metadata server.", endpoint->where);
 		f->every_day = true;
-		return false;
 	}
-	if (answer->status == 200)
+	else if (answer->status == 200)
 		return true;
-	*again = judge_answer(asker, endpoint, request, answer, f);
+	else
+		*again = judge_answer(asker, endpoint, request, answer, f);
+	/* it may quote what it was sent */
+	explicit_bzero(answer->body, answer->len);
 	return false;
 }
 

@@ -3,8 +3,8 @@
  *	  The subject token of an external account: another provider's word for who
  *	  this is, in a file that somebody keeps fresh, or to be asked for at a URL.
  *
- * It is read anew for each exchange, and never shown, nor is anything that the
- * URL answers: it may be asked of any host inside.
+ * It is read anew for each exchange, and never shown, nor is the URL or anything
+ * that it answers: it may be asked of any host inside.
  *
  * The file is none of ours: the kubelet, say, writes it, as root, often readable
  * by all.  So its mode is judged by who can change it, not by who can read it:
@@ -234,7 +234,8 @@ from_url(const AuthSource *source, AuthAsker *asker, Failure *f)
 	HttpRequest request = {.method = "GET",
 						   .url = auth_source_text(source, "credential_source.url"),
 						   .headers = headers,
-						   .metadata = true};
+						   .metadata = true,
+						   .untold = true};
 	HttpResponse answer;
 	StringInfo text;
 	const char *token;

@@ -92,6 +92,9 @@ release_exchange(void *arg)
 	exchange->headers = NULL;
 	if (exchange->body != NULL)
 		explicit_bzero(exchange->body, exchange->body_len);
+	/* the answer may have been a token */
+	if (exchange->buffer != NULL)
+		explicit_bzero(exchange->buffer, Min(exchange->body_bytes, HTTP_BUFFER_SIZE));
 }
 
 /* The same for a client, with whatever exchanges it still has. */
@@ -279,6 +282,9 @@ http_fetch(HttpClient *client, const HttpRequest *request, HttpResponse *respons
 		return false;
 
 	initStringInfo(&buf);
+	/* growing would leave a copy behind, and it may be a token */
+	if (request->max_body <= HTTP_SMALL_ANSWER)
+		enlargeStringInfo(&buf, (int) request->max_body);
 	memset(response, 0, sizeof(*response));
 	response->status = http_wait_status(exchange, f);
 	complete = response->status != 0 && read_all(exchange, &buf, f);

@@ -50,6 +50,7 @@ typedef struct HttpRequest
 	size_t max_body; /* decoded bytes; 0: no limit (streamed) */
 	bool metadata; /* plain http may also reach the metadata server:
 								 * metadata.google.internal, 169.254.169.254 */
+	bool untold; /* nobody hears of its path, at no level of the log */
 } HttpRequest;
 
 /* A small answer, whole. */

@@ -25,6 +25,9 @@
 /* An exchange's buffer: the most of an answer that is in memory. */
 #define HTTP_BUFFER_SIZE (256 * 1024)
 
+/* An answer that has no more is read into memory that is there from the start. */
+#define HTTP_SMALL_ANSWER (64 * 1024)
+
 /* All header lines of one answer; Google's are below 2 kB. */
 #define HTTP_MAX_HEADER (64 * 1024)
 
@@ -87,7 +90,7 @@ struct HttpExchange
 	char *host; /* of the URL; not the whole, a query may tell much */
 	int port;
 	const char *method; /* "GET" or "POST" */
-	char *path; /* of the URL, for the log: without its query */
+	char *path; /* of the URL, for the log: without its query; NULL: not logged */
 	char *ca_file; /* or NULL */
 	bool proxied;
 	int connect_timeout_ms;

@@ -205,12 +205,17 @@ set_proxy(HttpExchange *exchange, const char *proxy)
 		   SET(exchange, CURLOPT_HEADEROPT, (long) CURLHEADER_SEPARATE);
 }
 
-/* Append one request header; our own copy of the line is overwritten. */
+/* Append one request header; our own copy of the line, the only one, is overwritten. */
 static bool
-add_header(HttpExchange *exchange, const char *name, const char *value)
+add_header(HttpExchange *exchange, const char *name, const char *scheme, const char *value)
 {
-	char *line = psprintf("%s: %s", name, value);
-	struct curl_slist *list = curl_slist_append(exchange->headers, line);
+	/* not psprintf(): it begins with less and leaves that behind */
+	size_t size = strlen(name) + strlen(scheme) + strlen(value) + sizeof(": ");
+	char *line = palloc(size);
+	struct curl_slist *list;
+
+	snprintf(line, size, "%s: %s%s", name, scheme, value);
+	list = curl_slist_append(exchange->headers, line);
 
 	explicit_bzero(line, strlen(line));
 	pfree(line);
@@ -253,22 +258,14 @@ set_headers(HttpExchange *exchange, const HttpRequest *request)
 	struct curl_slist *list;
 
 	for (int i = 0; i < request->nheaders; i++)
-		if (!add_header(exchange, request->headers[i].name, request->headers[i].value))
+		if (!add_header(exchange, request->headers[i].name, "", request->headers[i].value))
 			return false;
-	if (!add_header(exchange, "Accept", "application/json"))
+	if (!add_header(exchange, "Accept", "", "application/json"))
 		return false;
-	if (request->content_type != NULL && !add_header(exchange, "Content-Type", request->content_type))
+	if (request->content_type != NULL && !add_header(exchange, "Content-Type", "", request->content_type))
 		return false;
-	if (request->bearer != NULL)
-	{
-		char *value = psprintf("Bearer %s", request->bearer);
-		bool ok = add_header(exchange, "Authorization", value);
-
-		explicit_bzero(value, strlen(value));
-		pfree(value);
-		if (!ok)
-			return false;
-	}
+	if (request->bearer != NULL && !add_header(exchange, "Authorization", "Bearer ", request->bearer))
+		return false;
 	/* no header, so no round trip before a body of more than 1 MB */
 	list = curl_slist_append(exchange->headers, "Expect:");
 	if (list == NULL)
@@ -322,7 +319,7 @@ http_setup(HttpExchange *exchange, const HttpRequest *request, Failure *f)
 	exchange->host = MemoryContextStrdup(exchange->context, url.host);
 	exchange->port = url.port;
 	exchange->method = strcmp(request->method, "GET") == 0 ? "GET" : "POST";
-	exchange->path = http_log_path(exchange->context, request->url);
+	exchange->path = request->untold ? NULL : http_log_path(exchange->context, request->url);
 	exchange->ca_file = request->ca_file ? MemoryContextStrdup(exchange->context, request->ca_file) : NULL;
 	/* what is meant for this machine would end at the proxy's own loopback, or tell who the proxy is */
 	exchange->proxied = request->proxy != NULL && request->proxy[0] != '\0' && !url.loopback && !url.metadata;

@@ -122,11 +122,18 @@ send_rows(Sender *sender)
 		(void) send_batch(sender, READER_END);
 }
 
-static void
+/* False when there is no token to be had: the load may have one that is good for long. */
+static bool
 prepare(Sender *sender, const ReaderTask *task)
 {
 	Bigquery *bq = bigquery_open(&task->connection, CurrentMemoryContext);
+	Failure f;
 
+	if (!bigquery_token(bq, &f))
+	{
+		ereport(DEBUG1, (errmsg_internal("contratos: rows are left to the load: %s", f.message)));
+		return false;
+	}
 	sender->job =
 		bigquery_finished_job(bq, task->job_id, task->location, task->total_rows, task->nfields, CurrentMemoryContext);
 	if (task->agreements != NULL)
@@ -134,6 +141,7 @@ prepare(Sender *sender, const ReaderTask *task)
 	sender->stream = stream_open_at(sender->job, task->first, CurrentMemoryContext);
 	initStringInfo(&sender->batch);
 	begin_batch(sender);
+	return true;
 }
 
 /* What was thrown, for the load to throw; our own Failures keep all they hold. */
@@ -175,8 +183,8 @@ serve(Sender *sender, const ReaderTask *task)
 
 	PG_TRY();
 	{
-		prepare(sender, task);
-		send_rows(sender);
+		if (prepare(sender, task))
+			send_rows(sender);
 	}
 	PG_CATCH();
 	{

@@ -16,12 +16,14 @@ stream_window_fill(StreamWindow *window, BqJob *job, int64 next, int64 end, int 
 	int64 first = window->npages > 0 ? window->pages[window->npages - 1].end : next;
 	Failure ignored;
 
-	while (window->npages < job->connection->parallel_pages && first < end)
+	while (!window->stuck && window->npages < job->connection->parallel_pages && first < end)
 	{
 		StreamPage page = {.first = first, .end = first + rows};
 
 		page.exchange = bigquery_page_start(job, first, (int) (page.end - first), context, &ignored);
-		if (page.exchange == NULL)
+		/* we are called for each piece of a page: who has refused a token is not asked each time */
+		window->stuck = page.exchange == NULL;
+		if (window->stuck)
 			break;
 		window->pages[window->npages++] = page;
 		first = page.end;
@@ -33,6 +35,7 @@ stream_window_take(StreamWindow *window)
 {
 	StreamPage page = {0};
 
+	window->stuck = false;
 	if (window->npages == 0)
 		return page;
 	page = window->pages[0];
@@ -47,4 +50,5 @@ stream_window_clear(StreamWindow *window)
 	for (int i = 0; i < window->npages; i++)
 		http_finish(window->pages[i].exchange);
 	window->npages = 0;
+	window->stuck = false;
 }

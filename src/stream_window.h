@@ -23,6 +23,7 @@ typedef struct StreamPage
 /* Pages ahead, ascending, without a gap. */
 typedef struct StreamWindow
 {
+	bool stuck; /* the last could not begin: no other is tried before a page is taken */
 	int npages;
 	StreamPage pages[SETTINGS_MAX_PARALLEL_PAGES];
 } StreamWindow;

@@ -99,6 +99,18 @@ $bq->reset(tables => 0);
 $bq->rule({ kind => 'results', start_index => 10 * $_ }, { close => { after_bytes => 300 * $_ } }) for 1 .. 11;
 is_deeply(numbers($f->query($select)), $in_order, 'every page breaks off once: the same rows');
 
+# ---- who has refused a token is not asked again for each piece of a page
+
+$bq->reset(tables => 0);
+$f->day('2026-11-19', 40_000);
+$bq->rule({ kind => 'token', times => 2 }, { expires_in => 200 });
+$bq->rule({ kind => 'token', nth => 3, times => 0 }, { status => 400, body => { error => 'invalid_grant' } });
+like($f->fails("SET contratos.page_rows = 30000; SELECT * FROM bigquery_tokens WHERE block_timestamp >= '2026-11-19' AND block_timestamp < '2026-11-20'"),
+	qr/refused the credentials: invalid_grant/, 'a token that ends within a large page, and no other to be had');
+is(sorted(), '0', 'the page itself is read');
+cmp_ok(scalar($bq->requests('token')), '<=', 5, 'a token for the next is asked for before that and after it');
+$bq->delete_day(undef, '2026-11-19');
+
 # ---- what is under way ends with the statement
 
 $bq->reset(tables => 0);

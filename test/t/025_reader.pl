@@ -168,6 +168,17 @@ is($f->query($left), $expected, 'and has the same rows and the same fingerprint'
 $session->quit;
 $bq->reset(tables => 0);
 
+$session = Contratos::Session->new($node);
+$session->query($alone);
+my $tokens = $bq->requests('token');
+$bq->rule({ kind => 'token', times => 0 }, { status => 400, body => { error => 'invalid_grant' } });
+$answer = $session->query("RESET contratos.min_parallel_load_size; $run");
+is($answer->{out}, 'succeeded|120', 'a load whose token is good does without a process that gets none') or diag($answer->{err});
+is($bq->requests('token') - $tokens, 1, '… which has asked once');
+is($f->query($left), $expected, '… the same rows');
+$session->quit;
+$bq->reset(tables => 0);
+
 unlike($f->messages("SET client_min_messages = debug1; SET contratos.min_parallel_load_size = 1; $run"), qr/another process/, 'a day smaller than min_parallel_load_size is read here');
 unlike($f->messages('SET client_min_messages = debug1; SELECT address FROM bigquery_tokens WHERE block_timestamp >= \'2026-11-20 00:00+00\''), qr/another process/, 'a query is, always');
 is($f->query("SELECT FROM contratos_version(); SELECT boot_val, unit FROM pg_settings WHERE name = 'contratos.min_parallel_load_size'") =~ s/\n//gr, '32|MB', 'it is 32 MB unless it is set');

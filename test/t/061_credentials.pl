@@ -197,6 +197,8 @@ is($auth->twice(credentials_file => external(from(file => $rotating)), between =
 rules();
 fails('a pool that does not exist', '28000', [ qr/invalid_target/, qr/HINT: .*"audience"/ ], external(audience => '//iam.googleapis.com/projects/1/nothing'));
 fails('a wrong type of token', '28000', [ qr/invalid_request/, qr/HINT: .*"subject_token_type"/ ], external(subject_token_type => 'urn:ietf:params:oauth:token-type:saml2'));
+rules([ 'sts', { garbage => $json->encode({ access_token => 'a' x 12_288, expires_in => 3599 }) }, 0 ]);
+fails('a token as long as they may be', '28000', [ qr/BigQuery did not accept the access token/ ], $bq->external_file);
 rules([ 'sts', oauth(400, 'invalid_grant', "cannot parse $secret"), 0 ]);
 fails('an answer that quotes the token', '28000', [ qr/^(?!.*DETAIL).*invalid_grant/s ], $bq->external_file);
 
@@ -287,6 +289,9 @@ is($auth->count('insert'), 0, '… nobody\'s token is used');
 rules([ 'metadata', { status => 503, %flavor } ]);
 works('a metadata server in trouble', 'metadata');
 is(asked(), 'metadata metadata', '… is asked again');
+rules([ 'metadata', { status => 503 } ]);
+works('somebody in front of it in trouble', 'metadata');
+is(asked(), 'metadata metadata', '… is asked again, too');
 rules();
 works('a proxy', 'metadata', proxy => $bq->mute_url);
 is($auth->count('mute'), 0, '… is not for the metadata server');
@@ -359,6 +364,7 @@ $auth->no_secrets(
 	'a client\'s secret' => qr/another-client-secret|\Q$user->{client_secret}\E|d-standin/,
 	'a subject token' => qr/\Q$secret\E|eyJ[A-Za-z0-9_-]{8}|a-token-of-|c3RhbmRpbi1z/,
 	'a private key' => qr/-----BEGIN/,
+	'where a subject token comes from' => qr{/subject-token},
 	'somebody else\'s' => qr/somebody-else-s/);
 
 done_testing();
