@@ -15,7 +15,8 @@
 
 #include "reader_internal.h"
 
-#define MAGIC UINT64CONST(0xc0274705)
+/* the layouts are part of it: a library replaced under a session must not read the old one's messages */
+#define MAGIC (UINT64CONST(0xc0274705) << 32 | sizeof(ReaderTask) << 16 | sizeof(ReaderHead) << 8 | sizeof(RowsCell))
 #define KEY_TASK 1
 #define KEY_QUEUE 2
 
