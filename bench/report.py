@@ -14,7 +14,7 @@ from pairs import Spread
 MARKS = ("<!-- speed: written by bench/run -->", "<!-- /speed -->")
 PACKAGES = ("google-cloud-bigquery", "orjson", "pandas", "psycopg", "pyarrow", "urllib3")
 # what README shows of it
-SHOWN = ("copy_", "tool_", "latency", "memory_", "backfill_")
+SHOWN = ("copy_", "alone_", "tool_", "latency", "memory_", "backfill_")
 HEAD = "| what | median | quartiles | goal | met | CPU of the backend |\n|---|---|---|---|---|---|\n"
 SHORT_HEAD = "| what | median | quartiles |\n|---|---|---|\n"
 
