@@ -35,7 +35,8 @@ file_failure(const char *action, const char *path, Failure *f)
 
 	failure_set(f, sqlstate, "could not %s credentials file \"%s\": %s", action, path, strerror(saved));
 	if (sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE)
-		failure_hint(f, "The operating system user that runs the server must be able to read it.");
+		failure_hint(f, "The operating system user that runs the server must be able to read it, and to enter the "
+						"folders above it.");
 	else if (sqlstate == ERRCODE_UNDEFINED_FILE)
 		failure_hint(f, "Put the JSON file with the credentials there, on the machine that runs the server.");
 	f->every_day = true;

@@ -232,7 +232,7 @@ name_days(const LedgerGaps *gaps)
 	for (int i = 0; i < gaps->nnamed; i++)
 		appendStringInfo(&days, "%s%s", i > 0 ? ", " : "", schedule_day_text(gaps->named[i]));
 	if (gaps->count > gaps->nnamed)
-		appendStringInfoString(&days, ", …");
+		appendStringInfoString(&days, ", ...");
 	return days.data;
 }
 

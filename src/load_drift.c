@@ -83,7 +83,7 @@ explain_gone(const LoadPlan *plan, int i, const char *said, Failure *f)
 					 "ALTER FOREIGN TABLE %s DROP COLUMN %s;%s Or, if it has another name now: ALTER FOREIGN TABLE "
 					 "%s ALTER COLUMN %s OPTIONS (%s name '%s');",
 					 table, name, alter_target, table, name,
-					 strcmp(column->name, column->remote_name) == 0 ? "ADD" : "SET", guess ? guess : "…");
+					 strcmp(column->name, column->remote_name) == 0 ? "ADD" : "SET", guess ? guess : "...");
 	failure_reason(f, reason);
 	f->every_day = true;
 }

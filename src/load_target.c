@@ -113,7 +113,7 @@ check_columns(LoadPlan *plan, Relation target)
 						errdetail("They are NOT NULL and have no default, and foreign table %s has no columns of "
 								  "these names.",
 								  plan->remote_name),
-						errhint("ALTER TABLE %s ALTER COLUMN … SET DEFAULT …, or DROP NOT NULL; or add them to the "
+						errhint("ALTER TABLE %s ALTER COLUMN ... SET DEFAULT ..., or DROP NOT NULL; or add them to the "
 								"foreign table.",
 								plan->target_name)));
 }
@@ -157,7 +157,7 @@ check_timestamp(LoadPlan *plan, Relation target)
 				 errdetail("It is %s; the timestamp_column of a source must be timestamp with time zone, timestamp or "
 						   "date in the target.",
 						   format_type_be(attribute->atttypid)),
-				 errhint("ALTER TABLE %s ALTER COLUMN %s TYPE %s USING …;", plan->target_name, column,
+				 errhint("ALTER TABLE %s ALTER COLUMN %s TYPE %s USING ...;", plan->target_name, column,
 						 format_type_be(plan->timestamp->type))));
 	load_check_precision(NameStr(attribute->attname), plan->target_name, "TABLE", type, typmod);
 }

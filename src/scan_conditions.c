@@ -194,18 +194,19 @@ refuse(const BqScan *scan, const RemoteColumn *column, const BqConnection *conne
 	const char *name = quote_identifier(column->name);
 	char *bytes = estimate(scan, connection, query);
 
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("a query of foreign table \"%s\" needs a condition on column \"%s\"",
-					get_rel_name(scan->table->relid), column->name),
-			 bytes ? errdetail("Without one BigQuery would process, and bill, %s.", bytes)
-				   : errdetail("Without one BigQuery would read, and bill, the whole table."),
-			 pushdown_can_compare(scan->table, column)
-				 ? errhint("Add a condition such as %s %s, or set the table's option require_filter to 'false'.", name,
-						   example(column))
-				 : errhint("Let column %s of the foreign table be of the type that stands for BigQuery's, so that "
-						   "conditions on it can be sent, or set the table's option require_filter to 'false'.",
-						   name)));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("a query of foreign table \"%s\" needs a condition on column \"%s\"", get_rel_name(scan->table->relid),
+				column->name),
+		 bytes ? errdetail("Without one BigQuery would process, and bill, %s.", bytes)
+			   : errdetail("Without one BigQuery would read, and bill, the whole table."),
+		 pushdown_can_compare(scan->table, column)
+			 ? errhint("Compare the column itself, as in %s %s, or set the table's option require_filter to 'false'.",
+					   name, example(column))
+			 : errhint("Let column %s of the foreign table be of the type that stands for BigQuery's, so that "
+					   "conditions on it can be sent, or set the table's option require_filter to 'false'.",
+					   name)));
 }
 
 void

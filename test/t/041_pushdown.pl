@@ -176,7 +176,7 @@ for my $case ([ 'true', 'no condition' ], [ 'id = 5', 'another column' ], [ 'day
 	my $error = $f->fails("SELECT count(*) FROM wants WHERE $case->[0]");
 	like($error, qr/ERROR:  55000: a query of foreign table "wants" needs a condition on column "day"/, "require_filter: $case->[1]");
 	like($error, qr/DETAIL:  Without one BigQuery would process, and bill, \d+ (?:bytes|kB)\./, '… with the estimate');
-	like($error, qr/HINT:  Add a condition such as day >= current_date - 7, or set the table's option require_filter to 'false'\./, '… and what to do');
+	like($error, qr/HINT:  Compare the column itself, as in day >= current_date - 7, or set the table's option require_filter to 'false'\./, '… and what to do');
 	is(jobs(), 0, '… and no job');
 	is(scalar(configurations()), 1, '… only a dry run');
 }

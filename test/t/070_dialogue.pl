@@ -231,6 +231,8 @@ $bq->release;
 my $denied = 'Access Denied: Project test-project: User does not have bigquery.jobs.create permission';
 for my $case (
 	[ accessDenied => '42501', qr/Access Denied.*HINT: .*roles/s, $denied ],
+	[ accessNotConfigured => 'HV000', qr/BigQuery: BigQuery API has not been used.*HINT: .*Enable the BigQuery API/s,
+		'BigQuery API has not been used in project 1234 before or it is disabled. Enable it by visiting https://console' ],
 	[ notFound => '42P01', qr/Not found.*HINT: .*location/s, 'Not found: Dataset x:y was not found in location US' ],
 	[ invalidQuery => '42000', qr/Syntax error.*HINT: .*EXPLAIN/s, 'Syntax error: Unexpected keyword' ],
 	[ quotaExceeded => '53400', qr/Quota exceeded.*HINT: .*quota/s, 'Quota exceeded: free query bytes scanned' ],
