@@ -25,6 +25,9 @@
 #define BACKOFF_FIRST_MS 1000
 #define BACKOFF_MAX_MS 32000
 
+/* After so long whoever waits hears why. */
+#define SAY_WAITING_MS 5000
+
 int64
 request_clock_ms(void)
 {
@@ -243,12 +246,27 @@ request_given_up(Failure *f, int tries, int64 spent_ms)
 				   tries, tries == 1 ? "attempt" : "attempts", spent_ms / 1000.0, wanted);
 }
 
+/*
+ * Whoever waits is told why, once: request_timeout is minutes, and silence for so
+ * long looks like a hang.
+ */
+static void
+say_waiting(const Failure *f, int left_ms, bool *said)
+{
+	*said = true;
+	ereport(NOTICE, (errmsg("no answer from BigQuery yet: %s", failure_to_server(f->message)),
+					 errdetail("Trying again for %d s at most.", left_ms / 1000),
+					 errhint("Ctrl-C ends it; contratos.request_timeout is how long it goes on, contratos.endpoint "
+							 "and contratos.proxy where it goes to.")));
+}
+
 /* Try until it works, cannot work, or the time is up. */
 static bool
 try_until(Requester *requester, Attempt *attempt, int *spent_ms, Failure *f)
 {
 	int budget = requester->connection->request_timeout_ms;
 	char *refused = NULL;
+	bool said = false;
 
 	for (int tries = 1;; tries++)
 	{
@@ -273,6 +291,8 @@ try_until(Requester *requester, Attempt *attempt, int *spent_ms, Failure *f)
 		}
 		ereport(DEBUG1,
 				(errmsg_internal("contratos: attempt %d failed (%s), next in %d ms", tries, f->message, pause)));
+		if (*spent_ms >= SAY_WAITING_MS && !said)
+			say_waiting(f, budget - *spent_ms, &said);
 		http_pause(pause);
 		*spent_ms += pause;
 	}
