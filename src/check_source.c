@@ -79,7 +79,7 @@ check_foreign_table(Check *check)
 	const char *name = check->schedule->source.remote_table;
 
 	check->hint = psprintf("Make the foreign table, or correct remote_table in %scontratos_sources.", check->schema);
-	check->table = options_table(load_relation(name));
+	check->table = options_table(load_relation(name, "remote_table"));
 	check_say(check, CHECK_OK, psprintf("%s is BigQuery's %s", name, failure_to_server(check->table->table)), NULL);
 }
 
@@ -91,7 +91,7 @@ check_target(Check *check)
 	check->hint = psprintf("Make the table, or correct target_table in %scontratos_sources.", check->schema);
 	if (check->table == NULL)
 	{
-		(void) load_relation(check->schedule->source.target_table);
+		(void) load_relation(check->schedule->source.target_table, "target_table");
 		check_say(check, CHECK_SKIPPED, "it is there, but its columns are those of the foreign table", NULL);
 		return;
 	}

@@ -83,8 +83,8 @@ extern LoadPlan *load_plan(const LedgerSource *source);
  */
 extern LoadPlan *load_plan_tables(const LedgerSource *source);
 
-/* The relation of that name, as contratos_sources has it: 42P01 when there is none. */
-extern Oid load_relation(const char *name);
+/* The relation that a column of contratos_sources names: 42P01 when there is none. */
+extern Oid load_relation(const char *name, const char *column);
 
 /*
  * What a source's functions would be refused for: 42883, 42809 or 42501.  Either

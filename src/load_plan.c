@@ -24,11 +24,16 @@
 #include "load_internal.h"
 
 Oid
-load_relation(const char *name)
+load_relation(const char *name, const char *column)
 {
 	RangeVar *range = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
+	Oid relid = RangeVarGetRelid(range, AccessShareLock, true);
 
-	return RangeVarGetRelid(range, AccessShareLock, false);
+	/* it was there when the row was written: dropped or renamed since, or not yet restored */
+	if (!OidIsValid(relid))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation \"%s\" does not exist", name),
+						errhint("Put it back, or correct %s in contratos_sources.", column)));
+	return relid;
 }
 
 static char *
@@ -189,7 +194,7 @@ check_filter(const LoadPlan *plan)
 void
 load_find_target(LoadPlan *plan)
 {
-	plan->target = load_relation(plan->source->target_table);
+	plan->target = load_relation(plan->source->target_table, "target_table");
 	plan->target_name = qualified_name(plan->target);
 	plan->owner = extension_relation_owner(plan->target);
 }
@@ -200,7 +205,7 @@ load_plan_tables(const LedgerSource *source)
 	LoadPlan *plan = palloc0(sizeof(LoadPlan));
 
 	plan->source = source;
-	plan->table = options_table(load_relation(source->remote_table));
+	plan->table = options_table(load_relation(source->remote_table, "remote_table"));
 	plan->remote_name = qualified_name(plan->table->relid);
 	load_find_target(plan);
 

@@ -186,7 +186,7 @@ like($f->fails($run), qr/ERROR:  42703: table t.target has no column "decimals"/
 target('CREATE TABLE t.target (LIKE tokens); ALTER TABLE t.target ALTER COLUMN decimals TYPE bytea USING NULL');
 like($f->fails($run), qr/ERROR:  42804: column "decimals" is of type bytea/, 'one of another type');
 target('CREATE TABLE t.target (LIKE tokens); DROP TABLE t.target; SELECT 1');
-like($f->fails($run), qr/ERROR:  42P01: relation "t.target" does not exist/, 'no target');
+like($f->fails($run), qr/ERROR:  42P01: relation "t.target" does not exist\n.*HINT:  Put it back, or correct target_table in contratos_sources/s, 'no target');
 
 # ---- rows that the caller must not overlook
 
