@@ -26,7 +26,8 @@ static const ReasonRule reason_rules[] = {
 	 "The service account needs roles/bigquery.jobUser on the billed project and read access to the table."},
 	/* no accessDenied: a role would not help */
 	{"accessNotConfigured", FAILURE_FINAL, true, ERRCODE_FDW_ERROR,
-	 "Enable the BigQuery API in Google Cloud, for the project that the message names, and try again some minutes later."},
+	 "Enable the BigQuery API in Google Cloud, for the project that the message names, and try again some minutes "
+	 "later."},
 	{"attributeError", FAILURE_FINAL, true, ERRCODE_FDW_ERROR, NULL},
 	{"backendError", FAILURE_ASK_AGAIN, false, ERRCODE_FDW_ERROR, "This is BigQuery's own trouble: try again later."},
 	{"badGateway", FAILURE_ASK_AGAIN, false, ERRCODE_FDW_ERROR, "This is BigQuery's own trouble: try again later."},

@@ -70,7 +70,7 @@ $bq->alter($there, drop => ['code']);
 $error = $f->fails($run);
 is(cure($error), 'ALTER FOREIGN TABLE "Old Shop".bq DROP COLUMN code; ALTER TABLE "Old Shop".orders ALTER COLUMN code DROP NOT NULL; ',
 	'the target is altered, too, if it must');
-like($error, qr/ Or, if it has another name now: ALTER FOREIGN TABLE "Old Shop".bq ALTER COLUMN code OPTIONS \(ADD name '…'\);/, 'or it was renamed');
+like($error, qr/ Or, if it has another name now: ALTER FOREIGN TABLE "Old Shop".bq ALTER COLUMN code OPTIONS \(ADD name '\.\.\.'\);/, 'or it was renamed');
 kept();
 $f->query('ALTER FOREIGN TABLE "Old Shop".bq DROP COLUMN code');
 $bq->reset(tables => 0);
