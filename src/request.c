@@ -291,7 +291,7 @@ try_until(Requester *requester, Attempt *attempt, int *spent_ms, Failure *f)
 		}
 		ereport(DEBUG1,
 				(errmsg_internal("contratos: attempt %d failed (%s), next in %d ms", tries, f->message, pause)));
-		if (*spent_ms >= SAY_WAITING_MS && !said)
+		if (*spent_ms + pause >= SAY_WAITING_MS && !said)
 			say_waiting(f, budget - *spent_ms, &said);
 		http_pause(pause);
 		*spent_ms += pause;
