@@ -72,9 +72,11 @@ OBJS = \
 	src/reader.o \
 	src/reader_queue.o \
 	src/reader_beside.o \
+	src/reader_tuple.o \
 	src/stream.o \
 	src/stream_window.o \
 	src/values.o \
+	src/values_simple.o \
 	src/values_text.o \
 	src/values_number.o \
 	src/values_time.o \

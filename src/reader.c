@@ -22,21 +22,24 @@ struct RowReader
 	MemoryContext context;
 	BqJob *job;
 	Fingerprint *fingerprint;
+	ReaderShape shape; /* desc NULL: no tuples */
 	int64 next; /* number of the row to give next, from 0 */
+	ReaderRow given; /* the row given last */
 
 	/* what is read here; NULL while another process reads */
 	RowStream *stream;
-	const RowsCell *given; /* the row given last */
 	bool undecided; /* whether a process is to be started */
 	int64 min_bytes; /* … as it is for no fewer */
 
 	/* what another process reads, from row `beside_from` on; 0: nothing */
 	int64 beside_from;
 	ReaderQueue queue;
-	const char *at; /* in the message being read … */
+	const char *message;
+	const char *at; /* in the message … */
 	int32 rows_left; /* … with as many rows to come */
 	const char *hash; /* of the row given last, in the message; NULL: none */
 	RowsCell *cells;
+	HeapTupleData tuple;
 	ReaderHead progress; /* as the last message has it */
 
 	/* of streams that are closed */
@@ -45,7 +48,7 @@ struct RowReader
 };
 
 RowReader *
-reader_open(BqJob *job, Fingerprint *fingerprint, int64 beside, MemoryContext parent)
+reader_open(BqJob *job, Fingerprint *fingerprint, const ReaderShape *shape, int64 beside, MemoryContext parent)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "contratos row reader", ALLOCSET_SMALL_SIZES);
 	RowReader *reader = MemoryContextAllocZero(context, sizeof(RowReader));
@@ -53,6 +56,8 @@ reader_open(BqJob *job, Fingerprint *fingerprint, int64 beside, MemoryContext pa
 	reader->context = context;
 	reader->job = job;
 	reader->fingerprint = fingerprint;
+	if (shape != NULL)
+		reader->shape = *shape;
 	reader->stream = stream_open(job, context);
 	reader->min_bytes = beside;
 	reader->undecided = beside >= 0 && job->total_rows > job->connection->page_rows;
@@ -126,14 +131,15 @@ start_beside(RowReader *reader, int64 from, int64 row_bytes)
 		.first = from,
 		.total_rows = job->total_rows,
 		.nfields = job->nfields,
+		.shape = reader->shape,
 	};
 
 	task.connection.project = job->project;
 	task.connection.page_rows = (int) Min(task.connection.page_rows, Max(STREAM_PAGE_BYTES / row_bytes, 1));
 	if (!reader_queue_start(&reader->queue, &task))
 		return false;
-	ereport(DEBUG1, (errmsg_internal("contratos: rows from " INT64_FORMAT " on of job %s are read by another process",
-									 from, job->job_id)));
+	ereport(DEBUG1, (errmsg_internal("contratos: rows from " INT64_FORMAT " on of job %s are read by another process%s",
+									 from, job->job_id, reader->shape.desc ? ", and made tuples" : "")));
 	return true;
 }
 
@@ -201,22 +207,27 @@ receive(RowReader *reader)
 	note_cost(reader->job, &head);
 	reader->progress = head;
 	reader->rows_left = head.nrows;
-	reader->at = (char *) data + sizeof(head);
+	reader->message = data;
+	reader->at = reader->message + sizeof(head);
 	return head.message;
 }
 
-/* The next row of the message, whose bytes stay where they are. */
-static const RowsCell *
-take_row(RowReader *reader)
+static const char *
+take_tuple(RowReader *reader, const char *at, uint32 len)
 {
-	const char *at = reader->at;
+	const char *data = reader->message + MAXALIGN(at + sizeof(Datum) - reader->message);
 
-	reader->hash = NULL;
-	if (reader->fingerprint != NULL)
-	{
-		reader->hash = at;
-		at += FINGERPRINT_ROW_BYTES;
-	}
+	memcpy(&reader->given.noted, at, sizeof(Datum));
+	reader->tuple.t_len = len;
+	reader->tuple.t_data = (HeapTupleHeader) unconstify(char *, data);
+	ItemPointerSetInvalid(&reader->tuple.t_self);
+	reader->given.tuple = &reader->tuple;
+	return data + len;
+}
+
+static const char *
+take_cells(RowReader *reader, const char *at)
+{
 	for (int i = 0; i < reader->job->nfields; i++)
 	{
 		uint32 packed;
@@ -226,68 +237,91 @@ take_row(RowReader *reader)
 		reader->cells[i] = (RowsCell){.data = at, .len = READER_LEN(packed), .kind = READER_KIND(packed)};
 		at += READER_LEN(packed);
 	}
-	reader->at = at;
-	reader->rows_left--;
-	return reader->cells;
+	reader->given.cells = reader->cells;
+	return at;
 }
 
-/* NULL: there are no more from there. */
-static const RowsCell *
+/* The next row of the message, whose bytes stay where they are. */
+static void
+take_row(RowReader *reader)
+{
+	const char *at = reader->at;
+	uint32 len;
+
+	if (reader->fingerprint != NULL)
+	{
+		reader->hash = at;
+		at += FINGERPRINT_ROW_BYTES;
+	}
+	memcpy(&len, at, sizeof(len));
+	at += sizeof(len);
+	reader->at = len > 0 ? take_tuple(reader, at, len) : take_cells(reader, at);
+	reader->rows_left--;
+}
+
+/* False: there are no more from there. */
+static bool
 next_beside(RowReader *reader)
 {
 	while (reader->rows_left == 0)
 		if (receive(reader) == READER_END)
 		{
 			end_beside(reader);
-			return NULL;
+			return false;
 		}
-	return take_row(reader);
+	take_row(reader);
+	return true;
 }
 
 /* --------------------------------------------------------------------------
  * Rows
  * -------------------------------------------------------------------------- */
 
-static const RowsCell *
+static bool
 next_here(RowReader *reader)
 {
-	reader->hash = NULL;
 	if (reader->undecided && reader->next == Min(PROBE_ROWS, reader->job->connection->page_rows))
 		decide(reader);
-	return stream_next(reader->stream);
+	reader->given.cells = stream_next(reader->stream);
+	return reader->given.cells != NULL;
 }
 
-static const RowsCell *
+static bool
 next_row(RowReader *reader)
 {
-	const RowsCell *cells;
-
 	if (reader->stream != NULL)
 	{
-		cells = next_here(reader);
-		if (cells != NULL || reader->beside_from == 0)
-			return cells;
+		if (next_here(reader))
+			return true;
+		if (reader->beside_from == 0)
+			return false;
 		change_stream(reader, NULL);
 	}
 	if (reader->beside_from > 0)
 	{
-		cells = next_beside(reader);
-		if (cells != NULL || reader->next == reader->job->total_rows)
-			return cells;
+		if (next_beside(reader))
+			return true;
+		if (reader->next == reader->job->total_rows)
+			return false;
 		/* it has left rows to us */
 		change_stream(reader, stream_open_at(reader->job, reader->next, reader->context));
 		return next_here(reader);
 	}
-	return NULL;
+	return false;
 }
 
-const RowsCell *
-reader_next(RowReader *reader)
+bool
+reader_next(RowReader *reader, ReaderRow *row)
 {
-	reader->given = next_row(reader);
-	if (reader->given != NULL)
+	reader->given = (ReaderRow){0};
+	reader->hash = NULL;
+
+	bool found = next_row(reader);
+
+	if (found)
 		reader->next++;
-	return reader->given;
+	*row = reader->given;
+	return found;
 }
 
 void
@@ -296,7 +330,7 @@ reader_note(RowReader *reader)
 	if (reader->hash != NULL)
 		fingerprint_add_row(reader->fingerprint, (const uint8 *) reader->hash);
 	else
-		fingerprint_add(reader->fingerprint, reader->given);
+		fingerprint_add(reader->fingerprint, reader->given.cells);
 }
 
 int64

@@ -7,34 +7,66 @@
  * fingerprint) is then paid on another core.  The process is a background
  * worker that is connected to no database.  It knows the job, the credentials
  * file and a queue; it reads on with pages of its own, decodes them, hashes the
- * rows and sends them in batches.  Where no such process can be had, or it is
+ * rows, makes tuples of them where that needs no catalog, and sends them in
+ * batches.  Where no such process can be had, or it is
  * gone before its last row, the rows are read here: nothing is lost but time.
  */
 #ifndef CONTRATOS_READER_H
 #define CONTRATOS_READER_H
 
+#include "access/htup.h"
+#include "access/tupdesc.h"
+
 #include "fingerprint.h"
 #include "stream.h"
+#include "values.h"
 
 typedef struct RowReader RowReader;
 
+/* A column of a tuple, and what is read into it. */
+typedef struct ReaderColumn
+{
+	AttrNumber attnum;
+	int position; /* among a row's cells */
+	ValueSimple simple;
+	bool not_null;
+} ReaderColumn;
+
+/* How a row becomes a tuple; attributes that no column fills are NULL. */
+typedef struct ReaderShape
+{
+	TupleDesc desc;
+	int ncolumns;
+	ReaderColumn *columns;
+	AttrNumber noted; /* the attribute whose value comes along, passed by value; 0: none */
+} ReaderShape;
+
+/* A row has come as one of these; the other is NULL. */
+typedef struct ReaderRow
+{
+	const RowsCell *cells; /* job->nfields */
+	HeapTuple tuple; /* of the shape … */
+	Datum noted; /* … and what it has in the noted attribute, which is not NULL */
+} ReaderRow;
+
 /*
  * In a child of `parent`, freed with it or by reader_close().  `fingerprint`:
- * what the rows' hashes are for, or NULL; it must outlive the reader.  `beside`:
- * bytes that must be left of the result for a process to be started; -1: none
- * is, as for who may not want all rows.
+ * what the rows' hashes are for, or NULL; it must outlive the reader.  `shape`:
+ * rows that have no value out of the ordinary may come as such tuples; NULL:
+ * none may.  `beside`: bytes that must be left of the result for a process to
+ * be started; -1: none is, as for who may not want all rows.
  */
-extern RowReader *reader_open(BqJob *job, Fingerprint *fingerprint, int64 beside, MemoryContext parent);
+extern RowReader *reader_open(BqJob *job, Fingerprint *fingerprint, const ReaderShape *shape, int64 beside,
+							  MemoryContext parent);
 
 /* Tolerates NULL.  The process beside ends. */
 extern void reader_close(RowReader *reader);
 
 /*
- * The next row: job->nfields cells, valid until the next call.  NULL at the end
- * of all rows.  Failures are thrown, those of the process beside as if they
- * were ours.
+ * The next row, valid until the next call; false at the end of all rows.
+ * Failures are thrown, those of the process beside as if they were ours.
  */
-extern const RowsCell *reader_next(RowReader *reader);
+extern bool reader_next(RowReader *reader, ReaderRow *row);
 
 /* Add the row that reader_next() gave last to the fingerprint. */
 extern void reader_note(RowReader *reader);

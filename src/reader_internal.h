@@ -14,9 +14,11 @@
 
 /*
  * What a message holds.  Rows: after this head, for each row its hash (none
- * without a fingerprint), then for each cell its kind and length in a uint32,
- * then its bytes; nothing is aligned.  The end has no rows; a failure comes
- * alone, as a Failure behind the head.
+ * without a fingerprint) and a uint32.  That is the length of a tuple: its noted
+ * value follows, and then, aligned as tuples are, counting from the head, the
+ * tuple.  Or it is 0, and then there is, for each cell, its kind and length in a
+ * uint32, and its bytes, nothing of it aligned.  The end has no rows; a failure comes alone, as a
+ * Failure behind the head.
  */
 typedef enum ReaderMessage
 {
@@ -53,7 +55,23 @@ typedef struct ReaderTask
 	int64 first; /* row to begin with, from 0 */
 	int64 total_rows;
 	int nfields;
+	ReaderShape shape; /* desc NULL: rows are sent as cells */
 } ReaderTask;
+
+/* A shape as bytes behind a task, and back in CurrentMemoryContext; moves *at behind it. */
+extern void reader_tuple_put_shape(StringInfo buf, const ReaderShape *shape);
+extern void reader_tuple_take_shape(const char **at, ReaderShape *shape);
+
+/* Makes tuples of a shape. */
+typedef struct TupleMaker TupleMaker;
+
+extern TupleMaker *reader_tuple_maker(const ReaderShape *shape);
+
+/*
+ * A row as a tuple, valid until the next one, and in *noted its noted value;
+ * NULL for one that only the load can read.
+ */
+extern HeapTuple reader_tuple_make(TupleMaker *maker, const RowsCell *cells, Datum *noted);
 
 /* The shared memory of a task and its queue, and the process at its other end. */
 typedef struct ReaderQueue

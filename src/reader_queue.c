@@ -16,7 +16,7 @@
 #include "reader_internal.h"
 
 /* the layouts are part of it: a library replaced under a session must not read the old one's messages */
-#define MAGIC (UINT64CONST(0xc0274705) << 32 | sizeof(ReaderTask) << 16 | sizeof(ReaderHead) << 8 | sizeof(RowsCell))
+#define MAGIC (UINT64CONST(0xc0274706) << 32 | sizeof(ReaderTask) << 16 | sizeof(ReaderHead) << 8 | sizeof(RowsCell))
 #define KEY_TASK 1
 #define KEY_QUEUE 2
 
@@ -60,6 +60,8 @@ write_task(StringInfo buf, const ReaderTask *task)
 	put_string(buf, task->location);
 	put_string(buf, task->job_id);
 	put_string(buf, task->agreements);
+	if (task->shape.desc != NULL)
+		reader_tuple_put_shape(buf, &task->shape);
 }
 
 static void
@@ -75,6 +77,8 @@ read_task(const char *at, ReaderTask *task)
 	task->location = take_string(&at);
 	task->job_id = take_string(&at);
 	task->agreements = take_string(&at);
+	if (task->shape.desc != NULL)
+		reader_tuple_take_shape(&at, &task->shape);
 	task->connection.location = pstrdup(task->location);
 	task->connection.cap_name = NULL;
 }

@@ -102,6 +102,8 @@ prepare_columns(BqScan *scan)
 		if (!scan_check_column(table_name, column, field, &needed, &f))
 			failure_throw(&f);
 		scan_check_pushed(scan, column, field);
+		if (scan->adoption != NULL && column->attnum == scan->adoption->timestamp_column)
+			scan->timestamp_type = column->type;
 		mine->reader = values_reader(field, column->type, column->typmod, column->name, &f);
 		if (mine->reader == NULL)
 			failure_throw(&f);
@@ -116,6 +118,33 @@ parallel_size(const BqScan *scan)
 	if (!scan->reports || settings_min_parallel_load_size < 0)
 		return -1;
 	return (int64) settings_min_parallel_load_size * 1024 * 1024;
+}
+
+/* How the load's rows become tuples of the foreign table; NULL when they cannot without its database. */
+static ReaderShape *
+tuple_shape(ForeignScanState *node, const BqScan *scan)
+{
+	ReaderShape *shape = palloc0(sizeof(ReaderShape));
+
+	shape->desc = node->ss.ss_ScanTupleSlot->tts_tupleDescriptor;
+	shape->ncolumns = scan->ncolumns;
+	shape->noted = scan->adoption->timestamp_column;
+	shape->columns = palloc(sizeof(ReaderColumn) * Max(scan->ncolumns, 1));
+	for (int i = 0; i < scan->ncolumns; i++)
+	{
+		const ScanColumn *mine = &scan->columns[i];
+		const RemoteColumn *column = mine->column;
+
+		shape->columns[i] = (ReaderColumn){
+			.attnum = column->attnum,
+			.position = mine->position,
+			.simple = values_simple(&scan->job->fields[mine->position], column->type, column->typmod),
+			.not_null = column->not_null,
+		};
+		if (shape->columns[i].simple == VALUE_NOT_SIMPLE)
+			return NULL;
+	}
+	return shape;
 }
 
 /* The first row is wanted. */
@@ -133,7 +162,8 @@ start(ForeignScanState *node, BqScan *scan)
 		if (scan->reports && scan->fingerprint == NULL)
 			scan->fingerprint =
 				fingerprint_create(scan->table, scan->adoption->columns, scan->adoption->ncolumns, scan->job->fields);
-		scan->reader = reader_open(scan->job, scan->fingerprint, parallel_size(scan), scan->context);
+		scan->reader = reader_open(scan->job, scan->fingerprint, scan->reports ? tuple_shape(node, scan) : NULL,
+								   parallel_size(scan), scan->context);
 	}
 	scan->started = true;
 	MemoryContextSwitchTo(old);
@@ -200,12 +230,23 @@ fill_slot(BqScan *scan, const RowsCell *cells, TupleTableSlot *slot)
 	}
 }
 
+/* A row that was made a tuple beside has no bad value. */
+static TupleTableSlot *
+store_tuple(const BqScan *scan, const ReaderRow *row, TupleTableSlot *slot)
+{
+	if (scan->news && scan->adoption->timestamp_column > 0)
+		scan_adopt_note_timestamp(scan->adoption, scan->timestamp_type, row->noted);
+	ExecForceStoreHeapTuple(row->tuple, slot, false);
+	return slot;
+}
+
 TupleTableSlot *
 scan_next(ForeignScanState *node)
 {
 	BqScan *scan = node->fdw_state;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
-	const RowsCell *cells;
+	ReaderRow row;
+	bool found;
 
 	if (scan->orphaned)
 		scan_adopt_refuse_orphan(scan);
@@ -214,14 +255,16 @@ scan_next(ForeignScanState *node)
 	ExecClearTuple(slot);
 	if (scan->no_rows)
 		return slot;
-	cells = reader_next(scan->reader);
-	scan_adopt_report(scan, cells == NULL);
-	if (cells == NULL)
+	found = reader_next(scan->reader, &row);
+	scan_adopt_report(scan, !found);
+	if (!found)
 		return slot;
 	/* of the wire's values: conversion may lose something */
 	if (scan->news && scan->fingerprint != NULL)
 		reader_note(scan->reader);
-	fill_slot(scan, cells, slot);
+	if (row.tuple != NULL)
+		return store_tuple(scan, &row, slot);
+	fill_slot(scan, row.cells, slot);
 	return ExecStoreVirtualTuple(slot);
 }
 

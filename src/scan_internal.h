@@ -54,6 +54,7 @@ typedef struct BqScan
 	BqJob *job;
 	RowReader *reader;
 	ScanColumn *columns;
+	Oid timestamp_type; /* of the column whose maximum the load wants */
 } BqScan;
 
 /*

@@ -44,6 +44,34 @@ extern ValueResult values_read(ValueReader *reader, const RowsCell *cell, Datum 
 							   const char **reason);
 
 /*
+ * What a process without a database can read: the commonest pairs of types,
+ * and of their values those that BigQuery writes as usual.
+ */
+typedef enum ValueSimple
+{
+	VALUE_NOT_SIMPLE,
+	VALUE_SIMPLE_TEXT,
+	VALUE_SIMPLE_BIGINT,
+	VALUE_SIMPLE_INTEGER,
+	VALUE_SIMPLE_NUMERIC,
+	VALUE_SIMPLE_DOUBLE,
+	VALUE_SIMPLE_BOOLEAN,
+	VALUE_SIMPLE_DATE,
+	VALUE_SIMPLE_TIMESTAMPTZ,
+	VALUE_SIMPLE_TIMESTAMP
+} ValueSimple;
+
+/* Which of them a column is; asked in the database. */
+extern ValueSimple values_simple(const BqField *field, Oid type, int32 typmod);
+
+/*
+ * Convert one cell as values_read() would, when that would say VALUE_OK.  False
+ * for NULL, and for what may be anything else: it is values_read()'s to say.
+ * Needs neither catalogs nor a database.
+ */
+extern bool values_read_simple(ValueSimple simple, const RowsCell *cell, Datum *value);
+
+/*
  * A cell as a person may see it: at most `max_bytes` of its UTF-8, cut between
  * characters, U+0000 as U+FFFD, in the server's encoding ('?' for what that
  * lacks).  Never throws for what the cell holds.

@@ -188,6 +188,9 @@ typedef enum IntegerResult
 
 extern IntegerResult values_parse_integer(const char *data, size_t len, int64 *value);
 
+/* The wire's microseconds since 1970 as PostgreSQL's since 2000; INTEGER_OVERFLOW: out of a timestamp's range. */
+extern IntegerResult values_parse_micros(const char *data, size_t len, int64 *micros);
+
 /* A decimal number taken apart; the pointers point into its text. */
 typedef struct Decimal
 {
@@ -234,6 +237,13 @@ extern bool values_parse_interval(const char *p, const char *end, Interval *inte
 
 /* Standard base64 with padding: how many bytes it stands for, -1 if it is none. */
 extern int64 values_base64_length(const char *data, size_t len);
+
+/*
+ * A number written as numeric without typmod, of digits and a point alone, in
+ * the server's own format; false for any other text.  Only where
+ * values_numeric_layout_known().
+ */
+extern bool values_write_numeric(const char *data, size_t len, Datum *value);
 
 /*
  * Whether this server keeps numerics as we write them.  Asked once per

@@ -252,6 +252,17 @@ write_short(const Decimal *d, size_t dscale)
 	return PointerGetDatum(result);
 }
 
+bool
+values_write_numeric(const char *data, size_t len, Datum *value)
+{
+	Decimal d = {.plain = true};
+
+	if (!values_parse_decimal(data, data + len, &d) || !fits_short(&d))
+		return false;
+	*value = write_short(&d, d.nafter);
+	return true;
+}
+
 /* Of text known to be well-formed and in range. */
 static Datum
 by_numeric_in(const char *data, size_t len, int32 typmod)

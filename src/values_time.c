@@ -167,18 +167,29 @@ fits_precision(const ValueReader *reader, int64 micros, bool exact)
 	return exact && micros % unit == 0;
 }
 
-/* The wire's microseconds since 1970. */
+IntegerResult
+values_parse_micros(const char *data, size_t len, int64 *micros)
+{
+	const int64 epochs_apart = (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	IntegerResult result = values_parse_integer(data, len, micros);
+
+	if (result == INTEGER_OK && (pg_sub_s64_overflow(*micros, epochs_apart, micros) || !IS_VALID_TIMESTAMP(*micros)))
+		return INTEGER_OVERFLOW;
+	return result;
+}
+
 static ValueResult
 read_micros(ValueReader *reader, const RowsCell *cell, int64 *micros, const char **reason)
 {
-	const int64 epochs_apart = (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
-	IntegerResult result = values_parse_integer(cell->data, cell->len, micros);
-
-	if (result == INTEGER_MALFORMED)
-		return values_bad(reason, "not a timestamp in microseconds");
-	if (result == INTEGER_OVERFLOW || pg_sub_s64_overflow(*micros, epochs_apart, micros) ||
-		!IS_VALID_TIMESTAMP(*micros))
-		return values_out_of_range(reader, reason);
+	switch (values_parse_micros(cell->data, cell->len, micros))
+	{
+		case INTEGER_MALFORMED:
+			return values_bad(reason, "not a timestamp in microseconds");
+		case INTEGER_OVERFLOW:
+			return values_out_of_range(reader, reason);
+		case INTEGER_OK:
+			break;
+	}
 	return VALUE_OK;
 }
 

@@ -110,6 +110,124 @@ like($odd_expected, qr/\|60 52\|/, 'a day with rejects');
 like($f->messages("SET client_min_messages = debug1; SELECT contratos_run('$day', 'odd')"), qr/read by another process/, 'is read beside, too');
 is($f->query($odd_left), $odd_expected, 'with the same rows and the same rejects');
 
+# ---- tuples made beside: each type that can be, with what is and what is not as usual
+
+my @wire = (
+	[ text => 'STRING', 'text', "caf\x{e9} \x{20ac}", '', 'x' x 126, 'x' x 127, 'x' x 5000, "\x{0}", "a\x{0}b", undef ],
+	[ vchar => 'STRING', 'varchar', 'short', '  ', undef, "\x{0}" ],
+	[ short => 'STRING', 'varchar(3)', 'abc', "\x{e9}\x{e9}\x{e9}", 'abcd', undef ],
+	[ doc => 'JSON', 'text', '{"a": [1, "\u0000"]}', 'null', undef ],
+	[ geo => 'GEOGRAPHY', 'text', 'POINT(1 2)', undef ],
+	[ big => 'INTEGER', 'bigint', '0', '-1', '9223372036854775807', '-9223372036854775808', '9223372036854775808', ' 1', '', '1.0', undef ],
+	[ int => 'INTEGER', 'integer', '0', '-2147483648', '2147483647', '2147483648', 'x', undef ],
+	[ count => 'INTEGER', 'numeric', '7', '-0', '10000', undef ],
+	[ amount => 'NUMERIC', 'numeric', '0', '0.00', '-12345678.000900', '.5', '5.', '1e3', ' 2 ', 'NaN', '9' x 256, '9' x 257, '0.' . '1' x 63, '0.' . '1' x 64, '-', undef ],
+	[ large => 'BIGNUMERIC', 'numeric', '1' x 38 . '.' . '2' x 38, '-0.0001', undef ],
+	[ said => 'STRING', 'numeric', '1000000000000000000000000', '0x10', 'Infinity', '1 000', '', "1\x{0}", undef ],
+	[ ratio => 'FLOAT', 'double precision', '0.0', '-0.0', '1.7976931348623157E308', '4.9E-324', '1E400', '1E-400', 'NaN', '-Infinity', '0.1', ' 1.5', '1' x 80, '', undef ],
+	[ truth => 'BOOLEAN', 'boolean', 'true', 'false', 'TRUE', 't', '', undef ],
+	[ born => 'DATE', 'date', '2024-02-29', '0001-01-01', '9999-12-31', '2023-02-29', '2024-1-1', '', undef ],
+	[ met => 'TIMESTAMP', 'timestamptz', '0', '-1', '253402300799999999', '-62135596800000000', '9223372036854775807', '1.5', undef ],
+	[ local => 'DATETIME', 'timestamp', '2024-01-01T00:00:00', '2024-01-01T23:59:59.999999', '2024-01-01 01:02:03', '2024-01-01T24:00:00', '2024-01-01', '2024-01-01T00:00:00.1234567', undef ],
+);
+my @odd_ones = (
+	[ small => 'INTEGER', 'smallint', '5', '70000', undef ],
+	[ list => 'INTEGER', 'bigint[]', undef ],
+);
+
+# A table of these columns, and what there is to read of it in rows that have
+# something else in one column each.
+sub table_of
+{
+	my ($name, @columns) = @_;
+	my @usual = map { { wire => $_->[3] } } @columns;
+	my $at = "$day 00:00:00";
+	my @rows = ([ "$at+00:00", @usual ]);
+	for my $i (0 .. $#columns)
+	{
+		for my $value (@{ $columns[$i] }[ 3 .. $#{ $columns[$i] } ])
+		{
+			my @row = @usual;
+			$row[$i] = defined $value ? { wire => $value } : undef;
+			push @rows, [ sprintf('%s.%06d+00:00', $at, scalar @rows), @row ];
+		}
+	}
+	$bq->table("test-project.d.$name", rows => \@rows, schema => [ { name => 'at', type => 'TIMESTAMP', mode => 'REQUIRED' },
+		map { { name => $_->[0], type => $_->[1], $_->[2] =~ /\[\]/ ? (mode => 'REPEATED') : () } } @columns ]);
+	my $list = join ', ', map { "$_->[0] $_->[2]" } @columns;
+	$f->query(qq(CREATE FOREIGN TABLE ${name}_bq (at timestamptz NOT NULL, gone int, $list) SERVER bigquery OPTIONS ("table" 'test-project.d.$name');
+		ALTER FOREIGN TABLE ${name}_bq DROP COLUMN gone;
+		CREATE TABLE $name (LIKE ${name}_bq);
+		INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column) VALUES ('$name', '${name}_bq', '$name', 'at')));
+	return scalar @rows;
+}
+
+sub left_of
+{
+	my ($name) = @_;
+	return $odd_left =~ s/FROM odd o/FROM $name o/r =~ s/\(SELECT rows_loaded/(SELECT concat_ws(' ', source_max_timestamp, fingerprint, '') || rows_loaded/r;
+}
+
+# Both ways; the result.
+sub same_rows
+{
+	my ($name, $what, $tuples) = @_;
+	my $load = "SELECT contratos_run('$day', '$name')";
+	$f->query("SET contratos.min_parallel_load_size = -1; $load");
+	my $here = $f->query(left_of($name));
+	my $messages = $f->messages("SET client_min_messages = debug1; $load");
+	like($messages, $tuples ? qr/read by another process, and made tuples/ : qr/read by another process$/m, "$what: read beside, " . ($tuples ? 'as tuples' : 'as cells'));
+	is($f->query(left_of($name)), $here, "$what: the same rows, rejects, fingerprint and last timestamp");
+	return $here;
+}
+
+my @simple = grep { $_->[0] ne 'short' } @wire;
+my $rows = table_of('simple', @simple);
+like(same_rows('simple', 'all simple types', 1), qr/2026-11-20 00:00:00\.000\d+\+00 $rows [1-9]/, 'some of whose values are altered');
+is($f->query('SELECT count(*) FROM simple WHERE length(text) = 5000 AND pg_column_size(text) < 5000'), 1, 'a long text is compressed');
+
+table_of('limited', grep { $_->[0] =~ /^(?:short|big)$/ } @wire);
+same_rows('limited', 'a column with a limit', 0);
+table_of('mixed', (grep { $_->[0] =~ /^(?:text|big)$/ } @wire), @odd_ones);
+same_rows('mixed', 'a column of another type', 0);
+
+# what stands between the tuple and its table
+$f->query('ALTER TABLE simple ADD COLUMN twice numeric GENERATED ALWAYS AS (amount * 2) STORED, ADD COLUMN filled int DEFAULT 3');
+same_rows('simple', 'a generated column and a default', 1);
+$f->query(q(CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.text := upper(NEW.text); RETURN NEW; END $$;
+	CREATE TRIGGER shout BEFORE INSERT ON simple FOR EACH ROW EXECUTE FUNCTION shout()));
+like(same_rows('simple', 'a trigger', 1), qr/./, 'changes rows');
+is($f->query("SELECT count(*) > 90 AND bool_and(text = upper(text)) FROM simple WHERE text <> ''"), 't', 'which it does');
+$f->query(q(CREATE TABLE parts (LIKE simple_bq) PARTITION BY LIST (truth);
+	CREATE TABLE parts_f PARTITION OF parts FOR VALUES IN (false);
+	CREATE TABLE parts_d (extra int, LIKE simple_bq); ALTER TABLE parts_d DROP COLUMN extra, DROP COLUMN met; ALTER TABLE parts_d ADD COLUMN met timestamptz;
+	ALTER TABLE parts ATTACH PARTITION parts_d DEFAULT;
+	INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column) VALUES ('parts', 'simple_bq', 'parts', 'at')));
+same_rows('parts', 'partitions, one of another shape', 1);
+$f->query('ALTER FOREIGN TABLE simple_bq ALTER COLUMN vchar SET NOT NULL');
+my $missing = $f->fails("SELECT contratos_run('$day', 'simple')");
+my $missing_here = $f->fails("SET contratos.min_parallel_load_size = -1; SELECT contratos_run('$day', 'simple')");
+s/psql:\S+|LOCATION.*//g for $missing, $missing_here;
+like($missing, qr/ERROR:  23502: null value in column "vchar" of foreign table "simple_bq"/, 'NULL where none may be');
+is($missing, $missing_here, 'is the same error');
+
+# the noted value of a day that is a date
+$f->query('CREATE FOREIGN TABLE dated_bq (d date, n bigint) SERVER bigquery OPTIONS ("table" $$test-project.d.dated$$); CREATE TABLE dated (n bigint, d date);
+	INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column) VALUES ($$dated$$, $$dated_bq$$, $$dated$$, $$d$$)');
+$bq->table('test-project.d.dated', rows => [ map { { d => $day, n => "$_" } } 1 .. 40 ], schema => [ { name => 'd', type => 'DATE' }, { name => 'n', type => 'INTEGER' } ]);
+like(same_rows('dated', 'columns in another order, a date', 1), qr/2026-11-20 00:00:00\+00 \S+ 40 0/, 'whose day is noted');
+
+# a database whose texts are not UTF-8
+$f->query(q(CREATE DATABASE western ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0));
+$f->use_database('western');
+$f->query('CREATE EXTENSION contratos; SELECT contratos_setup()');
+table_of('limited', [ a => 'STRING', 'text', "caf\x{e9}", "\x{20ac}" ], [ n => 'INTEGER', 'bigint', map { "$_" } 1 .. 20 ]);
+like(same_rows('limited', 'LATIN1', 0), qr/ 23 1/, 'LATIN1: texts are converted') or diag($f->query('SELECT row_number, column_name, raw_value, reason FROM contratos_rejects LIMIT 3'));
+table_of('numbers', [ n => 'INTEGER', 'bigint', map { "$_" } 1 .. 20 ]);
+same_rows('numbers', 'LATIN1, no text', 1);
+$f->use_database('postgres');
+$bq->reset(tables => 0);
+
 # ---- errors
 
 my $bad = [ { kind => 'results', start_index => 50, times => 0 }, { status => 403, reason => 'quotaExceeded', message => 'Quota exceeded: too much' } ];
