@@ -11,7 +11,8 @@ def bars(results):
     if "copy_plain" not in found or "tool_dag" not in found:
         return None
     labels = {"tool_http": "Python: urllib3 + orjson → COPY", "tool_client": "Python: google-cloud-bigquery → COPY",
-              "tool_dag": "DAG: extract → Parquet → transform → load"}
+              "tool_dag_copy": "DAG: extract → Parquet → transform → COPY",
+              "tool_dag": "DAG: extract → Parquet → transform → to_sql"}
     rows = [("contratos, over https", 1.0), ("COPY from a CSV file on the server", 1 / found["copy_plain"])]
     return sorted(rows + [(label, found[key]) for key, label in labels.items()], key=lambda row: row[1])
 

@@ -215,9 +215,8 @@ receive(RowReader *reader)
 static const char *
 take_tuple(RowReader *reader, const char *at, uint32 len)
 {
-	const char *data = reader->message + MAXALIGN(at + sizeof(Datum) - reader->message);
+	const char *data = reader->message + MAXALIGN(at - reader->message);
 
-	memcpy(&reader->given.noted, at, sizeof(Datum));
 	reader->tuple.t_len = len;
 	reader->tuple.t_data = (HeapTupleHeader) unconstify(char *, data);
 	ItemPointerSetInvalid(&reader->tuple.t_self);

@@ -8,8 +8,8 @@
  * worker that is connected to no database.  It knows the job, the credentials
  * file and a queue; it reads on with pages of its own, decodes them, hashes the
  * rows, makes tuples of them where that needs no catalog, and sends them in
- * batches.  Where no such process can be had, or it is
- * gone before its last row, the rows are read here: nothing is lost but time.
+ * batches.  Where no such process can be had, or it is gone before its last
+ * row, the rows are read here: nothing is lost but time.
  */
 #ifndef CONTRATOS_READER_H
 #define CONTRATOS_READER_H
@@ -38,15 +38,13 @@ typedef struct ReaderShape
 	TupleDesc desc;
 	int ncolumns;
 	ReaderColumn *columns;
-	AttrNumber noted; /* the attribute whose value comes along, passed by value; 0: none */
 } ReaderShape;
 
 /* A row has come as one of these; the other is NULL. */
 typedef struct ReaderRow
 {
 	const RowsCell *cells; /* job->nfields */
-	HeapTuple tuple; /* of the shape … */
-	Datum noted; /* … and what it has in the noted attribute, which is not NULL */
+	HeapTuple tuple; /* of the shape */
 } ReaderRow;
 
 /*

@@ -80,10 +80,8 @@ send_batch(Sender *sender, ReaderMessage message)
 
 /* Bytes that are not written are no secret of this process, but not left to chance either. */
 static void
-append_tuple(StringInfo batch, HeapTuple tuple, Datum noted)
+append_tuple(StringInfo batch, HeapTuple tuple)
 {
-	appendBinaryStringInfo(batch, (const char *) &noted, sizeof(noted));
-
 	size_t from = MAXALIGN(batch->len);
 
 	enlargeStringInfo(batch, (int) (from - batch->len + tuple->t_len));
@@ -119,8 +117,7 @@ append_cells(Sender *sender, const RowsCell *cells)
 static void
 append_row(Sender *sender, const RowsCell *cells)
 {
-	Datum noted;
-	HeapTuple tuple = sender->maker ? reader_tuple_make(sender->maker, cells, &noted) : NULL;
+	HeapTuple tuple = sender->maker ? reader_tuple_make(sender->maker, cells) : NULL;
 	uint32 len = tuple ? tuple->t_len : 0;
 	uint8 hash[FINGERPRINT_ROW_BYTES];
 
@@ -131,7 +128,7 @@ append_row(Sender *sender, const RowsCell *cells)
 	}
 	appendBinaryStringInfo(&sender->batch, (const char *) &len, sizeof(len));
 	if (tuple != NULL)
-		append_tuple(&sender->batch, tuple, noted);
+		append_tuple(&sender->batch, tuple);
 	else
 		append_cells(sender, cells);
 	sender->nrows++;

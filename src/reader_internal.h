@@ -1,7 +1,8 @@
 /*
  * reader_internal.h
  *	  Between reader.c, which reads for a load, reader_queue.c, which has what
- *	  two processes share, and reader_beside.c, the process beside.
+ *	  two processes share, reader_beside.c, the process beside, and
+ *	  reader_tuple.c, which makes tuples there.
  */
 #ifndef CONTRATOS_READER_INTERNAL_H
 #define CONTRATOS_READER_INTERNAL_H
@@ -13,12 +14,16 @@
 #include "reader.h"
 
 /*
- * What a message holds.  Rows: after this head, for each row its hash (none
- * without a fingerprint) and a uint32.  That is the length of a tuple: its noted
- * value follows, and then, aligned as tuples are, counting from the head, the
- * tuple.  Or it is 0, and then there is, for each cell, its kind and length in a
- * uint32, and its bytes, nothing of it aligned.  The end has no rows; a failure comes alone, as a
- * Failure behind the head.
+ * What a message holds: a head, and then, of READER_ROWS, for each row
+ *
+ *	its hash            FINGERPRINT_ROW_BYTES; not without a fingerprint
+ *	length of a tuple   uint32; 0: it comes as cells
+ *	the tuple           aligned as tuples are, counting from the head
+ * or
+ *	the cells           for each its kind and length (READER_PACK) and its bytes,
+ *	                    not aligned
+ *
+ * READER_END has no rows; READER_FAILURE has a Failure behind its head.
  */
 typedef enum ReaderMessage
 {
@@ -67,11 +72,8 @@ typedef struct TupleMaker TupleMaker;
 
 extern TupleMaker *reader_tuple_maker(const ReaderShape *shape);
 
-/*
- * A row as a tuple, valid until the next one, and in *noted its noted value;
- * NULL for one that only the load can read.
- */
-extern HeapTuple reader_tuple_make(TupleMaker *maker, const RowsCell *cells, Datum *noted);
+/* A row as a tuple, valid until the next one; NULL for one that only the load can read. */
+extern HeapTuple reader_tuple_make(TupleMaker *maker, const RowsCell *cells);
 
 /* The shared memory of a task and its queue, and the process at its other end. */
 typedef struct ReaderQueue

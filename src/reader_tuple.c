@@ -3,7 +3,8 @@
  *	  Rows as tuples of a foreign table, made by a process without a database.
  *
  * What the executor would do with a row's values, one after the other, is then
- * done on another core: it is handed a tuple, which it copies as it is.
+ * done on another core: it is handed a tuple, which it copies as it is if its
+ * target has the same columns.
  */
 #include "postgres.h"
 
@@ -99,17 +100,15 @@ read_values(TupleMaker *maker, const RowsCell *cells)
 }
 
 HeapTuple
-reader_tuple_make(TupleMaker *maker, const RowsCell *cells, Datum *noted)
+reader_tuple_make(TupleMaker *maker, const RowsCell *cells)
 {
-	AttrNumber attnum = maker->shape.noted;
 	MemoryContext old;
 	HeapTuple tuple = NULL;
 
 	MemoryContextReset(maker->context);
 	old = MemoryContextSwitchTo(maker->context);
-	if (read_values(maker, cells) && (attnum == 0 || !maker->nulls[attnum - 1]))
+	if (read_values(maker, cells))
 		tuple = heap_form_tuple(maker->shape.desc, maker->values, maker->nulls);
-	*noted = attnum == 0 ? (Datum) 0 : maker->values[attnum - 1];
 	MemoryContextSwitchTo(old);
 	return tuple;
 }

@@ -128,7 +128,6 @@ tuple_shape(ForeignScanState *node, const BqScan *scan)
 
 	shape->desc = node->ss.ss_ScanTupleSlot->tts_tupleDescriptor;
 	shape->ncolumns = scan->ncolumns;
-	shape->noted = scan->adoption->timestamp_column;
 	shape->columns = palloc(sizeof(ReaderColumn) * Max(scan->ncolumns, 1));
 	for (int i = 0; i < scan->ncolumns; i++)
 	{
@@ -232,11 +231,18 @@ fill_slot(BqScan *scan, const RowsCell *cells, TupleTableSlot *slot)
 
 /* A row that was made a tuple beside has no bad value. */
 static TupleTableSlot *
-store_tuple(const BqScan *scan, const ReaderRow *row, TupleTableSlot *slot)
+store_tuple(const BqScan *scan, HeapTuple tuple, TupleTableSlot *slot)
 {
+	ExecForceStoreHeapTuple(tuple, slot, false);
 	if (scan->news && scan->adoption->timestamp_column > 0)
-		scan_adopt_note_timestamp(scan->adoption, scan->timestamp_type, row->noted);
-	ExecForceStoreHeapTuple(row->tuple, slot, false);
+	{
+		/* taken out of the tuple for good: the statement's condition needs it, too */
+		bool null;
+		Datum value = slot_getattr(slot, scan->adoption->timestamp_column, &null);
+
+		if (!null)
+			scan_adopt_note_timestamp(scan->adoption, scan->timestamp_type, value);
+	}
 	return slot;
 }
 
@@ -263,7 +269,7 @@ scan_next(ForeignScanState *node)
 	if (scan->news && scan->fingerprint != NULL)
 		reader_note(scan->reader);
 	if (row.tuple != NULL)
-		return store_tuple(scan, &row, slot);
+		return store_tuple(scan, row.tuple, slot);
 	fill_slot(scan, row.cells, slot);
 	return ExecStoreVirtualTuple(slot);
 }

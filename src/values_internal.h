@@ -247,7 +247,7 @@ extern bool values_write_numeric(const char *data, size_t len, Datum *value);
 
 /*
  * Whether this server keeps numerics as we write them.  Asked once per
- * reader; without it all numbers go through numeric_in().
+ * column; without it all numbers go through numeric_in().
  */
 extern bool values_numeric_layout_known(void);
 

@@ -113,7 +113,7 @@ is($f->query($odd_left), $odd_expected, 'with the same rows and the same rejects
 # ---- tuples made beside: each type that can be, with what is and what is not as usual
 
 my @wire = (
-	[ text => 'STRING', 'text', "caf\x{e9} \x{20ac}", '', 'x' x 126, 'x' x 127, 'x' x 5000, "\x{0}", "a\x{0}b", undef ],
+	[ text => 'STRING', 'text', "caf\x{e9} \x{20ac}", '', 'x' x 126, 'x' x 127, 'x' x 5000, 'x' x 1_100_000, 'y' x 3_000_000, 'z' x 17_000_000, "\x{0}", "a\x{0}b", undef ],
 	[ vchar => 'STRING', 'varchar', 'short', '  ', undef, "\x{0}" ],
 	[ short => 'STRING', 'varchar(3)', 'abc', "\x{e9}\x{e9}\x{e9}", 'abcd', undef ],
 	[ doc => 'JSON', 'text', '{"a": [1, "\u0000"]}', 'null', undef ],

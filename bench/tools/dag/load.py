@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Third task: the day is replaced in PostgreSQL.
+"""Third task, as pandas has it: the day is replaced in PostgreSQL.
 
     load.py DAY TABLE IN.parquet
 """
@@ -7,7 +7,7 @@ import os
 import sys
 
 import pandas as pd
-import psycopg
+from sqlalchemy import Numeric, create_engine
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from query import delete  # noqa: E402
@@ -15,12 +15,11 @@ from query import delete  # noqa: E402
 
 def main(day, table, source):
     frame = pd.read_parquet(source)
-    frame = frame.astype(object).where(frame.notna(), None)
-    with psycopg.connect() as connection, connection.cursor() as cursor:
-        delete(cursor, table, day)
-        with cursor.copy(f"COPY {table} ({', '.join(frame.columns)}) FROM STDIN") as copy:
-            for row in frame.itertuples(index=False, name=None):
-                copy.write_row(row)
+    # where libpq's environment says
+    with create_engine("postgresql+psycopg://").begin() as connection:
+        delete(connection.connection.cursor(), table, day)
+        frame.to_sql(table, connection, if_exists="append", index=False,
+                     dtype={"decimals": Numeric, "total_supply": Numeric})
 
 
 main(*sys.argv[1:])
