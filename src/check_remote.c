@@ -224,7 +224,7 @@ check_byte_cap(Check *check)
 void
 check_budget(Check *check)
 {
-	int64 cap = (int64) settings_max_bytes_per_day * MEGABYTE;
+	int64 cap = settings_bytes_per_day();
 	int64 billed = ledger_billed_today(check->source, settings_now());
 	char *found = psprintf("%s billed today", check_size(billed));
 	static const char cure[] = "Raise contratos.max_bytes_per_day, or wait until tomorrow (UTC).";

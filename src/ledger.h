@@ -260,6 +260,13 @@ extern List *ledger_dead_runs(void);
 extern int64 ledger_billed_today(const char *source, TimestampTz now);
 
 /*
+ * Whether contratos.max_bytes_per_day is used up, and a run has failed for it
+ * since something was billed last, in the UTC day of `now`: somebody has been
+ * told, and what else is queued need not fail, too.
+ */
+extern bool ledger_ran_out(const char *source, TimestampTz now);
+
+/*
  * Queue the days from first to last; those that are open already, and with
  * only_missing those that have a success, are left out.  Days newly queued.
  * Waits for other transactions that queue days of the source.  Rows have

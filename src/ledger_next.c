@@ -18,6 +18,18 @@ open_run_of(const ScheduleDay *days, int ndays, DateADT day)
 	return 0;
 }
 
+/* What is billed from run_at on is yesterday's first: a queue that had to stop goes on after it. */
+static TimestampTz
+queue_from(const LedgerSchedule *schedule, TimestampTz now)
+{
+	const char *source = schedule->source.name;
+	TimestampTz due = schedule_due_at(&schedule->rules, schedule_yesterday(now));
+
+	if (ledger_ran_out(source, now))
+		return schedule_due_at(&schedule->rules, schedule_day_of(now));
+	return now < due && ledger_ran_out(source, now - USECS_PER_DAY) ? due : 0;
+}
+
 ScheduleAction
 ledger_next(LedgerSchedule *schedule, TimestampTz changed_at, TimestampTz now, int64 *open_run)
 {
@@ -30,6 +42,7 @@ ledger_next(LedgerSchedule *schedule, TimestampTz changed_at, TimestampTz now, i
 	rules->retry_delay = (int64) settings_retry_delay * 1000;
 	rules->ready_interval = (int64) settings_ready_interval * 1000;
 	rules->changed_at = changed_at;
+	rules->queue_from = queue_from(schedule, now);
 	days = ledger_days(schedule->source.name, schedule_first_day(rules, now), schedule_yesterday(now), &ndays);
 	action = schedule_next(rules, days, ndays, now);
 	*open_run = open_run_of(days, ndays, action.day);

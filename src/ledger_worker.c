@@ -296,6 +296,24 @@ ledger_billed_today(const char *source, TimestampTz now)
 	return bytes;
 }
 
+bool
+ledger_ran_out(const char *source, TimestampTz now)
+{
+	LedgerArgs args = {0};
+	int64 cap = settings_bytes_per_day(), failures = 0;
+	if (cap == 0 || ledger_billed_today(source, now) < cap)
+		return false;
+	ledger_text(&args, "source", source);
+	ledger_text(&args, "sqlstate", unpack_sql_state(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED));
+	ledger_time(&args, "from", schedule_day_start(schedule_day_of(now)), false);
+	ledger_execute("contratos_runs",
+				   "SELECT count(*) FROM %1$s.contratos_runs WHERE source = $1 AND sqlstate = $2 "
+				   "AND finished_at >= $3 AND finished_at >= ALL (SELECT finished_at FROM %1$s.contratos_runs "
+				   "WHERE source = $1 AND bytes_billed > 0 AND finished_at >= $3)",
+				   &args, SPI_OK_SELECT, ledger_read_int64, &failures);
+	return failures > 0;
+}
+
 int64
 ledger_prune(int days, TimestampTz now)
 {

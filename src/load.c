@@ -148,7 +148,7 @@ guard(const LoadPlan *plan, const BqJob *job, DateADT day, bool allow_shrink, Lo
 void
 load_check_budget(const LedgerSource *source)
 {
-	int64 cap = (int64) settings_max_bytes_per_day * 1024 * 1024;
+	int64 cap = settings_bytes_per_day();
 	int64 billed = cap == 0 ? 0 : ledger_billed_today(source->name, settings_now());
 
 	if (cap == 0 || billed < cap)

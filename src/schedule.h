@@ -78,6 +78,8 @@ typedef struct ScheduleRules
 	int64 ready_interval; /* microseconds */
 	int retries; /* attempts after the first */
 	int64 retry_delay; /* microseconds */
+	TimestampTz queue_from; /* the queue waits until then: what may be billed
+							 * is used up; 0: it does not wait */
 	TimestampTz changed_at; /* source row, credentials file or configuration
 							 * changed: failed days deserve another attempt; 0.
 							 * Starting up is no change: a day that takes the
@@ -114,8 +116,8 @@ typedef struct ScheduleAction
  * - A day is due at run_at of the day after it, so that any before yesterday is
  *   due at once.  Missing days are loaded from start_date on, catchup_days back
  *   (a snapshot: yesterday only).
- * - What has been begun is finished, however old the day: queued days at once,
- *   waiting ones and retries at next_at.  Only a recheck that has left the
+ * - What has been begun is finished, however old the day: queued days at once
+ *   or at queue_from, waiting ones and retries at next_at.  Only a recheck that has left the
  *   rechecked range is let go.
  * - A day that has finally failed or was refused comes again at the first
  *   run_at after that, or when changed_at is later than that, with a new series

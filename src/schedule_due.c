@@ -168,7 +168,7 @@ static bool
 choose_begun(const View *view, const ScheduleDay *day, Choice *choice)
 {
 	TimestampTz end = schedule_day_start(day->day + 1);
-	TimestampTz due = end;
+	TimestampTz due = Max(end, view->rules->queue_from);
 	if (day->state == SCHEDULE_WAITING || (is_pending(day) && !day->recheck))
 		due = Max(end, next_at(view, day));
 	else if (day->state != SCHEDULE_QUEUED)

@@ -287,6 +287,12 @@ settings_database_names(void)
 	return distinct;
 }
 
+int64
+settings_bytes_per_day(void)
+{
+	return (int64) settings_max_bytes_per_day * 1024 * 1024;
+}
+
 static void
 name_the_setting(void *arg pg_attribute_unused())
 {

@@ -200,17 +200,23 @@ is((grep { $_->{job} && $_->{job} eq $f->query(q(SELECT job_id FROM contratos_ru
 ok($f->at('2026-11-26 07:05', 'contratos.max_bytes_per_day' => '40MB'), 'when more are allowed');
 is($f->runs(q(day = '2026-11-13')), '13 queue failed, 13 queue succeeded', 'it comes at once');
 is(attempts(q(day = '2026-11-13' AND status = 'succeeded')), '1 succeeded', 'for its first attempt');
-$f->query(q(SELECT contratos_enqueue('2026-11-14', '2026-11-16')));
-ok($f->poll(q(SELECT count(*) = 3 FROM contratos_runs WHERE day BETWEEN '2026-11-14' AND '2026-11-16' AND status = 'failed')), 'these are used up as well');
-is($f->query(q(SELECT string_agg(contratos_cancel(id)::text, ' ' ORDER BY id) FROM contratos_runs WHERE day IN ('2026-11-13', '2026-11-16'))),
-	'false false true', 'what is to be tried again can be taken off');
-is(attempts(q(day = '2026-11-16')), '0 canceled 53400', 'for good');
+$f->query(q(SELECT contratos_enqueue('2026-11-14', '2026-11-17')));
+ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-14' AND status = 'failed')), 'these are used up as well');
+$f->settle;
+is($f->runs(q(day BETWEEN '2026-11-14' AND '2026-11-17')), '14 queue failed, 15 queue queued, 16 queue queued, 17 queue queued',
+	'one day says so, and the rest of the queue waits');
+is($f->query('SELECT queued_days, next_wake FROM contratos_status'), '3|2026-11-27 08:00:00+00', 'until run_at of the next UTC day, as is shown');
+is($f->query(q(SELECT string_agg(contratos_cancel(id)::text, ' ' ORDER BY id) FROM contratos_runs WHERE day IN ('2026-11-13', '2026-11-14', '2026-11-17'))),
+	'false false true true', 'what is to be tried again can be taken off');
+is(attempts(q(day = '2026-11-14')), '0 canceled 53400', 'for good');
 $f->day('2026-11-26', 50);
 ok(restart_at('2026-11-27 07:59:59'), 'the next day (UTC)');
-is($f->runs(q(day IN ('2026-11-14', '2026-11-15', '2026-11-26'))), '14 queue failed, 15 queue failed', 'nothing before run_at');
+is($f->runs(q(day IN ('2026-11-15', '2026-11-16', '2026-11-26'))), '15 queue queued, 16 queue queued', 'nothing before run_at');
 ok(restart_at('2026-11-27 08:00'), 'at run_at');
-is($f->runs(q(started_at >= '2026-11-27' AND day IN ('2026-11-14', '2026-11-15', '2026-11-16', '2026-11-26'))),
-	'26 schedule succeeded, 14 queue succeeded, 15 queue succeeded', 'there are new ones, of which yesterday has the first');
+is($f->runs(q(started_at >= '2026-11-27' AND day IN ('2026-11-14', '2026-11-15', '2026-11-16', '2026-11-17', '2026-11-26'))),
+	'15 queue succeeded, 16 queue succeeded, 26 schedule succeeded', 'there are new ones');
+is((map { $_->{body}{jobReference}{jobId} } $bq->requests('insert'))[-3], $f->query(q(SELECT job_id FROM contratos_runs WHERE day = '2026-11-26' AND status = 'succeeded')),
+	'of which yesterday has the first');
 
 # ---- a new key, by the real clock: what is newer than the failure is a change
 

@@ -209,6 +209,15 @@ test_queue(void)
 	queued(YESTERDAY - 10, 13);
 	expect(now, SCHEDULE_LOAD, YESTERDAY - 10, "queue", 1, clock_at(YESTERDAY - 9, 0), "of which some may be queued");
 	begin(now);
+	queued(YESTERDAY - 300, 12);
+	rules.queue_from = clock_at(TODAY + 1, 8 * HOUR);
+	expect(now, SCHEDULE_RECHECK, YESTERDAY - 6, "recheck", 1, clock_at(TODAY + 1, 3 * HOUR),
+		   "what is used up keeps the queue waiting");
+	expect(rules.queue_from, SCHEDULE_LOAD, YESTERDAY - 300, "queue", 1, rules.queue_from, "until the next day");
+	missing(YESTERDAY - 9);
+	expect(now, SCHEDULE_LOAD, YESTERDAY - 9, "catchup", 1, clock_at(YESTERDAY - 8, 8 * HOUR), "but not the gaps");
+	rules.queue_from = 0;
+	begin(now);
 	missing(YESTERDAY);
 	queued(YESTERDAY, 20);
 	queued(YESTERDAY - 5, 19);
