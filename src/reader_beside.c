@@ -204,6 +204,21 @@ send_failure(const ReaderQueue *queue, const ErrorData *edata)
 	(void) shm_mq_sendv(queue->handle, parts, lengthof(parts), false, true);
 }
 
+/* The load may end while we wait for room in its queue: then nobody needs to know. */
+static void
+report(const ReaderQueue *queue, const ErrorData *edata)
+{
+	PG_TRY();
+	{
+		send_failure(queue, edata);
+	}
+	PG_CATCH();
+	{
+		FlushErrorState();
+	}
+	PG_END_TRY();
+}
+
 static void
 serve(Sender *sender, const ReaderTask *task)
 {
@@ -223,7 +238,7 @@ serve(Sender *sender, const ReaderTask *task)
 	}
 	PG_END_TRY();
 	if (edata != NULL && edata->sqlerrcode != ERRCODE_QUERY_CANCELED)
-		send_failure(&sender->queue, edata);
+		report(&sender->queue, edata);
 }
 
 void

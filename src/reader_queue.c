@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "storage/proc.h"
@@ -143,6 +144,47 @@ make_segment(const ReaderTask *task, shm_mq **queue)
 	return segment;
 }
 
+/*
+ * The same, or NULL where the system has no shared memory to give: an error, of
+ * which a load need not die.  It takes a subtransaction to get over one.
+ */
+static dsm_segment *
+try_segment(const ReaderTask *task, shm_mq **queue)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	dsm_segment *volatile segment = NULL;
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		segment = make_segment(task, queue);
+		/* the subtransaction's end is not the segment's */
+		if (segment != NULL)
+			dsm_pin_mapping(segment);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (error != NULL && ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED))
+		ReThrowError(error);
+	if (error != NULL)
+		ereport(DEBUG1, (errmsg_internal("contratos: all rows are read here: %s", error->message)));
+	else if (segment != NULL)
+		dsm_unpin_mapping(segment);
+	return segment;
+}
+
 bool
 reader_queue_start(ReaderQueue *queue, const ReaderTask *task)
 {
@@ -150,7 +192,7 @@ reader_queue_start(ReaderQueue *queue, const ReaderTask *task)
 	MemoryContext old;
 	shm_mq *mq;
 
-	queue->segment = make_segment(task, &mq);
+	queue->segment = try_segment(task, &mq);
 	if (queue->segment == NULL)
 		return false;
 	/* attached before there is a process: if that is all we come to, it does not wait for us */

@@ -306,6 +306,16 @@ unlike($f->messages("SET client_min_messages = debug1; SELECT contratos_run('$da
 is($f->requests, '1 token, 1 insert, 1 results', 'with no request more');
 $f->day($day, 120);
 
+$node->append_conf('postgresql.conf', 'dynamic_shared_memory_type = mmap');
+$node->restart;
+my $segments = $node->data_dir . '/pg_dynshmem';
+chmod 0500, $segments;
+my $said = $f->messages("SET client_min_messages = debug1; $run");
+chmod 0700, $segments;
+like($said, qr/DEBUG: .*all rows are read here: could not (?:open|create) shared memory segment/, 'without shared memory it is read here');
+unlike($said, qr/WARNING|another process/, 'and nothing is left behind');
+is($f->query($left), $expected, 'the same rows');
+
 $node->append_conf('postgresql.conf', 'max_worker_processes = 0');
 $node->restart;
 unlike($f->messages("SET client_min_messages = debug1; $run"), qr/another process/, 'without a free worker process it is read here');
