@@ -73,7 +73,10 @@ static bool
 check_file(const char *path, const struct stat *st, Failure *f)
 {
 	if (!S_ISREG(st->st_mode))
+	{
 		failure_set(f, ERRCODE_WRONG_OBJECT_TYPE, "credentials file \"%s\" is not a regular file", path);
+		failure_hint(f, "Name the JSON file itself, not its directory.");
+	}
 	else if (st->st_size > MAX_KEY_FILE)
 		failure_set(f, ERRCODE_INVALID_PARAMETER_VALUE, "credentials file \"%s\" is larger than %d kB", path,
 					MAX_KEY_FILE / 1024);

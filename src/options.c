@@ -103,9 +103,11 @@ options_dataset(const char *name, Oid serverid)
 	const char *problem = options_dataset_problem(name);
 
 	if (problem != NULL)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"%s\" is no name of a dataset", name),
-						errdetail_internal("%s", problem),
-						errhint("Write it in double quotes: IMPORT FOREIGN SCHEMA \"project.dataset\" ...")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"%s\" is no name of a dataset", name),
+				 errdetail_internal("%s", problem),
+				 errhint("Write it in double quotes, and no table with it (LIMIT TO names tables): IMPORT FOREIGN "
+						 "SCHEMA \"project.dataset\" ...")));
 	return strchr(name, '.') ? to_utf8(name) : with_project(name, GetForeignServer(serverid));
 }
 

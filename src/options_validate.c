@@ -276,16 +276,27 @@ refuse_unknown(const char *name, int where)
 								  : errhint("There are no valid options in this context.")));
 }
 
-static void
-check_privilege(const OptionDef *def)
+/* The machine's token is not in a file: who may read files has it no more than who may not. */
+static bool
+is_metadata(const OptionDef *def, const char *value)
 {
-	if (!(def->traits & PRIVILEGED) || has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
+	return strcmp(def->name, "credentials_file") == 0 && strcmp(value, SETTINGS_METADATA) == 0;
+}
+
+static void
+check_privilege(const OptionDef *def, const char *value)
+{
+	bool metadata = is_metadata(def, value);
+
+	if (!(def->traits & PRIVILEGED) ||
+		has_privs_of_role(GetUserId(), metadata ? ROLE_PG_EXECUTE_SERVER_PROGRAM : ROLE_PG_READ_SERVER_FILES))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to set option \"%s\"", def->name),
-			 errdetail("It names a file of the database server or decides where a key is sent."),
-			 errhint("Only superusers and members of the role pg_read_server_files may create or change an object with "
-					 "this option.")));
+			 metadata ? errdetail("It gives the token that any program on the database server can have.")
+					  : errdetail("It names a file of the database server or decides where a key is sent."),
+			 errhint("Only superusers and members of the role %s may create or change an object with this option.",
+					 metadata ? "pg_execute_server_program" : "pg_read_server_files")));
 }
 
 /* The value stays out of the message: it may be a key that went astray. */
@@ -336,7 +347,7 @@ options_validate(Datum options, Oid catalog)
 
 		if (def != NULL)
 		{
-			check_privilege(def);
+			check_privilege(def, defGetString(option));
 			check_value(def, defGetString(option));
 		}
 		else

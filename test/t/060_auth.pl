@@ -32,7 +32,7 @@ my $good = $auth->content($bq->key_file);
 # ---- files that cannot be used
 
 fails('no such file', '58P01', [ qr/credentials file "\S*nowhere\.json".*No such file/ ], "$dir/nowhere.json");
-fails('a directory', '42809', [ qr/not a regular file/ ], $dir);
+fails('a directory', '42809', [ qr/not a regular file/, qr/HINT:  Name the JSON file itself/ ], $dir);
 PostgreSQL::Test::Utils::system_or_bail('mkfifo', '-m', '0600', "$dir/pipe.json");
 fails('a named pipe', '42809', [ qr/not a regular file/ ], "$dir/pipe.json");
 for my $mode (0640, 0604, 0660, 0644, 0601)
@@ -278,6 +278,12 @@ like($err, qr/ERROR:  42501: /, '… and the owner of the server cannot change i
 ($out, $err) = query(qq(CREATE SERVER readers FOREIGN DATA WRAPPER contratos OPTIONS (credentials_file '@{[ $bq->key_file ]}');
 	CREATE FOREIGN TABLE readers_tokens @{[ sprintf $table, 'readers' ]};) . sprintf($select, 'readers_tokens'), user => 'reader');
 is($out, 67, 'a member of pg_read_server_files may name a file') or diag($err);
+my $metadata = q(ALTER SERVER readers OPTIONS (SET credentials_file 'metadata'));
+(undef, $err) = query($metadata, user => 'reader');
+like($err, qr/ERROR:  42501: permission denied to set option "credentials_file".*members of the role pg_execute_server_program/s, '… but not have the token of the machine');
+query('GRANT pg_execute_server_program TO reader');
+($out, $err) = query("$metadata; ALTER SERVER readers OPTIONS (ADD location 'EU')", user => 'reader');
+unlike($err, qr/ERROR/, '… which is for who may run programs on it');
 
 # ---- the project that is billed: the server's option, the setting, the key's
 
