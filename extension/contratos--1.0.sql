@@ -594,7 +594,8 @@ SELECT p.pid, s.name AS source, p.day, p.phase, p.rows, p.rows_total,
 	round(p.bytes / 1e6, 1) AS mb,
 	round(p.rows / p.seconds, 1) AS rows_per_second,
 	CASE WHEN p.phase = 'receiving' AND p.rows > 0
-		THEN clock_timestamp() + greatest(p.rows_total - p.rows, 0) * p.seconds / p.rows * interval '1 second'
+		-- years at most: what BigQuery says of its rows is not checked here
+		THEN clock_timestamp() + least(greatest(p.rows_total - p.rows, 0) * p.seconds / p.rows, 1e8) * interval '1 second'
 	END AS eta,
 	p.started_at
 FROM (
