@@ -208,6 +208,12 @@ typedef struct Decimal
 /* Take a number without blanks around it apart; false when it is none. */
 extern bool values_parse_decimal(const char *p, const char *end, Decimal *d);
 
+/*
+ * The double nearest to `d`, of which `text` is the NUL-terminated spelling;
+ * false when it is too large for one, or too small to be told from 0.
+ */
+extern bool values_parse_double(const Decimal *d, const char *text, double *number);
+
 /* NaN, Infinity, inf, the latter two with a sign, in any case. */
 extern bool values_is_special_number(const char *p, const char *end);
 

@@ -162,15 +162,22 @@ make_special(const ValueReader *reader, const char *p)
 	return reader->type == FLOAT8OID ? Float8GetDatum(number) : Float4GetDatum((float4) number);
 }
 
+bool
+values_parse_double(const Decimal *d, const char *text, double *number)
+{
+	*number = strtod(text, NULL);
+	return !isinf(*number) && (*number != 0 || same_number(d, "0", 1));
+}
+
 /* d is the number that text says. */
 static ValueResult
 make_double(ValueReader *reader, const Decimal *d, const char *text, Datum *value, const char **reason)
 {
-	double number = strtod(text, NULL);
+	double number;
 	char shown[DOUBLE_SHORTEST_DECIMAL_LEN];
 	bool exact = strcmp(reader->field->type, "FLOAT64") == 0;
 
-	if (isinf(number) || (number == 0 && !same_number(d, "0", 1)))
+	if (!values_parse_double(d, text, &number))
 		return values_out_of_range(reader, reason);
 	if (!exact && !same_number(d, shown, double_to_shortest_decimal_bufn(number, shown)))
 		return values_inexact(reader, reason);

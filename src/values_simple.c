@@ -8,8 +8,6 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "catalog/pg_type.h"
 #include "datatype/timestamp.h"
 #include "mb/pg_wchar.h"
@@ -97,18 +95,14 @@ read_double(const RowsCell *cell, Datum *value)
 {
 	Decimal d = {.plain = true};
 	char text[64];
+	double number;
 
 	if (cell->len >= sizeof(text) || !values_parse_decimal(cell->data, cell->data + cell->len, &d))
 		return false;
 	memcpy(text, cell->data, cell->len);
 	text[cell->len] = '\0';
 
-	double number = strtod(text, NULL);
-	size_t first, ndigits;
-	int64 places;
-
-	values_significant(&d, &first, &ndigits, &places);
-	if (isinf(number) || (number == 0 && ndigits > 0))
+	if (!values_parse_double(&d, text, &number))
 		return false;
 	*value = Float8GetDatum(number);
 	return true;
