@@ -27,7 +27,6 @@ char *settings_endpoint = NULL;
 char *settings_ca_file = NULL;
 char *settings_proxy = NULL;
 int settings_max_bytes_billed = 1024;
-int settings_max_bytes_per_day = 0;
 double settings_price_per_tib = 6.25;
 
 int settings_connect_timeout = 10 * 1000;
@@ -43,6 +42,9 @@ int settings_retries = 3;
 int settings_retry_delay = 60 * 1000;
 int settings_ready_interval = 15 * 60 * 1000;
 int settings_history_days = 400;
+
+/* Read by settings_bytes_per_day() alone; MB. */
+static int max_bytes_per_day = 0;
 
 /* Read by settings_now() alone; '' follows the real clock. */
 static char *pretended_now = NULL;
@@ -181,7 +183,7 @@ define_connection(void)
 	DefineCustomIntVariable("contratos.max_bytes_per_day",
 							"Sets the most that the worker lets a source be billed for in a UTC day.",
 							"What counts is what the ledger says of its loads and rechecks; 0 means no limit.",
-							&settings_max_bytes_per_day, 0, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
+							&max_bytes_per_day, 0, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
 	DefineCustomRealVariable("contratos.price_per_tib", "Sets what BigQuery takes for a TiB, for contratos_estimate().",
 							 NULL, &settings_price_per_tib, 6.25, 0, 1e9, PGC_SUSET, 0, NULL, NULL, NULL);
 }
@@ -290,7 +292,7 @@ settings_database_names(void)
 int64
 settings_bytes_per_day(void)
 {
-	return (int64) settings_max_bytes_per_day * 1024 * 1024;
+	return (int64) max_bytes_per_day * 1024 * 1024;
 }
 
 static void

@@ -17,8 +17,7 @@ extern char *settings_endpoint;
 extern char *settings_ca_file;
 extern char *settings_proxy;
 extern int settings_max_bytes_billed; /* MB; 0: no cap */
-extern int settings_max_bytes_per_day; /* MB, a source's loads and rechecks in a UTC day; 0: no cap */
-extern int64 settings_bytes_per_day(void); /* the latter in bytes */
+extern int64 settings_bytes_per_day(void); /* a source's loads and rechecks in a UTC day; 0: no cap */
 extern double settings_price_per_tib; /* in whatever currency one is billed in */
 
 /* USERSET: tuning */
