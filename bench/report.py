@@ -12,7 +12,7 @@ import picture
 from pairs import Spread
 
 MARKS = ("<!-- speed: written by bench/run -->", "<!-- /speed -->")
-PACKAGES = ("google-cloud-bigquery", "orjson", "pandas", "psycopg", "pyarrow", "urllib3")
+PACKAGES = ("google-cloud-bigquery", "orjson", "pandas", "psycopg", "pyarrow", "SQLAlchemy", "urllib3")
 # what README shows of it
 SHOWN = ("copy_", "alone_", "tool_", "latency", "memory_", "backfill_")
 HEAD = "| what | median | quartiles | goal | met | CPU of the backend |\n|---|---|---|---|---|---|\n"
