@@ -78,7 +78,7 @@ send_batch(Sender *sender, ReaderMessage message)
 	return result == SHM_MQ_SUCCESS;
 }
 
-/* Bytes that are not written are no secret of this process, but not left to chance either. */
+/* The gap in front of it leaves this process, too: it must hold nothing. */
 static void
 append_tuple(StringInfo batch, HeapTuple tuple)
 {
