@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "pgstat.h"
 #include "utils/memutils.h"
 
 #include "attempt.h"
@@ -62,6 +63,8 @@ cancel_job(const LedgerSchedule *schedule, const LedgerDead *dead, MemoryContext
 	MemoryContextSwitchTo(context);
 	plan = load_plan(&schedule->source);
 	attempt_commit(context);
+	pgstat_report_activity(STATE_RUNNING,
+						   psprintf("%s %s: canceling its job", dead->source, schedule_day_text(dead->day)));
 	bq = bigquery_open(plan->connection, context);
 	bigquery_cancel_by_id(bq, dead->job_id);
 	bigquery_close(bq);
@@ -97,6 +100,7 @@ attempt_bury(const List *schedules, MemoryContext context)
 			MemoryContextSwitchTo(context);
 		}
 		PG_END_TRY();
+		pgstat_report_activity(STATE_IDLE, NULL);
 	}
 	return dead != NIL;
 }
