@@ -87,7 +87,7 @@ extern bool request_token(Requester *requester, Failure *f);
 extern void request_given_up(Failure *f, int tries, int64 spent_ms);
 
 /* With less time left another try would only fail for want of it, and hide why the last one did. */
-#define REQUEST_MIN_TRY_MS 100
+#define REQUEST_MIN_TRY_MS 500
 
 /* How long to wait before try number `tries` + 1: jittered, at most 32 s. */
 extern int request_backoff_ms(int tries, int retry_after_ms);
