@@ -146,11 +146,12 @@ class Board:
             return chosen
 
     def release(self, number=None):
-        """Let the stalled requests of one rule, or of all, go on; later ones of that rule do not stall any more."""
+        """Let the stalled requests of one rule, or of all, go on; later ones do not stall, nor later jobs wait."""
         with self.changed:
             for rule in self.rules:
                 if number in (None, rule.number):
                     rule.released.set()
+                    rule.action.pop("job_pending", None)
                     for sleeper in rule.sleepers:
                         sleeper.send(b"x")
 

@@ -125,7 +125,7 @@ works('a token endpoint that says 503 with Retry-After');
 $bq->reset;
 $bq->rule({ kind => 'token', times => 0 }, { status => 500, body => '<html>' });
 fails('a token endpoint that says 500 for ever', '08006', [ qr/token endpoint answered with HTTP status 500/ ], undef,
-	request_timeout => '2s');
+	request_timeout => '2500ms');
 cmp_ok(count('token'), '>', 1, '… is asked more than once');
 is(count('insert'), 0, '… and BigQuery not at all');
 for my $case (

@@ -21,7 +21,7 @@ $bq->rule({ kind => 'metadata', times => 0 }, { status => 503, headers => { 'Met
 ok($f->at('2026-11-21 08:00'), 'a metadata server that is not ready');
 is($f->query($last), 'failed|1|08006|2026-11-21 08:01:00', 'is asked again');
 $bq->reset(tables => 0);
-ok($f->at('2026-11-21 08:01'), 'a minute later');
+ok($f->at('2026-11-21 08:01', 'contratos.request_timeout' => '30s'), 'a minute later');
 is($f->runs, '20 schedule failed, 20 schedule succeeded', 'the day is loaded');
 is(($bq->requests('insert'))[0]{body}{jobReference}{projectId}, 'test-project', 'in the machine\'s project');
 

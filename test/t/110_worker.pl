@@ -104,9 +104,9 @@ my $rule = $bq->rule({ kind => 'insert', nth => 2 }, { job_pending => 1 });
 is($f->query(q(SELECT contratos_enqueue('2026-11-12', '2026-11-13') + contratos_enqueue('2026-11-10', '2026-11-11'))), 4, 'days are queued');
 $bq->wait(rule => $rule, state => 'answered');
 ok($f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker'
-	AND query = 'tokens 2026-11-13: waiting for BigQuery' AND state = 'active')), 'pg_stat_activity says what the worker waits for');
+	AND query = 'tokens 2026-11-13: waiting for BigQuery' AND state = 'active' AND wait_event_type = 'Extension')),
+	'pg_stat_activity says what the worker waits for, on its latch');
 is($f->activity('backend_xid IS NULL AND backend_xmin IS NULL AND xact_start IS NULL'), 't', 'outside of any transaction');
-is($f->activity('wait_event_type'), 'Extension', 'on its latch');
 is(rows_of('2026-11-12'), 12, 'the first day is there');
 is(heard($listener), '12 succeeded 12', 'and told');
 my $queue = q(cause = 'queue');

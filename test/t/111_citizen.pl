@@ -150,8 +150,7 @@ $bq->release;
 ok($f->settle, 'the other worker is there');
 ok($f->poll(q(SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = 'mine')), 'and no other');
 ok($node->wait_for_log(qr/LOG:  database "mine" of contratos\.databases does not exist/), 'as is said');
-$f->set('contratos.databases' => 'postgres');
-$f->at('2026-11-21 06:04');
+$f->at('2026-11-21 06:04', 'contratos.databases' => 'postgres');
 
 # ---- DROP EXTENSION while it is busy
 

@@ -131,6 +131,7 @@ cmp_ok($f->logged(qr/ERROR:  [^\n]*relation "public\.others" does not exist/), '
 unlike(turns(), qr/others/, 'of which nobody is told');
 $sessions[0]->query('ROLLBACK');
 ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE source = 'others' AND day = '2026-11-21' AND sqlstate = '42P01')), 'and then it can');
+$f->settle;
 like(turns(), qr/others failed/, 'and tells');
 
 $_->quit for @sessions, $listener;

@@ -9,7 +9,7 @@ use Test::More;
 
 use Contratos::Worker;
 
-my $f = Contratos::Worker->new(conf => "contratos.retries = 2\ncontratos.request_timeout = '1s'\ncontratos.max_bytes_per_day = '0'");
+my $f = Contratos::Worker->new(conf => "contratos.retries = 2\ncontratos.max_bytes_per_day = '0'");
 my $bq = $f->bq;
 
 # A reload counts as a change, after which failed days are taken up again; a
@@ -41,7 +41,9 @@ sub jobs_fail
 	my ($reason) = @_;
 	my $status = $reason eq 'backendError' ? 503 : 403;
 	$bq->reset(tables => 0);
-	$bq->rule({ kind => 'insert', times => 0 }, { status => $status, reason => $reason, message => 'no' });
+	# Retry-After: longer than request_timeout, so there is no second try
+	$bq->rule({ kind => 'insert', times => 0 },
+		{ status => $status, reason => $reason, message => 'no', headers => { 'Retry-After' => '600' } });
 	return;
 }
 
@@ -225,6 +227,8 @@ $f->query(
 	  CREATE TABLE keyed (LIKE tokens);
 	  CREATE TABLE other (LIKE tokens)));
 $f->at('', 'contratos.max_bytes_per_day' => '0', 'contratos.now' => '');
+my $left = 86_400 - time % 86_400;
+sleep $left + 1 if $left < 120;    # midnight would make another day due
 my $yesterday = $f->query('SELECT contratos_yesterday()');
 $f->day($yesterday, 10);
 jobs_fail('accessDenied');

@@ -7,12 +7,12 @@ use Test::More;
 
 use Contratos::Worker;
 
-my $f = Contratos::Worker->new(conf => "contratos.request_timeout = '1s'\ncontratos.retry_delay = '1min'");
+my $f = Contratos::Worker->new(conf => "contratos.retry_delay = '1min'");
 my $bq = $f->bq;
 my $last = q(SELECT status, attempt, sqlstate, next_attempt_at AT TIME ZONE 'UTC' FROM contratos_runs ORDER BY id DESC LIMIT 1);
 
 $f->day('2026-11-20', 50);
-my $down = $bq->rule({ kind => 'token', times => 0 }, { status => 503 });
+my $down = $bq->rule({ kind => 'token', times => 0 }, { status => 503, headers => { 'Retry-After' => '600' } });
 ok($f->at('2026-11-21 08:00'), 'at run_at the token endpoint has trouble of its own');
 is($f->query($last), 'failed|1|08006|2026-11-21 08:01:00', 'the day is tried again');
 $bq->reset(tables => 0);

@@ -133,7 +133,7 @@ $gate = Contratos::Session->new($node);
 $gate->query('LISTEN contratos');
 $bq->reset(tables => 0);
 begin_at('2026-11-24 08:00');
-ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-23' AND status = 'succeeded')), 'a day is there');
+ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-23' AND status = 'succeeded')) && $f->settle, 'a day is there');
 like($gate->query('SELECT 1')->{out}, qr/"day": ?"2026-11-23".*"succeeded"/, 'and was told');
 crash();
 is(attempts('2026-11-23'), '1 succeeded', 'after the commit: it stays');

@@ -9,10 +9,9 @@ use Test::More;
 use Contratos::Worker;
 
 # whoever set the cluster's and a role's time zone must not matter
-my $f = Contratos::Worker->new(unsettled => 1, conf => "timezone = 'America/Sao_Paulo'\ncontratos.page_rows = 2");
+my $f = Contratos::Worker->new(conf => "timezone = 'America/Sao_Paulo'\ncontratos.page_rows = 2");
 my $bq = $f->bq;
 my $project = 'test-project.shop';
-$f->settle;
 
 # A table there with rows, its foreign table and target here, and a source.
 # columns: name => [type there, type here]

@@ -207,9 +207,8 @@ $f->stop;
 
 # ---- a database whose encoding is another than BigQuery's
 
-$f = Contratos::Worker->new(name => 'latin', unsettled => 1, init => { extra => [ '--encoding=LATIN1', '--no-locale' ] });
+$f = Contratos::Worker->new(name => 'latin', init => { extra => [ '--encoding=LATIN1', '--no-locale' ] });
 $bq = $f->bq;
-$f->settle;
 # named where there is no transaction, and where there is one
 $f->query('DELETE FROM contratos_sources');
 $f->at('2026-11-21 08:00');

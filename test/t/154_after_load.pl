@@ -8,10 +8,9 @@ use Test::More;
 
 use Contratos::Worker;
 
-my $f = Contratos::Worker->new(unsettled => 1);
+my $f = Contratos::Worker->new;
 my $bq = $f->bq;
 my $run = q(SELECT status, rows_loaded, rows_replaced FROM contratos_run('2026-11-20'));
-$f->settle;
 $f->query(q(UPDATE contratos_sources SET enabled = false; CREATE SCHEMA mart;
 	CREATE TABLE mart.calls (source text, day date, rows bigint, who name, session name, path text, zone text, at timestamptz DEFAULT now())));
 $f->day($_, 50) for '2026-11-18', '2026-11-19', '2026-11-20';

@@ -8,9 +8,8 @@ use Test::More;
 
 use Contratos::Worker;
 
-my $f = Contratos::Worker->new(unsettled => 1);
+my $f = Contratos::Worker->new;
 my $bq = $f->bq;
-$f->settle;
 $f->query(q(UPDATE contratos_sources SET enabled = false));
 $f->day("2026-11-$_", 20) for 18 .. 20;
 my $run = q(SELECT status, rows_loaded, rows_replaced FROM public.contratos_run('2026-11-20', 'x'));

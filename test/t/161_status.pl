@@ -12,7 +12,7 @@ use Contratos::Worker;
 
 my $f = Contratos::Worker->new(
 	init => { allows_streaming => 1 },
-	conf => "contratos.request_timeout = '1s'\ncontratos.retries = 2\nhot_standby = on");
+	conf => "contratos.retries = 2\nhot_standby = on");
 my $bq = $f->bq;
 
 # The days in short: "20 missing, 21 waiting".
@@ -93,7 +93,8 @@ is(states(), '10 queued, 11 canceled, 12 queued, 20 confirmed, 21 provisional', 
 
 $f->day("2026-11-$_", $_) for 10 .. 12;
 my $pending = $bq->rule({ kind => 'insert' }, { job_pending => 1 });
-my $busy = $bq->rule({ kind => 'insert', nth => 2, times => 0 }, { status => 503, reason => 'backendError', message => 'no' });
+my $busy = $bq->rule({ kind => 'insert', nth => 2, times => 0 },
+	{ status => 503, reason => 'backendError', message => 'no', headers => { 'Retry-After' => '600' } });
 $f->query(q(UPDATE contratos_sources SET enabled = true));
 ok(poll_day(10, 'running'), 'the worker takes one up: it is running');
 is(status(q(running_day, next_wake, next_day, queued_days)), '2026-11-10|2026-11-22 08:00:00+00|2026-11-10|1', 'what it is at shows, and is due now');
@@ -131,6 +132,7 @@ my $held = $bq->rule({ kind => 'insert' }, { job_pending => 1 });
 $f->day('2026-11-22', 30);
 $f->set('contratos.now' => '2026-11-23 09:00+00');
 ok(poll_day(22, 'running'), 'yesterday is being loaded');
+$bq->wait(rule => $held, state => 'answered');
 $f->query("SELECT pg_cancel_backend(@{[ $f->worker ]})");
 ok(poll_day(22, 'waiting'), 'what is interrupted is tried again');
 is(day(22, q(next_attempt_at, error)), '2026-11-23 09:01:00+00|canceling statement due to user request', 'a minute later');

@@ -8,7 +8,7 @@ use Test::More;
 
 use Contratos::Worker;
 
-my $f = Contratos::Worker->new(conf => "log_min_messages = debug1\nlog_error_verbosity = default\ncontratos.request_timeout = '1s'\ncontratos.retries = 1");
+my $f = Contratos::Worker->new(conf => "log_min_messages = debug1\nlog_error_verbosity = default\ncontratos.retries = 1");
 my $bq = $f->bq;
 
 # The lines at the ends of days, in short: "20 succeeded (schedule, attempt 1)".
@@ -46,6 +46,7 @@ like(ends(), qr/, 10 failed \(queue, attempt 1\)$/, 'and has its line like any o
 my $rule = $bq->rule({ kind => 'insert' }, { job_pending => 1 });
 $f->query(q(SELECT contratos_enqueue('2026-11-11', '2026-11-11')));
 ok($f->poll(q(SELECT count(*) = 1 FROM contratos_progress WHERE phase = 'asking')), 'what is running');
+$bq->wait(rule => $rule, state => 'answered');
 $f->query(q(SELECT contratos_cancel(id) FROM contratos_runs WHERE status = 'running'));
 ok($f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND state = 'idle')), 'and canceled');
 $f->settle;
@@ -66,7 +67,7 @@ $bq->rule({ kind => 'insert' }, { status => 403, reason => 'accessDenied', messa
 $called = $f->fails(q(SET client_min_messages = debug1; SELECT contratos_run('2026-11-20')));
 like($called, qr/contratos: POST $host\/bigquery\/v2\/projects\/test-project\/jobs: 403, \d+ ms, request id abc-123\n/, 'what the service calls it, if it does');
 $bq->rule({ kind => 'insert', times => 0 }, { close => 'before_headers' });
-$called = $f->fails(q(SET client_min_messages = debug1; SELECT contratos_run('2026-11-20')));
+$called = $f->fails(q(SET contratos.request_timeout = '1s'; SET client_min_messages = debug1; SELECT contratos_run('2026-11-20')));
 like($called, qr/contratos: POST $host\/\S+\/jobs: no answer, \d+ ms: \w/, 'or that no answer came');
 $bq->reset(tables => 0);
 unlike($f->messages(q(SET client_min_messages = log; SELECT contratos_run('2026-11-20'))), qr/contratos: /, 'only for who wants to know');

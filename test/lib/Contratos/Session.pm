@@ -43,7 +43,7 @@ sub new
 	$self->{harness} = IPC::Run::start(
 		[ 'psql', '-XAtq', '-v', 'VERBOSITY=verbose', '-d', $node->connstr($dbname), @user ],
 		'<', \$self->{in}, '>', \$self->{out}, '2>', \$self->{err},
-		IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
+		$self->{deadline} = IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
 	$self->{pid} = $self->query('SELECT pg_backend_pid()')->{out};
 	return $self;
 }
@@ -63,6 +63,8 @@ sub send
 {
 	my ($self, $sql) = @_;
 	my $mark = $self->mark(++$self->{number});
+	# for each statement anew, not for the session's whole life
+	$self->{deadline}->start;
 	# to both: they are different pipes, and each must be known to be read
 	$self->{in} .= "$sql;\n\\echo $mark\n\\warn $mark\n";
 	$self->{harness}->pump_nb while length $self->{in} && $self->{harness}->pumpable;

@@ -47,8 +47,15 @@ sub new
 shared_preload_libraries = 'contratos'
 contratos.databases = 'postgres'
 @{[ $options{conf} || '' ]}));
-	$self->settle unless $options{unsettled};
+	$self->await_source unless $options{unsettled};
 	return $self;
+}
+
+# CREATE EXTENSION wakes the worker, which then sets up the built-in source.
+sub await_source
+{
+	my ($self) = @_;
+	return $self->poll('SELECT count(*) > 0 FROM contratos_sources') && $self->settle;
 }
 
 # The process of a database's worker; '' when there is none.
