@@ -6,7 +6,11 @@
  * for certain who it is, and a transaction that has looked at the activity
  * before would see that old picture again.  It is looked for just before the
  * commit, where memory may be allocated and errors are harmless; after it,
- * where both could only end in a PANIC, its latch is set.
+ * where both could only end in a PANIC, its latch is set.  That is not done when
+ * the transaction's callbacks are told of the commit but when the last of its
+ * resources go: only then have the others been sent what is invalid in their
+ * catalog caches.  A worker woken before would find in PostgreSQL 18's cache
+ * that there is still no extension, and sleep on.
  */
 #include "postgres.h"
 
@@ -18,6 +22,7 @@
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
+#include "utils/resowner.h"
 
 #include "wake.h"
 
@@ -33,6 +38,7 @@ static SubTransactionId stop_wanted = InvalidSubTransactionId; /* the outermost 
 
 /* The worker as it was just before the commit; 0: none, or nothing is wanted. */
 static int worker_pid = 0;
+static bool committed = false;
 
 static void
 worker_tag(LOCKTAG *tag)
@@ -76,6 +82,7 @@ forget_wishes(void)
 	wake_wanted = false;
 	stop_wanted = InvalidSubTransactionId;
 	worker_pid = 0;
+	committed = false;
 }
 
 /* After the commit: allocates nothing, raises nothing. */
@@ -105,7 +112,7 @@ at_transaction_event(XactEvent event, void *arg pg_attribute_unused())
 			worker_pid = wake_worker_pid();
 			break;
 		case XACT_EVENT_COMMIT:
-			fulfil_wishes();
+			committed = true;
 			break;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE: /* the worker finds it when its sleep is over */
@@ -114,6 +121,14 @@ at_transaction_event(XactEvent event, void *arg pg_attribute_unused())
 		default:
 			break;
 	}
+}
+
+static void
+at_release(ResourceReleasePhase phase, bool is_commit pg_attribute_unused(), bool is_top_level pg_attribute_unused(),
+		   void *arg pg_attribute_unused())
+{
+	if (committed && phase == RESOURCE_RELEASE_AFTER_LOCKS)
+		fulfil_wishes();
 }
 
 /* A wish to stop a run goes with its subtransaction, or over to the one around it. */
@@ -137,6 +152,7 @@ wake_worker_at_commit(void)
 	{
 		RegisterXactCallback(at_transaction_event, NULL);
 		RegisterSubXactCallback(at_subtransaction_event, NULL);
+		RegisterResourceReleaseCallback(at_release, NULL);
 		registered = true;
 	}
 	wake_wanted = true;

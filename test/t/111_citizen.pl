@@ -198,6 +198,17 @@ $f->query("UPDATE pg_extension SET extversion = '$version' WHERE extname = 'cont
 ok(ends(15, 'succeeded'), 'when the versions are equal it goes on');
 is($f->worker, $pid, 'and is still the same worker');
 
+# ---- a worker whose catalog cache has it that there is no extension
+
+for my $round (1 .. 10)
+{
+	$f->query('DROP EXTENSION contratos CASCADE');
+	$f->at('2026-11-21 06:04');
+	$f->query('CREATE EXTENSION contratos');
+	ok($f->poll('SELECT count(*) = 1 FROM contratos_sources'), "CREATE EXTENSION wakes it, round $round") or last;
+}
+$f->settle;
+
 # ---- a standby
 
 $node->backup('copy');
