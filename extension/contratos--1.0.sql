@@ -3,6 +3,13 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION contratos" to load this file. \quit
 
+-- Nothing here may be found in a schema that somebody else can write to, and
+-- CREATE EXTENSION puts the extension's own schema first: an operator or function
+-- there that fits better than PostgreSQL's would be bound into a constraint or a
+-- view, and run as whoever uses that.  So only pg_catalog is searched, and what is
+-- ours is named by its schema.  The same holds for update scripts.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- What begins with contratos_ is for users; what nobody should call begins with
 -- _contratos_, so that psql does not offer it.
 
@@ -10,21 +17,21 @@
 -- The foreign-data wrapper
 -- ---------------------------------------------------------------------------
 
-CREATE FUNCTION _contratos_fdw_handler() RETURNS fdw_handler
+CREATE FUNCTION @extschema@._contratos_fdw_handler() RETURNS fdw_handler
 AS 'MODULE_PATHNAME', 'contratos_fdw_handler'
 LANGUAGE C STRICT;
-COMMENT ON FUNCTION _contratos_fdw_handler() IS
+COMMENT ON FUNCTION @extschema@._contratos_fdw_handler() IS
 'internal: what PostgreSQL asks when a foreign table of BigQuery is queried; not to be called';
 
-CREATE FUNCTION _contratos_fdw_validator(options text[], catalog oid) RETURNS void
+CREATE FUNCTION @extschema@._contratos_fdw_validator(options text[], catalog oid) RETURNS void
 AS 'MODULE_PATHNAME', 'contratos_fdw_validator'
 LANGUAGE C STRICT;
-COMMENT ON FUNCTION _contratos_fdw_validator(text[], oid) IS
+COMMENT ON FUNCTION @extschema@._contratos_fdw_validator(text[], oid) IS
 'internal: checks the OPTIONS of servers, user mappings, foreign tables and columns; not to be called';
 
 CREATE FOREIGN DATA WRAPPER contratos
-	HANDLER _contratos_fdw_handler
-	VALIDATOR _contratos_fdw_validator;
+	HANDLER @extschema@._contratos_fdw_handler
+	VALIDATOR @extschema@._contratos_fdw_validator;
 COMMENT ON FOREIGN DATA WRAPPER contratos IS
 'reads BigQuery tables: CREATE SERVER ... FOREIGN DATA WRAPPER contratos, then IMPORT FOREIGN SCHEMA';
 
@@ -33,7 +40,7 @@ COMMENT ON FOREIGN DATA WRAPPER contratos IS
 -- a row put in by this script would come twice in a restored dump.
 -- ---------------------------------------------------------------------------
 
-CREATE TABLE contratos_sources (
+CREATE TABLE @extschema@.contratos_sources (
 	name text PRIMARY KEY,
 	remote_table text NOT NULL,
 	target_table text NOT NULL,
@@ -60,59 +67,59 @@ CREATE TABLE contratos_sources (
 	CONSTRAINT contratos_sources_after_load_check CHECK (after_load <> ''),
 	CONSTRAINT contratos_sources_on_failure_check CHECK (on_failure <> '')
 );
-SELECT pg_catalog.pg_extension_config_dump('contratos_sources', '');
-COMMENT ON TABLE contratos_sources IS
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.contratos_sources', '');
+COMMENT ON TABLE @extschema@.contratos_sources IS
 'what is kept equal to what: a row for each local table mirrored from BigQuery';
-COMMENT ON COLUMN contratos_sources.name IS
+COMMENT ON COLUMN @extschema@.contratos_sources.name IS
 'the name by which functions and views call it: lower-case letters, digits and _';
-COMMENT ON COLUMN contratos_sources.remote_table IS
+COMMENT ON COLUMN @extschema@.contratos_sources.remote_table IS
 'the foreign table that stands for the BigQuery table, kept as schema.table';
-COMMENT ON COLUMN contratos_sources.target_table IS
+COMMENT ON COLUMN @extschema@.contratos_sources.target_table IS
 'the local table that is filled, kept as schema.table; a load runs as its owner';
-COMMENT ON COLUMN contratos_sources.timestamp_column IS
+COMMENT ON COLUMN @extschema@.contratos_sources.timestamp_column IS
 'the column that days are cut by, in UTC; null: a snapshot, each load replaces the whole table';
-COMMENT ON COLUMN contratos_sources.start_date IS
+COMMENT ON COLUMN @extschema@.contratos_sources.start_date IS
 'the first UTC day that the worker loads; by default the day before the source was made';
-COMMENT ON COLUMN contratos_sources.run_at IS
+COMMENT ON COLUMN @extschema@.contratos_sources.run_at IS
 'the time of day in UTC at which yesterday is loaded';
-COMMENT ON COLUMN contratos_sources.enabled IS
+COMMENT ON COLUMN @extschema@.contratos_sources.enabled IS
 'whether the worker loads it; calls of functions work either way';
-COMMENT ON COLUMN contratos_sources.catchup_days IS
+COMMENT ON COLUMN @extschema@.contratos_sources.catchup_days IS
 'how many days back the worker looks for missing days, to load them; 0: none';
-COMMENT ON COLUMN contratos_sources.recheck_days IS
+COMMENT ON COLUMN @extschema@.contratos_sources.recheck_days IS
 'how many days back the worker compares loaded days with BigQuery, once a day; 0: none';
-COMMENT ON COLUMN contratos_sources.ready_timeout IS
+COMMENT ON COLUMN @extschema@.contratos_sources.ready_timeout IS
 'how long the worker waits for a day that is still empty in BigQuery, before it has failed';
-COMMENT ON COLUMN contratos_sources.max_shrink IS
+COMMENT ON COLUMN @extschema@.contratos_sources.max_shrink IS
 'the part of a day''s rows that may be gone when it is loaded again, 0 to 1; with fewer rows it is refused';
-COMMENT ON COLUMN contratos_sources.allow_empty IS
+COMMENT ON COLUMN @extschema@.contratos_sources.allow_empty IS
 'whether a day that is empty in BigQuery is loaded as such; otherwise it is waited for, or refused';
-COMMENT ON COLUMN contratos_sources.after_load IS
+COMMENT ON COLUMN @extschema@.contratos_sources.after_load IS
 'function or procedure (source text, day date), called in each load''s transaction; null: none';
-COMMENT ON COLUMN contratos_sources.on_failure IS
+COMMENT ON COLUMN @extschema@.contratos_sources.on_failure IS
 'function or procedure (source text, day date, error text), called when the worker gives a day up; null: none';
-COMMENT ON CONSTRAINT contratos_sources_name_check ON contratos_sources IS
+COMMENT ON CONSTRAINT contratos_sources_name_check ON @extschema@.contratos_sources IS
 'a name is lower-case letters, digits and _, does not begin with a digit, and has 63 characters at most';
-COMMENT ON CONSTRAINT contratos_sources_timestamp_column_check ON contratos_sources IS
+COMMENT ON CONSTRAINT contratos_sources_timestamp_column_check ON @extschema@.contratos_sources IS
 'a timestamp column is a column''s name, or null for a snapshot';
-COMMENT ON CONSTRAINT contratos_sources_start_date_check ON contratos_sources IS
+COMMENT ON CONSTRAINT contratos_sources_start_date_check ON @extschema@.contratos_sources IS
 'a start date is a day, not infinity';
-COMMENT ON CONSTRAINT contratos_sources_run_at_check ON contratos_sources IS
+COMMENT ON CONSTRAINT contratos_sources_run_at_check ON @extschema@.contratos_sources IS
 'a time of day is before 24:00';
-COMMENT ON CONSTRAINT contratos_sources_catchup_days_check ON contratos_sources IS
+COMMENT ON CONSTRAINT contratos_sources_catchup_days_check ON @extschema@.contratos_sources IS
 '0 to 3660 days';
-COMMENT ON CONSTRAINT contratos_sources_recheck_days_check ON contratos_sources IS
+COMMENT ON CONSTRAINT contratos_sources_recheck_days_check ON @extschema@.contratos_sources IS
 '0 to 3660 days';
-COMMENT ON CONSTRAINT contratos_sources_ready_timeout_check ON contratos_sources IS
+COMMENT ON CONSTRAINT contratos_sources_ready_timeout_check ON @extschema@.contratos_sources IS
 '0 to 30 days';
-COMMENT ON CONSTRAINT contratos_sources_max_shrink_check ON contratos_sources IS
+COMMENT ON CONSTRAINT contratos_sources_max_shrink_check ON @extschema@.contratos_sources IS
 'a part of a day''s rows, 0 to 1';
-COMMENT ON CONSTRAINT contratos_sources_after_load_check ON contratos_sources IS
+COMMENT ON CONSTRAINT contratos_sources_after_load_check ON @extschema@.contratos_sources IS
 'the name of a function or procedure, or null for none';
-COMMENT ON CONSTRAINT contratos_sources_on_failure_check ON contratos_sources IS
+COMMENT ON CONSTRAINT contratos_sources_on_failure_check ON @extschema@.contratos_sources IS
 'the name of a function or procedure, or null for none';
 
-CREATE TABLE contratos_runs (
+CREATE TABLE @extschema@.contratos_runs (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	source text NOT NULL,
 	day date NOT NULL,
@@ -153,71 +160,71 @@ CREATE TABLE contratos_runs (
 	CONSTRAINT contratos_runs_succeeded_check
 		CHECK (status <> 'succeeded' OR (rows_loaded IS NOT NULL AND finished_at IS NOT NULL))
 );
-CREATE UNIQUE INDEX contratos_runs_open_idx ON contratos_runs (source, day)
+CREATE UNIQUE INDEX contratos_runs_open_idx ON @extschema@.contratos_runs (source, day)
 	WHERE status IN ('queued', 'running', 'waiting');
-CREATE INDEX contratos_runs_source_day_idx ON contratos_runs (source, day, id);
-SELECT pg_catalog.pg_extension_config_dump('contratos_runs', '');
+CREATE INDEX contratos_runs_source_day_idx ON @extschema@.contratos_runs (source, day, id);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.contratos_runs', '');
 SELECT pg_catalog.pg_extension_config_dump(
-	pg_catalog.pg_get_serial_sequence('contratos_runs', 'id')::regclass, '');
-COMMENT ON SEQUENCE contratos_runs_id_seq IS 'numbers of runs: contratos_runs.id';
-COMMENT ON INDEX contratos_runs_open_idx IS 'no day of a source is queued, running or waiting twice';
-COMMENT ON INDEX contratos_runs_source_day_idx IS 'finds the attempts at a day';
-COMMENT ON TABLE contratos_runs IS
+	pg_catalog.pg_get_serial_sequence('@extschema@.contratos_runs', 'id')::pg_catalog.regclass, '');
+COMMENT ON SEQUENCE @extschema@.contratos_runs_id_seq IS 'numbers of runs: contratos_runs.id';
+COMMENT ON INDEX @extschema@.contratos_runs_open_idx IS 'no day of a source is queued, running or waiting twice';
+COMMENT ON INDEX @extschema@.contratos_runs_source_day_idx IS 'finds the attempts at a day';
+COMMENT ON TABLE @extschema@.contratos_runs IS
 'the ledger: a row for each attempt to load or recheck a day';
-COMMENT ON COLUMN contratos_runs.id IS 'number of the attempt; contratos_cancel() takes it';
-COMMENT ON COLUMN contratos_runs.source IS 'the source: a name in contratos_sources';
-COMMENT ON COLUMN contratos_runs.day IS 'the UTC day';
-COMMENT ON COLUMN contratos_runs.cause IS
+COMMENT ON COLUMN @extschema@.contratos_runs.id IS 'number of the attempt; contratos_cancel() takes it';
+COMMENT ON COLUMN @extschema@.contratos_runs.source IS 'the source: a name in contratos_sources';
+COMMENT ON COLUMN @extschema@.contratos_runs.day IS 'the UTC day';
+COMMENT ON COLUMN @extschema@.contratos_runs.cause IS
 'who asked: the worker by schedule, catchup, recheck or queue (contratos_enqueue); a call of contratos_run (manual) or of a backfill';
-COMMENT ON COLUMN contratos_runs.status IS
+COMMENT ON COLUMN @extschema@.contratos_runs.status IS
 'queued; running; waiting for rows; succeeded; failed; refused by the guard; interrupted by a crash or shutdown; canceled; of rechecks unchanged, or differs: reported, not loaded';
-COMMENT ON COLUMN contratos_runs.attempt IS 'which attempt at the day this was, from 1; 0: none, it is queued, or the bytes of the day were used up';
-COMMENT ON COLUMN contratos_runs.started_at IS 'when it began';
-COMMENT ON COLUMN contratos_runs.finished_at IS 'when it ended, well or not';
-COMMENT ON COLUMN contratos_runs.rows_loaded IS 'rows received from BigQuery';
-COMMENT ON COLUMN contratos_runs.rows_replaced IS 'rows of the day that the target had, and that were deleted';
-COMMENT ON COLUMN contratos_runs.rows_inserted IS
+COMMENT ON COLUMN @extschema@.contratos_runs.attempt IS 'which attempt at the day this was, from 1; 0: none, it is queued, or the bytes of the day were used up';
+COMMENT ON COLUMN @extschema@.contratos_runs.started_at IS 'when it began';
+COMMENT ON COLUMN @extschema@.contratos_runs.finished_at IS 'when it ended, well or not';
+COMMENT ON COLUMN @extschema@.contratos_runs.rows_loaded IS 'rows received from BigQuery';
+COMMENT ON COLUMN @extschema@.contratos_runs.rows_replaced IS 'rows of the day that the target had, and that were deleted';
+COMMENT ON COLUMN @extschema@.contratos_runs.rows_inserted IS
 'rows the target took; fewer than rows_loaded only where its triggers or rules said so';
-COMMENT ON COLUMN contratos_runs.values_altered IS
+COMMENT ON COLUMN @extschema@.contratos_runs.values_altered IS
 'values that could not be kept as they were: how many; contratos_rejects has the first 1,000';
-COMMENT ON COLUMN contratos_runs.bytes_processed IS 'bytes that BigQuery read for the query';
-COMMENT ON COLUMN contratos_runs.bytes_billed IS
+COMMENT ON COLUMN @extschema@.contratos_runs.bytes_processed IS 'bytes that BigQuery read for the query';
+COMMENT ON COLUMN @extschema@.contratos_runs.bytes_billed IS
 'bytes that BigQuery bills: as it says, or else by its rule (whole MB, 10 MB at least, 0 for a cached result)';
-COMMENT ON COLUMN contratos_runs.pages IS 'pages of rows fetched';
-COMMENT ON COLUMN contratos_runs.job_id IS 'id of the BigQuery job, in the project that is billed';
-COMMENT ON COLUMN contratos_runs.source_max_timestamp IS 'latest value of the timestamp column received from BigQuery';
-COMMENT ON COLUMN contratos_runs.target_rows IS 'rows of the day in the target at the end of the load';
-COMMENT ON COLUMN contratos_runs.target_max_timestamp IS
+COMMENT ON COLUMN @extschema@.contratos_runs.pages IS 'pages of rows fetched';
+COMMENT ON COLUMN @extschema@.contratos_runs.job_id IS 'id of the BigQuery job, in the project that is billed';
+COMMENT ON COLUMN @extschema@.contratos_runs.source_max_timestamp IS 'latest value of the timestamp column received from BigQuery';
+COMMENT ON COLUMN @extschema@.contratos_runs.target_rows IS 'rows of the day in the target at the end of the load';
+COMMENT ON COLUMN @extschema@.contratos_runs.target_max_timestamp IS
 'latest value of the timestamp column of the day in the target at the end of the load';
-COMMENT ON COLUMN contratos_runs.fingerprint IS 'a short text that is the same for the same rows, in whatever order; BigQuery can compute it, too';
-COMMENT ON COLUMN contratos_runs.confirmed_at IS
+COMMENT ON COLUMN @extschema@.contratos_runs.fingerprint IS 'a short text that is the same for the same rows, in whatever order; BigQuery can compute it, too';
+COMMENT ON COLUMN @extschema@.contratos_runs.confirmed_at IS
 'when a recheck, 24 hours or more after the day''s end, found it equal; null: the day is provisional';
-COMMENT ON COLUMN contratos_runs.next_attempt_at IS 'when the worker tries again; null: not by itself';
-COMMENT ON COLUMN contratos_runs.sqlstate IS 'the error''s SQLSTATE; docs/errors.md has them';
-COMMENT ON COLUMN contratos_runs.reason IS
+COMMENT ON COLUMN @extschema@.contratos_runs.next_attempt_at IS 'when the worker tries again; null: not by itself';
+COMMENT ON COLUMN @extschema@.contratos_runs.sqlstate IS 'the error''s SQLSTATE; docs/errors.md has them';
+COMMENT ON COLUMN @extschema@.contratos_runs.reason IS
 'BigQuery''s word for the error, such as accessDenied; schemaDrift: the column error tells which columns are new there, or changed';
-COMMENT ON COLUMN contratos_runs.error IS
+COMMENT ON COLUMN @extschema@.contratos_runs.error IS
 'the error, in words; of a recheck that ended well, what has become of the columns there';
-COMMENT ON CONSTRAINT contratos_runs_day_check ON contratos_runs IS
+COMMENT ON CONSTRAINT contratos_runs_day_check ON @extschema@.contratos_runs IS
 'a day is a day, not infinity';
-COMMENT ON CONSTRAINT contratos_runs_cause_check ON contratos_runs IS
+COMMENT ON CONSTRAINT contratos_runs_cause_check ON @extschema@.contratos_runs IS
 'one of the causes there are';
-COMMENT ON CONSTRAINT contratos_runs_status_check ON contratos_runs IS
+COMMENT ON CONSTRAINT contratos_runs_status_check ON @extschema@.contratos_runs IS
 'one of the statuses there are';
-COMMENT ON CONSTRAINT contratos_runs_attempt_check ON contratos_runs IS
+COMMENT ON CONSTRAINT contratos_runs_attempt_check ON @extschema@.contratos_runs IS
 'attempts are counted from 0: not yet begun';
-COMMENT ON CONSTRAINT contratos_runs_counts_check ON contratos_runs IS
+COMMENT ON CONSTRAINT contratos_runs_counts_check ON @extschema@.contratos_runs IS
 'nothing is counted below 0';
-COMMENT ON CONSTRAINT contratos_runs_times_check ON contratos_runs IS
+COMMENT ON CONSTRAINT contratos_runs_times_check ON @extschema@.contratos_runs IS
 'nothing ends before it begins';
-COMMENT ON CONSTRAINT contratos_runs_sqlstate_check ON contratos_runs IS
+COMMENT ON CONSTRAINT contratos_runs_sqlstate_check ON @extschema@.contratos_runs IS
 'five digits and upper-case letters';
-COMMENT ON CONSTRAINT contratos_runs_succeeded_check ON contratos_runs IS
+COMMENT ON CONSTRAINT contratos_runs_succeeded_check ON @extschema@.contratos_runs IS
 'a success has its rows counted, and an end';
 
 -- No foreign key on `run`: pg_restore -j fills an extension's tables in any
 -- order, and would now and then fail on it.
-CREATE TABLE contratos_rejects (
+CREATE TABLE @extschema@.contratos_rejects (
 	run bigint NOT NULL,
 	row_number bigint NOT NULL,
 	column_name text NOT NULL,
@@ -225,43 +232,43 @@ CREATE TABLE contratos_rejects (
 	reason text NOT NULL,
 	CONSTRAINT contratos_rejects_row_number_check CHECK (row_number > 0)
 );
-CREATE INDEX contratos_rejects_run_idx ON contratos_rejects (run);
-SELECT pg_catalog.pg_extension_config_dump('contratos_rejects', '');
-COMMENT ON INDEX contratos_rejects_run_idx IS 'finds the rejects of a run';
-COMMENT ON TABLE contratos_rejects IS
+CREATE INDEX contratos_rejects_run_idx ON @extschema@.contratos_rejects (run);
+SELECT pg_catalog.pg_extension_config_dump('@extschema@.contratos_rejects', '');
+COMMENT ON INDEX @extschema@.contratos_rejects_run_idx IS 'finds the rejects of a run';
+COMMENT ON TABLE @extschema@.contratos_rejects IS
 'values of a load that could not be kept as they were: the first 1,000 of a run';
-COMMENT ON COLUMN contratos_rejects.run IS 'number of the load: contratos_runs.id';
-COMMENT ON COLUMN contratos_rejects.row_number IS 'which of the rows received, from 1';
-COMMENT ON COLUMN contratos_rejects.column_name IS 'its column in the foreign table';
-COMMENT ON COLUMN contratos_rejects.raw_value IS
+COMMENT ON COLUMN @extschema@.contratos_rejects.run IS 'number of the load: contratos_runs.id';
+COMMENT ON COLUMN @extschema@.contratos_rejects.row_number IS 'which of the rows received, from 1';
+COMMENT ON COLUMN @extschema@.contratos_rejects.column_name IS 'its column in the foreign table';
+COMMENT ON COLUMN @extschema@.contratos_rejects.raw_value IS
 'the value as BigQuery sent it, cut at 8 kB; U+0000 shown as U+FFFD';
-COMMENT ON COLUMN contratos_rejects.reason IS 'why the column could not hold it';
-COMMENT ON CONSTRAINT contratos_rejects_row_number_check ON contratos_rejects IS
+COMMENT ON COLUMN @extschema@.contratos_rejects.reason IS 'why the column could not hold it';
+COMMENT ON CONSTRAINT contratos_rejects_row_number_check ON @extschema@.contratos_rejects IS
 'rows are counted from 1';
 
 -- Names are kept as schema.table, so that they mean the same whatever the
 -- search_path, and as text, so that a restore brings back names, not numbers.
-CREATE FUNCTION _contratos_sources_normalize() RETURNS trigger
+CREATE FUNCTION @extschema@._contratos_sources_normalize() RETURNS trigger
 AS 'MODULE_PATHNAME', 'contratos_sources_normalize'
 LANGUAGE C;
-COMMENT ON FUNCTION _contratos_sources_normalize() IS
+COMMENT ON FUNCTION @extschema@._contratos_sources_normalize() IS
 'internal: the trigger contratos_sources_normalize; not to be called';
 CREATE TRIGGER contratos_sources_normalize
-	BEFORE INSERT OR UPDATE ON contratos_sources
-	FOR EACH ROW EXECUTE FUNCTION _contratos_sources_normalize();
-COMMENT ON TRIGGER contratos_sources_normalize ON contratos_sources IS
+	BEFORE INSERT OR UPDATE ON @extschema@.contratos_sources
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._contratos_sources_normalize();
+COMMENT ON TRIGGER contratos_sources_normalize ON @extschema@.contratos_sources IS
 'writes remote_table and target_table as schema.table';
 
 -- The worker sleeps until something is due; what is due has changed.
-CREATE FUNCTION _contratos_sources_changed() RETURNS trigger
+CREATE FUNCTION @extschema@._contratos_sources_changed() RETURNS trigger
 AS 'MODULE_PATHNAME', 'contratos_sources_changed'
 LANGUAGE C;
-COMMENT ON FUNCTION _contratos_sources_changed() IS
+COMMENT ON FUNCTION @extschema@._contratos_sources_changed() IS
 'internal: the trigger contratos_sources_changed; not to be called';
 CREATE TRIGGER contratos_sources_changed
-	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON contratos_sources
-	FOR EACH STATEMENT EXECUTE FUNCTION _contratos_sources_changed();
-COMMENT ON TRIGGER contratos_sources_changed ON contratos_sources IS
+	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.contratos_sources
+	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@._contratos_sources_changed();
+COMMENT ON TRIGGER contratos_sources_changed ON @extschema@.contratos_sources IS
 'wakes the worker of this database at commit';
 
 -- ---------------------------------------------------------------------------
@@ -269,20 +276,20 @@ COMMENT ON TRIGGER contratos_sources_changed ON contratos_sources IS
 -- ---------------------------------------------------------------------------
 
 -- The last complete day, in UTC.
-CREATE FUNCTION contratos_yesterday() RETURNS date
+CREATE FUNCTION @extschema@.contratos_yesterday() RETURNS date
 AS 'MODULE_PATHNAME', 'contratos_yesterday'
 LANGUAGE C STABLE PARALLEL SAFE;
-COMMENT ON FUNCTION contratos_yesterday() IS
+COMMENT ON FUNCTION @extschema@.contratos_yesterday() IS
 'yesterday in UTC: the last complete day, and the default of contratos_run()';
 
-ALTER TABLE contratos_sources ALTER COLUMN start_date SET DEFAULT contratos_yesterday();
+ALTER TABLE @extschema@.contratos_sources ALTER COLUMN start_date SET DEFAULT @extschema@.contratos_yesterday();
 
 -- No arguments; nothing comes back.  42501 when the caller lacks a right
 -- (the message says which), 42804 when an existing table `tokens` does not fit.
-CREATE FUNCTION contratos_setup() RETURNS void
+CREATE FUNCTION @extschema@.contratos_setup() RETURNS void
 AS 'MODULE_PATHNAME', 'contratos_setup'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION contratos_setup() IS
+COMMENT ON FUNCTION @extschema@.contratos_setup() IS
 'makes what is missing of the built-in source: server bigquery, foreign table bigquery_tokens, table tokens, source tokens';
 
 -- One complete UTC day, now, in this transaction; an error is an error.
@@ -291,21 +298,21 @@ COMMENT ON FUNCTION contratos_setup() IS
 -- Errors: 22023 or 22004 a bad argument, 42704 unknown source, 25000 isolation
 -- level, 55000 refused by the guard, 54000 over the byte cap, 28000 key or
 -- token, 08001 and 08006 not reached, 42P01 and 42703 what is not there.
-CREATE FUNCTION contratos_run(
-	day date DEFAULT contratos_yesterday(),
+CREATE FUNCTION @extschema@.contratos_run(
+	day date DEFAULT @extschema@.contratos_yesterday(),
 	source text DEFAULT 'tokens',
 	allow_shrink boolean DEFAULT false)
 RETURNS TABLE (day date, status text, rows_loaded bigint, rows_replaced bigint, message text, run bigint)
 AS 'MODULE_PATHNAME', 'contratos_run'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
-COMMENT ON FUNCTION contratos_run(date, text, boolean) IS
+COMMENT ON FUNCTION @extschema@.contratos_run(date, text, boolean) IS
 'loads one complete UTC day now (default: yesterday), in this transaction: the target''s rows of that day are replaced; allow_shrink: even by far fewer';
 
 -- The last `days` complete days, oldest first, each in a subtransaction: a bad
 -- day is a row `failed`, not an error.  days: 1 to 3660; only_missing: skip
 -- days that have a success.  Errors as above, when nothing has succeeded yet
 -- and every day would fail alike.
-CREATE FUNCTION contratos_backfill(
+CREATE FUNCTION @extschema@.contratos_backfill(
 	days integer,
 	source text DEFAULT 'tokens',
 	only_missing boolean DEFAULT false,
@@ -313,11 +320,11 @@ CREATE FUNCTION contratos_backfill(
 RETURNS TABLE (day date, status text, rows_loaded bigint, rows_replaced bigint, message text, run bigint)
 AS 'MODULE_PATHNAME', 'contratos_backfill'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
-COMMENT ON FUNCTION contratos_backfill(integer, text, boolean, boolean) IS
+COMMENT ON FUNCTION @extschema@.contratos_backfill(integer, text, boolean, boolean) IS
 'loads the last complete UTC days (contratos_backfill(7): a week), oldest first; a row a day tells how it went; only_missing: only days without a success; allow_shrink: even by far fewer rows';
 
 -- The same for any days: first and last included, both before today in UTC.
-CREATE FUNCTION contratos_backfill_range(
+CREATE FUNCTION @extschema@.contratos_backfill_range(
 	first date,
 	last date,
 	source text DEFAULT 'tokens',
@@ -326,7 +333,7 @@ CREATE FUNCTION contratos_backfill_range(
 RETURNS TABLE (day date, status text, rows_loaded bigint, rows_replaced bigint, message text, run bigint)
 AS 'MODULE_PATHNAME', 'contratos_backfill_range'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
-COMMENT ON FUNCTION contratos_backfill_range(date, date, text, boolean, boolean) IS
+COMMENT ON FUNCTION @extschema@.contratos_backfill_range(date, date, text, boolean, boolean) IS
 'loads the UTC days from first to last, both included, oldest first; a row a day tells how it went; only_missing: only days without a success; allow_shrink: even by far fewer rows';
 
 -- What loads of the days from first to last, both before today in UTC, would
@@ -336,14 +343,14 @@ COMMENT ON FUNCTION contratos_backfill_range(date, date, text, boolean, boolean)
 -- queries: free, nothing is read or written; a NOTICE tells of a day that the
 -- byte cap would refuse.  The sum: SELECT sum(price) FROM contratos_estimate(...).
 -- Errors: those of contratos_backfill_range() up to BigQuery's answer.
-CREATE FUNCTION contratos_estimate(
+CREATE FUNCTION @extschema@.contratos_estimate(
 	first date,
 	last date,
 	source text DEFAULT 'tokens')
 RETURNS TABLE (day date, bytes_processed bigint, bytes_billed bigint, price numeric)
 AS 'MODULE_PATHNAME', 'contratos_estimate'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
-COMMENT ON FUNCTION contratos_estimate(date, date, text) IS
+COMMENT ON FUNCTION @extschema@.contratos_estimate(date, date, text) IS
 'what loads of the UTC days from first to last would cost: bytes, and their price at contratos.price_per_tib; asking is free';
 
 -- Leaves the days from first to last, both before today in UTC, to the worker;
@@ -352,7 +359,7 @@ COMMENT ON FUNCTION contratos_estimate(date, date, text) IS
 -- takes them in the order they were queued in, each in a transaction of its
 -- own; it is woken when this transaction commits.  At most 36,600 days a call.
 -- Errors: 22023 or 22004 a bad argument, 42704 unknown source.
-CREATE FUNCTION contratos_enqueue(
+CREATE FUNCTION @extschema@.contratos_enqueue(
 	first date,
 	last date,
 	source text DEFAULT 'tokens',
@@ -360,27 +367,27 @@ CREATE FUNCTION contratos_enqueue(
 RETURNS integer
 AS 'MODULE_PATHNAME', 'contratos_enqueue'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION contratos_enqueue(date, date, text, boolean) IS
+COMMENT ON FUNCTION @extschema@.contratos_enqueue(date, date, text, boolean) IS
 'leaves the UTC days from first to last to the worker; returns how many days were queued newly; only_missing: only days without a success';
 
 -- run: contratos_runs.id.  What is queued, waiting or to be tried again (it has a
 -- next_attempt_at) is taken off; what the worker is loading is stopped, and its BigQuery job canceled, once this
 -- transaction commits.  The row becomes `canceled` either way.  False when the
 -- run is over, or there is none of that number.  Error: 22004 run is null.
-CREATE FUNCTION contratos_cancel(run bigint) RETURNS boolean
+CREATE FUNCTION @extschema@.contratos_cancel(run bigint) RETURNS boolean
 AS 'MODULE_PATHNAME', 'contratos_cancel'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION contratos_cancel(bigint) IS
+COMMENT ON FUNCTION @extschema@.contratos_cancel(bigint) IS
 'takes a day off that is queued or to be tried again, or stops the one that the worker is loading; run: contratos_runs.id; false when it is over already';
 
 -- A row each for extension (in this database), library (loaded in this session),
 -- libcurl, OpenSSL and jansson.  A WARNING when extension and library differ,
 -- with what to do; the worker loads nothing then.
-CREATE FUNCTION contratos_version()
+CREATE FUNCTION @extschema@.contratos_version()
 RETURNS TABLE (component text, version text)
 AS 'MODULE_PATHNAME', 'contratos_version'
 LANGUAGE C STABLE PARALLEL SAFE ROWS 5;
-COMMENT ON FUNCTION contratos_version() IS
+COMMENT ON FUNCTION @extschema@.contratos_version() IS
 'versions of extension, library, libcurl, OpenSSL and jansson; warns when extension and library differ';
 
 -- ---------------------------------------------------------------------------
@@ -395,24 +402,24 @@ COMMENT ON FUNCTION contratos_version() IS
 -- contratos.now if it is due already; nulls when the source is disabled or
 -- unknown, or nothing is ever due.  A view's functions are called with the
 -- rights of whoever reads it, so that this one is for all; it tells no more.
-CREATE FUNCTION _contratos_next(source text, OUT next_wake timestamptz, OUT next_day date)
+CREATE FUNCTION @extschema@._contratos_next(source text, OUT next_wake timestamptz, OUT next_day date)
 AS 'MODULE_PATHNAME', 'contratos_next'
 LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
-COMMENT ON FUNCTION _contratos_next(text) IS
+COMMENT ON FUNCTION @extschema@._contratos_next(text) IS
 'internal: for contratos_status: what the worker does next for a source';
 
 -- The process id of this database's worker; null: none.
-CREATE FUNCTION _contratos_worker() RETURNS integer
+CREATE FUNCTION @extschema@._contratos_worker() RETURNS integer
 AS 'MODULE_PATHNAME', 'contratos_worker'
 LANGUAGE C STABLE PARALLEL UNSAFE;
-COMMENT ON FUNCTION _contratos_worker() IS
+COMMENT ON FUNCTION @extschema@._contratos_worker() IS
 'internal: for contratos_status: process id of the worker of this database';
 
 -- Each day with the runs that decide: the open one, or else the latest; the
 -- last success; the last that found out how the day compares.  As for the
 -- worker, the number of a run and not its times tells what came later, and a
 -- loaded day that was taken off the queue before it began stays what it was.
-CREATE VIEW _contratos_days AS
+CREATE VIEW @extschema@._contratos_days AS
 SELECT d.source, d.day,
 	CASE
 		WHEN decides.open THEN latest.status
@@ -439,26 +446,26 @@ SELECT d.source, d.day,
 	coalesce(latest.finished_at, latest.started_at) AS error_at
 FROM (
 	SELECT s.name AS source, s.start_date + i AS day
-	FROM contratos_sources s, generate_series(0, contratos_yesterday() - s.start_date) i
+	FROM @extschema@.contratos_sources s, generate_series(0, @extschema@.contratos_yesterday() - s.start_date) i
 	WHERE s.timestamp_column IS NOT NULL
 	UNION
 	SELECT s.name, r.day
-	FROM contratos_sources s JOIN contratos_runs r ON r.source = s.name
-	WHERE s.timestamp_column IS NOT NULL AND (r.day < s.start_date OR r.day > contratos_yesterday())
+	FROM @extschema@.contratos_sources s JOIN @extschema@.contratos_runs r ON r.source = s.name
+	WHERE s.timestamp_column IS NOT NULL AND (r.day < s.start_date OR r.day > @extschema@.contratos_yesterday())
 	UNION
 	-- of a snapshot there is only what was loaded last, and yesterday to be loaded
-	SELECT s.name, contratos_yesterday()
-	FROM contratos_sources s
-	WHERE s.timestamp_column IS NULL AND s.start_date <= contratos_yesterday()
+	SELECT s.name, @extschema@.contratos_yesterday()
+	FROM @extschema@.contratos_sources s
+	WHERE s.timestamp_column IS NULL AND s.start_date <= @extschema@.contratos_yesterday()
 	UNION
 	SELECT s.name, newest.day
-	FROM contratos_sources s, LATERAL (
-		SELECT r.day FROM contratos_runs r WHERE r.source = s.name AND r.status = 'succeeded'
+	FROM @extschema@.contratos_sources s, LATERAL (
+		SELECT r.day FROM @extschema@.contratos_runs r WHERE r.source = s.name AND r.status = 'succeeded'
 		ORDER BY r.day DESC LIMIT 1) newest
 	WHERE s.timestamp_column IS NULL
 	UNION
 	SELECT s.name, r.day
-	FROM contratos_sources s JOIN contratos_runs r ON r.source = s.name
+	FROM @extschema@.contratos_sources s JOIN @extschema@.contratos_runs r ON r.source = s.name
 	WHERE s.timestamp_column IS NULL AND r.status IN ('queued', 'running', 'waiting')
 ) d
 LEFT JOIN (
@@ -475,51 +482,51 @@ LEFT JOIN (
 			max(r.id) FILTER (WHERE r.status = 'canceled' AND r.started_at IS NULL) AS taken_off,
 			(count(*) FILTER (WHERE r.started_at IS NOT NULL AND r.attempt > 0
 							  AND r.status NOT IN ('unchanged', 'differs')))::integer AS attempts
-		FROM contratos_runs r GROUP BY r.source, r.day) by_day
+		FROM @extschema@.contratos_runs r GROUP BY r.source, r.day) by_day
 ) decides ON decides.source = d.source AND decides.day = d.day
 -- (their sources are the same anyway; but so that one source's are found by it)
-LEFT JOIN contratos_runs latest ON latest.id = decides.latest AND latest.source = d.source
-LEFT JOIN contratos_runs success ON success.id = decides.success AND success.source = d.source;
-COMMENT ON VIEW _contratos_days IS
+LEFT JOIN @extschema@.contratos_runs latest ON latest.id = decides.latest AND latest.source = d.source
+LEFT JOIN @extschema@.contratos_runs success ON success.id = decides.success AND success.source = d.source;
+COMMENT ON VIEW @extschema@._contratos_days IS
 'internal: what contratos_days and contratos_status are made from';
-COMMENT ON COLUMN _contratos_days.source IS 'as in contratos_days';
-COMMENT ON COLUMN _contratos_days.day IS 'as in contratos_days';
-COMMENT ON COLUMN _contratos_days.state IS 'as in contratos_days';
-COMMENT ON COLUMN _contratos_days.rows IS 'as in contratos_days';
-COMMENT ON COLUMN _contratos_days.attempts IS 'as in contratos_days';
-COMMENT ON COLUMN _contratos_days.last_loaded IS 'as in contratos_days';
-COMMENT ON COLUMN _contratos_days.confirmed_at IS 'as in contratos_days';
-COMMENT ON COLUMN _contratos_days.next_attempt_at IS 'as in contratos_days';
-COMMENT ON COLUMN _contratos_days.error IS 'as in contratos_days';
-COMMENT ON COLUMN _contratos_days.run IS 'the run that decides';
-COMMENT ON COLUMN _contratos_days.has_error IS 'whether it ended badly, or has found nothing yet';
-COMMENT ON COLUMN _contratos_days.error_at IS 'when it ended; of a day that waits, when it was first asked for';
+COMMENT ON COLUMN @extschema@._contratos_days.source IS 'as in contratos_days';
+COMMENT ON COLUMN @extschema@._contratos_days.day IS 'as in contratos_days';
+COMMENT ON COLUMN @extschema@._contratos_days.state IS 'as in contratos_days';
+COMMENT ON COLUMN @extschema@._contratos_days.rows IS 'as in contratos_days';
+COMMENT ON COLUMN @extschema@._contratos_days.attempts IS 'as in contratos_days';
+COMMENT ON COLUMN @extschema@._contratos_days.last_loaded IS 'as in contratos_days';
+COMMENT ON COLUMN @extschema@._contratos_days.confirmed_at IS 'as in contratos_days';
+COMMENT ON COLUMN @extschema@._contratos_days.next_attempt_at IS 'as in contratos_days';
+COMMENT ON COLUMN @extschema@._contratos_days.error IS 'as in contratos_days';
+COMMENT ON COLUMN @extschema@._contratos_days.run IS 'the run that decides';
+COMMENT ON COLUMN @extschema@._contratos_days.has_error IS 'whether it ended badly, or has found nothing yet';
+COMMENT ON COLUMN @extschema@._contratos_days.error_at IS 'when it ended; of a day that waits, when it was first asked for';
 
-CREATE VIEW contratos_days AS
+CREATE VIEW @extschema@.contratos_days AS
 SELECT source, day, state, rows, attempts, last_loaded, confirmed_at, next_attempt_at, error
-FROM _contratos_days;
-COMMENT ON VIEW contratos_days IS
+FROM @extschema@._contratos_days;
+COMMENT ON VIEW @extschema@.contratos_days IS
 'a row for each day of each source, from its start_date (and earlier days that the ledger knows) to yesterday in UTC; of a snapshot: the day it was loaded last, yesterday, and what is queued or running';
-COMMENT ON COLUMN contratos_days.source IS 'name in contratos_sources';
-COMMENT ON COLUMN contratos_days.day IS 'the UTC day';
-COMMENT ON COLUMN contratos_days.state IS
+COMMENT ON COLUMN @extschema@.contratos_days.source IS 'name in contratos_sources';
+COMMENT ON COLUMN @extschema@.contratos_days.day IS 'the UTC day';
+COMMENT ON COLUMN @extschema@.contratos_days.state IS
 'missing (never loaded), queued, running, waiting (for upstream, or to be tried again), provisional (loaded, not yet confirmed), confirmed, differs (it was loaded again twice and still does), failed or refused (and not tried again before the next run_at; the rows loaded before, if any, still stand), canceled';
-COMMENT ON COLUMN contratos_days.rows IS 'rows of its last load; null: never loaded';
-COMMENT ON COLUMN contratos_days.attempts IS
+COMMENT ON COLUMN @extschema@.contratos_days.rows IS 'rows of its last load; null: never loaded';
+COMMENT ON COLUMN @extschema@.contratos_days.attempts IS
 'attempts at it in the ledger: loads that were begun, and rechecks that failed; contratos.history_days limits how far back';
-COMMENT ON COLUMN contratos_days.last_loaded IS 'when its last load ended';
-COMMENT ON COLUMN contratos_days.confirmed_at IS
+COMMENT ON COLUMN @extschema@.contratos_days.last_loaded IS 'when its last load ended';
+COMMENT ON COLUMN @extschema@.contratos_days.confirmed_at IS
 'when a recheck, a day or more after the day''s end, found its last load equal to BigQuery';
-COMMENT ON COLUMN contratos_days.next_attempt_at IS 'when the worker tries again what has not worked';
-COMMENT ON COLUMN contratos_days.error IS
+COMMENT ON COLUMN @extschema@.contratos_days.next_attempt_at IS 'when the worker tries again what has not worked';
+COMMENT ON COLUMN @extschema@.contratos_days.error IS
 'what its latest run said: the error in words, or what differs, or what has become of the columns there; may quote values';
 
-CREATE VIEW contratos_status AS
+CREATE VIEW @extschema@.contratos_status AS
 SELECT s.name AS source, s.enabled,
-	(SELECT _contratos_worker()) AS worker,
+	(SELECT @extschema@._contratos_worker()) AS worker,
 	next.next_wake, next.next_day,
 	days.last_success, days.last_day,
-	contratos_yesterday() - days.last_day AS lag_days,
+	@extschema@.contratos_yesterday() - days.last_day AS lag_days,
 	days.running_day,
 	coalesce(month.rows, 0) AS rows_this_month,
 	coalesce(month.bytes_billed, 0) AS bytes_billed_this_month,
@@ -530,7 +537,7 @@ SELECT s.name AS source, s.enabled,
 	coalesce(days.waiting, 0) AS waiting_days,
 	days.last_error[1] AS last_error,
 	days.last_error_at[1] AS last_error_at
-FROM contratos_sources s
+FROM @extschema@.contratos_sources s
 LEFT JOIN (
 	SELECT d.source,
 		max(d.last_loaded) AS last_success,
@@ -543,51 +550,51 @@ LEFT JOIN (
 		(count(*) FILTER (WHERE d.state = 'waiting'))::integer AS waiting,
 		array_agg(d.error ORDER BY d.run DESC) FILTER (WHERE d.has_error) AS last_error,
 		array_agg(d.error_at ORDER BY d.run DESC) FILTER (WHERE d.has_error) AS last_error_at
-	FROM _contratos_days d GROUP BY d.source) days ON days.source = s.name
+	FROM @extschema@._contratos_days d GROUP BY d.source) days ON days.source = s.name
 LEFT JOIN (
 	SELECT r.source,
 		sum(r.rows_loaded)::bigint AS rows,
 		sum(r.bytes_billed)::bigint AS bytes_billed
-	FROM contratos_runs r,
-		(SELECT date_trunc('month', (contratos_yesterday() + 1)::timestamp) AS first) m
+	FROM @extschema@.contratos_runs r,
+		(SELECT date_trunc('month', (@extschema@.contratos_yesterday() + 1)::timestamp) AS first) m
 	WHERE coalesce(r.finished_at, r.started_at) >= m.first AT TIME ZONE 'UTC'
 		AND coalesce(r.finished_at, r.started_at) < (m.first + interval '1 month') AT TIME ZONE 'UTC'
 	GROUP BY r.source) month ON month.source = s.name
-LEFT JOIN LATERAL _contratos_next(s.name) next ON true;
-COMMENT ON VIEW contratos_status IS
+LEFT JOIN LATERAL @extschema@._contratos_next(s.name) next ON true;
+COMMENT ON VIEW @extschema@.contratos_status IS
 'a row for each source: how it stands; the days are those of contratos_days';
-COMMENT ON COLUMN contratos_status.source IS 'name in contratos_sources';
-COMMENT ON COLUMN contratos_status.enabled IS 'whether the worker loads it';
-COMMENT ON COLUMN contratos_status.worker IS
+COMMENT ON COLUMN @extschema@.contratos_status.source IS 'name in contratos_sources';
+COMMENT ON COLUMN @extschema@.contratos_status.enabled IS 'whether the worker loads it';
+COMMENT ON COLUMN @extschema@.contratos_status.worker IS
 'process id of the worker of this database; null: none runs, and nothing is loaded by itself';
-COMMENT ON COLUMN contratos_status.next_wake IS
+COMMENT ON COLUMN @extschema@.contratos_status.next_wake IS
 'when the worker next does something for the source, if it runs: now if it is due already, or a day is running; null: disabled, or nothing is ever due';
-COMMENT ON COLUMN contratos_status.next_day IS 'which day that is for, a load or a recheck';
-COMMENT ON COLUMN contratos_status.last_success IS 'when a load last ended well';
-COMMENT ON COLUMN contratos_status.last_day IS 'newest day that is loaded';
-COMMENT ON COLUMN contratos_status.lag_days IS
+COMMENT ON COLUMN @extschema@.contratos_status.next_day IS 'which day that is for, a load or a recheck';
+COMMENT ON COLUMN @extschema@.contratos_status.last_success IS 'when a load last ended well';
+COMMENT ON COLUMN @extschema@.contratos_status.last_day IS 'newest day that is loaded';
+COMMENT ON COLUMN @extschema@.contratos_status.lag_days IS
 'days from last_day to yesterday in UTC: 0 when yesterday is there; null: nothing is';
-COMMENT ON COLUMN contratos_status.running_day IS
+COMMENT ON COLUMN @extschema@.contratos_status.running_day IS
 'day that the worker is loading or rechecking; calls show in contratos_progress';
-COMMENT ON COLUMN contratos_status.rows_this_month IS
+COMMENT ON COLUMN @extschema@.contratos_status.rows_this_month IS
 'rows loaded in this UTC month, days that were loaded again included';
-COMMENT ON COLUMN contratos_status.bytes_billed_this_month IS
+COMMENT ON COLUMN @extschema@.contratos_status.bytes_billed_this_month IS
 'bytes billed for loads and rechecks that ended in this UTC month, failed ones included';
-COMMENT ON COLUMN contratos_status.missing_days IS
+COMMENT ON COLUMN @extschema@.contratos_status.missing_days IS
 'days that are missing; yesterday is one until it is loaded';
-COMMENT ON COLUMN contratos_status.provisional_days IS 'days that are loaded and not confirmed yet';
-COMMENT ON COLUMN contratos_status.failed_days IS 'days in state failed or refused';
-COMMENT ON COLUMN contratos_status.queued_days IS 'days that wait in the queue';
-COMMENT ON COLUMN contratos_status.waiting_days IS
+COMMENT ON COLUMN @extschema@.contratos_status.provisional_days IS 'days that are loaded and not confirmed yet';
+COMMENT ON COLUMN @extschema@.contratos_status.failed_days IS 'days in state failed or refused';
+COMMENT ON COLUMN @extschema@.contratos_status.queued_days IS 'days that wait in the queue';
+COMMENT ON COLUMN @extschema@.contratos_status.waiting_days IS
 'days in state waiting: for upstream, or to be tried again, as when the bytes of the day are used up';
-COMMENT ON COLUMN contratos_status.last_error IS
+COMMENT ON COLUMN @extschema@.contratos_status.last_error IS
 'what is wrong now: the error of the latest attempt that did not work, of a day that has not come right since; may quote values';
-COMMENT ON COLUMN contratos_status.last_error_at IS
+COMMENT ON COLUMN @extschema@.contratos_status.last_error_at IS
 'when that attempt ended; of a day that waits for upstream, when it was first asked for';
 
 -- The loads' own numbers, in the slots of core's COPY progress that core does
 -- not use; src/progress.c fills them.
-CREATE VIEW contratos_progress AS
+CREATE VIEW @extschema@.contratos_progress AS
 SELECT p.pid, s.name AS source, p.day, p.phase, p.rows, p.rows_total,
 	CASE WHEN p.rows_total > 0 THEN round(least(100.0 * p.rows / p.rows_total, 100), 1) END AS percent,
 	p.pages,
@@ -615,25 +622,25 @@ FROM (
 	FROM pg_stat_get_progress_info('COPY') i
 	WHERE i.param11 = 427071272050 AND i.datid = (SELECT oid FROM pg_database WHERE datname = current_database())
 ) p
-LEFT JOIN contratos_sources s ON hashtextextended(s.name COLLATE "C", 0) = p.source_hash;
-COMMENT ON VIEW contratos_progress IS
+LEFT JOIN @extschema@.contratos_sources s ON hashtextextended(s.name COLLATE "C", 0) = p.source_hash;
+COMMENT ON VIEW @extschema@.contratos_progress IS
 'a row for each load that is running in this database, in whichever session (with track_activities on); core''s pg_stat_progress_copy shows its rows and bytes as well';
-COMMENT ON COLUMN contratos_progress.pid IS 'process id: the worker''s, or that of the session that called';
-COMMENT ON COLUMN contratos_progress.source IS
+COMMENT ON COLUMN @extschema@.contratos_progress.pid IS 'process id: the worker''s, or that of the session that called';
+COMMENT ON COLUMN @extschema@.contratos_progress.source IS
 'name in contratos_sources; null: made in a transaction that is not committed yet, or deleted meanwhile';
-COMMENT ON COLUMN contratos_progress.day IS 'the UTC day';
-COMMENT ON COLUMN contratos_progress.phase IS
+COMMENT ON COLUMN @extschema@.contratos_progress.day IS 'the UTC day';
+COMMENT ON COLUMN @extschema@.contratos_progress.phase IS
 'asking (waiting for BigQuery), deleting (what the target had of the day), receiving, finishing (after_load and what is recorded)';
-COMMENT ON COLUMN contratos_progress.rows IS 'rows received so far, told every 256 rows';
-COMMENT ON COLUMN contratos_progress.rows_total IS 'rows that BigQuery has promised; null while it is asked';
-COMMENT ON COLUMN contratos_progress.percent IS 'rows of rows_total';
-COMMENT ON COLUMN contratos_progress.pages IS 'pages begun';
-COMMENT ON COLUMN contratos_progress.mb IS 'megabytes received, of the answers as BigQuery writes them (before compression)';
-COMMENT ON COLUMN contratos_progress.rows_per_second IS 'since the first page was asked for; sinks while nothing comes';
-COMMENT ON COLUMN contratos_progress.eta IS 'when all rows will be there at that rate; null when it cannot be told';
-COMMENT ON COLUMN contratos_progress.started_at IS 'when the load of the day began';
+COMMENT ON COLUMN @extschema@.contratos_progress.rows IS 'rows received so far, told every 256 rows';
+COMMENT ON COLUMN @extschema@.contratos_progress.rows_total IS 'rows that BigQuery has promised; null while it is asked';
+COMMENT ON COLUMN @extschema@.contratos_progress.percent IS 'rows of rows_total';
+COMMENT ON COLUMN @extschema@.contratos_progress.pages IS 'pages begun';
+COMMENT ON COLUMN @extschema@.contratos_progress.mb IS 'megabytes received, of the answers as BigQuery writes them (before compression)';
+COMMENT ON COLUMN @extschema@.contratos_progress.rows_per_second IS 'since the first page was asked for; sinks while nothing comes';
+COMMENT ON COLUMN @extschema@.contratos_progress.eta IS 'when all rows will be there at that rate; null when it cannot be told';
+COMMENT ON COLUMN @extschema@.contratos_progress.started_at IS 'when the load of the day began';
 
-GRANT SELECT ON contratos_status, contratos_days, contratos_progress TO pg_monitor;
+GRANT SELECT ON @extschema@.contratos_status, @extschema@.contratos_days, @extschema@.contratos_progress TO pg_monitor;
 
 -- The days from first to last, both before today in UTC, there (BigQuery now),
 -- here (the target now) and in the ledger (the day's last success): a row a day,
@@ -664,7 +671,7 @@ GRANT SELECT ON contratos_status, contratos_days, contratos_progress TO pg_monit
 -- Errors: those of contratos_backfill_range() up to BigQuery's answer, 22023 too
 -- many days, 53400 over the bytes of the day, 42501 and others of reading the
 -- target as its owner.
-CREATE FUNCTION contratos_verify(
+CREATE FUNCTION @extschema@.contratos_verify(
 	first date,
 	last date,
 	source text DEFAULT 'tokens')
@@ -673,9 +680,9 @@ RETURNS TABLE (day date, remote_rows bigint, target_rows bigint, ledger_rows big
 	remote_fingerprint text, ledger_fingerprint text, agrees boolean)
 AS 'MODULE_PATHNAME', 'contratos_verify'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
-COMMENT ON FUNCTION contratos_verify(date, date, text) IS
+COMMENT ON FUNCTION @extschema@.contratos_verify(date, date, text) IS
 'compares the UTC days from first to last in BigQuery, in the target and in the ledger: a row a day, and whether they agree; billed like a load';
-REVOKE ALL ON FUNCTION contratos_verify(date, date, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.contratos_verify(date, date, text) FROM PUBLIC;
 
 -- Whether days can be loaded: a row for each thing that can be wrong, from the
 -- server (source null in the row) up to the days missing.  source: a name in
@@ -686,26 +693,26 @@ REVOKE ALL ON FUNCTION contratos_verify(date, date, text) FROM PUBLIC;
 -- are those of the session alone (a cancel, a serialization failure).  Reads
 -- only, also in a read-only transaction and on a standby; asks BigQuery for what
 -- is free, and where nobody answers waits 15 s at most for each question.
-CREATE FUNCTION contratos_check(source text DEFAULT 'tokens')
+CREATE FUNCTION @extschema@.contratos_check(source text DEFAULT 'tokens')
 RETURNS TABLE (source text, check_name text, status text, found text, hint text)
 AS 'MODULE_PATHNAME', 'contratos_check'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 25;
-COMMENT ON FUNCTION contratos_check(text) IS
+COMMENT ON FUNCTION @extschema@.contratos_check(text) IS
 'whether days of a source (null: of all) can be loaded: what was checked, what was found, and what to do about it; free';
-REVOKE ALL ON FUNCTION contratos_check(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.contratos_check(text) FROM PUBLIC;
 
 -- What reaches the network, costs money or writes is for whom the
 -- administrator grants it to.
-REVOKE ALL ON FUNCTION contratos_setup() FROM PUBLIC;
-REVOKE ALL ON FUNCTION contratos_run(date, text, boolean) FROM PUBLIC;
-REVOKE ALL ON FUNCTION contratos_backfill(integer, text, boolean, boolean) FROM PUBLIC;
-REVOKE ALL ON FUNCTION contratos_backfill_range(date, date, text, boolean, boolean) FROM PUBLIC;
-REVOKE ALL ON FUNCTION contratos_estimate(date, date, text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION contratos_enqueue(date, date, text, boolean) FROM PUBLIC;
-REVOKE ALL ON FUNCTION contratos_cancel(bigint) FROM PUBLIC;
-REVOKE ALL ON FUNCTION _contratos_sources_normalize() FROM PUBLIC;
-REVOKE ALL ON FUNCTION _contratos_sources_changed() FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.contratos_setup() FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.contratos_run(date, text, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.contratos_backfill(integer, text, boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.contratos_backfill_range(date, date, text, boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.contratos_estimate(date, date, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.contratos_enqueue(date, date, text, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.contratos_cancel(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@._contratos_sources_normalize() FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@._contratos_sources_changed() FROM PUBLIC;
 
 -- A worker that is waiting for the extension looks at once: the statement
 -- trigger fires although there is nothing to delete.
-DELETE FROM contratos_sources;
+DELETE FROM @extschema@.contratos_sources;
