@@ -14,16 +14,17 @@ use Contratos::Worker;
 my ($share) = run_command([ $ENV{PG_CONFIG} || 'pg_config', '--sharedir' ]);
 plan skip_all => "no update script can be put into $share/extension" unless -w "$share/extension";
 
-# As a release would have it: a column more in each table.  The tables are
-# locked first, in the order in which a load comes to them (or the two could
-# deadlock), and the worker is woken last.
-my $lock = 'LOCK TABLE contratos_sources, contratos_runs, contratos_rejects IN ACCESS EXCLUSIVE MODE;';
-my $wake = 'DELETE FROM contratos_sources WHERE false;';
+# As a release would have it: a column more in each table.  Only pg_catalog is
+# searched, the tables are locked first, in the order in which a load comes to
+# them (or the two could deadlock), and the worker is woken last.
+my $begin = 'SET LOCAL search_path = pg_catalog, pg_temp;
+LOCK TABLE @extschema@.contratos_sources, @extschema@.contratos_runs, @extschema@.contratos_rejects IN ACCESS EXCLUSIVE MODE;';
+my $wake = 'DELETE FROM @extschema@.contratos_sources WHERE false;';
 my %columns = (contratos_sources => 'remark text', contratos_runs => "weather text NOT NULL DEFAULT 'fair'", contratos_rejects => 'remark text');
 my %scripts = (
-	"$share/extension/contratos--1.0--1.0.1.sql" => join("\n", $lock, (map { "ALTER TABLE $_ ADD COLUMN $columns{$_};" } sort keys %columns), $wake),
+	"$share/extension/contratos--1.0--1.0.1.sql" => join("\n", $begin, (map { "ALTER TABLE \@extschema\@.$_ ADD COLUMN $columns{$_};" } sort keys %columns), $wake),
 	"$share/extension/contratos--1.0.1--1.0.sql" =>
-	  join("\n", $lock, (map { "ALTER TABLE $_ DROP COLUMN $1;" if $columns{$_} =~ /(\w+)/ } sort keys %columns), $wake));
+	  join("\n", $begin, (map { "ALTER TABLE \@extschema\@.$_ DROP COLUMN $1;" if $columns{$_} =~ /(\w+)/ } sort keys %columns), $wake));
 
 # also when the test is stopped
 local $SIG{INT} = local $SIG{TERM} = sub { exit 1 };
