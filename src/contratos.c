@@ -32,6 +32,7 @@
 #include "schedule.h"
 #include "settings.h"
 #include "setup.h"
+#include "statement.h"
 #include "wake.h"
 
 /* A backfill may not go further back at once. */
@@ -59,6 +60,7 @@ void
 _PG_init(void)
 {
 	settings_define();
+	statement_init();
 	/* the SQL functions work without the worker: not preloaded is no error */
 	if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade)
 		launcher_register();

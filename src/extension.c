@@ -162,12 +162,3 @@ extension_pin_settings(void)
 	(void) set_config_option("row_security", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return level;
 }
-
-void
-extension_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls, int expected)
-{
-	int result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
-	if (result != expected)
-		elog(ERROR, "contratos: %s instead of %s from \"%s\"", SPI_result_code_string(result),
-			 SPI_result_code_string(expected), sql);
-}

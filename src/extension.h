@@ -6,7 +6,6 @@
 #define CONTRATOS_EXTENSION_H
 
 #include "postgres.h"
-#include "executor/spi.h"
 
 /* Version of this library; the control file's default_version. */
 #define CONTRATOS_VERSION "1.0"
@@ -44,13 +43,5 @@ extern Oid extension_relation_owner(Oid relid);
  * PG_FINALLY.
  */
 extern int extension_pin_settings(void);
-
-/*
- * Run one statement through SPI (the caller has connected) and insist on its
- * kind: `expected` is the SPI_OK_… code.  Arguments are given by type, value
- * and a nulls array as SPI has it (NULL: none is null).  Anything else is an
- * ERROR of core's or, for another code, an internal one.
- */
-extern void extension_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls, int expected);
 
 #endif /* CONTRATOS_EXTENSION_H */

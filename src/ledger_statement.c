@@ -16,10 +16,12 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "extension.h"
 #include "ledger_internal.h"
+#include "statement.h"
 
 void
 ledger_arg(LedgerArgs *args, const char *name, Oid type, Datum value, bool isnull)
@@ -67,10 +69,24 @@ ledger_become_owner(Oid relid, Oid user, int context)
 	SetUserIdAndSecContext(owner, context);
 }
 
+/* Nothing but the extension's own tables. */
+static StatementObjects
+ledger_objects(void)
+{
+	static const char *const tables[] = {"contratos_sources", "contratos_runs", "contratos_rejects"};
+	Oid schema = extension_schema();
+	StatementObjects objects = {.nrelations = lengthof(tables)};
+	StaticAssertStmt(lengthof(tables) <= STATEMENT_MAX_RELATIONS, "too many tables");
+	for (int i = 0; i < objects.nrelations; i++)
+		objects.relations[i] = get_relname_relid(tables[i], schema);
+	return objects;
+}
+
 void
 ledger_execute(const char *table, const char *sql, LedgerArgs *args, int expected, LedgerReader read, void *result)
 {
 	Oid relid = extension_relation(table);
+	StatementObjects objects = ledger_objects();
 	StringInfoData text;
 	initStringInfo(&text);
 	appendStringInfo(&text, sql, extension_schema_name()); /* our own printf: knows %1$s everywhere */
@@ -84,7 +100,7 @@ ledger_execute(const char *table, const char *sql, LedgerArgs *args, int expecte
 	{
 		ledger_become_owner(relid, user, context);
 		SPI_connect();
-		extension_execute(text.data, args->n, args->types, args->values, args->nulls, expected);
+		statement_execute(text.data, args->n, args->types, args->values, args->nulls, &objects, expected);
 		if (read)
 		{
 			MemoryContextSwitchTo(caller);

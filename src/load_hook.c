@@ -25,6 +25,7 @@
 
 #include "extension.h"
 #include "load_internal.h"
+#include "statement.h"
 
 /* Of both, after_load being called with the first two. */
 #define MAX_ARGS 3
@@ -114,10 +115,11 @@ find(const Hook *hook)
 
 /*
  * Find it and make sure that the current user, the target's owner, may call it.
- * Returns the statement that does; *name is its name with its schema.
+ * Returns the statement that does; *name is its name with its schema, *routine
+ * what that must still mean when the statement is run.
  */
 static char *
-resolve(const LoadPlan *plan, const Hook *hook, char **name, int *code)
+resolve(const LoadPlan *plan, const Hook *hook, char **name, StatementObjects *routine, int *code)
 {
 	Oid function = find(hook);
 	HeapTuple tuple;
@@ -136,6 +138,7 @@ resolve(const LoadPlan *plan, const Hook *hook, char **name, int *code)
 	if (!has_privs_of_role(form.proowner, plan->owner))
 		refuse_owner(plan, hook, *name, form.proowner);
 	check_execute(plan, hook, *name, function);
+	*routine = (StatementObjects){.routine = function};
 	return call_text(hook, *name, form.prokind, code);
 }
 
@@ -146,6 +149,7 @@ resolve(const LoadPlan *plan, const Hook *hook, char **name, int *code)
 static char *
 qualified(const LoadPlan *plan, const Hook *hook)
 {
+	StatementObjects routine;
 	char *name;
 	Oid user;
 	int context;
@@ -153,7 +157,7 @@ qualified(const LoadPlan *plan, const Hook *hook)
 
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(plan->owner, context | SECURITY_LOCAL_USERID_CHANGE);
-	(void) resolve(plan, hook, &name, &code);
+	(void) resolve(plan, hook, &name, &routine, &code);
 	SetUserIdAndSecContext(user, context);
 	return name;
 }
@@ -171,6 +175,7 @@ static void
 call(const LoadPlan *plan, Hook *hook, Datum *values)
 {
 	ErrorContextCallback context = {.previous = error_context_stack, .callback = say_which, .arg = hook};
+	StatementObjects routine;
 	Oid types[MAX_ARGS];
 	char *name;
 	char *sql;
@@ -179,8 +184,8 @@ call(const LoadPlan *plan, Hook *hook, Datum *values)
 	memcpy(types, hook_types, sizeof(types));
 	error_context_stack = &context;
 	/* again: it may have gone while BigQuery was asked */
-	sql = resolve(plan, hook, &name, &code);
-	extension_execute(sql, hook->nargs, types, values, NULL, code);
+	sql = resolve(plan, hook, &name, &routine, &code);
+	statement_execute(sql, hook->nargs, types, values, NULL, &routine, code);
 	error_context_stack = context.previous;
 }
 

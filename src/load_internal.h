@@ -6,9 +6,19 @@
 #define CONTRATOS_LOAD_INTERNAL_H
 
 #include "load.h"
+#include "statement.h"
 
 /* Set the plan's target, target_name and owner by its source; 42P01. */
 extern void load_find_target(LoadPlan *plan);
+
+/*
+ * Judge the plan's tables again, in the transaction whose statements will name
+ * them, and keep them locked until its end: the plan may be of a transaction
+ * before, and what a name stands for, whose it is and who has whose privileges
+ * may have changed.  55006 when a name stands for another table, and the errors of
+ * load_plan_tables().  Of a plan without foreign table only the target.
+ */
+extern void load_check_again(const LoadPlan *plan);
 
 /* DELETE and INSERT, as the target's owner, with the settings pinned. */
 extern void load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome);
@@ -37,8 +47,14 @@ extern LoadWindow load_window_here(const LoadPlan *plan, Oid type, DateADT first
 /* " WHERE column >= $1 AND column < $2", or nothing for a snapshot. */
 extern char *load_window_clause(const LoadPlan *plan);
 
-/* Run a statement with the window as its arguments, in a scope; rows processed. */
-extern int64 load_execute(const char *sql, LoadWindow window);
+/*
+ * Run a statement on the plan's tables, and no others, with the window as its
+ * arguments, in a scope; rows processed.
+ */
+extern int64 load_execute(const LoadPlan *plan, const char *sql, LoadWindow window);
+
+/* What the plan's statements may name. */
+extern StatementObjects load_objects(const LoadPlan *plan);
 
 /*
  * What of the day is in the target now, whatever its triggers and after_load
@@ -91,7 +107,10 @@ typedef struct LoadScope
 	int nest_level;
 } LoadScope;
 
-/* From here to load_scope_leave() SPI is connected; background: in the worker. */
+/*
+ * The tables are judged again first (load_check_again()).  From here to
+ * load_scope_leave() SPI is connected; background: in the worker.
+ */
 extern void load_scope_enter(LoadScope *scope, const LoadPlan *plan, bool background);
 extern void load_scope_leave(const LoadScope *scope);
 

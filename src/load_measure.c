@@ -40,10 +40,17 @@ load_window_clause(const LoadPlan *plan)
 	return psprintf(" WHERE %s >= $1 AND %s < $2", column, column);
 }
 
-int64
-load_execute(const char *sql, LoadWindow window)
+StatementObjects
+load_objects(const LoadPlan *plan)
 {
-	int code = SPI_execute_with_args(sql, window.nargs, window.types, window.values, NULL, false, 0);
+	return (StatementObjects){.nrelations = 2, .relations = {plan->target, plan->table->relid}};
+}
+
+int64
+load_execute(const LoadPlan *plan, const char *sql, LoadWindow window)
+{
+	StatementObjects objects = load_objects(plan);
+	int code = statement_run(sql, window.nargs, window.types, window.values, NULL, &objects);
 
 	/* a rule may have put something else in its place */
 	if (code != SPI_OK_DELETE && code != SPI_OK_INSERT && code != SPI_OK_REWRITTEN && code != SPI_OK_SELECT)
@@ -72,7 +79,8 @@ load_measure_now(const LoadPlan *plan, DateADT day)
 	const char *column = plan->timestamp ? quote_identifier(plan->timestamp->name) : "NULL";
 
 	/* the cast is made in UTC, as the scope has it */
-	load_execute(psprintf("SELECT count(*), max(%s)::timestamptz FROM %s%s", column, plan->target_name,
+	load_execute(plan,
+				 psprintf("SELECT count(*), max(%s)::timestamptz FROM %s%s", column, plan->target_name,
 						  load_window_clause(plan)),
 				 load_window_here(plan, plan->timestamp_target, day, day));
 	return read_measure(0, 1);
@@ -113,7 +121,8 @@ measure_by_day(const LoadPlan *plan, DateADT first, DateADT last, LoadMeasure *m
 	const char *column = quote_identifier(plan->timestamp->name);
 
 	/* of days far back only the window, and an index, keep it from reading all */
-	load_execute(psprintf("SELECT %s::date, count(*), max(%s)::timestamptz FROM %s%s GROUP BY 1", column, column,
+	load_execute(plan,
+				 psprintf("SELECT %s::date, count(*), max(%s)::timestamptz FROM %s%s GROUP BY 1", column, column,
 						  plan->target_name, load_window_clause(plan)),
 				 load_window_here(plan, plan->timestamp_target, first, last));
 	for (uint64 row = 0; row < SPI_processed; row++)

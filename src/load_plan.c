@@ -8,32 +8,58 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_statistic_ext.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
-#include "compat.h"
 #include "extension.h"
 #include "load.h"
 #include "load_internal.h"
 
+/* A relation by its schema's name and its own; InvalidOid: there is none. */
+static Oid
+find_relation(const RangeVar *range)
+{
+	Oid schema = range->schemaname != NULL ? get_namespace_oid(range->schemaname, true) : InvalidOid;
+
+	return OidIsValid(schema) ? get_relname_relid(range->relname, schema) : InvalidOid;
+}
+
+/*
+ * Without a right of the caller's on the schema: he may load a source whatever
+ * schema its tables are in, and it is the target's owner who must have the rights.
+ */
 Oid
 load_relation(const char *name, const char *column)
 {
 	RangeVar *range = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
-	Oid relid = RangeVarGetRelid(range, AccessShareLock, true);
+	Oid relid = find_relation(range);
 
+	/* what it is called while the lock is waited for may be another's afterwards */
+	while (OidIsValid(relid))
+	{
+		Oid now;
+
+		LockRelationOid(relid, AccessShareLock);
+		now = find_relation(range);
+		if (now == relid)
+			return relid;
+		UnlockRelationOid(relid, AccessShareLock);
+		relid = now;
+	}
 	/* it was there when the row was written: dropped or renamed since, or not yet restored */
-	if (!OidIsValid(relid))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation \"%s\" does not exist", name),
-						errhint("Put it back, or correct %s in contratos_sources.", column)));
-	return relid;
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation \"%s\" does not exist", name),
+					errhint("Put it back, or correct %s in contratos_sources.", column)));
 }
 
 static char *
@@ -52,6 +78,81 @@ check_rights(const LoadPlan *plan)
 								  GetUserNameFromId(plan->owner, false), plan->target_name),
 						errhint("GRANT SELECT ON %s TO %s;", plan->remote_name,
 								quote_identifier(GetUserNameFromId(plan->owner, false)))));
+}
+
+/*
+ * What hangs on a foreign table is planned, and with it run, as the target's
+ * owner: only who has his privileges anyway may have put it there.
+ */
+static void
+check_remote_owner(const LoadPlan *plan)
+{
+	Oid owner = extension_relation_owner(plan->table->relid);
+	const char *remote_role = quote_identifier(GetUserNameFromId(owner, true));
+	const char *role = quote_identifier(GetUserNameFromId(plan->owner, false));
+
+	if (has_privs_of_role(owner, plan->owner))
+		return;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		 errmsg("foreign table %s may not be loaded into %s", plan->remote_name, plan->target_name),
+		 errdetail("A load reads it as role %s, the owner of %s, and what hangs on it, such as statistics, would "
+				   "run as that role; but it belongs to role %s, which does not have the privileges of role %s.",
+				   role, plan->target_name, remote_role, role),
+		 superuser_arg(plan->owner)
+			 ? errhint("ALTER FOREIGN TABLE %s OWNER TO %s;", plan->remote_name, role)
+			 : errhint("ALTER FOREIGN TABLE %s OWNER TO %s; or, if role %s may do all that role %s may: GRANT %s TO "
+					   "%s;",
+					   plan->remote_name, role, remote_role, role, role, remote_role)));
+}
+
+/* Whose it is: InvalidOid when it has no expression, and so runs nothing. */
+static Oid
+statistics_owner(Oid statistics, char **name)
+{
+	HeapTuple tuple = SearchSysCache1(STATEXTOID, ObjectIdGetDatum(statistics));
+	Oid owner = InvalidOid;
+	bool isnull;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	(void) SysCacheGetAttr(STATEXTOID, tuple, Anum_pg_statistic_ext_stxexprs, &isnull);
+	if (!isnull)
+	{
+		Form_pg_statistic_ext form = (Form_pg_statistic_ext) GETSTRUCT(tuple);
+
+		owner = form->stxowner;
+		*name = quote_qualified_identifier(get_namespace_name(form->stxnamespace), NameStr(form->stxname));
+	}
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/* They stay their maker's when the table is given to another. */
+static void
+check_statistics(const LoadPlan *plan)
+{
+	Relation remote = table_open(plan->table->relid, NoLock);
+	List *all = RelationGetStatExtList(remote);
+	ListCell *cell;
+
+	table_close(remote, NoLock);
+	foreach (cell, all)
+	{
+		char *name;
+		Oid owner = statistics_owner(lfirst_oid(cell), &name);
+
+		if (OidIsValid(owner) && !has_privs_of_role(owner, plan->owner))
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("foreign table %s has statistics that may not be used by a load: %s", plan->remote_name, name),
+				 errdetail("Their expressions would run as role \"%s\", the owner of %s, but they belong to role "
+						   "\"%s\".",
+						   GetUserNameFromId(plan->owner, false), plan->target_name, GetUserNameFromId(owner, true)),
+				 errhint("DROP STATISTICS %s;", name)));
+	}
 }
 
 /* Each column of the foreign table goes into the target's of the same name. */
@@ -214,8 +315,32 @@ load_plan_tables(const LedgerSource *source)
 	load_check_target(plan);
 	check_filter(plan);
 	check_rights(plan);
+	check_remote_owner(plan);
+	check_statistics(plan);
 	check_column_types(plan);
 	return plan;
+}
+
+static void
+refuse_replaced(const char *table)
+{
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("table %s was replaced while the query was running", table),
+					errdetail("Its name now stands for another table, or it was given to another owner."),
+					errhint("Load the day again.")));
+}
+
+void
+load_check_again(const LoadPlan *plan)
+{
+	LoadPlan now = {.source = plan->source};
+
+	load_find_target(&now);
+	if (now.target != plan->target || now.owner != plan->owner)
+		refuse_replaced(plan->target_name);
+	if (plan->table != NULL && load_relation(plan->source->remote_table, "remote_table") != plan->table->relid)
+		refuse_replaced(plan->remote_name);
+	if (plan->table != NULL)
+		(void) load_plan_tables(plan->source);
 }
 
 LoadPlan *

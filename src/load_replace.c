@@ -118,14 +118,14 @@ keep_reject(void *arg, int64 row_number, const char *column, const RowsCell *raw
  * -------------------------------------------------------------------------- */
 
 static int64
-insert_adopting(const char *sql, LoadWindow window, ScanAdoption *adoption, LoadOutcome *outcome)
+insert_adopting(const LoadPlan *plan, const char *sql, LoadWindow window, ScanAdoption *adoption, LoadOutcome *outcome)
 {
 	volatile int64 inserted = 0;
 
 	scan_arm(adoption);
 	PG_TRY();
 	{
-		inserted = load_execute(sql, window);
+		inserted = load_execute(plan, sql, window);
 	}
 	PG_FINALLY();
 	{
@@ -171,11 +171,12 @@ delete_text(const LoadPlan *plan)
 	return psprintf("DELETE FROM %s%s", plan->target_name, load_window_clause(plan));
 }
 
+/* What inherits from the foreign table is nothing of BigQuery's: hence ONLY. */
 static char *
 insert_text(const LoadPlan *plan)
 {
-	return psprintf("INSERT INTO %s (%s) SELECT %s FROM %s%s", plan->target_name, plan->column_list, plan->column_list,
-					plan->remote_name, load_window_clause(plan));
+	return psprintf("INSERT INTO %s (%s) SELECT %s FROM ONLY %s%s", plan->target_name, plan->column_list,
+					plan->column_list, plan->remote_name, load_window_clause(plan));
 }
 
 /* The INSERT, reading the job that was judged; its scan tells what it reads. */
@@ -199,7 +200,7 @@ insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 
 	progress_receive();
 	outcome->rows_inserted = insert_adopting(
-		insert_text(plan), load_window_here(plan, plan->timestamp ? plan->timestamp->type : InvalidOid, day, day),
+		plan, insert_text(plan), load_window_here(plan, plan->timestamp ? plan->timestamp->type : InvalidOid, day, day),
 		&adoption, outcome);
 	check_counts(plan, job, &adoption, outcome->rows_inserted);
 	take_from_scan(outcome, &adoption);
@@ -228,7 +229,7 @@ check_deleted(const LoadPlan *plan, DateADT day)
 {
 	if (!load_may_keep(plan->target))
 		return;
-	load_execute(psprintf("SELECT FROM %s%s LIMIT 1", plan->target_name, load_window_clause(plan)),
+	load_execute(plan, psprintf("SELECT FROM %s%s LIMIT 1", plan->target_name, load_window_clause(plan)),
 				 load_window_here(plan, plan->timestamp_target, day, day));
 	if (SPI_processed > 0)
 		ereport(ERROR,
@@ -244,28 +245,13 @@ static void
 replace(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 {
 	progress_delete(job->total_rows);
-	outcome->rows_replaced = load_execute(delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
+	outcome->rows_replaced =
+		load_execute(plan, delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
 	check_deleted(plan, day);
 	insert(plan, job, day, outcome);
 	progress_finish();
 	load_call_after_load(plan, day);
 	take_measure(plan, day, outcome);
-}
-
-/*
- * No transaction was open while BigQuery was asked: under the target's name
- * there may be a table by now whose owner, and triggers, are others.
- */
-static void
-check_target(const LoadPlan *plan)
-{
-	LoadPlan now = {.source = plan->source};
-
-	load_find_target(&now);
-	if (now.target != plan->target || now.owner != plan->owner)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
-						errmsg("table %s has become another while BigQuery was asked", plan->target_name),
-						errdetail("It was made anew, or given to another owner."), errhint("Load the day again.")));
 }
 
 void
@@ -275,7 +261,6 @@ load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *ou
 
 	if (outcome->next_notice == 0)
 		outcome->next_notice = request_clock_ms() + NOTICE_MS;
-	check_target(plan);
 	load_scope_enter(&scope, plan, outcome->background);
 	replacing = true;
 	PG_TRY();
@@ -292,9 +277,12 @@ load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *ou
 
 /* EXPLAIN goes as far as to check the rights, and no further. */
 static void
-explain(const char *sql, LoadWindow window)
+explain(const LoadPlan *plan, const char *sql, LoadWindow window)
 {
-	extension_execute(psprintf("EXPLAIN %s", sql), window.nargs, window.types, window.values, NULL, SPI_OK_UTILITY);
+	StatementObjects objects = load_objects(plan);
+
+	statement_execute(psprintf("EXPLAIN %s", sql), window.nargs, window.types, window.values, NULL, &objects,
+					  SPI_OK_UTILITY);
 }
 
 void
@@ -304,7 +292,7 @@ load_check_statements(const LoadPlan *plan, DateADT day)
 	Oid type = plan->timestamp ? plan->timestamp->type : InvalidOid;
 
 	load_scope_enter(&scope, plan, false);
-	explain(delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
-	explain(insert_text(plan), load_window_here(plan, type, day, day));
+	explain(plan, delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
+	explain(plan, insert_text(plan), load_window_here(plan, type, day, day));
 	load_scope_leave(&scope);
 }

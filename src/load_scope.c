@@ -39,13 +39,14 @@ set_constraints_immediate(void)
 {
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	extension_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, NULL, SPI_OK_UTILITY);
+	statement_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, NULL, NULL, SPI_OK_UTILITY);
 	SPI_finish();
 }
 
 void
 load_scope_enter(LoadScope *scope, const LoadPlan *plan, bool background)
 {
+	load_check_again(plan);
 	GetUserIdAndSecContext(&scope->user, &scope->context);
 	if (scope->user != plan->owner)
 	{

@@ -12,6 +12,7 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
@@ -34,6 +35,7 @@ typedef struct Call
 	LedgerSource *source;
 	LoadPlan *plan;
 	Bigquery *bq;
+	bool may_see_rows; /* of the target, in an error's detail */
 	int64 next_notice; /* NOTICEs are a second apart, whatever the day */
 	RunTotals totals;
 } Call;
@@ -96,6 +98,7 @@ claim(Call *call)
 	ledger_claim(call->source->name);
 	call->source = ledger_source(call->source->name);
 	call->plan = load_plan(call->source);
+	call->may_see_rows = pg_class_aclcheck(call->plan->target, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 	/* what was waited for another load is not this one's */
 	call->totals = run_totals_begin();
 	call->bq = bigquery_open(call->plan->connection, call->context);
@@ -127,6 +130,41 @@ load_day(Call *call, DateADT day, bool allow_shrink, LoadOutcome *outcome)
 	job = load_ask(call->plan, call->bq, day, CurrentMemoryContext, outcome);
 	load_replace(call->plan, job, day, allow_shrink, outcome);
 	bigquery_forget(job);
+}
+
+/*
+ * What PostgreSQL says of a row that the target refuses, it says to the target's
+ * owner, as whom the row is inserted.  Who may load a table need not be one who
+ * may read it.
+ */
+static void
+hide_rows(const Call *call, const LoadOutcome *outcome, ErrorData *edata)
+{
+	if (!call->may_see_rows && !outcome->refused && verdict_cause(edata) == NULL)
+		edata->detail = NULL;
+}
+
+/* The one day of a call.  An error is the call's. */
+static void
+load_only_day(Call *call, DateADT day, bool allow_shrink, LoadOutcome *outcome)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		load_day(call, day, allow_shrink, outcome);
+	}
+	PG_CATCH();
+	{
+		ErrorData *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		hide_rows(call, outcome, edata);
+		ReThrowError(edata);
+	}
+	PG_END_TRY();
 }
 
 static char *
@@ -172,7 +210,7 @@ run_day(const char *source, DateADT day, bool allow_shrink)
 	run_check_day(call->source, day);
 	claim(call);
 	outcome = new_outcome(call);
-	load_day(call, day, allow_shrink, outcome);
+	load_only_day(call, day, allow_shrink, outcome);
 	result = record_success(call, day, outcome);
 	end_call(call);
 	run_totals_tell_day(&call->totals, call->source->name, day);
@@ -184,7 +222,7 @@ run_day(const char *source, DateADT day, bool allow_shrink)
  * -------------------------------------------------------------------------- */
 
 static RunResult *
-record_failure(Call *call, DateADT day, const LoadOutcome *outcome, const ErrorData *edata)
+record_failure(Call *call, DateADT day, const LoadOutcome *outcome, ErrorData *edata)
 {
 	const char *status = outcome->refused ? "refused" : "failed";
 	const Failure *f = verdict_cause(edata);
@@ -202,6 +240,7 @@ record_failure(Call *call, DateADT day, const LoadOutcome *outcome, const ErrorD
 	result->run = ledger_record(&run);
 	run_totals_add(&call->totals, result, 0);
 	progress_end();
+	hide_rows(call, outcome, edata);
 	ereport(WARNING,
 			(errcode(edata->sqlerrcode),
 			 errmsg("%s of source \"%s\" %s: %s", schedule_day_text(day), call->source->name, status, edata->message),
@@ -290,7 +329,10 @@ run_days(const char *function, const char *source, DateADT first, DateADT last, 
 		if (edata == NULL)
 			emit(arg, record_success(call, day, outcome));
 		else if (verdict_must_rethrow(edata) || (!any_success && verdict_every_day(edata)))
+		{
+			hide_rows(call, outcome, edata);
 			ReThrowError(edata);
+		}
 		else
 		{
 			emit(arg, record_failure(call, day, outcome, edata));

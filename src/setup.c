@@ -28,6 +28,7 @@
 #include "ledger.h"
 #include "setup.h"
 #include "setup_internal.h"
+#include "statement.h"
 
 #define SETUP_REMOTE "bigquery_tokens"
 #define SETUP_TARGET "tokens"
@@ -167,7 +168,7 @@ setup_execute(const char *format, ...)
 			break;
 		enlargeStringInfo(&sql, more);
 	}
-	extension_execute(sql.data, 0, NULL, NULL, NULL, SPI_OK_UTILITY);
+	statement_execute(sql.data, 0, NULL, NULL, NULL, NULL, SPI_OK_UTILITY);
 }
 
 static void

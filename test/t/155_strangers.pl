@@ -6,6 +6,7 @@ use warnings;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+use Contratos::Session;
 use Contratos::Worker;
 
 my $f = Contratos::Worker->new;
@@ -31,37 +32,134 @@ sub source
 	return;
 }
 
-# ---- who may register sources gets no further than that, by his own foreign table
-
-source(
-	q(CREATE ROLE registrar LOGIN; CREATE SCHEMA own AUTHORIZATION registrar; GRANT USAGE ON SCHEMA own, x TO PUBLIC;
-	  GRANT USAGE ON FOREIGN SERVER bigquery TO registrar; GRANT SELECT, UPDATE ON contratos_sources TO registrar;
-	  GRANT EXECUTE ON FUNCTION contratos_run(date, text, boolean) TO registrar));
+# Code of a registrar, which says as whom it runs, and takes what it can get.
+my $heard = qr/code of his as postgres/;
 my $as_registrar = 'SET SESSION AUTHORIZATION registrar;';
 $f->query(
-	qq($as_registrar
-	   CREATE FUNCTION own.spy(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS \$\$
-	   BEGIN RAISE WARNING 'code of his as %', current_user; RETURN true; END \$\$;
-	   CREATE DOMAIN own.address AS text CHECK (own.spy(VALUE));
-	   CREATE FOREIGN TABLE own.ft $remote; GRANT SELECT ON own.ft TO PUBLIC; UPDATE public.contratos_sources SET remote_table = 'own.ft' WHERE name = 'x'));
-is($f->query("$as_registrar $run"), "succeeded|20|0", 'his own foreign table may be loaded from');
-$f->query("$as_registrar ALTER FOREIGN TABLE own.ft ALTER address TYPE own.address");
-$bq->reset(tables => 0);
+	qq(CREATE ROLE registrar LOGIN; CREATE ROLE owner LOGIN; CREATE SCHEMA own AUTHORIZATION registrar; GRANT USAGE ON SCHEMA own TO PUBLIC;
+	   GRANT CREATE ON DATABASE postgres TO registrar;
+	   GRANT USAGE ON FOREIGN SERVER bigquery TO registrar; GRANT SELECT, UPDATE ON contratos_sources TO registrar;
+	   GRANT EXECUTE ON FUNCTION contratos_run TO registrar;
+	   $as_registrar
+	   CREATE FUNCTION own.evil() RETURNS text LANGUAGE plpgsql VOLATILE AS \$\$
+	   BEGIN
+		RAISE WARNING 'code of his as %', current_user;
+		IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN EXECUTE 'ALTER ROLE registrar SUPERUSER'; END IF;
+		RETURN 'a';
+	   END \$\$;
+	   CREATE FUNCTION own.spy(text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS \$\$ DECLARE r text; BEGIN SELECT own.evil() INTO r; RETURN r; END \$\$;
+	   CREATE FUNCTION own.spies(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN own.spy(\$1) IS NOT NULL; END';
+	   CREATE FUNCTION own.fires() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM own.evil(); RETURN NULL; END';
+	   CREATE DOMAIN own.address AS text));
+
+# What the registrar hangs on a table: all that PostgreSQL may look at when it plans or runs a statement on it.
+sub traps
+{
+	my ($table, $is_foreign) = @_;
+	my $name = $table =~ tr/./_/r;
+	my $more = $is_foreign ? '' : "ALTER TABLE $table ALTER block_timestamp SET DEFAULT now() + (length(own.spy('constant')) * interval '0');
+		CREATE INDEX ON $table ((own.spy('constant') || address));
+		CREATE TRIGGER fires AFTER INSERT OR DELETE ON $table FOR EACH STATEMENT EXECUTE FUNCTION own.fires();";
+	return "CREATE STATISTICS own.st_$name ON (own.spy('constant') || address) FROM $table;
+		ALTER TABLE $table ADD CHECK (own.spies('constant')); $more";
+}
+
+# Code of his has run as postgres so often, at this test's own doing.
+my $spied = 0;
+
+sub innocent
+{
+	my ($what) = @_;
+	is($f->logged($heard), $spied, "$what: no code of his runs");
+	is($f->query(q(SELECT rolsuper FROM pg_roles WHERE rolname = 'registrar')), 'f', 'he is no superuser');
+	return;
+}
+
+# ---- who may register sources gets no further than that, by his own foreign table
+
+source('GRANT USAGE ON SCHEMA x TO PUBLIC');
+$f->query(
+	"$as_registrar CREATE FOREIGN TABLE own.ft $remote; GRANT SELECT ON own.ft TO PUBLIC;" . traps('own.ft', 1) . q(
+	 UPDATE public.contratos_sources SET remote_table = 'own.ft' WHERE name = 'x'));
+my $refused = qr/42501: foreign table own\.ft may not be loaded into x\.t\nDETAIL:  A load reads it as role postgres, the owner of x\.t.*belongs to role registrar, which does not have the privileges of role postgres\.\nHINT:  ALTER FOREIGN TABLE own\.ft OWNER TO postgres;\n/;
 for my $who ($as_registrar, '')
 {
-	my $error = $f->fails("$who $run");
-	like($error, qr/ERROR:  42501: type own\.address of column "address" of foreign table own\.ft may not be used by a load\nDETAIL:  .*as role "postgres", the owner of x\.t, but the type belongs to role "registrar"\.\nHINT:  .*ALTER TYPE own\.address OWNER TO postgres;/,
-		'not one whose type has code of his');
-	unlike($error, qr/code of his/, 'which is not called');
+	like($f->fails("$who $run"), qr/ERROR:  $refused/, 'his own foreign table may not be loaded from' . ($who ? '' : ', whoever calls'));
+}
+for my $call (q(contratos_backfill(1, 'x')), q(contratos_estimate('2026-11-20', '2026-11-20', 'x')), q(contratos_verify('2026-11-20', '2026-11-20', 'x')))
+{
+	like($f->fails("SELECT * FROM $call"), qr/ERROR:  $refused/, "$call: neither");
 }
 is($f->requests, '', 'BigQuery is not asked');
-$f->query('ALTER TABLE x.t ALTER address TYPE own.address');
-is($f->query("SET client_min_messages = error; $run"), 'succeeded|20|20', 'a type that the owner of the target uses himself is his');
+is($f->query(q(SELECT check_name, status, hint FROM contratos_check('x') WHERE status = 'failed')),
+	'target|failed|ALTER FOREIGN TABLE own.ft OWNER TO postgres;', 'contratos_check says so');
+$f->query(q(SELECT contratos_enqueue('2026-11-20', '2026-11-20', 'x'); UPDATE contratos_sources SET enabled = true WHERE name = 'x'));
+ok($f->poll(q(SELECT count(*) > 0 FROM contratos_runs WHERE source = 'x' AND status = 'failed' AND sqlstate = '42501')), 'the worker does not load from it');
+$f->query(q(UPDATE contratos_sources SET enabled = false WHERE name = 'x'));
+innocent('with a foreign table of his own');
+
+# the traps would work
+like($f->messages(q(BEGIN; SELECT count(*) FROM own.ft WHERE block_timestamp >= '2026-11-20Z' AND address = 'x'; ROLLBACK)), $heard,
+	'the planner runs code that hangs on a table');
+$spied = $f->logged($heard);
+
+# given away, with what he has hung on it
+$f->query('ALTER FOREIGN TABLE own.ft OWNER TO postgres');
+like($f->fails($run), qr/ERROR:  42501: foreign table own\.ft has statistics that may not be used by a load: own\.st_own_ft\n.*they belong to role "registrar".*\nHINT:  DROP STATISTICS own\.st_own_ft;/s,
+	'statistics stay his, and are not evaluated');
+$f->query('DROP STATISTICS own.st_own_ft');
+is($f->query("SET constraint_exclusion = on; $run"), 'succeeded|20|0', 'without them it can be loaded from, and its CHECK is not evaluated');
+innocent('with a foreign table that was his');
+
+# ---- the rule is that of rights: of a member, of an owner of both, of a superuser's table
+
+$f->query(qq(DROP FOREIGN TABLE own.ft; $as_registrar CREATE FOREIGN TABLE own.ft $remote; GRANT SELECT ON own.ft TO PUBLIC));
+$f->query('ALTER TABLE x.t OWNER TO owner; GRANT USAGE ON SCHEMA x TO owner');
+like($f->fails($run), qr/ERROR:  42501: foreign table own\.ft .*HINT:  ALTER FOREIGN TABLE own\.ft OWNER TO owner; or, if role registrar may do all that role owner may: GRANT owner TO registrar;/s,
+	"another's foreign table is refused for a target of whomever");
+$f->query('GRANT owner TO registrar');
+is($f->query($run), 'succeeded|20|20', 'that of a member of the role is not');
+$f->query($f->node->pg_version < 16 ? 'ALTER ROLE registrar NOINHERIT' : 'GRANT owner TO registrar WITH INHERIT FALSE');
+like($f->fails($run), qr/ERROR:  42501: foreign table own\.ft may not/, 'a membership that inherits nothing does not count');
+$f->query('ALTER ROLE registrar INHERIT; REVOKE owner FROM registrar; ALTER FOREIGN TABLE own.ft OWNER TO owner');
+is($f->query($run), 'succeeded|20|20', 'nor is one whose owner is that of the target');
+$f->query('ALTER FOREIGN TABLE own.ft OWNER TO postgres');
+is($f->query($run), 'succeeded|20|20', "nor a superuser's");
+
+# rights are those of the moment at which it is planned
+my $slow = $bq->rule({ kind => 'results' }, { stall => 'before_headers' });
+$f->query('ALTER FOREIGN TABLE own.ft OWNER TO registrar; GRANT owner TO registrar');
+my $session = $f->begin($run);
+ok($bq->wait(rule => $slow, state => 'stalled'), 'while BigQuery is asked');
+$f->query('REVOKE owner FROM registrar');
+$bq->release;
+my (undef, undef, $err) = $f->finish($session);
+like($err, qr/ERROR:  42501: foreign table own\.ft may not/, 'a membership ends, and with it the right');
+
+# ---- types of his, in a foreign table that is not
+
+source('');
+$f->query('ALTER FOREIGN TABLE x.ft ALTER address TYPE own.address; ALTER DOMAIN own.address ADD CHECK (own.spies(VALUE))');
+for my $who ($as_registrar, '')
+{
+	like($f->fails("$who $run"), qr/ERROR:  42501: type own\.address of column "address" of foreign table x\.ft may not be used by a load\nDETAIL:  .*as role "postgres", the owner of x\.t, but the type belongs to role "registrar"\.\nHINT:  .*ALTER TYPE own\.address OWNER TO postgres;/,
+		'a type has code of his');
+}
+is($f->requests, '', 'BigQuery is not asked');
+innocent('with a type');
+$f->query('ALTER DOMAIN own.address DROP CONSTRAINT address_check; ALTER TABLE x.t ALTER address TYPE own.address');
+is($f->query("SET client_min_messages = error; $run"), 'succeeded|20|0', 'a type that the owner of the target uses himself is his');
 $f->query('ALTER TABLE x.t ALTER address TYPE text; ALTER TYPE own.address OWNER TO postgres');
 is($f->query("SET client_min_messages = error; $run"), 'succeeded|20|20', 'or that belongs to him');
-$f->query("$as_registrar ALTER FOREIGN TABLE own.ft ALTER address TYPE text, ADD CHECK (own.spy('constant') AND address <> '')");
-my (undef, undef, $said) = $f->psql("$as_registrar SET constraint_exclusion = on; SELECT set_config('search_path', 'public', false); $run");
-unlike($said, qr/code of his as postgres/, 'nor is what the planner makes of a CHECK');
+$f->query('ALTER TYPE own.address OWNER TO registrar');
+
+# ---- what inherits from the foreign table is not of BigQuery
+
+source(q(CREATE TABLE x.child () INHERITS (x.ft); INSERT INTO x.child VALUES ('0xchild', '2026-11-20 12:00Z'); ALTER TABLE x.child OWNER TO registrar));
+$f->query('GRANT USAGE ON SCHEMA x TO registrar;' . $as_registrar . traps('x.child', 0) =~ s/CREATE INDEX.*?;//r);
+is($f->query("$run; SELECT count(*) FROM x.t WHERE address = '0xchild'"), "succeeded|20|0\n0", 'rows of a child are not loaded');
+is($f->query("SELECT status, found FROM contratos_check('x') WHERE check_name = 'writable'"), 'ok|by its owner, postgres', 'and it is no matter for the check');
+innocent('with a child of the foreign table');
 
 # ---- what a trigger sets does not outlast the load
 
@@ -75,25 +173,120 @@ ok($f->poll(q(SELECT count(*) = 3 FROM contratos_runs WHERE source = 'x' AND cau
 is($f->runs(q(source = 'x' AND cause = 'queue')), '18 queue succeeded, 19 queue succeeded, 20 queue succeeded', 'too: the loads after it are none the worse');
 $f->query(q(UPDATE contratos_sources SET enabled = false));
 
-# ---- another table under the target's name, while BigQuery is asked
+# ---- other tables under the same names, while BigQuery is asked
 
-source(
-	q(GRANT USAGE, CREATE ON SCHEMA x TO registrar; CREATE TABLE heard (who name);
-	  ALTER DEFAULT PRIVILEGES IN SCHEMA x GRANT ALL ON TABLES TO PUBLIC));
-my $slow = $bq->rule({ kind => 'results' }, { stall => 'before_headers' });
+# The registrar owns the schema: he can rename it, and drop what is in it.
+my $away = "$as_registrar ALTER SCHEMA x RENAME TO away; CREATE SCHEMA x; GRANT USAGE ON SCHEMA x TO PUBLIC;
+	ALTER DEFAULT PRIVILEGES IN SCHEMA x GRANT ALL ON TABLES TO PUBLIC;";
+my $his_table = 'CREATE TABLE x.t (address text, block_timestamp timestamptz);' . traps('x.t', 0);
+my $his_remote = "CREATE FOREIGN TABLE x.ft $remote;" . traps('x.ft', 1);
+my $bring_back = 'DROP SCHEMA x CASCADE; DROP STATISTICS IF EXISTS own.st_x_t, own.st_x_ft; ALTER SCHEMA away RENAME TO x';
+my %swap = (
+	'the target' => [ $his_table, 'FOREIGN TABLE', 'ft', 'x.t' ],
+	'the foreign table' => [ $his_remote, 'TABLE', 't', 'x.ft' ],
+	'both' => [ "$his_table $his_remote", undef, undef, 'x.t' ]);
+for my $what (sort keys %swap)
+{
+	# what he puts there, and what stays the same table: it is moved by its owner
+	my ($his, $kind, $stays, $named) = @{ $swap{$what} };
+	my $message = "table $named was replaced while the query was running";
+	my $put = sub
+	{
+		$f->query("$away $his");
+		$f->query("ALTER $kind away.$stays SET SCHEMA x") if $kind;
+	};
+	my $back = sub
+	{
+		$f->query("ALTER $kind x.$stays SET SCHEMA away") if $kind;
+		$f->query($bring_back);
+	};
+	source('ALTER SCHEMA x OWNER TO registrar; GRANT USAGE ON SCHEMA x TO PUBLIC');
+
+	# the tables of a call are locked, their schema's name is not
+	if (!$kind)
+	{
+		$slow = $bq->rule({ kind => 'results' }, { stall => 'before_headers' });
+		$session = $f->begin($run);
+		ok($bq->wait(rule => $slow, state => 'stalled'), "$what, in a call");
+		$put->();
+		$bq->release;
+		(undef, undef, $err) = $f->finish($session);
+		like($err, qr/ERROR:  55006: $message\nDETAIL:  Its name now stands for another table/, 'is found out');
+		$back->();
+	}
+
+	$slow = $bq->rule({ kind => 'results' }, { stall => 'before_headers' });
+	$f->query(q(SELECT contratos_enqueue('2026-11-20', '2026-11-20', 'x', false); UPDATE contratos_sources SET enabled = true WHERE name = 'x'));
+	ok($bq->wait(rule => $slow, state => 'stalled'), "$what, in the worker");
+	$put->();
+	$bq->release;
+	ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE source = 'x' AND sqlstate IS NOT NULL)), 'fails the day');
+	is($f->query(q(SELECT status, split_part(error, E'\n', 1), next_attempt_at IS NOT NULL FROM contratos_runs WHERE source = 'x')),
+		"failed|$message|t", 'for now');
+	$f->query(q(UPDATE contratos_sources SET enabled = false));
+	$f->settle;
+	$back->();
+	is($f->query($run), 'succeeded|20|0', 'with the old ones back it goes on');
+	innocent($what);
+}
+
+# a recheck looks at the target as well
+source('ALTER SCHEMA x OWNER TO registrar; GRANT USAGE ON SCHEMA x TO PUBLIC');
+is($f->query($run), 'succeeded|20|0', 'a day that is there');
+$slow = $bq->rule({ kind => 'results' }, { stall => 'before_headers' });
+$f->query(q(UPDATE contratos_sources SET enabled = true WHERE name = 'x'));
+$f->set('contratos.now' => '2026-11-21 14:00+00');
+ok($bq->wait(rule => $slow, state => 'stalled'), 'is compared');
+$f->query("$away $his_table $his_remote");
+$bq->release;
+ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE source = 'x' AND cause = 'recheck' AND sqlstate = '55006')),
+	'and another table under its name is found out');
+$f->query(q(UPDATE contratos_sources SET enabled = false));
+$f->at('2026-11-21 06:00');
+$f->query($bring_back);
+innocent('in a recheck');
+
+# in the middle of a load, between its DELETE and its INSERT
+source('ALTER SCHEMA x OWNER TO registrar; GRANT USAGE ON SCHEMA x TO PUBLIC');
+is($f->query($run), 'succeeded|20|0', 'a day that is there');
+my $holder = Contratos::Session->new($f->node);
+$holder->query('BEGIN; SELECT FROM x.t FOR UPDATE');
+$session = $f->begin($run);
+ok($f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ 'contratos_run')), 'while the DELETE waits for a row');
+$f->query("$away $his_table $his_remote");
+$holder->query('ROLLBACK');
+$holder->quit;
+(undef, undef, $err) = $f->finish($session);
+like($err, qr/ERROR:  55006: relation "t" was replaced while a statement was prepared/, 'another table under its name is found out before the INSERT is planned');
+$f->query($bring_back);
+innocent('between two statements of a load');
+
+# dropped and made anew
+source('GRANT USAGE, CREATE ON SCHEMA x TO registrar; ALTER DEFAULT PRIVILEGES IN SCHEMA x GRANT ALL ON TABLES TO PUBLIC');
+$slow = $bq->rule({ kind => 'results' }, { stall => 'before_headers' });
 $f->query(q(SELECT contratos_enqueue('2026-11-20', '2026-11-20', 'x', false); UPDATE contratos_sources SET enabled = true WHERE name = 'x'));
 ok($bq->wait(rule => $slow, state => 'stalled'), 'the worker waits');
-$f->query(
-	qq(DROP TABLE x.t; $as_registrar CREATE TABLE x.t (address text, block_timestamp timestamptz);
-	   CREATE FUNCTION own.hears() RETURNS trigger LANGUAGE plpgsql SECURITY INVOKER AS \$\$
-	   BEGIN INSERT INTO public.heard VALUES (current_user); RETURN NULL; END \$\$;
-	   CREATE TRIGGER hears AFTER INSERT ON x.t FOR EACH STATEMENT EXECUTE FUNCTION own.hears()));
+$f->query("DROP TABLE x.t; $as_registrar $his_table");
 $bq->release;
 ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE source = 'x' AND sqlstate IS NOT NULL)), 'the day fails');
 is($f->query(q(SELECT status, error, next_attempt_at IS NOT NULL FROM contratos_runs WHERE source = 'x')),
-	"failed|table x.t has become another while BigQuery was asked\nDETAIL:  It was made anew, or given to another owner.|t", 'for now');
-is($f->query('SELECT * FROM heard'), '', 'its triggers did not run as the owner there was before');
+	"failed|table x.t was replaced while the query was running\nDETAIL:  Its name now stands for another table, or it was given to another owner.|t", 'for now');
 $f->query(q(UPDATE contratos_sources SET enabled = false; DROP TABLE x.t CASCADE));
+innocent('with a table that was made anew');
+
+# ---- another function under the name of after_load
+
+source(q(CREATE SCHEMA hooks AUTHORIZATION registrar; GRANT USAGE ON SCHEMA hooks TO PUBLIC; CREATE FUNCTION hooks.after(text, date) RETURNS void LANGUAGE sql AS ''));
+$f->query(q(UPDATE contratos_sources SET after_load = 'hooks.after' WHERE name = 'x'));
+$slow = $bq->rule({ kind => 'results' }, { stall => 'before_headers' });
+$session = $f->begin($run);
+ok($bq->wait(rule => $slow, state => 'stalled'), 'while BigQuery is asked');
+$f->query("$as_registrar ALTER SCHEMA hooks RENAME TO gone; CREATE SCHEMA hooks; GRANT USAGE ON SCHEMA hooks TO PUBLIC;
+	CREATE FUNCTION hooks.after(text, date) RETURNS void LANGUAGE plpgsql AS 'BEGIN PERFORM own.evil(); END'");
+$bq->release;
+(undef, undef, $err) = $f->finish($session);
+like($err, qr/ERROR:  42501: hooks\.after may not be after_load of source "x"/, 'the function that has its name now is judged anew');
+innocent('with after_load');
 
 # ---- rows that are not let go are not loaded a second time
 
@@ -130,6 +323,8 @@ is($f->query($cap), "2026-11-18|succeeded\n2026-11-19|succeeded\n2026-11-20|fail
 is(scalar($bq->requests('insert')), 2, 'BigQuery is not asked again');
 like($f->fails($cap), qr/ERROR:  53400: source "x" has used up its bytes of today/, 'nor by another');
 like($f->fails("SET contratos.max_bytes_per_day = '20MB'; $run"), qr/ERROR:  53400: .*HINT:  Raise contratos\.max_bytes_per_day/s, 'or for one day');
+
+innocent("at the end");
 
 $f->stop;
 done_testing();
