@@ -393,22 +393,24 @@ COMMENT ON FUNCTION @extschema@.contratos_version() IS
 -- ---------------------------------------------------------------------------
 -- How it stands, for people.  The views read the private tables with their
 -- owner's rights, and write nothing: they work on a standby and in a read-only
--- transaction.  Members of pg_monitor may read them.  `error` holds what
--- PostgreSQL and BigQuery said, and that may quote a row's values: grant the
--- views accordingly.
+-- transaction.  Members of pg_monitor may read them.  `error` holds the message of
+-- an error and not its detail, which may quote a row's values: that is in
+-- contratos_runs, for those who may read it.
 -- ---------------------------------------------------------------------------
 
 -- What the worker would do next for a source, by its own rules, and when:
 -- contratos.now if it is due already; nulls when the source is disabled or
--- unknown, or nothing is ever due.  A view's functions are called with the
--- rights of whoever reads it, so that this one is for all; it tells no more.
+-- unknown, or nothing is ever due, or the caller may not read contratos_status.  A
+-- view's functions are called with the rights of whoever reads it, so that this one
+-- is executable by all.
 CREATE FUNCTION @extschema@._contratos_next(source text, OUT next_wake timestamptz, OUT next_day date)
 AS 'MODULE_PATHNAME', 'contratos_next'
 LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@._contratos_next(text) IS
 'internal: for contratos_status: what the worker does next for a source';
 
--- The process id of this database's worker; null: none.
+-- The process id of this database's worker; null: none, or the caller may not read
+-- contratos_status.
 CREATE FUNCTION @extschema@._contratos_worker() RETURNS integer
 AS 'MODULE_PATHNAME', 'contratos_worker'
 LANGUAGE C STABLE PARALLEL UNSAFE;
@@ -440,7 +442,8 @@ SELECT d.source, d.day,
 	success.finished_at AS last_loaded,
 	success.confirmed_at,
 	latest.next_attempt_at,
-	latest.error,
+	-- the DETAIL may quote a row of a table that the view's readers may not read
+	split_part(latest.error, E'\nDETAIL:  ', 1) AS error,
 	latest.id AS run,
 	latest.status IN ('failed', 'interrupted', 'refused', 'waiting', 'differs') AND latest.error IS NOT NULL AS has_error,
 	coalesce(latest.finished_at, latest.started_at) AS error_at
@@ -519,7 +522,7 @@ COMMENT ON COLUMN @extschema@.contratos_days.confirmed_at IS
 'when a recheck, a day or more after the day''s end, found its last load equal to BigQuery';
 COMMENT ON COLUMN @extschema@.contratos_days.next_attempt_at IS 'when the worker tries again what has not worked';
 COMMENT ON COLUMN @extschema@.contratos_days.error IS
-'what its latest run said: the error in words, or what differs, or what has become of the columns there; may quote values';
+'what its latest run said: the error''s message, or what differs, or what has become of the columns there; contratos_runs.error has the detail as well';
 
 CREATE VIEW @extschema@.contratos_status AS
 SELECT s.name AS source, s.enabled,
@@ -588,7 +591,7 @@ COMMENT ON COLUMN @extschema@.contratos_status.queued_days IS 'days that wait in
 COMMENT ON COLUMN @extschema@.contratos_status.waiting_days IS
 'days in state waiting: for upstream, or to be tried again, as when the bytes of the day are used up';
 COMMENT ON COLUMN @extschema@.contratos_status.last_error IS
-'what is wrong now: the error of the latest attempt that did not work, of a day that has not come right since; may quote values';
+'what is wrong now: the error of the latest attempt that did not work, of a day that has not come right since; its message only';
 COMMENT ON COLUMN @extschema@.contratos_status.last_error_at IS
 'when that attempt ended; of a day that waits for upstream, when it was first asked for';
 

@@ -9,16 +9,29 @@
 #include "access/htup_details.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "extension.h"
 #include "ledger.h"
 #include "settings.h"
 #include "wake.h"
 
 PG_FUNCTION_INFO_V1(contratos_next);
 PG_FUNCTION_INFO_V1(contratos_worker);
+
+/*
+ * A view's functions are called with the rights of whoever reads it, so that
+ * these two are executable by all.  Who may not read the view learns nothing.
+ */
+static bool
+may_read_status(void)
+{
+	return pg_class_aclcheck(extension_relation("contratos_status"), GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+}
 
 /*
  * What the worker remembers of changes is not known here: a failed day that is
@@ -29,7 +42,7 @@ Datum
 contratos_next(PG_FUNCTION_ARGS)
 {
 	TimestampTz now = settings_now();
-	List *found = ledger_schedules(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	List *found = may_read_status() ? ledger_schedules(text_to_cstring(PG_GETARG_TEXT_PP(0))) : NIL;
 	Datum values[2] = {0};
 	bool nulls[2] = {true, true};
 	TupleDesc desc;
@@ -54,7 +67,7 @@ contratos_next(PG_FUNCTION_ARGS)
 Datum
 contratos_worker(PG_FUNCTION_ARGS)
 {
-	int pid = wake_worker_pid();
+	int pid = may_read_status() ? wake_worker_pid() : 0;
 
 	if (pid == 0)
 		PG_RETURN_NULL();

@@ -176,6 +176,20 @@ like($f->fails("SET ROLE watcher; SELECT * FROM $_"), qr/ERROR:  42501: permissi
 like($f->fails("SET ROLE nobody; SELECT * FROM $_"), qr/ERROR:  42501: permission denied for view $_/, "others do not read $_")
 	for qw(contratos_status contratos_days contratos_progress);
 is($f->query('SET ROLE guest; SELECT count(*) > 0 FROM contratos_status'), 't', 'unless they are told they may');
+my $functions = q(SELECT (_contratos_next('tokens')).next_day, _contratos_worker());
+$f->query(q(UPDATE contratos_sources SET enabled = true WHERE name = 'tokens'));
+$f->settle;
+my $asked = $f->query($functions);
+like($asked, qr/^2026-11-2\d\|@{[ $f->worker ]}$/, 'what the view asks the server');
+is($f->query("SET ROLE $_; $functions"), $asked, "$_ may ask, too") for 'watcher', 'guest';
+is($f->query("SET ROLE nobody; $functions"), '|', 'who may not read the view gets nothing by it');
+$f->query(
+	q(UPDATE contratos_sources SET enabled = false;
+	  INSERT INTO contratos_runs (source, day, cause, status, started_at, finished_at, sqlstate, error)
+	  VALUES ('tokens', '2026-11-22', 'schedule', 'failed', now(), now(), '23502', E'null value\nDETAIL:  Failing row contains (secret).')));
+is($f->query(q(SET ROLE watcher; SELECT error FROM contratos_days WHERE source = 'tokens' AND day = '2026-11-22'; SELECT last_error FROM contratos_status WHERE source = 'tokens')),
+	"null value\nnull value", 'an error in the views is its message, without the detail, which may quote a row');
+$f->query(q(DELETE FROM contratos_runs WHERE sqlstate = '23502'));
 is($f->query("BEGIN READ ONLY; $all; COMMIT"), "t\nt\n0", 'a read-only transaction will do');
 is($f->query("SET search_path = pg_catalog; SELECT count(*) > 0 FROM public.contratos_status"), 't', 'and any search_path');
 is($f->query(q(SELECT count(*) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
