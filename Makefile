@@ -32,9 +32,11 @@ OBJS = \
 	src/verify_drift.o \
 	src/load.o \
 	src/load_drift.o \
+	src/load_fit.o \
 	src/load_hook.o \
 	src/load_measure.o \
 	src/load_plan.o \
+	src/load_register.o \
 	src/load_replace.o \
 	src/load_scope.o \
 	src/load_target.o \

@@ -45,6 +45,7 @@ CREATE TABLE @extschema@.contratos_sources (
 	remote_table text NOT NULL,
 	target_table text NOT NULL,
 	timestamp_column text,
+	snapshot boolean NOT NULL DEFAULT false,
 	start_date date NOT NULL,
 	run_at time NOT NULL DEFAULT '08:00',
 	enabled boolean NOT NULL DEFAULT true,
@@ -55,8 +56,10 @@ CREATE TABLE @extschema@.contratos_sources (
 	allow_empty boolean NOT NULL DEFAULT false,
 	after_load text,
 	on_failure text,
+	registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
 	CONSTRAINT contratos_sources_name_check CHECK (name ~ '^[a-z_][a-z0-9_]*$' AND length(name) <= 63),
 	CONSTRAINT contratos_sources_timestamp_column_check CHECK (timestamp_column <> ''),
+	CONSTRAINT contratos_sources_snapshot_check CHECK (timestamp_column IS NULL OR NOT snapshot),
 	CONSTRAINT contratos_sources_start_date_check CHECK (isfinite(start_date)),
 	CONSTRAINT contratos_sources_run_at_check CHECK (run_at < '24:00'),
 	CONSTRAINT contratos_sources_catchup_days_check CHECK (catchup_days BETWEEN 0 AND 3660),
@@ -77,7 +80,9 @@ COMMENT ON COLUMN @extschema@.contratos_sources.remote_table IS
 COMMENT ON COLUMN @extschema@.contratos_sources.target_table IS
 'the local table that is filled, kept as schema.table; a load runs as its owner';
 COMMENT ON COLUMN @extschema@.contratos_sources.timestamp_column IS
-'the column that days are cut by, in UTC; null: a snapshot, each load replaces the whole table';
+'the column that days are cut by, in UTC; a load of a day replaces the rows of that day; null: see snapshot';
+COMMENT ON COLUMN @extschema@.contratos_sources.snapshot IS
+'true, and no timestamp_column: each load replaces the whole table; with neither, nothing is loaded';
 COMMENT ON COLUMN @extschema@.contratos_sources.start_date IS
 'the first UTC day that the worker loads; by default the day before the source was made';
 COMMENT ON COLUMN @extschema@.contratos_sources.run_at IS
@@ -95,13 +100,17 @@ COMMENT ON COLUMN @extschema@.contratos_sources.max_shrink IS
 COMMENT ON COLUMN @extschema@.contratos_sources.allow_empty IS
 'whether a day that is empty in BigQuery is loaded as such; otherwise it is waited for, or refused';
 COMMENT ON COLUMN @extschema@.contratos_sources.after_load IS
-'function or procedure (source text, day date), called in each load''s transaction; null: none';
+'function or procedure (source text, day date), called in each load''s transaction, kept as schema.function; null: none';
 COMMENT ON COLUMN @extschema@.contratos_sources.on_failure IS
-'function or procedure (source text, day date, error text), called when the worker gives a day up; null: none';
+'function or procedure (source text, day date, error text), called when the worker gives a day up, kept as schema.function; null: none';
+COMMENT ON COLUMN @extschema@.contratos_sources.registered_at IS
+'when the row was inserted; of two sources with one target only the older one is loaded';
 COMMENT ON CONSTRAINT contratos_sources_name_check ON @extschema@.contratos_sources IS
 'a name is lower-case letters, digits and _, does not begin with a digit, and has 63 characters at most';
 COMMENT ON CONSTRAINT contratos_sources_timestamp_column_check ON @extschema@.contratos_sources IS
-'a timestamp column is a column''s name, or null for a snapshot';
+'a timestamp column is a column''s name, or null';
+COMMENT ON CONSTRAINT contratos_sources_snapshot_check ON @extschema@.contratos_sources IS
+'a snapshot has no timestamp column: no days are cut out of it';
 COMMENT ON CONSTRAINT contratos_sources_start_date_check ON @extschema@.contratos_sources IS
 'a start date is a day, not infinity';
 COMMENT ON CONSTRAINT contratos_sources_run_at_check ON @extschema@.contratos_sources IS
@@ -257,7 +266,22 @@ CREATE TRIGGER contratos_sources_normalize
 	BEFORE INSERT OR UPDATE ON @extschema@.contratos_sources
 	FOR EACH ROW EXECUTE FUNCTION @extschema@._contratos_sources_normalize();
 COMMENT ON TRIGGER contratos_sources_normalize ON @extschema@.contratos_sources IS
-'writes remote_table and target_table as schema.table';
+'writes remote_table, target_table, after_load and on_failure with their schemas';
+
+-- What is registered is held against the tables it names.  Errors: 23505 the target
+-- is another source's.  Everything else is a WARNING or a NOTICE, as the tables may
+-- still change, and nothing but the row itself is needed to restore a dump: columns
+-- that do not fit or that a load does not fill, rows that are in the target already.
+CREATE FUNCTION @extschema@._contratos_sources_registered() RETURNS trigger
+AS 'MODULE_PATHNAME', 'contratos_sources_registered'
+LANGUAGE C;
+COMMENT ON FUNCTION @extschema@._contratos_sources_registered() IS
+'internal: the trigger contratos_sources_registered; not to be called';
+CREATE TRIGGER contratos_sources_registered
+	AFTER INSERT OR UPDATE OF remote_table, target_table, timestamp_column, snapshot ON @extschema@.contratos_sources
+	FOR EACH ROW EXECUTE FUNCTION @extschema@._contratos_sources_registered();
+COMMENT ON TRIGGER contratos_sources_registered ON @extschema@.contratos_sources IS
+'refuses a second source with the same target, and tells what a load will meet';
 
 -- The worker sleeps until something is due; what is due has changed.
 CREATE FUNCTION @extschema@._contratos_sources_changed() RETURNS trigger
@@ -443,7 +467,7 @@ SELECT d.source, d.day,
 	success.confirmed_at,
 	latest.next_attempt_at,
 	-- the DETAIL may quote a row of a table that the view's readers may not read
-	split_part(latest.error, E'\nDETAIL:  ', 1) AS error,
+	split_part(split_part(latest.error, E'\nDETAIL:  ', 1), E'\nCONTEXT:  ', 1) AS error,
 	latest.id AS run,
 	latest.status IN ('failed', 'interrupted', 'refused', 'waiting', 'differs') AND latest.error IS NOT NULL AS has_error,
 	coalesce(latest.finished_at, latest.started_at) AS error_at
@@ -714,6 +738,7 @@ REVOKE ALL ON FUNCTION @extschema@.contratos_estimate(date, date, text) FROM PUB
 REVOKE ALL ON FUNCTION @extschema@.contratos_enqueue(date, date, text, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.contratos_cancel(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@._contratos_sources_normalize() FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@._contratos_sources_registered() FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@._contratos_sources_changed() FROM PUBLIC;
 
 -- A worker that is waiting for the extension looks at once: the statement

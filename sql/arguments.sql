@@ -70,8 +70,17 @@ UPDATE contratos_sources SET timestamp_column = 'block_number';
 SELECT * FROM contratos_run('2026-11-19');
 ROLLBACK;
 BEGIN;
-UPDATE contratos_sources SET timestamp_column = NULL;
+UPDATE contratos_sources SET timestamp_column = NULL, snapshot = true;
 SELECT * FROM contratos_run('2026-11-18');
+ROLLBACK;
+-- neither days nor a snapshot: stored, so that an older dump can be restored, and never loaded
+BEGIN;
+UPDATE contratos_sources SET timestamp_column = NULL;
+SELECT * FROM contratos_run('2026-11-19');
+ROLLBACK;
+BEGIN;
+UPDATE contratos_sources SET timestamp_column = NULL;
+SELECT contratos_enqueue('2026-11-19', '2026-11-19');
 ROLLBACK;
 
 -- no credentials: said before anything is sent

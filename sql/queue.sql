@@ -26,8 +26,9 @@ SELECT * FROM runs ORDER BY nr;
 INSERT INTO contratos_runs (source, day, cause, status) VALUES ('tokens', '2026-11-10', 'schedule', 'running');
 
 -- the same days of another source are other days
+CREATE TABLE other_tokens (LIKE tokens);
 INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column)
-VALUES ('other', 'bigquery_tokens', 'tokens', 'block_timestamp');
+VALUES ('other', 'bigquery_tokens', 'other_tokens', 'block_timestamp');
 SELECT contratos_enqueue('2026-11-10', '2026-11-12', 'other');
 SELECT contratos_enqueue(source => 'other', last => '2026-11-13', first => '2026-11-12', only_missing => false);
 
@@ -66,7 +67,7 @@ SELECT contratos_enqueue('1926-08-30', '2026-11-19');
 SELECT contratos_enqueue('2026-11-19', '2026-11-19', 'nobody');
 SELECT contratos_enqueue('2026-11-19', '2026-11-19', 'TOKENS');
 BEGIN;
-UPDATE contratos_sources SET timestamp_column = NULL WHERE name = 'other';
+UPDATE contratos_sources SET timestamp_column = NULL, snapshot = true WHERE name = 'other';
 SELECT contratos_enqueue('2026-11-19', '2026-11-19', 'other');
 SELECT contratos_enqueue('2026-11-18', '2026-11-19', 'other');
 ROLLBACK;

@@ -173,7 +173,7 @@ SELECT change, pg_temp.refused_by('UPDATE contratos_test.contratos_sources SET '
 FROM unnest(ARRAY[
 	$$name = 'Tokens'$$, $$name = '1token'$$, $$name = ''$$, $$name = 'a b'$$, $$name = E'a\nb'$$,
 	$$name = repeat('a', 64)$$, $$name = NULL$$,
-	$$remote_table = NULL$$, $$target_table = NULL$$, $$timestamp_column = ''$$,
+	$$remote_table = NULL$$, $$target_table = NULL$$, $$timestamp_column = ''$$, $$snapshot = NULL$$, $$snapshot = true$$,
 	$$start_date = NULL$$, $$start_date = 'infinity'$$, $$start_date = '-infinity'$$,
 	$$run_at = '24:00'$$, $$run_at = NULL$$,
 	$$catchup_days = -1$$, $$catchup_days = 3661$$, $$recheck_days = -1$$, $$recheck_days = 3661$$,
@@ -181,7 +181,7 @@ FROM unnest(ARRAY[
 	$$max_shrink = -0.1$$, $$max_shrink = 1.1$$, $$max_shrink = 'NaN'$$,
 	$$allow_empty = NULL$$, $$enabled = NULL$$, $$after_load = ''$$, $$on_failure = ''$$,
 	-- and what they take
-	$$name = 'a_1'$$, $$timestamp_column = NULL$$, $$run_at = '00:00'$$, $$max_shrink = 0$$
+	$$name = 'a_1'$$, $$timestamp_column = NULL, snapshot = true$$, $$run_at = '00:00'$$, $$max_shrink = 0$$
 ]) AS change;
 INSERT INTO contratos_test.contratos_runs (source, day, cause, status, started_at, finished_at, rows_loaded)
 VALUES ('tokens', '2026-11-19', 'manual', 'succeeded', '2026-11-20 08:00+00', '2026-11-20 08:01+00', 3);
@@ -290,6 +290,7 @@ RESET ROLE;
 --
 SET client_min_messages = warning;
 DROP TABLE contratos_test.tokens;
+ALTER FOREIGN TABLE contratos_test.bigquery_tokens OWNER TO CURRENT_USER;
 RESET client_min_messages;
 CREATE TABLE contratos_test.tokens (
 	address varchar(42), symbol text GENERATED ALWAYS AS ('x') STORED, decimals boolean, total_supply json,

@@ -40,6 +40,8 @@ static const CheckItem source_items[] = {
 	{"enabled", check_enabled},
 	{"foreign_table", check_foreign_table},
 	{"target", check_target},
+	{"narrow_columns", check_narrow_columns},
+	{"unfilled_columns", check_unfilled_columns},
 	{"credentials_file", check_credentials_file},
 	{"credentials", check_credentials},
 	{"endpoint", check_endpoint},

@@ -112,6 +112,8 @@ extern void check_location(Check *check);
 extern void check_byte_cap(Check *check);
 extern void check_budget(Check *check);
 
+extern void check_narrow_columns(Check *check);
+extern void check_unfilled_columns(Check *check);
 extern void check_writable(Check *check);
 extern void check_hooks(Check *check);
 extern void check_index(Check *check);

@@ -26,6 +26,7 @@ check_source(Check *check)
 	if (check->schedule != NULL)
 	{
 		source = &check->schedule->source;
+		load_report_undecided(source, ERROR);
 		check_say(check, CHECK_OK,
 				  psprintf("%s into %s, %s%s", source->remote_table, source->target_table,
 						   source->timestamp_column ? "by " : "as a whole",
@@ -88,6 +89,11 @@ check_target(Check *check)
 {
 	if (skip_builtin(check))
 		return;
+	if (check->schedule->source.timestamp_column == NULL && !check->schedule->source.snapshot)
+	{
+		check_say(check, CHECK_SKIPPED, "it must be said first what a load replaces", NULL);
+		return;
+	}
 	check->hint = psprintf("Make the table, or correct target_table in %scontratos_sources.", check->schema);
 	if (check->table == NULL)
 	{
@@ -96,6 +102,7 @@ check_target(Check *check)
 		return;
 	}
 	check->plan = load_plan_tables(&check->schedule->source);
+	load_check_rivals(check->plan);
 	check_say(check, CHECK_OK,
 			  psprintf("%s takes the %d columns of the foreign table", check->plan->target_name, check->plan->ncolumns),
 			  NULL);

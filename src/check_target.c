@@ -35,6 +35,39 @@ skip_without_plan(Check *check)
 }
 
 /* --------------------------------------------------------------------------
+ * Columns that fit, but not as one may think
+ * -------------------------------------------------------------------------- */
+
+static void
+say_misfit(Check *check, const char *name, const char *fine)
+{
+	ListCell *cell;
+
+	if (skip_without_plan(check))
+		return;
+	check_say(check, CHECK_OK, fine, NULL);
+	foreach (cell, load_misfits(check->plan))
+	{
+		const LoadMisfit *misfit = lfirst(cell);
+
+		if (strcmp(misfit->name, name) == 0)
+			check_say(check, CHECK_WARNING, misfit->what, misfit->hint);
+	}
+}
+
+void
+check_narrow_columns(Check *check)
+{
+	say_misfit(check, LOAD_NARROW_COLUMNS, "each column of the target holds what the foreign table's does");
+}
+
+void
+check_unfilled_columns(Check *check)
+{
+	say_misfit(check, LOAD_UNFILLED_COLUMNS, "each column of the target is filled by a load, or by itself");
+}
+
+/* --------------------------------------------------------------------------
  * Rights
  * -------------------------------------------------------------------------- */
 

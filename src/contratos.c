@@ -27,6 +27,7 @@
 #include "jwt.h"
 #include "launcher.h"
 #include "ledger.h"
+#include "load.h"
 #include "options.h"
 #include "run.h"
 #include "schedule.h"
@@ -52,6 +53,7 @@ PG_FUNCTION_INFO_V1(contratos_estimate);
 PG_FUNCTION_INFO_V1(contratos_enqueue);
 PG_FUNCTION_INFO_V1(contratos_cancel);
 PG_FUNCTION_INFO_V1(contratos_sources_changed);
+PG_FUNCTION_INFO_V1(contratos_sources_registered);
 PG_FUNCTION_INFO_V1(contratos_version);
 
 PGDLLEXPORT void _PG_init(void);
@@ -94,6 +96,21 @@ normalize_column(Relation relation, HeapTuple tuple, const char *column)
 	return heap_modify_tuple_by_cols(tuple, RelationGetDescr(relation), 1, &attnum, &value, &isnull);
 }
 
+/* The same for one of its functions, of so many arguments. */
+static HeapTuple
+normalize_hook(Relation relation, HeapTuple tuple, const char *column, int nargs)
+{
+	int attnum = SPI_fnumber(RelationGetDescr(relation), column);
+	char *name = SPI_getvalue(tuple, RelationGetDescr(relation), attnum);
+	Datum value;
+	bool isnull = false;
+
+	if (name == NULL)
+		return tuple;
+	value = CStringGetTextDatum(load_qualify_hook(name, nargs, column));
+	return heap_modify_tuple_by_cols(tuple, RelationGetDescr(relation), 1, &attnum, &value, &isnull);
+}
+
 Datum
 contratos_sources_normalize(PG_FUNCTION_ARGS)
 {
@@ -107,7 +124,38 @@ contratos_sources_normalize(PG_FUNCTION_ARGS)
 	tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
 	tuple = normalize_column(trigger->tg_relation, tuple, "remote_table");
 	tuple = normalize_column(trigger->tg_relation, tuple, "target_table");
+	tuple = normalize_hook(trigger->tg_relation, tuple, "after_load", 2);
+	tuple = normalize_hook(trigger->tg_relation, tuple, "on_failure", 3);
 	return PointerGetDatum(tuple);
+}
+
+/* A column of the row that a trigger was fired for, as text; NULL: null. */
+static char *
+column_text(const TriggerData *trigger, const char *column)
+{
+	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
+	HeapTuple row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
+
+	return SPI_getvalue(row, desc, SPI_fnumber(desc, column));
+}
+
+Datum
+contratos_sources_registered(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	LedgerSource source = {0};
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigger->tg_event) || TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("_contratos_sources_registered() is for the trigger of contratos_sources only")));
+	source.name = column_text(trigger, "name");
+	source.remote_table = column_text(trigger, "remote_table");
+	source.target_table = column_text(trigger, "target_table");
+	source.timestamp_column = column_text(trigger, "timestamp_column");
+	source.snapshot = strcmp(column_text(trigger, "snapshot"), "t") == 0;
+	load_registered(&source);
+	return PointerGetDatum(NULL);
 }
 
 Datum

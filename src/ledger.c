@@ -8,14 +8,20 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
@@ -60,6 +66,8 @@ ledger_fill_source(LedgerSource *source, uint64 row)
 	source->max_shrink = DatumGetFloat8(ledger_value(row, 6, &isnull));
 	source->allow_empty = DatumGetBool(ledger_value(row, 7, &isnull));
 	source->after_load = ledger_value_text(row, 8);
+	source->snapshot = DatumGetBool(ledger_value(row, 9, &isnull));
+	source->registered_at = ledger_value_time(row, 10);
 }
 
 /* Into a LedgerSource *, which stays NULL when there is no row. */
@@ -116,6 +124,40 @@ ledger_add_source(const char *name, const char *remote_table, const char *target
 				   "VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING",
 				   &args, SPI_OK_INSERT, ledger_read_found, &added);
 	return added;
+}
+
+static char *
+slot_text(TupleTableSlot *slot, Oid relid, const char *column)
+{
+	bool isnull;
+	return TextDatumGetCString(slot_getattr(slot, get_attnum(relid, column), &isnull)); /* NOT NULL, all of them */
+}
+
+List *
+ledger_targets(bool alone)
+{
+	List *targets = NIL;
+	Relation sources =
+		table_open(extension_relation("contratos_sources"), alone ? ShareUpdateExclusiveLock : AccessShareLock);
+	Oid relid = RelationGetRelid(sources);
+	CommandCounterIncrement();
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(sources, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(sources, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool isnull;
+		LedgerTarget *target = palloc(sizeof(LedgerTarget));
+		target->source = slot_text(slot, relid, "name");
+		target->target_table = slot_text(slot, relid, "target_table");
+		target->registered_at = DatumGetTimestampTz(slot_getattr(slot, get_attnum(relid, "registered_at"), &isnull));
+		targets = lappend(targets, target);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(sources, NoLock);
+	return targets;
 }
 
 int64

@@ -23,11 +23,13 @@ typedef struct LedgerSource
 	char *name;
 	char *remote_table; /* schema.table, quoted where needed */
 	char *target_table;
-	char *timestamp_column; /* NULL: a snapshot */
+	char *timestamp_column; /* NULL: days are not cut out of it … */
+	bool snapshot; /* … and then this must be true */
 	DateADT start_date;
 	double max_shrink;
 	bool allow_empty;
 	char *after_load; /* called at the end of each load; NULL: none */
+	TimestampTz registered_at;
 } LedgerSource;
 
 /* What becomes a row of contratos_runs.  -1: null, for the counts. */
@@ -77,6 +79,22 @@ extern LedgerSource *ledger_source(const char *name);
 
 /* Whether there is a source of that name. */
 extern bool ledger_has_source(const char *name);
+
+/* What a source's rows are put into. */
+typedef struct LedgerTarget
+{
+	char *source;
+	char *target_table;
+	TimestampTz registered_at;
+} LedgerTarget;
+
+/*
+ * Those of all sources there are by now (a List of LedgerTarget), this statement's
+ * own included, whatever this transaction's isolation level lets it see.  `alone`:
+ * wait for other transactions that have registered a source, and let others wait,
+ * until this one ends.
+ */
+extern List *ledger_targets(bool alone);
 
 /* Put the built-in source in, unless a source of that name is there. */
 extern bool ledger_add_source(const char *name, const char *remote_table, const char *target_table,

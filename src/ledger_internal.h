@@ -67,7 +67,8 @@ extern void ledger_read_text(void *result);
 
 /* Columns that ledger_fill_source() expects to come first. */
 #define LEDGER_SOURCE_COLUMNS                                                                                          \
-	"name, remote_table, target_table, timestamp_column, start_date, max_shrink, allow_empty, after_load"
+	"name, remote_table, target_table, timestamp_column, start_date, max_shrink, allow_empty, after_load, snapshot, "  \
+	"registered_at"
 
 /* A source from a row of the result; for readers. */
 extern void ledger_fill_source(LedgerSource *source, uint64 row);

@@ -33,13 +33,13 @@ read_schedules(void *result)
 		ledger_fill_source(&schedule->source, row);
 		schedule->rules.start_date = schedule->source.start_date;
 		schedule->rules.snapshot = schedule->source.timestamp_column == NULL;
-		schedule->rules.run_at = DatumGetTimeADT(ledger_value(row, 9, &isnull));
-		schedule->rules.enabled = DatumGetBool(ledger_value(row, 10, &isnull));
-		schedule->rules.catchup_days = DatumGetInt32(ledger_value(row, 11, &isnull));
-		schedule->rules.recheck_days = DatumGetInt32(ledger_value(row, 12, &isnull));
-		schedule->rules.ready_timeout = ledger_value_int64(row, 13, 0);
-		schedule->on_failure = ledger_value_text(row, 14);
-		schedule->version = (uint64) ledger_value_int64(row, 15, 0);
+		schedule->rules.run_at = DatumGetTimeADT(ledger_value(row, 11, &isnull));
+		schedule->rules.enabled = DatumGetBool(ledger_value(row, 12, &isnull));
+		schedule->rules.catchup_days = DatumGetInt32(ledger_value(row, 13, &isnull));
+		schedule->rules.recheck_days = DatumGetInt32(ledger_value(row, 14, &isnull));
+		schedule->rules.ready_timeout = ledger_value_int64(row, 15, 0);
+		schedule->on_failure = ledger_value_text(row, 16);
+		schedule->version = (uint64) ledger_value_int64(row, 17, 0);
 		schedules = lappend(schedules, schedule);
 	}
 	*(List **) result = schedules;

@@ -51,16 +51,33 @@ load_window(const LoadPlan *plan, DateADT first, DateADT last, RemoteCondition c
 }
 
 void
+load_report_undecided(const LedgerSource *source, int elevel)
+{
+	if (source->timestamp_column != NULL || source->snapshot)
+		return;
+	ereport(elevel,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("source \"%s\" does not say what a load replaces", source->name),
+			 errdetail("It has neither a timestamp_column, by which the rows of a day are replaced, nor is it a "
+					   "snapshot, of which all rows of %s are replaced.",
+					   source->target_table),
+			 errhint("UPDATE contratos_sources SET timestamp_column = '...' WHERE name = '%s'; or SET snapshot = true.",
+					 source->name)));
+}
+
+void
 load_check_snapshot(const LedgerSource *source, DateADT day)
 {
 	DateADT yesterday = schedule_yesterday(settings_now());
 
-	if (source->timestamp_column == NULL && day != yesterday)
+	load_report_undecided(source, ERROR);
+	if (source->snapshot && day != yesterday)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("source \"%s\" has only one day to load, %s", source->name, schedule_day_text(yesterday)),
-				 errdetail("It has no timestamp_column: it is a snapshot, replaced as a whole."),
-				 errhint("Load that day, or name the column that cuts days in contratos_sources.timestamp_column.")));
+				 errdetail("It is a snapshot, replaced as a whole."),
+				 errhint("Load that day, or name the column that cuts days in contratos_sources.timestamp_column, and "
+						 "set snapshot to false.")));
 }
 
 BqQuery *
@@ -120,29 +137,66 @@ refuse_shrunk(const LoadPlan *plan, DateADT day, int64 last, int64 rows, LoadOut
 					errhint("If BigQuery is right, load the day with allow_shrink => true.")));
 }
 
-/* Of a snapshot all there is, whatever day it was loaded for; -1: nothing was. */
-static int64
-newest_rows(const LoadPlan *plan)
+/* What the last load left of what this one replaces: of the day, or of a snapshot all there is. */
+static LedgerSuccess
+last_load(const LoadPlan *plan, DateADT day)
 {
-	LedgerSuccess newest;
+	LedgerSuccess last;
 
-	return ledger_newest_success(plan->source->name, &newest) ? newest.rows_loaded : -1;
+	if (plan->timestamp != NULL)
+		ledger_last_successes(plan->source->name, day, day, &last);
+	else
+		(void) ledger_newest_success(plan->source->name, &last);
+	return last;
 }
 
-/* Known before a byte is written: is this day worth replacing the old one? */
-static void
-guard(const LoadPlan *plan, const BqJob *job, DateADT day, bool allow_shrink, LoadOutcome *outcome)
+/* Whether more is lost than the source allows. */
+static bool
+shrinks_too_far(const LoadPlan *plan, int64 before, int64 rows)
 {
-	int64 last = ledger_last_rows(plan->source->name, day);
-	/* what would be lost */
-	int64 before = plan->timestamp != NULL ? last : newest_rows(plan);
 	/* 1000 * 0.18 is a little less than 180: what is just allowed is allowed */
 	double allowed = (double) before * plan->source->max_shrink * (1 + 1e-12);
 
+	return before > 0 && (double) (before - rows) > allowed;
+}
+
+/* Known before anything is written: is this day worth replacing what was loaded before? */
+static void
+guard(const LoadPlan *plan, const BqJob *job, DateADT day, const LoadGuard *limit, LoadOutcome *outcome)
+{
 	if (job->total_rows == 0 && !plan->source->allow_empty)
-		refuse_empty(plan, day, last, outcome);
-	if (before > 0 && !allow_shrink && (double) (before - job->total_rows) > allowed)
-		refuse_shrunk(plan, day, before, job->total_rows, outcome);
+		refuse_empty(plan, day, ledger_last_rows(plan->source->name, day), outcome);
+	if (limit->last.run != 0 && !limit->allow_shrink && shrinks_too_far(plan, limit->last.rows_loaded, job->total_rows))
+		refuse_shrunk(plan, day, limit->last.rows_loaded, job->total_rows, outcome);
+}
+
+/*
+ * Known once they are deleted: is the day worth the rows that stood in the
+ * target, whoever has put them there?  Rows that the last load itself left there
+ * beyond those it was given (by triggers, or after_load) come again with this one.
+ */
+void
+load_guard_deleted(const LoadPlan *plan, DateADT day, int64 rows, const LoadGuard *limit, LoadOutcome *outcome)
+{
+	const LedgerSuccess *last = &limit->last;
+	int64 added = last->run != 0 && last->target_rows >= 0 ? Max(last->target_rows - last->rows_loaded, 0) : 0;
+	int64 deleted = outcome->rows_replaced;
+
+	if (limit->allow_shrink || !shrinks_too_far(plan, deleted - added, rows))
+		return;
+	outcome->refused = true;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("a load of source \"%s\", %s, would replace " INT64_FORMAT " rows of %s by " INT64_FORMAT,
+					plan->source->name, schedule_day_text(day), deleted, plan->target_name, rows),
+			 last->run != 0 ? errdetail("The last load had " INT64_FORMAT " rows. Source \"%s\" allows a loss of "
+										"%g %% (max_shrink). Nothing was changed.",
+										last->rows_loaded, plan->source->name, plan->source->max_shrink * 100)
+							: errdetail("They were not loaded by contratos. Source \"%s\" allows a loss of %g %% "
+										"(max_shrink). Nothing was changed.",
+										plan->source->name, plan->source->max_shrink * 100),
+			 errhint("Compare them with contratos_verify(). If BigQuery is right, load the day with "
+					 "allow_shrink => true.")));
 }
 
 void
@@ -175,9 +229,11 @@ load_begin(LoadOutcome *outcome, MemoryContext context)
 void
 load_replace(const LoadPlan *plan, BqJob *job, DateADT day, bool allow_shrink, LoadOutcome *outcome)
 {
+	LoadGuard limit = {.allow_shrink = allow_shrink, .last = last_load(plan, day)};
+
 	load_check_types(plan, job);
-	guard(plan, job, day, allow_shrink, outcome);
-	load_replace_rows(plan, job, day, outcome);
+	guard(plan, job, day, &limit, outcome);
+	load_replace_rows(plan, job, day, &limit, outcome);
 }
 
 LedgerRun

@@ -63,6 +63,8 @@ typedef struct LoadOutcome
 	int nrejects;
 	LedgerReject *rejects;
 	int64 next_notice; /* by request_clock_ms() */
+	int64 at_row; /* of BigQuery's result, when the target refused it; 0: none was */
+	const char *narrow; /* columns of the target that are narrower than BigQuery's; NULL: none */
 } LoadOutcome;
 
 /*
@@ -83,8 +85,19 @@ extern LoadPlan *load_plan(const LedgerSource *source);
  */
 extern LoadPlan *load_plan_tables(const LedgerSource *source);
 
+/* A relation by its schema's name and its own; InvalidOid: there is none.  Not locked. */
+extern Oid load_find_relation(const char *name);
+
 /* The relation that a column of contratos_sources names: 42P01 when there is none. */
 extern Oid load_relation(const char *name, const char *column);
+
+/*
+ * The name of after_load or on_failure (`column`, of so many arguments) as
+ * schema.function, in CurrentMemoryContext, by the search_path of who registers it.
+ * One that has a schema stays as it is; so does, with a WARNING, one that is not
+ * found: a load will refuse it.
+ */
+extern char *load_qualify_hook(const char *name, int nargs, const char *column);
 
 /*
  * What a source's functions would be refused for: 42883, 42809 or 42501.  Either
@@ -107,7 +120,14 @@ extern void load_check_statements(const LoadPlan *plan, DateADT day);
 extern void load_refuse_nested(void);
 
 /*
- * 22023 when the source is a snapshot and the day is not yesterday: there are
+ * Report 55000 at that level when the source has neither a timestamp_column nor is
+ * a snapshot: a load would not know what to replace.  A row from an older dump may
+ * be so.
+ */
+extern void load_report_undecided(const LedgerSource *source, int elevel);
+
+/*
+ * That as an error, and 22023 when the source is a snapshot and the day is not yesterday: there are
  * only today's contents, and they are yesterday's state.
  */
 extern void load_check_snapshot(const LedgerSource *source, DateADT day);
@@ -130,6 +150,34 @@ extern void load_column_gone(const LoadPlan *plan, int i, Failure *f);
  * billed as much as contratos.max_bytes_per_day.  In a transaction.
  */
 extern void load_check_budget(const LedgerSource *source);
+
+/* Something about a target that fits, but not as one may think. */
+typedef struct LoadMisfit
+{
+	const char *name; /* which kind of: */
+#define LOAD_NARROW_COLUMNS "narrow_columns"
+#define LOAD_UNFILLED_COLUMNS "unfilled_columns"
+	char *what; /* a sentence */
+	char *hint; /* what to do */
+} LoadMisfit;
+
+/* All there is of it, as a List; NIL: nothing. */
+extern List *load_misfits(const LoadPlan *plan);
+
+/*
+ * For a source that has just been registered, by its row: what a load will meet.
+ * 23505 when its target is another source's, or shares rows with it.  All else is
+ * told by a WARNING (what a load would fail with) or a NOTICE (what it leaves NULL,
+ * what may be too long, and that the first load of a day deletes its rows: how many
+ * rows there are is for who may read them).  Nothing fails while a dump is restored.
+ */
+extern void load_registered(const LedgerSource *source);
+
+/*
+ * 55000 when an older source has this one's target, or one that shares rows with it.
+ * A restored dump may have two such sources, although none can be made.
+ */
+extern void load_check_rivals(const LoadPlan *plan);
 
 /*
  * The half-open window of the days from first to last, as conditions; their
@@ -168,6 +216,12 @@ extern void load_explain(const LoadPlan *plan, const char *text, Failure *f);
  * type; otherwise what BigQuery, the target, its triggers or after_load throw.
  */
 extern void load_replace(const LoadPlan *plan, BqJob *job, DateADT day, bool allow_shrink, LoadOutcome *outcome);
+
+/*
+ * An error of a load in words, for the ledger: message, DETAIL, and as CONTEXT
+ * which row of BigQuery's result the target refused.  In CurrentMemoryContext.
+ */
+extern const char *load_error_text(const LoadOutcome *outcome, const ErrorData *edata);
 
 /* What of a day is in the target. */
 typedef struct LoadMeasure

@@ -49,7 +49,7 @@ refuse_unknown(const LoadPlan *plan, const Hook *hook)
 			 errmsg("%s of source \"%s\" is no function that exists: %s", hook->column, plan->source->name, hook->name),
 			 errdetail("It is called with (%s).", hook_signatures[hook->nargs]),
 			 errhint("Make the function or procedure with these arguments, or change %s in contratos_sources; "
-					 "a name without its schema is looked up by search_path.",
+					 "its name must have its schema.",
 					 hook->column)));
 }
 
@@ -103,11 +103,11 @@ check_kind(const LoadPlan *plan, const Hook *hook, char kind)
 
 /* A function or a procedure of just these arguments; InvalidOid: there is none. */
 static Oid
-find(const Hook *hook)
+find(const Hook *hook, List *name)
 {
 	ObjectWithArgs *routine = makeNode(ObjectWithArgs);
 
-	routine->objname = textToQualifiedNameList(cstring_to_text(hook->name));
+	routine->objname = name;
 	for (int i = 0; i < hook->nargs; i++)
 		routine->objargs = lappend(routine->objargs, makeTypeNameFromOid(hook_types[i], -1));
 	return LookupFuncWithArgs(OBJECT_ROUTINE, routine, true);
@@ -121,7 +121,9 @@ find(const Hook *hook)
 static char *
 resolve(const LoadPlan *plan, const Hook *hook, char **name, StatementObjects *routine, int *code)
 {
-	Oid function = find(hook);
+	List *parts = textToQualifiedNameList(cstring_to_text(hook->name));
+	/* by search_path whoever calls for a load could choose among the owner's functions */
+	Oid function = list_length(parts) > 1 ? find(hook, parts) : InvalidOid;
 	HeapTuple tuple;
 	FormData_pg_proc form;
 
@@ -142,9 +144,30 @@ resolve(const LoadPlan *plan, const Hook *hook, char **name, StatementObjects *r
 	return call_text(hook, *name, form.prokind, code);
 }
 
+char *
+load_qualify_hook(const char *name, int nargs, const char *column)
+{
+	Hook hook = {.name = name, .nargs = nargs};
+	List *parts;
+	Oid function;
+
+	if (!SplitIdentifierString(pstrdup(name), '.', &parts) || list_length(parts) != 1)
+		return pstrdup(name);
+	function = find(&hook, list_make1(makeString(linitial(parts))));
+	if (!OidIsValid(function))
+	{
+		ereport(WARNING, (errcode(ERRCODE_UNDEFINED_FUNCTION),
+						  errmsg("function \"%s\", %s of a source, does not exist", name, column),
+						  errdetail("It is called with (%s).", hook_signatures[nargs]),
+						  errhint("Write it as schema.function: a load does not look for it by search_path.")));
+		return pstrdup(name);
+	}
+	return quote_qualified_identifier(get_namespace_name(get_func_namespace(function)), get_func_name(function));
+}
+
 /*
- * The name with its schema, by the session's search_path: a load has another.
- * It is the target's owner who needs USAGE on the schema, not the caller.
+ * The name with its schema.  It is the target's owner who needs USAGE on the
+ * schema, not the caller.
  */
 static char *
 qualified(const LoadPlan *plan, const Hook *hook)

@@ -7,6 +7,7 @@
 
 #include "load.h"
 #include "statement.h"
+#include "utils/relcache.h"
 
 /* Set the plan's target, target_name and owner by its source; 42P01. */
 extern void load_find_target(LoadPlan *plan);
@@ -20,8 +21,23 @@ extern void load_find_target(LoadPlan *plan);
  */
 extern void load_check_again(const LoadPlan *plan);
 
+/* How far a day, or a snapshot, may shrink by a load. */
+typedef struct LoadGuard
+{
+	bool allow_shrink; /* as far as it likes */
+	LedgerSuccess last; /* of what is replaced: run 0: it was never loaded */
+} LoadGuard;
+
 /* DELETE and INSERT, as the target's owner, with the settings pinned. */
-extern void load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome);
+extern void load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, const LoadGuard *limit,
+							  LoadOutcome *outcome);
+
+/*
+ * 55000 (outcome->refused) when `rows` are far fewer than outcome->rows_replaced,
+ * which the load's own DELETE has just counted: it is rolled back with the load.
+ */
+extern void load_guard_deleted(const LoadPlan *plan, DateADT day, int64 rows, const LoadGuard *limit,
+							   LoadOutcome *outcome);
 
 /* What BigQuery has said of the job's cost, when it has said it. */
 extern void load_note_cost(LoadOutcome *outcome, const BqJob *job);
@@ -67,6 +83,15 @@ extern LoadMeasure load_measure_now(const LoadPlan *plan, DateADT day);
  * load_target.c: the local side
  * -------------------------------------------------------------------------- */
 
+/* "symbol character varying(50) (text), ..."; NULL: none is narrower.  Of load_misfits(). */
+extern char *load_narrow_columns(const LoadPlan *plan);
+
+/*
+ * "row 51 of BigQuery's result", and the columns that may be meant where
+ * PostgreSQL's error of that code does not name one.
+ */
+extern char *load_row_text(const LoadOutcome *outcome, int sqlerrcode);
+
 /*
  * Whether the target can be loaded with these columns, as far as its definition
  * tells: errors of load_plan().  Sets plan->timestamp_target and plan->needed.
@@ -74,10 +99,15 @@ extern LoadMeasure load_measure_now(const LoadPlan *plan, DateADT day);
 extern void load_check_target(LoadPlan *plan);
 
 /*
+ * Digits of a second's fraction that BigQuery's timestamps have, and PostgreSQL's.
  * 42804 when a column that cuts a day keeps fewer digits of a second than
  * BigQuery's; `kind` is the table's in ALTER.
  */
+#define LOAD_FRACTION_DIGITS 6
 extern void load_check_precision(const char *column, const char *table, const char *kind, Oid type, int32 typmod);
+
+/* A column of a relation that has it. */
+extern Form_pg_attribute load_attribute(Relation relation, const char *name);
 
 /* Whether the target itself may take fewer rows than it is given. */
 extern bool load_may_filter(Oid relid);

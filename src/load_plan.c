@@ -26,10 +26,10 @@
 #include "load.h"
 #include "load_internal.h"
 
-/* A relation by its schema's name and its own; InvalidOid: there is none. */
-static Oid
-find_relation(const RangeVar *range)
+Oid
+load_find_relation(const char *name)
 {
+	RangeVar *range = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
 	Oid schema = range->schemaname != NULL ? get_namespace_oid(range->schemaname, true) : InvalidOid;
 
 	return OidIsValid(schema) ? get_relname_relid(range->relname, schema) : InvalidOid;
@@ -42,8 +42,7 @@ find_relation(const RangeVar *range)
 Oid
 load_relation(const char *name, const char *column)
 {
-	RangeVar *range = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
-	Oid relid = find_relation(range);
+	Oid relid = load_find_relation(name);
 
 	/* what it is called while the lock is waited for may be another's afterwards */
 	while (OidIsValid(relid))
@@ -51,7 +50,7 @@ load_relation(const char *name, const char *column)
 		Oid now;
 
 		LockRelationOid(relid, AccessShareLock);
-		now = find_relation(range);
+		now = load_find_relation(name);
 		if (now == relid)
 			return relid;
 		UnlockRelationOid(relid, AccessShareLock);
@@ -305,6 +304,7 @@ load_plan_tables(const LedgerSource *source)
 {
 	LoadPlan *plan = palloc0(sizeof(LoadPlan));
 
+	load_report_undecided(source, ERROR);
 	plan->source = source;
 	plan->table = options_table(load_relation(source->remote_table, "remote_table"));
 	plan->remote_name = qualified_name(plan->table->relid);
@@ -348,6 +348,7 @@ load_plan(const LedgerSource *source)
 {
 	LoadPlan *plan = load_plan_tables(source);
 
+	load_check_rivals(plan);
 	plan->after_load = load_find_after_load(plan);
 	plan->connection = options_connection(plan->table->relid, plan->owner);
 	return plan;

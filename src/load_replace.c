@@ -16,6 +16,7 @@
 #include "scan.h"
 #include "schedule.h"
 #include "values.h"
+#include "verdict.h"
 
 /* Rejects kept of a run, and bytes of each. */
 #define MAX_REJECTS 1000
@@ -114,17 +115,55 @@ keep_reject(void *arg, int64 row_number, const char *column, const RowsCell *raw
 }
 
 /* --------------------------------------------------------------------------
+ * Which row the target refuses
+ * -------------------------------------------------------------------------- */
+
+char *
+load_row_text(const LoadOutcome *outcome, int sqlerrcode)
+{
+	bool nameless =
+		sqlerrcode == ERRCODE_STRING_DATA_RIGHT_TRUNCATION || sqlerrcode == ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
+
+	return psprintf("row " INT64_FORMAT " of BigQuery's result%s%s", outcome->at_row,
+					nameless && outcome->narrow ? "; columns that are narrower than BigQuery's: " : "",
+					nameless && outcome->narrow ? outcome->narrow : "");
+}
+
+const char *
+load_error_text(const LoadOutcome *outcome, const ErrorData *edata)
+{
+	const char *text = verdict_text(edata);
+
+	return outcome->at_row > 0 ? psprintf("%s\nCONTEXT:  %s", text, load_row_text(outcome, edata->sqlerrcode)) : text;
+}
+
+/* While rows are inserted.  No catalog may be asked here. */
+static void
+say_row(void *arg)
+{
+	ScanAdoption *adoption = arg;
+	LoadOutcome *outcome = ((Progress *) adoption->arg)->outcome;
+
+	outcome->at_row = adoption->at_row;
+	if (outcome->at_row > 0)
+		errcontext("%s", load_row_text(outcome, geterrcode()));
+}
+
+/* --------------------------------------------------------------------------
  * Replace
  * -------------------------------------------------------------------------- */
 
 static int64
 insert_adopting(const LoadPlan *plan, const char *sql, LoadWindow window, ScanAdoption *adoption, LoadOutcome *outcome)
 {
+	ErrorContextCallback context = {.previous = error_context_stack, .callback = say_row, .arg = adoption};
 	volatile int64 inserted = 0;
 
 	scan_arm(adoption);
 	PG_TRY();
 	{
+		/* PG_END_TRY() puts back what there was before */
+		error_context_stack = &context;
 		inserted = load_execute(plan, sql, window);
 	}
 	PG_FINALLY();
@@ -133,6 +172,8 @@ insert_adopting(const LoadPlan *plan, const char *sql, LoadWindow window, ScanAd
 		load_note_cost(outcome, adoption->job);
 	}
 	PG_END_TRY();
+	/* a NOTICE of a trigger's has had it set as well */
+	outcome->at_row = 0;
 	return inserted;
 }
 
@@ -198,6 +239,7 @@ insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 		.arg = &progress,
 	};
 
+	outcome->narrow = load_narrow_columns(plan);
 	progress_receive();
 	outcome->rows_inserted = insert_adopting(
 		plan, insert_text(plan), load_window_here(plan, plan->timestamp ? plan->timestamp->type : InvalidOid, day, day),
@@ -242,12 +284,13 @@ check_deleted(const LoadPlan *plan, DateADT day)
 
 /* As whoever we are now, with the settings pinned. */
 static void
-replace(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
+replace(const LoadPlan *plan, BqJob *job, DateADT day, const LoadGuard *limit, LoadOutcome *outcome)
 {
 	progress_delete(job->total_rows);
 	outcome->rows_replaced =
 		load_execute(plan, delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
 	check_deleted(plan, day);
+	load_guard_deleted(plan, day, job->total_rows, limit, outcome);
 	insert(plan, job, day, outcome);
 	progress_finish();
 	load_call_after_load(plan, day);
@@ -255,7 +298,7 @@ replace(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 }
 
 void
-load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
+load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, const LoadGuard *limit, LoadOutcome *outcome)
 {
 	LoadScope scope;
 
@@ -265,7 +308,7 @@ load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *ou
 	replacing = true;
 	PG_TRY();
 	{
-		replace(plan, job, day, outcome);
+		replace(plan, job, day, limit, outcome);
 	}
 	PG_FINALLY();
 	{

@@ -23,9 +23,6 @@
 
 #include "load_internal.h"
 
-/* Digits of a second's fraction that BigQuery's timestamps have, and PostgreSQL's. */
-#define FRACTION_DIGITS 6
-
 static void
 check_kind(const LoadPlan *plan, Relation target)
 {
@@ -118,8 +115,8 @@ check_columns(LoadPlan *plan, Relation target)
 								plan->target_name)));
 }
 
-static Form_pg_attribute
-attribute_of(Relation relation, const char *name)
+Form_pg_attribute
+load_attribute(Relation relation, const char *name)
 {
 	return TupleDescAttr(RelationGetDescr(relation), get_attnum(RelationGetRelid(relation), name) - 1);
 }
@@ -127,7 +124,7 @@ attribute_of(Relation relation, const char *name)
 void
 load_check_precision(const char *column, const char *table, const char *kind, Oid type, int32 typmod)
 {
-	if (type == DATEOID || typmod < 0 || typmod >= FRACTION_DIGITS)
+	if (type == DATEOID || typmod < 0 || typmod >= LOAD_FRACTION_DIGITS)
 		return;
 	ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH),
 					errmsg("column \"%s\" of table %s rounds a day's last rows into the next day", column, table),
@@ -144,7 +141,7 @@ load_check_precision(const char *column, const char *table, const char *kind, Oi
 static void
 check_timestamp(LoadPlan *plan, Relation target)
 {
-	Form_pg_attribute attribute = attribute_of(target, plan->timestamp->name);
+	Form_pg_attribute attribute = load_attribute(target, plan->timestamp->name);
 	int32 typmod = attribute->atttypmod;
 	Oid type = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
 	const char *column = quote_identifier(NameStr(attribute->attname));

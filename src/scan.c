@@ -246,18 +246,12 @@ store_tuple(const BqScan *scan, HeapTuple tuple, TupleTableSlot *slot)
 	return slot;
 }
 
-TupleTableSlot *
-scan_next(ForeignScanState *node)
+static TupleTableSlot *
+next_row(BqScan *scan, TupleTableSlot *slot)
 {
-	BqScan *scan = node->fdw_state;
-	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 	ReaderRow row;
 	bool found;
 
-	if (scan->orphaned)
-		scan_adopt_refuse_orphan(scan);
-	if (!scan->started)
-		start(node, scan);
 	ExecClearTuple(slot);
 	if (scan->no_rows)
 		return slot;
@@ -272,6 +266,26 @@ scan_next(ForeignScanState *node)
 		return store_tuple(scan, row.tuple, slot);
 	fill_slot(scan, row.cells, slot);
 	return ExecStoreVirtualTuple(slot);
+}
+
+TupleTableSlot *
+scan_next(ForeignScanState *node)
+{
+	BqScan *scan = node->fdw_state;
+	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
+
+	if (scan->orphaned)
+		scan_adopt_refuse_orphan(scan);
+	if (!scan->started)
+		start(node, scan);
+	if (!scan->reports)
+		return next_row(scan, slot);
+
+	scan->adoption->at_row = 0;
+	slot = next_row(scan, slot);
+	if (!TupIsNull(slot))
+		scan->adoption->at_row = reader_rows(scan->reader);
+	return slot;
 }
 
 static void

@@ -35,6 +35,7 @@ typedef struct ScanAdoption
 	/* written by the scans: of the load's own, the first begun, for the ledger */
 	bool begun; /* there is such a scan */
 	int64 rows; /* received, each counted once */
+	int64 at_row; /* number of the one that the executor has in hand; 0: none */
 	int64 bytes;
 	int pages;
 	int64 values_altered;

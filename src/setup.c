@@ -23,6 +23,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 
 #include "extension.h"
 #include "ledger.h"
@@ -62,7 +63,31 @@ const SetupColumn setup_columns[SETUP_NCOLUMNS] = {
 	"lpad(extract(month FROM " SETUP_UTC ")::text, 2, '0') || '-' || "                                                 \
 	"lpad(extract(day FROM " SETUP_UTC ")::text, 2, '0') || ' ' || "                                                   \
 	"date_trunc('second', " SETUP_UTC ")::time::text || '+00:00_' || block_hash || '_' || block_number::text"
+#define SETUP_BLOCK_COLUMN "block"
 #define SETUP_BLOCK_COMMENT "block_timestamp (UTC, whole seconds), block_hash and block_number in one text"
+
+/* Whether the column is there, and of a type that goes into a generated text as it is. */
+static bool
+setup_can_be_part(Relation target, const char *column)
+{
+	Oid type = get_atttype(RelationGetRelid(target), get_attnum(RelationGetRelid(target), column));
+	return type == TEXTOID || type == VARCHAROID || type == INT4OID || type == INT8OID || type == NUMERICOID;
+}
+
+char *
+setup_fill_column(const char *remote, const char *name, Relation target, const char *column)
+{
+	Oid relid = RelationGetRelid(target);
+	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(target), get_attnum(relid, column) - 1);
+	char *type = format_type_with_typemod(attribute->atttypid, attribute->atttypmod);
+	if (strcmp(remote, SETUP_TABLE) != 0 || strcmp(column, SETUP_BLOCK_COLUMN) != 0 ||
+		target->rd_rel->relkind == RELKIND_VIEW || !setup_can_be_part(target, column) ||
+		get_atttype(relid, get_attnum(relid, SETUP_TIMESTAMP)) != TIMESTAMPTZOID ||
+		!setup_can_be_part(target, "block_hash") || !setup_can_be_part(target, "block_number"))
+		return NULL;
+	return psprintf("ALTER TABLE %s DROP COLUMN %s, ADD COLUMN %s %s GENERATED ALWAYS AS (" SETUP_BLOCK ") STORED;",
+					name, column, column, type);
+}
 
 /* What is there and what is not. */
 typedef struct Setup
@@ -226,12 +251,12 @@ setup_make_target(const Setup *setup)
 	initStringInfo(&columns);
 	for (int i = 0; i < SETUP_NCOLUMNS; i++)
 		appendStringInfo(&columns, "%s %s, ", setup_columns[i].name, setup_columns[i].definition);
-	setup_execute("CREATE TABLE %s.%s (%s block text GENERATED ALWAYS AS (" SETUP_BLOCK ") STORED)", schema,
-				  SETUP_TARGET, columns.data);
+	setup_execute("CREATE TABLE %s.%s (%s " SETUP_BLOCK_COLUMN " text GENERATED ALWAYS AS (" SETUP_BLOCK ") STORED)",
+				  schema, SETUP_TARGET, columns.data);
 	setup_execute("COMMENT ON TABLE %s.%s IS 'Ethereum''s token contracts, kept equal to BigQuery''s day by day'",
 				  schema, SETUP_TARGET);
 	setup_comment_columns(schema, SETUP_TARGET);
-	setup_execute("COMMENT ON COLUMN %s.%s.block IS '%s'", schema, SETUP_TARGET, SETUP_BLOCK_COMMENT);
+	setup_execute("COMMENT ON COLUMN %s.%s." SETUP_BLOCK_COLUMN " IS '%s'", schema, SETUP_TARGET, SETUP_BLOCK_COMMENT);
 	setup_make_index(setup, SETUP_TIMESTAMP, "", "finds the rows of a day");
 	setup_make_index(setup, "address", "text_pattern_ops", "finds a contract by its address, or the start of it");
 	ereport(NOTICE, (errmsg("created table %s.%s", schema, SETUP_TARGET)));

@@ -26,6 +26,13 @@ extern void setup_builtin(void);
 extern void setup_if_untouched(void);
 
 /*
+ * The statement that makes a column which a load of BigQuery's table `remote` into
+ * `target` (`name` in statements) leaves NULL a generated one, as contratos_setup()
+ * makes it; the table's rows stay.  NULL: none is known.
+ */
+extern char *setup_fill_column(const char *remote, const char *name, Relation target, const char *column);
+
+/*
  * Whether rows can be found by a column without reading the whole table: one of
  * the table's valid indexes on all its rows begins with it.
  */

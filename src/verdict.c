@@ -60,10 +60,11 @@ verdict_may_pass(const ErrorData *edata)
 		case CLASS('0', '8'): /* connections, of a target elsewhere too */
 		case CLASS('4', '0'): /* serialization, deadlock */
 		case CLASS('5', '3'): /* memory, disk, connections */
-		case CLASS('5', '5'): /* locks, objects in use */
 		case CLASS('5', '7'): /* operator intervention */
 		case CLASS('5', '8'): /* system */
 			return true;
+		case CLASS('5', '5'): /* locks and objects in use, not what is set up so */
+			return edata->sqlerrcode != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 		case CLASS('H', 'V'): /* counts that do not add up, another wrapper's connection; no wrong options */
 			return edata->sqlerrcode != ERRCODE_FDW_DYNAMIC_PARAMETER_VALUE_NEEDED &&
 				   edata->sqlerrcode != ERRCODE_FDW_INVALID_COLUMN_NAME &&

@@ -55,8 +55,8 @@ $node->safe_psql('before', q{
 	GRANT EXECUTE ON FUNCTION "the House".contratos_run(date, text, boolean) TO loader;
 
 	CREATE TABLE data."Other" (LIKE "the House".tokens);
-	INSERT INTO "the House".contratos_sources (name, remote_table, target_table)
-	VALUES ('other', '"the House".bigquery_tokens', 'data."Other"');
+	INSERT INTO "the House".contratos_sources (name, remote_table, target_table, snapshot)
+	VALUES ('other', '"the House".bigquery_tokens', 'data."Other"', true);
 	UPDATE "the House".contratos_sources SET enabled = false WHERE name = 'tokens';
 
 	INSERT INTO "the House".contratos_runs (source, day, cause, status, started_at, finished_at, rows_loaded, job_id)

@@ -258,7 +258,7 @@ $f->query(
 	q(CREATE FOREIGN TABLE bigquery_colours (name text, code bigint) SERVER bigquery OPTIONS ("table" 'my-data.things.colours');
 	  CREATE TABLE colours (code bigint, name text, note text DEFAULT 'new');
 	  INSERT INTO colours VALUES (9, 'grey'), (8, 'black'), (7, 'white');
-	  INSERT INTO contratos_sources (name, remote_table, target_table) VALUES ('colours', 'bigquery_colours', 'colours')));
+	  INSERT INTO contratos_sources (name, remote_table, target_table, snapshot) VALUES ('colours', 'bigquery_colours', 'colours', true)));
 is( $f->query(q(SELECT status, rows_loaded, rows_replaced FROM contratos_run(source => 'colours'))),
 	'succeeded|2|3', 'a snapshot replaces the whole table');
 is($f->query('SELECT * FROM colours ORDER BY code'), "1|red|new\n2|green|new", 'columns are matched by name');

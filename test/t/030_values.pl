@@ -36,7 +36,7 @@ sub source
 		   DROP FOREIGN TABLE IF EXISTS v.remote; DROP TABLE IF EXISTS v.target; DELETE FROM contratos_sources WHERE name = 'v';
 		   CREATE FOREIGN TABLE v.remote ($foreign) SERVER bigquery OPTIONS ("table" 'my-data.things.v' @{[ $more{options} // '' ]});
 		   CREATE TABLE v.target ($local);
-		   INSERT INTO contratos_sources (name, remote_table, target_table, max_shrink) VALUES ('v', 'v.remote', 'v.target', 1)));
+		   INSERT INTO contratos_sources (name, remote_table, target_table, max_shrink, snapshot) VALUES ('v', 'v.remote', 'v.target', 1, true)));
 	return;
 }
 

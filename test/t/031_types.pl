@@ -97,7 +97,7 @@ sub source
 	my ($name, $columns, $rows) = @_;
 	my $list = remote($name, $columns, $rows);
 	$f->query(qq(DROP TABLE IF EXISTS v.target_$name; CREATE TABLE v.target_$name ($list);
-		INSERT INTO contratos_sources (name, remote_table, target_table, max_shrink) VALUES ('$name', 'v.$name', 'v.target_$name', 1)));
+		INSERT INTO contratos_sources (name, remote_table, target_table, max_shrink, snapshot) VALUES ('$name', 'v.$name', 'v.target_$name', 1, true)));
 	return;
 }
 

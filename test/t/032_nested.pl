@@ -47,7 +47,7 @@ sub remote
 		   DROP FOREIGN TABLE IF EXISTS v.remote; DROP TABLE IF EXISTS v.target; DELETE FROM contratos_sources WHERE name = 'v';
 		   CREATE FOREIGN TABLE v.remote (n bigint$local) SERVER bigquery OPTIONS ("table" 'my-data.things.v' @{[ $more{options} // '' ]});
 		   CREATE TABLE v.target (LIKE v.remote);
-		   INSERT INTO contratos_sources (name, remote_table, target_table, max_shrink) VALUES ('v', 'v.remote', 'v.target', 1)));
+		   INSERT INTO contratos_sources (name, remote_table, target_table, max_shrink, snapshot) VALUES ('v', 'v.remote', 'v.target', 1, true)));
 	return;
 }
 

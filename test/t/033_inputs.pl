@@ -48,7 +48,7 @@ sub source
 		   DROP FOREIGN TABLE IF EXISTS v.remote; DROP TABLE IF EXISTS v.target; DELETE FROM contratos_sources WHERE name = 'v';
 		   CREATE FOREIGN TABLE v.remote (n bigint, x $type) SERVER bigquery OPTIONS ("table" 'my-data.things.v');
 		   CREATE TABLE v.target (n bigint, x text);
-		   INSERT INTO contratos_sources (name, remote_table, target_table, max_shrink) VALUES ('v', 'v.remote', 'v.target', 1)));
+		   INSERT INTO contratos_sources (name, remote_table, target_table, max_shrink, snapshot) VALUES ('v', 'v.remote', 'v.target', 1, true)));
 	return;
 }
 my $run = q(SELECT status, rows_loaded FROM contratos_run(source => 'v'));

@@ -99,7 +99,7 @@ is(scalar($bq->requests('cancel')), 1, 'the job is cancelled');
 $bq->reset(tables => 0);
 
 $f->query(q(CREATE TABLE snapshot (LIKE tokens);
-	INSERT INTO contratos_sources (name, remote_table, target_table) VALUES ('snapshot', 'public.bigquery_tokens', 'public.snapshot')));
+	INSERT INTO contratos_sources (name, remote_table, target_table, snapshot) VALUES ('snapshot', 'public.bigquery_tokens', 'public.snapshot', true)));
 like($f->fails(q(SELECT contratos_run(source => 'snapshot'))),
 	qr/ERROR:  42P17: a load of source "snapshot" would read the whole BigQuery table/, 'require_filter holds for loads');
 is(scalar($bq->requests('insert')), 0, 'before anything is billed');

@@ -160,7 +160,7 @@ $f->query(qq(
 	CREATE FOREIGN TABLE things (s text, i bigint OPTIONS (type 'INT64'), t timestamptz, q text OPTIONS (name 'select'))
 		SERVER bigquery OPTIONS ("table" '$things');
 	CREATE TABLE local (s text, i bigint, t text, q text);
-	INSERT INTO contratos_sources (name, remote_table, target_table) VALUES ('things', 'things', 'local');
+	INSERT INTO contratos_sources (name, remote_table, target_table, snapshot) VALUES ('things', 'things', 'local', true);
 	SELECT contratos_run(source => 'things')));
 my @some = @columns[ 0 .. 2, 8 ];
 is($f->query("SELECT fingerprint $last"), own_fingerprint(\@some, map { [ @$_[ 0 .. 2, 8 ] ] } @all), 'a snapshot has its fingerprint');

@@ -56,8 +56,9 @@ for my $shift (0, 1)
 {
 	my $source = $shift ? 'tokens2' : 'tokens';
 	$f->query(
-		q(INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column)
-		   VALUES ('tokens2', 'bigquery_tokens', 'tokens', 'block_timestamp'))) if $shift;
+		q(CREATE TABLE tokens2 (LIKE tokens); CREATE TRIGGER grumble BEFORE INSERT ON tokens2 FOR EACH ROW EXECUTE FUNCTION grumble();
+		   INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column)
+		   VALUES ('tokens2', 'bigquery_tokens', 'tokens2', 'block_timestamp'))) if $shift;
 	my ($raw) = payloads("SELECT contratos_backfill_range('2026-11-19', '$day', '$source')");
 	my $length = length $raw;
 	ok($length <= 4096 && $length > 4000, "a long error is cut, but not too much ($length bytes)");

@@ -111,7 +111,7 @@ add_reject('15');
 is($person->query(q(SELECT status, rows_loaded FROM contratos_run('2026-11-15')))->{out}, 'succeeded|51', 'a session loads a day with the older library');
 is(outcome('15'), 'succeeded|51|1|1|51', 'and records it');
 is($person->query(q(SELECT count(*) FROM contratos_backfill_range('2026-11-15', '2026-11-16', only_missing => true)))->{out}, '1', 'it reads the ledger');
-$f->query(q(DELETE FROM contratos_runs WHERE day = '2026-11-16'));
+$f->query(q(DELETE FROM contratos_runs WHERE day = '2026-11-16'; DELETE FROM tokens WHERE block_timestamp >= '2026-11-16Z' AND block_timestamp < '2026-11-17Z'));
 $f->day('2026-11-16', 50);
 is(enqueue('16'), 1, 'it queues a day');
 ok($f->settle, 'at which the worker looks');

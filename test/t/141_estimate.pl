@@ -76,10 +76,10 @@ my %wrong = (
 	q('2026-11-20', '2026-11-20', 'blocks') => qr/ERROR:  42704: source "blocks" does not exist/,
 );
 like($f->fails("SELECT * FROM contratos_estimate($_)"), $wrong{$_}, "refused: $_") for sort keys %wrong;
-$f->query(q(UPDATE contratos_sources SET timestamp_column = NULL));
+$f->query(q(UPDATE contratos_sources SET timestamp_column = NULL, snapshot = true));
 like($f->fails(q(SELECT * FROM contratos_estimate('2026-11-19', '2026-11-19'))), qr/22023: source "tokens" has only one day to load, 2026-11-20/,
 	'refused: an older day of a snapshot');
-$f->query(q(UPDATE contratos_sources SET timestamp_column = 'block_timestamp'));
+$f->query(q(UPDATE contratos_sources SET timestamp_column = 'block_timestamp', snapshot = false));
 
 # ---- BigQuery's errors, cancel, rights
 

@@ -35,8 +35,8 @@ sub source
 		qq(CREATE SCHEMA IF NOT EXISTS shop;
 		   CREATE FOREIGN TABLE shop.bq_$name ($local) SERVER bigquery OPTIONS ("table" '$project.$name'$options);
 		   CREATE TABLE shop.$name ($target);
-		   INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, start_date, enabled, catchup_days)
-			   VALUES ('$name', 'shop.bq_$name', 'shop.$name', @{[ defined $timestamp ? "'$timestamp'" : 'NULL' ]}, '2026-11-20', false, 0)));
+		   INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, snapshot, start_date, enabled, catchup_days)
+			   VALUES ('$name', 'shop.bq_$name', 'shop.$name', @{[ defined $timestamp ? "'$timestamp', false" : 'NULL, true' ]}, '2026-11-20', false, 0)));
 	return;
 }
 

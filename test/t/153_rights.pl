@@ -38,7 +38,7 @@ for my $table (qw(contratos_sources contratos_runs contratos_rejects))
 	denied('plain', "SELECT * FROM $table", "nor is $table", "permission denied for table $table");
 	denied('plain', "DELETE FROM $table", 'to be changed', "permission denied for table $table");
 }
-denied('plain', q(INSERT INTO contratos_sources (name, remote_table, target_table) VALUES ('mine', 'a.b', 'c.d')), 'registering a source is a privilege',
+denied('plain', q(INSERT INTO contratos_sources (name, remote_table, target_table, snapshot) VALUES ('mine', 'a.b', 'c.d', true)), 'registering a source is a privilege',
 	'permission denied for table contratos_sources');
 is($f->query(q(SELECT count(*) FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid JOIN pg_extension e ON e.oid = d.refobjid
 	WHERE extname = 'contratos' AND d.classid = 'pg_proc'::regclass AND provolatile = 'v' AND prorettype <> 'fdw_handler'::regtype
@@ -65,8 +65,8 @@ denied('plain', "CREATE SERVER mine FOREIGN DATA WRAPPER contratos OPTIONS ($_)"
   for q(endpoint 'https://elsewhere.example'), q(proxy 'http://elsewhere.example:3128'), q(ca_file '/etc/passwd'), q(credentials_file '/etc/passwd');
 $f->query(as('plain', 'CREATE SERVER mine FOREIGN DATA WRAPPER contratos; CREATE FOREIGN TABLE own.sly ' . $remote =~ s/SERVER bigquery/SERVER mine/r));
 denied('plain', 'SELECT count(*) FROM own.sly', "a server of one's own does not get the setting's key", 'contratos.credentials_file does not serve server "mine"');
-$f->query(q(INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column)
-	VALUES ('sly', 'own.sly', 'tokens', 'block_timestamp'); ALTER FOREIGN TABLE own.sly OWNER TO postgres; ALTER TABLE tokens ALTER block_number DROP NOT NULL, ALTER block_hash DROP NOT NULL));
+$f->query(q(ALTER FOREIGN TABLE own.sly OWNER TO postgres; CREATE TABLE sly (address text, block_timestamp timestamptz);
+	INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column) VALUES ('sly', 'own.sly', 'sly', 'block_timestamp')));
 denied('postgres', q(SELECT contratos_run(source => 'sly')), 'not even when a superuser loads from it', 'contratos.credentials_file does not serve server "mine"');
 $f->query(q(DELETE FROM contratos_sources WHERE name = 'sly'));
 
@@ -197,7 +197,7 @@ is(account_of(as('reader', 'SELECT (SELECT count(*) FROM own.theirs) + (SELECT c
 	'both in one statement');
 denied('plain', 'SELECT count(*) FROM own.invoked', 'without a right on the table a security_invoker view gives none', 'permission denied for foreign table north');
 $f->query(q(CREATE TABLE own.loaded (id bigint, who text); ALTER TABLE own.loaded OWNER TO owner;
-	INSERT INTO contratos_sources (name, remote_table, target_table) VALUES ('north', 'own.north', 'own.loaded')));
+	INSERT INTO contratos_sources (name, remote_table, target_table, snapshot) VALUES ('north', 'own.north', 'own.loaded', true)));
 is(account_of(as('plain', q(SELECT contratos_run(source => 'north')))), 'north', "a load uses the mapping of the target's owner");
 is($f->query('SELECT count(*) FROM own.loaded'), 3, 'and has the rows');
 

@@ -41,8 +41,13 @@ is($f->query('BEGIN; TRUNCATE mart.calls; SELECT count(*) FROM contratos_run(); 
 	'what it did is rolled back with the load');
 $f->query('CREATE FUNCTION short(text, date) RETURNS int LANGUAGE sql AS $$ INSERT INTO mart.calls (source) VALUES (\'short\') RETURNING 1 $$');
 after('short');
-is($f->query($run), 'succeeded|50|50', 'a name without schema');
-is($f->query(q(SELECT count(*) FROM mart.calls WHERE source = 'short')), 1, 'is looked up by search_path');
+is($f->query(q(SELECT after_load FROM contratos_sources)), 'public.short', 'a name without schema gets the one that it has for who registers it');
+$f->query(q(CREATE FUNCTION mart.short(text, date) RETURNS void LANGUAGE sql AS 'SELECT 1/0'));
+is($f->query("SET search_path = mart, public; $run"), 'succeeded|50|50', 'whatever search_path the caller has');
+is($f->query(q(SELECT count(*) FROM mart.calls WHERE source = 'short')), 1, 'that one is called');
+like($f->messages(q(BEGIN; UPDATE contratos_sources SET on_failure = 'nobody'; ROLLBACK)),
+	qr/WARNING:  42883: function "nobody", on_failure of a source, does not exist\nDETAIL:  It is called with \(source text, day date, error text\)\.\nHINT:  Write it as schema\.function/,
+	'of one that is not found that is told');
 
 # ---- its error is the day's
 
@@ -87,6 +92,7 @@ is($f->query(q(DELETE FROM contratos_runs WHERE status = 'queued' RETURNING day)
 for my $case (
 	[ 'mart.nowhere', '42883: after_load of source "tokens" is no function that exists: mart.nowhere' ],
 	[ 'nowhere.at_all', '42883: after_load of source "tokens" is no function that exists: nowhere.at_all' ],
+	[ 'nowhere', '42883: after_load of source "tokens" is no function that exists: nowhere' ],
 	[ 'a b', '42602: invalid name syntax' ],
 	[ 'mart.other', '42883: after_load of source "tokens" is no function' ],
 	[ 'mart.sums', '42809: after_load of source "tokens" is neither a function nor a procedure: mart.sums' ])

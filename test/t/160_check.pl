@@ -369,8 +369,8 @@ $f->query(q(UPDATE contratos_sources SET start_date = '2026-11-20'));
 # ---- several sources
 
 $f->query(q(CREATE FOREIGN TABLE snap (address text) SERVER bigquery OPTIONS ("table" 'bigquery-public-data.crypto_ethereum.tokens');
-	CREATE TABLE snapped (address text); INSERT INTO contratos_sources (name, remote_table, target_table, start_date) VALUES ('snap', 'snap', 'snapped', '2020-01-01');
-	CREATE TABLE gone (x int); INSERT INTO contratos_sources (name, remote_table, target_table) VALUES ('broken', 'snap', 'gone'); DROP TABLE gone));
+	CREATE TABLE snapped (address text); INSERT INTO contratos_sources (name, remote_table, target_table, start_date, snapshot) VALUES ('snap', 'snap', 'snapped', '2020-01-01', true);
+	CREATE TABLE gone (x int); INSERT INTO contratos_sources (name, remote_table, target_table, snapshot) VALUES ('broken', 'snap', 'gone', true); DROP TABLE gone));
 @rows = rows('NULL');
 is_deeply([ map { $_->{check_name} } @rows ], [ @server, (@source) x 3 ], 'all sources, the server once');
 is_deeply([ map { $_->{source} // '' } @rows ], [ ('') x @server, ('broken') x @source, ('snap') x @source, ('tokens') x @source ], 'by name');

@@ -155,9 +155,10 @@ $f->query(q(UPDATE contratos_sources SET enabled = false));
 $f->settle;
 is($f->query(q(SET contratos.now = '2026-12-01 00:00+00'; SELECT rows_this_month, bytes_billed_this_month, lag_days FROM contratos_status)), '0|0|8', 'a month begins in UTC');
 $f->query(
-	q(INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, start_date, enabled)
-	  VALUES ('never', 'bigquery_tokens', 'tokens', 'block_timestamp', '5874897-12-31', true),
-	         ('whole', 'bigquery_tokens', 'tokens', NULL, '2026-11-01', false)));
+	q(CREATE TABLE never (LIKE tokens); CREATE TABLE whole (LIKE tokens);
+	  INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, snapshot, start_date, enabled)
+	  VALUES ('never', 'bigquery_tokens', 'never', 'block_timestamp', false, '5874897-12-31', true),
+	         ('whole', 'bigquery_tokens', 'whole', NULL, true, '2026-11-01', false)));
 is(status('next_wake, next_day, missing_days, lag_days', 'never'), '||0|', 'a day that no time can tell wakes nobody');
 is($f->query(q(SELECT count(*) FROM contratos_status WHERE next_wake IN ('infinity', '-infinity'))), 0, 'nobody wakes at infinity');
 is(states('whole'), '22 missing', 'of a snapshot only yesterday can be missing');

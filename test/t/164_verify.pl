@@ -150,12 +150,12 @@ sub source
 	my $local = join ', ', map { "$_->[0] $_->[2] OPTIONS (name '" . ($_->[3] // $_->[0]) . "', type '$_->[1]')" } @$columns;
 	my $target = $more{target} // join ', ', map { "$_->[0] $_->[2]" } @$columns;
 	my $options = $more{options} // '';
-	my $column = defined $timestamp ? "'$timestamp'" : 'NULL';
+	my $column = defined $timestamp ? "'$timestamp', false" : 'NULL, true';
 	$bq->table("test-project.shop.$name", schema => \@fields, rows => $rows, %{ $more{there} || {} });
 	$f->query(
 		qq(CREATE FOREIGN TABLE bq_$name ($local) SERVER bigquery OPTIONS ("table" 'test-project.shop.$name'$options);
 		   CREATE TABLE $name ($target);
-		   INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, allow_empty)
+		   INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, snapshot, allow_empty)
 			   VALUES ('$name', 'bq_$name', '$name', $column, true)));
 	return;
 }

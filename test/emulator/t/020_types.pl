@@ -99,7 +99,7 @@ for my $i (0 .. $#cases)
 
 query(
 	q(CREATE TABLE target (LIKE typed);
-	  INSERT INTO contratos_sources (name, remote_table, target_table) VALUES ('types', 'typed', 'target')));
+	  INSERT INTO contratos_sources (name, remote_table, target_table, snapshot) VALUES ('types', 'typed', 'target', true)));
 is(query(q(SELECT status, rows_loaded, message FROM contratos_run(source => 'types'))), 'succeeded|1|', 'a load of all of them');
 is(query('SELECT (SELECT target FROM target)::text = (SELECT n FROM typed AS n)::text'), 't', 'brings the same');
 

@@ -1,0 +1,226 @@
+# Tables that were there before contratos: no row of theirs is lost without a word,
+# and what does not fit is told when it can still be changed.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Contratos::Session;
+use Contratos::Worker;
+
+my $f = Contratos::Worker->new(unsettled => 1, conf => "contratos.databases = ''\n");
+my $bq = $f->bq;
+my $run = q(SELECT status, rows_loaded, rows_replaced FROM contratos_run('2026-11-20'));
+
+# Who has filled it, day by day: a DAG, with a column of its own and one too narrow.
+my $dag = q(CREATE TABLE tokens (address text, symbol varchar(50), name text, decimals numeric, total_supply numeric,
+	block_timestamp timestamptz, block_number bigint, block_hash text, block text, loaded_by text DEFAULT 'dag');
+	CREATE INDEX ON tokens (block_timestamp));
+sub filled { return "INSERT INTO tokens (address, block_timestamp, block_number, block_hash, block) SELECT '0x' || i, '2026-11-$_[0] 12:00Z', i, '0xb', 'old' FROM generate_series(1, $_[1]) i"; }
+$f->query("$dag; " . join '; ', map { filled(@$_) } [ 18, 1000 ], [ 19, 60 ], [ 20, 5000 ]);
+$f->day($_->[0], $_->[1]) for [ '2026-11-18', 1000 ], [ '2026-11-19', 55 ], [ '2026-11-20', 49 ];
+
+# ---- what is told at once
+
+my $said = $f->messages('SELECT contratos_setup()');
+like($said, qr/NOTICE:  00000: using existing public\.tokens/, 'the table is used as it is');
+like($said, qr/NOTICE:  00000: table public\.tokens has columns that are narrower than those of foreign table public\.bigquery_tokens: symbol character varying\(50\) \(text\)\nHINT:  ALTER TABLE public\.tokens ALTER COLUMN symbol TYPE text;\n/,
+	'a column that may be too narrow is told, with its cure');
+like($said, qr/NOTICE:  00000: table public\.tokens has columns that a load leaves NULL: block\nHINT:  (ALTER TABLE public\.tokens DROP COLUMN block, ADD COLUMN block text GENERATED ALWAYS AS .* STORED;)\n/,
+	'and one that nobody fills');
+my ($alter) = $said =~ /HINT:  (ALTER TABLE public\.tokens DROP COLUMN block.*;)\n/;
+like($said, qr/NOTICE:  00000: table public\.tokens has 6060 rows\nDETAIL:  A load of a day deletes the rows of that day and inserts those of BigQuery\.\nHINT:  Compare first: SELECT \* FROM contratos_verify\('2026-11-14', '2026-11-20', 'tokens'\);/,
+	'how many rows there are, and what a load does to them');
+my $misfits = q(SELECT check_name, status, hint IS NOT NULL FROM contratos_check() WHERE check_name IN ('narrow_columns', 'unfilled_columns'));
+is($f->query($misfits), "narrow_columns|warning|t\nunfilled_columns|warning|t", 'contratos_check says the same');
+
+# ---- people compare before they load
+
+is($f->query(q(SET client_min_messages = warning; SELECT day, remote_rows, target_rows, ledger_rows, agrees FROM contratos_verify('2026-11-18', '2026-11-20'))),
+	"2026-11-18|1000|1000||f\n2026-11-19|55|60||f\n2026-11-20|49|5000||f", 'contratos_verify works before any load');
+
+# ---- a first load does not delete what it cannot replace
+
+my $kept = sub { return $f->query(q(SELECT string_agg(count::text, ' ' ORDER BY day) FROM (SELECT (block_timestamp AT TIME ZONE 'UTC')::date AS day, count(*) FROM tokens GROUP BY 1) d)); };
+my $shrinks = qr/ERROR:  55000: a load of source "tokens", 2026-11-20, would replace 5000 rows of public\.tokens by 49\nDETAIL:  They were not loaded by contratos\. Source "tokens" allows a loss of 10 % \(max_shrink\)\. Nothing was changed\.\nHINT:  .*allow_shrink => true/;
+like($f->fails($run), $shrinks, 'a load that would lose most of a day');
+is($f->query(q(SET client_min_messages = error; SELECT day, status, rows_loaded, rows_replaced FROM contratos_backfill(3))),
+	"2026-11-18|succeeded|1000|1000\n2026-11-19|succeeded|55|60\n2026-11-20|refused||", 'in a backfill, only that one; what is lost of the others is allowed');
+is($kept->(), '1000 55 5000', 'and its rows are all there');
+like($f->query(q(SELECT error FROM contratos_runs WHERE status = 'refused')), qr/^a load of .*\nDETAIL:  They were not loaded/, 'the ledger has it');
+$f->query(q(DELETE FROM contratos_runs WHERE day = '2026-11-20'; UPDATE contratos_sources SET start_date = '2026-11-20', recheck_days = 0));
+$f->set('contratos.databases' => 'postgres');
+ok($f->at('2026-11-21 08:00'), 'the worker');
+is($f->runs(q(day = '2026-11-20')), '20 schedule refused', 'is refused as well');
+is($kept->(), '1000 55 5000', 'and leaves the rows there');
+$f->query('UPDATE contratos_sources SET enabled = false');
+$f->settle;
+is($f->query(q(SELECT status, rows_loaded, rows_replaced FROM contratos_run('2026-11-20', allow_shrink => true))), 'succeeded|49|5000', 'who has compared can have it');
+
+# also later: rows that somebody has put there since
+is($f->query($run), 'succeeded|49|49', 'again');
+$f->query(filled(20, 4));
+is($f->query($run), 'succeeded|49|53', 'a few rows more');
+$f->query(filled(20, 40));
+like($f->fails($run), qr/ERROR:  55000: a load of source "tokens", 2026-11-20, would replace 89 rows of public\.tokens by 49\nDETAIL:  The last load had 49 rows\./,
+	'many, which a load would delete');
+is($f->query(q(UPDATE contratos_sources SET max_shrink = 0.5; ) . $run), 'succeeded|49|89', 'the measure is max_shrink');
+$bq->delete_day(undef, '2026-11-17');
+$f->query('UPDATE contratos_sources SET max_shrink = 0.1, allow_empty = true; ' . filled(17, 10));
+like($f->fails(q(SELECT contratos_run('2026-11-17'))), qr/ERROR:  55000: .*would replace 10 rows of public\.tokens by 0/, 'with allow_empty, too');
+$f->query('UPDATE contratos_sources SET allow_empty = false');
+
+# the hint makes `block` a generated column, and keeps the rows
+$f->query(filled(16, 3));
+$f->query($alter);
+is($f->query(q(SELECT block, loaded_by FROM tokens WHERE block_timestamp = '2026-11-16 12:00Z' AND address = '0x1')), '2026-11-16 12:00:00+00:00_0xb_1|dag', "the hint's ALTER keeps the rows");
+$f->query(q(ALTER TABLE public.tokens ALTER COLUMN symbol TYPE text));
+is($f->query($misfits), "narrow_columns|ok|f\nunfilled_columns|ok|f", 'and then it fits');
+
+# ---- targets that make more or fewer rows of a load
+
+$f->query(
+	q(CREATE TABLE doubled (LIKE tokens); CREATE TABLE halved (LIKE tokens);
+	  CREATE FUNCTION doubles() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF pg_trigger_depth() = 1 THEN INSERT INTO public.doubled SELECT (NEW).*; END IF; RETURN NULL; END $$;
+	  CREATE TRIGGER doubles AFTER INSERT ON doubled FOR EACH ROW EXECUTE FUNCTION doubles();
+	  CREATE FUNCTION halves() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE WHEN NEW.block_number % 2 = 0 THEN NEW END; END $$;
+	  CREATE TRIGGER halves BEFORE INSERT ON halved FOR EACH ROW EXECUTE FUNCTION halves();
+	  INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, enabled)
+		VALUES ('doubled', 'bigquery_tokens', 'doubled', 'block_timestamp', false), ('halved', 'bigquery_tokens', 'halved', 'block_timestamp', false)));
+for my $name ('doubled', 'halved')
+{
+	my ($here) = $f->query("SELECT contratos_run('2026-11-20', '$name'); SELECT target_rows FROM contratos_runs WHERE source = '$name'") =~ /(\d+)\z/;
+	is($here, 98, 'a target that doubles its rows') if $name eq 'doubled';
+	is($f->query("SELECT status, rows_loaded, rows_replaced FROM contratos_run('2026-11-20', '$name')"), "succeeded|49|$here", "$name: is loaded again");
+	$f->query("INSERT INTO $name (address, block_timestamp, block_number) SELECT 'more', '2026-11-20 13:00Z', 2 * i FROM generate_series(1, 60) i");
+	like($f->fails("SELECT contratos_run('2026-11-20', '$name')"), qr/ERROR:  55000: .*would replace \d+ rows of public\.$name by 49/, 'unless others have put rows there');
+	$f->query("DELETE FROM contratos_sources WHERE name = '$name'");
+}
+
+# ---- a snapshot is one that says so
+
+my $remote = q[(address text, block_timestamp timestamptz) SERVER bigquery OPTIONS ("table" 'bigquery-public-data.crypto_ethereum.tokens')];
+$f->query("CREATE FOREIGN TABLE ft $remote; CREATE TABLE t (address text, block_timestamp timestamptz); INSERT INTO t SELECT 'old', '2020-01-01Z' FROM generate_series(1, 1000)");
+my $undecided = qr/55000: source "s" does not say what a load replaces\nDETAIL:  It has neither a timestamp_column, .* nor is it a snapshot, of which all rows of public\.t are replaced\.\nHINT:  UPDATE contratos_sources SET timestamp_column = '\.\.\.' WHERE name = 's'; or SET snapshot = true\.\n/;
+like($f->messages(q(INSERT INTO contratos_sources (name, remote_table, target_table) VALUES ('s', 'ft', 't'))), qr/WARNING:  $undecided/, 'a forgotten timestamp_column is told at once');
+like($f->fails("SELECT contratos_run(source => 's')"), qr/ERROR:  $undecided/, 'and nothing is loaded');
+is($f->query(q(SELECT check_name, status, hint ~ 'timestamp_column' FROM contratos_check('s') WHERE status = 'failed')), 'source|failed|t', 'the check says it');
+ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE source = 's')), 'the worker tries');
+is($f->query(q(SELECT status, sqlstate, next_attempt_at FROM contratos_runs WHERE source = 's')), 'failed|55000|', 'and fails, once');
+is($f->query(q(SELECT count(*) FROM t)), 1000, 'the rows are there');
+like($f->messages(q(UPDATE contratos_sources SET snapshot = true, enabled = false WHERE name = 's')),
+	qr/NOTICE:  00000: table public\.t has 1000 rows\nDETAIL:  Each load of source "s" deletes all of them and inserts those of BigQuery\.\nHINT:  Compare first: SELECT \* FROM contratos_verify\('2026-11-20', '2026-11-20', 's'\)/,
+	'a snapshot deletes all there is, which is told');
+$bq->table('test-project.d.small', schema => [ { name => 'address', type => 'STRING' } ], rows => [ ['a'], ['b'] ]);
+$f->query(q(CREATE FOREIGN TABLE small (address text) SERVER bigquery OPTIONS ("table" 'test-project.d.small'); UPDATE contratos_sources SET remote_table = 'small' WHERE name = 's'));
+like($f->fails("SELECT contratos_run(source => 's')"), qr/ERROR:  55000: a load of source "s", 2026-11-20, would replace 1000 rows of public\.t by 2\n/, 'and is not done');
+is($f->query("SELECT status, rows_loaded, rows_replaced FROM contratos_run(source => 's', allow_shrink => true)"), 'succeeded|2|1000', 'unless it is wanted');
+like($f->fails(q(UPDATE contratos_sources SET timestamp_column = 'block_timestamp' WHERE name = 's')), qr/ERROR:  23514: .*contratos_sources_snapshot_check/, 'days and a snapshot at once it cannot be');
+
+# ---- other things that are told when a source is registered
+
+sub registered { return $f->messages("BEGIN; UPDATE contratos_sources SET $_[0] WHERE name = 's'; ROLLBACK"); }
+like(registered(q(remote_table = 'ft', timestamp_column = 'when', snapshot = false)), qr/WARNING:  42703: source "s" cannot be loaded: foreign table public\.ft has no column "when"\n/, 'a timestamp_column that the foreign table lacks');
+$f->query('CREATE FOREIGN TABLE more ' . $remote =~ s/block_timestamp timestamptz/block_timestamp timestamptz, at timestamptz/r);
+like(registered(q(remote_table = 'more', timestamp_column = 'at', snapshot = false)), qr/WARNING:  42703: source "s" cannot be loaded: table public\.t has no column "at"\n/, 'or the target');
+like(registered(q(remote_table = 'ft', timestamp_column = 'address', snapshot = false)), qr/WARNING:  42P17: source "s" cannot be loaded: column "address" of foreign table public\.ft cannot/, 'or that cannot cut days');
+like(registered(q(remote_table = 't')), qr/WARNING:  42809: source "s" cannot be loaded: "t" is not a foreign table\n/, 'a table in the place of the foreign table');
+$f->query(q(CREATE TABLE large AS SELECT '2020-01-01Z'::timestamptz AS block_timestamp, ''::text AS address FROM generate_series(1, 100002)));
+like(registered(q(target_table = 'large')), qr/NOTICE:  00000: table public\.large has more than 100000 rows\n/, 'many rows are not counted to the end');
+$f->query(q(CREATE TABLE parted (address text, block_timestamp timestamptz) PARTITION BY LIST (address); CREATE TABLE parted_a PARTITION OF parted FOR VALUES IN ('a'); CREATE TABLE parted_b PARTITION OF parted DEFAULT;
+	INSERT INTO parted VALUES ('a'), ('b'), ('c')));
+like(registered(q(target_table = 'parted')), qr/NOTICE:  00000: table public\.parted has 3 rows\n/, 'partitions are counted');
+$f->query('CREATE ROLE registrar; GRANT SELECT, UPDATE ON contratos_sources TO registrar');
+unlike($f->messages(q(BEGIN; SET ROLE registrar; UPDATE contratos_sources SET target_table = 'public.parted' WHERE name = 's'; ROLLBACK)), qr/rows/, 'but not for who may not read them');
+unlike(registered('enabled = false'), qr/NOTICE|WARNING/, 'nothing is said of what has not changed');
+
+# ---- two sources with one target
+
+my $taken = qr/ERROR:  23505: table public\.tokens is the target of source "tokens" already\nDETAIL:  Two sources with one target would delete each other's rows\.\nHINT:  Give source "s" a table of its own, or delete one of the sources\./;
+like($f->fails(q(UPDATE contratos_sources SET target_table = 'tokens' WHERE name = 's')), $taken, 'a second source with one target is refused');
+like($f->fails(q(INSERT INTO contratos_sources (name, remote_table, target_table, snapshot) VALUES ('two', 'ft', 'parted', true), ('three', 'ft', 'parted', true))),
+	qr/ERROR:  23505: table public\.parted is the target of source "(?:two|three)" already/, 'two in one statement');
+$f->query(q(INSERT INTO contratos_sources (name, remote_table, target_table, snapshot, enabled) VALUES ('parted', 'ft', 'parted', true, false)));
+like($f->fails(q(UPDATE contratos_sources SET target_table = 'parted_b' WHERE name = 's')), qr/ERROR:  23505: table public\.parted_b shares rows with public\.parted, the target of source "parted"/, 'a partition of it');
+$f->query(q(UPDATE contratos_sources SET target_table = 'parted_a' WHERE name = 'parted'));
+is($f->query(q(UPDATE contratos_sources SET target_table = 'parted_b' WHERE name = 's' RETURNING target_table)), 'public.parted_b', 'two partitions are two tables');
+like($f->fails(q(UPDATE contratos_sources SET target_table = 'parted' WHERE name = 's')), qr/ERROR:  23505: table public\.parted shares rows with public\.parted_a/, 'their parent is not a third one');
+is($f->query(q(UPDATE contratos_sources SET target_table = 'nowhere.yet' WHERE name = 's' RETURNING target_table)), 'nowhere.yet', 'a table that is yet to be made');
+like($f->fails(q(UPDATE contratos_sources SET target_table = 'nowhere.yet' WHERE name = 'parted')), qr/ERROR:  23505: table nowhere\.yet is the target of source "s" already/, 'has one source as well');
+$f->query(q(UPDATE contratos_sources SET target_table = 't' WHERE name = 's'));
+
+# a race, at each isolation level
+for my $level ('READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE')
+{
+	my @sessions = map { Contratos::Session->new($f->node) } 0, 1;
+	my $insert = sub { return "INSERT INTO contratos_sources (name, remote_table, target_table, snapshot) VALUES ('racer_$_[0]', 'ft', 'large', true)"; };
+	$_->query("BEGIN ISOLATION LEVEL $level; SELECT count(*) FROM contratos_sources") for @sessions;
+	is($sessions[0]->query($insert->(0))->{err} =~ /ERROR/, '', "$level: the first of two at once");
+	$sessions[1]->send($insert->(1));
+	ok($f->poll("SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid = " . $sessions[1]->pid), 'is waited for');
+	$sessions[0]->query('COMMIT');
+	like($sessions[1]->finish->{err}, $level eq 'SERIALIZABLE' ? qr/ERROR:  (?:23505|40001): / : qr/ERROR:  23505: table public\.large is the target of source "racer_0" already/, 'and seen by the second');
+	$_->quit for @sessions;
+	$f->query(q(DELETE FROM contratos_sources WHERE name LIKE 'racer%'));
+}
+
+# a dump that has two is restored; the newer one is not loaded
+$f->query(q(ALTER TABLE contratos_sources DISABLE TRIGGER contratos_sources_registered;
+	INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, enabled) VALUES ('a_newer', 'bigquery_tokens', 'tokens', 'block_timestamp', false);
+	INSERT INTO contratos_sources (name, remote_table, target_table, enabled) VALUES ('undecided', 'ft', 'parted_b', false);
+	ALTER TABLE contratos_sources ENABLE TRIGGER contratos_sources_registered));
+for my $how ('--inserts', '--format=plain')
+{
+	my ($dump) = run_command([ 'pg_dump', '-h', $f->node->host, '-p', $f->node->port, $how, 'postgres' ]);
+	$f->query('CREATE DATABASE restored');
+	$f->use_database('restored');
+	my ($code, undef, $err) = $f->psql("\\set ON_ERROR_STOP on\n$dump");
+	is($code, 0, "a dump that has two such sources can be restored ($how)") || diag($err);
+	is($f->query(q(SELECT string_agg(name, ' ' ORDER BY name) FROM public.contratos_sources)), 'a_newer parted s tokens undecided', 'with all its rows');
+	is($f->query("SELECT status FROM public.contratos_run('2026-11-18')"), 'succeeded', 'the older is loaded');
+	like($f->fails("SELECT public.contratos_run('2026-11-20', 'a_newer')"), qr/ERROR:  55000: table public\.tokens is the target of source "tokens" already/, 'the newer is not');
+	is($f->query(q(SELECT status, hint ~ 'a table of its own' FROM public.contratos_check('a_newer') WHERE check_name = 'target')), 'failed|t', 'which the check says');
+	$f->query(q(UPDATE public.contratos_sources SET max_shrink = 0.2 WHERE name = 'a_newer'));
+	$f->use_database('postgres');
+	$f->query('DROP DATABASE restored');
+}
+$f->query(q(UPDATE contratos_sources SET enabled = true, start_date = '2026-11-20' WHERE name = 'a_newer'));
+ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE source = 'a_newer' AND status = 'failed' AND sqlstate = '55000' AND next_attempt_at IS NULL)), 'nor by the worker');
+$f->query(q(DELETE FROM contratos_sources WHERE name IN ('a_newer', 'undecided')));
+
+# ---- the row that a target refuses is named
+
+my %refusing = (
+	'22001 a text' => [ 'symbol varchar(5)', q(CHECK (true)), qr/^value too long for type character varying\(5\)$/, '; columns that are narrower than BigQuery\'s: symbol character varying(5) (text)', { symbol => 'far too long' } ],
+	'22003 a number' => [ 'symbol text', q(CHECK (true)), qr/^smallint out of range$/, '; columns that are narrower than BigQuery\'s: block_number smallint (bigint)', { block_number => 70000 } ],
+	'23502 a NULL' => [ 'symbol text NOT NULL', q(CHECK (true)), qr/^null value in column "symbol" of relation "refusing" violates not-null constraint$/, '', { symbol => undef } ],
+	'23514 a CHECK' => [ 'symbol text', q(CONSTRAINT known CHECK (symbol <> 'bad')), qr/^new row for relation "refusing" violates check constraint "known"$/, '', { symbol => 'bad' } ]);
+for my $case (sort keys %refusing)
+{
+	my ($column, $check, $message, $narrow, $bad) = @{ $refusing{$case} };
+	my ($state) = split / /, $case;
+	my $number = $case =~ /number/ ? 'smallint' : 'bigint';
+	$bq->table(undef, replace_day => '2026-11-20', rows => [ map { $f->row(symbol => 'fine', block_number => $_, $_ == 37 ? %$bad : ()) } 1 .. 50 ]);
+	$f->query(qq(DROP TABLE IF EXISTS refusing; DELETE FROM contratos_sources WHERE name = 'refusing';
+		CREATE TABLE refusing (address text, name text, decimals numeric, total_supply numeric, block_timestamp timestamptz, block_hash text, block_number $number, $column, $check);
+		INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, enabled) VALUES ('refusing', 'bigquery_tokens', 'refusing', 'block_timestamp', false)));
+	for my $size ('-1', '0')
+	{
+		my $pages = "SET contratos.page_rows = 30; SET contratos.min_parallel_load_size = '$size';";
+		my $error = $f->fails("$pages SELECT contratos_run('2026-11-20', 'refusing')");
+		like($error, qr/ERROR:  $state: /, "$case: refused" . ($size ? '' : ', read by another process'));
+		like($error, qr/\nCONTEXT:  (?:.*\n)*?row 37 of BigQuery's result\Q$narrow\E\n/, 'names the row, on the second page, and what column may be meant');
+		$f->query("SET client_min_messages = error; $pages SELECT * FROM contratos_backfill(1, 'refusing')");
+		like($f->query(q(SELECT error FROM contratos_runs WHERE source = 'refusing' ORDER BY id DESC LIMIT 1)), qr/\nCONTEXT:  row 37 of BigQuery's result\Q$narrow\E$/, 'in the ledger, too');
+		like($f->query(q(SELECT error FROM contratos_days WHERE source = 'refusing' AND day = '2026-11-20')), $message, 'and the views have the message alone');
+	}
+}
+# a trigger at the end of the statement has no row
+$f->query(q(ALTER TABLE refusing DROP CONSTRAINT known; CREATE FUNCTION at_the_end() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'about to'; RAISE 'not that'; END $$;
+	CREATE TRIGGER at_the_end AFTER INSERT ON refusing FOR EACH STATEMENT EXECUTE FUNCTION at_the_end()));
+unlike($f->fails(q(SELECT contratos_run('2026-11-20', 'refusing'))), qr/row \d+ of BigQuery/, 'an error behind the last row names none');
+
+$f->stop;
+done_testing();
