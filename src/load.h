@@ -218,8 +218,9 @@ extern void load_explain(const LoadPlan *plan, const char *text, Failure *f);
 extern void load_replace(const LoadPlan *plan, BqJob *job, DateADT day, bool allow_shrink, LoadOutcome *outcome);
 
 /*
- * An error of a load in words, for the ledger: message, DETAIL, and as CONTEXT
- * which row of BigQuery's result the target refused.  In CurrentMemoryContext.
+ * An error of a load in words, for the ledger: message, DETAIL, and of a value or
+ * row that the target refused (SQLSTATE class 22 or 23) as CONTEXT which row of
+ * BigQuery's result it was.  In CurrentMemoryContext.
  */
 extern const char *load_error_text(const LoadOutcome *outcome, const ErrorData *edata);
 

@@ -134,7 +134,9 @@ load_error_text(const LoadOutcome *outcome, const ErrorData *edata)
 {
 	const char *text = verdict_text(edata);
 
-	return outcome->at_row > 0 ? psprintf("%s\nCONTEXT:  %s", text, load_row_text(outcome, edata->sqlerrcode)) : text;
+	if (outcome->at_row == 0 || !verdict_blames_row(edata))
+		return text;
+	return psprintf("%s\nCONTEXT:  %s", text, load_row_text(outcome, edata->sqlerrcode));
 }
 
 /* While rows are inserted.  No catalog may be asked here. */

@@ -76,6 +76,14 @@ verdict_may_pass(const ErrorData *edata)
 }
 
 bool
+verdict_blames_row(const ErrorData *edata)
+{
+	int category = ERRCODE_TO_CATEGORY(edata->sqlerrcode);
+
+	return category == CLASS('2', '2') || category == CLASS('2', '3');
+}
+
+bool
 verdict_tomorrow(const ErrorData *edata)
 {
 	return verdict_cause(edata) == NULL && edata->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;

@@ -27,6 +27,9 @@ extern bool verdict_every_day(const ErrorData *edata);
  */
 extern bool verdict_may_pass(const ErrorData *edata);
 
+/* Whether the row that was being written is to blame: its values, or a constraint. */
+extern bool verdict_blames_row(const ErrorData *edata);
+
 /* Whether the source's bytes of this UTC day are used up: it may be asked again tomorrow. */
 extern bool verdict_tomorrow(const ErrorData *edata);
 

@@ -19,7 +19,7 @@ my $dir = PostgreSQL::Test::Utils::tempdir;
 my $shown = '';
 
 my @server = qw(extension libraries preloaded database worker);
-my @source = qw(source enabled foreign_table target credentials_file credentials endpoint clock token project jobs
+my @source = qw(source enabled foreign_table target narrow_columns unfilled_columns credentials_file credentials endpoint clock token project jobs
   table columns location byte_cap budget writable hooks index missing_days);
 
 # The rows of a call, in their order; statements before it.
@@ -277,7 +277,7 @@ $f->query('UPDATE contratos_sources SET enabled = true');
 $f->query('ALTER TABLE tokens RENAME TO other');
 $c = checks();
 says($c->{target}, 'failed', qr/relation "public\.tokens" does not exist/, qr/target_table in contratos_sources/);
-is(having($c, 'failed') . '|' . having($c, 'skipped'), 'target|worker columns byte_cap writable hooks index', 'no target');
+is(having($c, 'failed') . '|' . having($c, 'skipped'), 'target|worker narrow_columns unfilled_columns columns byte_cap writable hooks index', 'no target');
 $f->query('ALTER TABLE other RENAME TO tokens; ALTER FOREIGN TABLE bigquery_tokens RENAME TO other');
 $c = checks();
 says($c->{foreign_table}, 'failed', qr/relation "public\.bigquery_tokens" does not exist/, qr/remote_table in contratos_sources/);
@@ -321,9 +321,9 @@ $f->query(q(UPDATE contratos_sources SET after_load = 'nowhere'));
 $c = checks();
 says($c->{hooks}, 'failed', qr/^after_load of source "tokens" is no function that exists: nowhere/, qr/Make the function/);
 is(having($c, 'failed'), 'hooks', 'no after_load');
-$f->query(q(UPDATE contratos_sources SET after_load = NULL, on_failure = 'told'; CREATE FUNCTION told(text, date, text) RETURNS void LANGUAGE sql AS ''));
+$f->query(q(UPDATE contratos_sources SET after_load = NULL, on_failure = 'public.told'; CREATE FUNCTION told(text, date, text) RETURNS void LANGUAGE sql AS ''));
 $c = checks();
-says($c->{hooks}, 'ok', qr/^no after_load, on_failure told$/);
+says($c->{hooks}, 'ok', qr/^no after_load, on_failure public\.told$/);
 $f->query('CREATE ROLE other; ALTER FUNCTION told OWNER TO other');
 says(checks()->{hooks}, 'failed', qr/may not be on_failure.*belongs to role "other"/, qr/^ALTER ROUTINE public\.told OWNER TO loader;$/);
 $f->query('UPDATE contratos_sources SET on_failure = NULL');
