@@ -172,7 +172,7 @@ list_narrow_columns(const LoadPlan *plan, Relation target, StringInfo remedy)
 char *
 load_narrow_columns(const LoadPlan *plan)
 {
-	Relation target = table_open(plan->target, NoLock);
+	Relation target = table_open(plan->target, AccessShareLock);
 	char *columns = list_narrow_columns(plan, target, NULL);
 
 	table_close(target, NoLock);
@@ -235,7 +235,7 @@ add_unfilled_columns(List *misfits, const LoadPlan *plan, Relation target)
 List *
 load_misfits(const LoadPlan *plan)
 {
-	Relation target = table_open(plan->target, NoLock);
+	Relation target = table_open(plan->target, AccessShareLock);
 	List *misfits = add_narrow_columns(NIL, plan, target);
 
 	/* a trigger may fill them */

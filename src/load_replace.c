@@ -222,6 +222,15 @@ insert_text(const LoadPlan *plan)
 					plan->column_list, plan->remote_name, load_window_clause(plan));
 }
 
+/* For an error, and so where an error leaves it. */
+static const char *
+narrow_columns(const LoadPlan *plan, MemoryContext context)
+{
+	const char *columns = load_narrow_columns(plan);
+
+	return columns != NULL ? MemoryContextStrdup(context, columns) : NULL;
+}
+
 /* The INSERT, reading the job that was judged; its scan tells what it reads. */
 static void
 insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
@@ -241,7 +250,7 @@ insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 		.arg = &progress,
 	};
 
-	outcome->narrow = load_narrow_columns(plan);
+	outcome->narrow = narrow_columns(plan, outcome->context);
 	progress_receive();
 	outcome->rows_inserted = insert_adopting(
 		plan, insert_text(plan), load_window_here(plan, plan->timestamp ? plan->timestamp->type : InvalidOid, day, day),
