@@ -171,7 +171,7 @@ private_postgres() {
 		config=$work/pg/tree/bin/pg_config
 	fi
 	if [[ -n ${config-} && $("$config" --pkglibdir) == "$work/pg/"* ]] &&
-		"$(dirname "$config")/postgres" --version >/dev/null 2>&1; then
+		"$(dirname "$config")/postgres" --version >/dev/null 2>&1 && "$(dirname "$config")/initdb" --version >/dev/null 2>&1; then
 		PG_CONFIG=$config
 		chmod -R a+rX "$work/pg"
 		((EUID != 0)) || chown -R "$(test_user)" "$work/pg"
