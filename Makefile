@@ -45,6 +45,7 @@ OBJS = \
 	src/ledger_days.o \
 	src/ledger_next.o \
 	src/ledger_gaps.o \
+	src/ledger_housekeeping.o \
 	src/ledger_queue.o \
 	src/ledger_statement.o \
 	src/ledger_success.o \

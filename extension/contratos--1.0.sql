@@ -243,6 +243,9 @@ CREATE TABLE @extschema@.contratos_rejects (
 );
 CREATE INDEX contratos_rejects_run_idx ON @extschema@.contratos_rejects (run);
 SELECT pg_catalog.pg_extension_config_dump('@extschema@.contratos_rejects', '');
+-- A publication of all tables would refuse to delete old rejects otherwise.  No
+-- primary key: one cell of an ARRAY may give several rejects.
+ALTER TABLE @extschema@.contratos_rejects REPLICA IDENTITY FULL;
 COMMENT ON INDEX @extschema@.contratos_rejects_run_idx IS 'finds the rejects of a run';
 COMMENT ON TABLE @extschema@.contratos_rejects IS
 'values of a load that could not be kept as they were: the first 1,000 of a run';
@@ -254,6 +257,17 @@ COMMENT ON COLUMN @extschema@.contratos_rejects.raw_value IS
 COMMENT ON COLUMN @extschema@.contratos_rejects.reason IS 'why the column could not hold it';
 COMMENT ON CONSTRAINT contratos_rejects_row_number_check ON @extschema@.contratos_rejects IS
 'rows are counted from 1';
+
+-- What the worker could not do besides loading, a row for each step that has failed
+-- and not been done since.  Not dumped: it is about this server.
+CREATE TABLE @extschema@._contratos_housekeeping (
+	step text PRIMARY KEY,
+	sqlstate text NOT NULL,
+	error text NOT NULL,
+	failed_at timestamptz NOT NULL
+);
+COMMENT ON TABLE @extschema@._contratos_housekeeping IS
+'internal: what contratos_status and contratos_check tell of the worker''s troubles';
 
 -- Names are kept as schema.table, so that they mean the same whatever the
 -- search_path, and as text, so that a restore brings back names, not numbers.
@@ -563,7 +577,9 @@ SELECT s.name AS source, s.enabled,
 	coalesce(days.queued, 0) AS queued_days,
 	coalesce(days.waiting, 0) AS waiting_days,
 	days.last_error[1] AS last_error,
-	days.last_error_at[1] AS last_error_at
+	days.last_error_at[1] AS last_error_at,
+	(SELECT string_agg(format('%s: %s', h.step, split_part(h.error, E'\nDETAIL:  ', 1)), '; ' ORDER BY h.failed_at)
+	 FROM @extschema@._contratos_housekeeping h) AS worker_error
 FROM @extschema@.contratos_sources s
 LEFT JOIN (
 	SELECT d.source,
@@ -618,6 +634,8 @@ COMMENT ON COLUMN @extschema@.contratos_status.last_error IS
 'what is wrong now: the error of the latest attempt that did not work, of a day that has not come right since; its message only';
 COMMENT ON COLUMN @extschema@.contratos_status.last_error_at IS
 'when that attempt ended; of a day that waits for upstream, when it was first asked for';
+COMMENT ON COLUMN @extschema@.contratos_status.worker_error IS
+'what the worker cannot do besides loading, such as setting up the built-in source or removing old attempts; the same for all sources; null: nothing';
 
 -- The loads' own numbers, in the slots of core's COPY progress that core does
 -- not use; src/progress.c fills them.

@@ -32,8 +32,9 @@ typedef struct CheckItem
 } CheckItem;
 
 static const CheckItem server_items[] = {
-	{"extension", check_extension}, {"libraries", check_libraries}, {"preloaded", check_preloaded},
-	{"database", check_database},	{"worker", check_worker},
+	{"extension", check_extension},		  {"libraries", check_libraries}, {"preloaded", check_preloaded},
+	{"database", check_database},		  {"worker", check_worker},		  {"housekeeping", check_housekeeping},
+	{"subscription", check_subscription},
 };
 
 static const CheckItem source_items[] = {

@@ -92,6 +92,8 @@ extern void check_libraries(Check *check);
 extern void check_preloaded(Check *check);
 extern void check_database(Check *check);
 extern void check_worker(Check *check);
+extern void check_housekeeping(Check *check);
+extern void check_subscription(Check *check);
 
 extern void check_source(Check *check);
 extern void check_enabled(Check *check);

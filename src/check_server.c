@@ -119,3 +119,31 @@ check_worker(Check *check)
 				  "Look for contratos in the server's log: max_worker_processes may be too small, or contratos.role "
 				  "name a role that cannot log in. It is started anew within a minute.");
 }
+
+void
+check_housekeeping(Check *check)
+{
+	const char *failed = ledger_failed_steps();
+
+	if (failed == NULL)
+		check_say(check, CHECK_OK, "the worker has no trouble besides loading", NULL);
+	else
+		check_say(
+			check, CHECK_WARNING, failed,
+			"The server's log has the whole error. The worker tries again within the hour, and when contratos_sources "
+			"is written.");
+}
+
+void
+check_subscription(Check *check)
+{
+	if (!ledger_is_subscribed())
+		check_say(check, CHECK_OK, "no subscription brings rows of contratos' own tables", NULL);
+	else
+		check_say(check, CHECK_WARNING,
+				  "a subscription brings rows of contratos_sources, contratos_runs or contratos_rejects from another "
+				  "server, which loads them: the worker leaves this database alone, and calls may collide with its "
+				  "numbers of runs",
+				  "Publish the tables that are loaded, without contratos' own; or take this database out of "
+				  "contratos.databases here, and load by no call.");
+}

@@ -307,6 +307,21 @@ extern bool ledger_cancel(int64 run, bool *running);
 extern int64 ledger_prune(int days, TimestampTz now);
 
 /*
+ * A step of the worker's housekeeping has failed with this SQLSTATE and error, or
+ * (NULL) been done.
+ */
+extern void ledger_note_step(const char *step, int sqlerrcode, const char *error);
+
+/* What has failed of it and not been done since, in words; NULL: nothing. */
+extern char *ledger_failed_steps(void);
+
+/*
+ * Whether a subscription brings rows of the extension's own tables from another
+ * server: whoever loads there has written them.
+ */
+extern bool ledger_is_subscribed(void);
+
+/*
  * NOTIFY contratos, in this transaction: source, day, status, rows, run, error
  * as JSON of at most 4 kB (the error is cut).  All that ends a run here does it.
  */

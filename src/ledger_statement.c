@@ -73,7 +73,8 @@ ledger_become_owner(Oid relid, Oid user, int context)
 static StatementObjects
 ledger_objects(void)
 {
-	static const char *const tables[] = {"contratos_sources", "contratos_runs", "contratos_rejects"};
+	static const char *const tables[] = {"contratos_sources", "contratos_runs", "contratos_rejects",
+										 "_contratos_housekeeping"};
 	Oid schema = extension_schema();
 	StatementObjects objects = {.nrelations = lengthof(tables)};
 	StaticAssertStmt(lengthof(tables) <= STATEMENT_MAX_RELATIONS, "too many tables");

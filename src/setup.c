@@ -257,6 +257,8 @@ setup_make_target(const Setup *setup)
 				  schema, SETUP_TARGET);
 	setup_comment_columns(schema, SETUP_TARGET);
 	setup_execute("COMMENT ON COLUMN %s.%s." SETUP_BLOCK_COLUMN " IS '%s'", schema, SETUP_TARGET, SETUP_BLOCK_COMMENT);
+	/* without a primary key a publication of all tables would refuse to delete a day */
+	setup_execute("ALTER TABLE %s.%s REPLICA IDENTITY FULL", schema, SETUP_TARGET);
 	setup_make_index(setup, SETUP_TIMESTAMP, "", "finds the rows of a day");
 	setup_make_index(setup, "address", "text_pattern_ops", "finds a contract by its address, or the start of it");
 	ereport(NOTICE, (errmsg("created table %s.%s", schema, SETUP_TARGET)));

@@ -1,0 +1,93 @@
+# Logical replication: a publication of all tables does not stop the worker, and a
+# subscriber that has contratos too does not load what its publisher loads.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Contratos::Worker;
+
+my $f = Contratos::Worker->new(name => 'publisher', init => { allows_streaming => 'logical' }, conf => 'max_worker_processes = 20');
+my $bq = $f->bq;
+$f->day("2026-11-$_", 20) for 19 .. 21;
+
+# ---- the publisher
+
+# old attempts, with rejects: two of one cell, as an ARRAY may have
+$f->query(
+	q(CREATE PUBLICATION everything FOR ALL TABLES;
+	  INSERT INTO contratos_runs (source, day, cause, status, started_at, finished_at, sqlstate, error)
+		SELECT 'tokens', '2020-01-01', 'schedule', 'failed', '2020-01-02Z', '2020-01-02Z', '08006', 'no' FROM generate_series(1, 3);
+	  INSERT INTO contratos_rejects SELECT id, 1, 'a', 'x', 'no' FROM contratos_runs, generate_series(1, 2)));
+ok($f->at('2026-11-21 08:00'), 'with a publication of all tables');
+is($f->runs(q(day > '2020-12-31')), '20 schedule succeeded', 'the worker loads the day');
+ok($f->at('2026-11-22 08:00'), 'and the next');
+is($f->query(q(SELECT string_agg(day || ' ' || status, ', ' ORDER BY day) FROM contratos_runs WHERE cause = 'schedule' AND day > '2020-12-31')),
+	'2026-11-20 succeeded, 2026-11-21 succeeded', 'which is there');
+is($f->query('SELECT count(*) FROM contratos_rejects'), 0, 'old rejects go');
+is($f->query(q(SELECT count(*) FROM contratos_runs WHERE day < '2021-01-01')), 0, 'with their attempts');
+is($f->query(q(SELECT status, rows_loaded, rows_replaced FROM contratos_run('2026-11-21'))), 'succeeded|20|20', 'a day is replaced by call');
+is($f->query(q(SELECT count(*) FROM contratos_check(NULL) WHERE status = 'failed')), 0, 'the check finds nothing');
+is($f->logged(qr/ERROR|WARNING/), 0, 'nor does the log');
+
+# a target of one's own, which cannot be deleted from
+$f->query(
+	q(CREATE TABLE mine (LIKE tokens);
+	  INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, enabled) VALUES ('mine', 'bigquery_tokens', 'mine', 'block_timestamp', false)));
+like($f->fails(q(SELECT contratos_run(source => 'mine'))), qr/ERROR:  55000: cannot delete from table "mine" because it does not have a replica identity and publishes deletes\n.*HINT:  .*REPLICA IDENTITY/s,
+	'a target without a replica identity is said to have none');
+is(scalar($f->query(q(SELECT check_name, status FROM contratos_check('mine') WHERE status = 'failed'))), 'writable|failed', 'by the check as well');
+$f->query('ALTER TABLE mine REPLICA IDENTITY FULL');
+is($f->query(q(SELECT status FROM contratos_run(source => 'mine'))), 'succeeded', 'and then it can be loaded');
+
+# ---- a subscriber that has contratos, with a worker
+
+my $subscriber = PostgreSQL::Test::Cluster->new('subscriber');
+$subscriber->init(allows_streaming => 'logical');
+$subscriber->append_conf(
+	'postgresql.conf', qq(
+shared_preload_libraries = 'contratos'
+contratos.databases = 'postgres'
+contratos.endpoint = '@{[ $bq->url ]}'
+contratos.credentials_file = '@{[ $bq->key_file ]}'
+contratos.project = 'test-project'
+contratos.now = '2026-11-22 09:00:00+00'
+max_worker_processes = 20
+));
+$subscriber->start;
+my ($schema) = run_command([ 'pg_dump', '-h', $f->node->host, '-p', $f->node->port, '--schema-only', '--no-publications', 'postgres' ]);
+$subscriber->safe_psql('postgres', $schema);
+ok($subscriber->poll_query_until('postgres', q(SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'contratos worker')), 'a subscriber with a worker of its own');
+$bq->reset(tables => 0);
+my $publisher = $f->node->connstr('postgres');
+$subscriber->safe_psql('postgres', "TRUNCATE contratos_sources, contratos_runs, contratos_rejects; CREATE SUBSCRIPTION all_of_it CONNECTION '$publisher' PUBLICATION everything");
+$subscriber->wait_for_subscription_sync($f->node, 'all_of_it');
+is($subscriber->safe_psql('postgres', 'SELECT count(*) FROM contratos_sources'), 2, 'gets the sources');
+is($subscriber->safe_psql('postgres', q(SELECT status, hint IS NOT NULL FROM contratos_check() WHERE check_name = 'subscription')), 'warning|t', 'and is warned by the check');
+$f->day('2026-11-22', 20);
+$f->query(q(SELECT contratos_enqueue('2026-11-19', '2026-11-19')));
+ok($f->at('2026-11-23 08:00'), 'the publisher goes on');
+$subscriber->append_conf('postgresql.conf', "contratos.now = '2026-11-23 08:00+00'");
+$subscriber->reload;
+my $days = q(SELECT string_agg(day || ' ' || status, ', ' ORDER BY id) FROM contratos_runs WHERE source = 'tokens' AND cause IN ('queue', 'schedule'));
+is($f->query($days), '2026-11-20 succeeded, 2026-11-21 succeeded, 2026-11-19 succeeded, 2026-11-22 succeeded', 'with its queue and its day');
+$f->node->wait_for_catchup('all_of_it');
+is($subscriber->safe_psql('postgres', $days), $f->query($days), 'and the subscriber has it');
+is($subscriber->safe_psql('postgres', 'SELECT count(*) FROM tokens'), $f->query('SELECT count(*) FROM tokens'), 'rows and all');
+# two days loaded, one of them twice: the publisher's jobs, and no others
+my $jobs = $f->query(q(SELECT count(DISTINCT job_id) FROM contratos_runs WHERE started_at >= '2026-11-22 08:00Z'));
+ok($subscriber->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND wait_event_type = 'Extension')), 'its own worker sleeps');
+my %mine = map { $_ => 1 } split /\n/, $f->query('SELECT job_id FROM contratos_runs WHERE job_id IS NOT NULL');
+is(scalar(grep { !$mine{ $_->{job} // $_->{body}{jobReference}{jobId} // '' } } $bq->requests('insert')), 0, 'and has asked BigQuery for nothing');
+like(slurp_file($subscriber->logfile), qr/LOG:  a subscription brings rows of contratos_sources/, 'which its log says');
+
+# with the loaded tables alone it may load others
+$f->query('DROP PUBLICATION everything; CREATE PUBLICATION everything FOR TABLE tokens');
+$subscriber->safe_psql('postgres', 'ALTER SUBSCRIPTION all_of_it REFRESH PUBLICATION');
+is($subscriber->safe_psql('postgres', q(SELECT status FROM contratos_check() WHERE check_name = 'subscription')), 'ok', 'without the own tables there is nothing to warn of');
+
+$subscriber->stop('fast');
+$f->stop;
+done_testing();
