@@ -326,9 +326,10 @@ request_start(Requester *requester, const char *path, MemoryContext parent, Fail
 	const char *token;
 	HttpRequest request;
 
-	if (!get_token(requester, NULL, timeout_ms, &token, f))
+	if (!get_token(requester, 0, timeout_ms, &token, f))
 		return NULL;
 	request = make_request(requester->connection, &attempt, token, timeout_ms);
+	request.ahead = true;
 	return http_start(requester->http, &request, parent, f);
 }
 
