@@ -289,11 +289,41 @@ read_all(HttpExchange *exchange, StringInfo buf, Failure *f)
 	return len == 0;
 }
 
+/* Memory-context callback: a small answer may be a token. */
+static void
+wipe_answer(void *arg)
+{
+	StringInfo answer = arg;
+
+	explicit_bzero(answer->data, answer->maxlen);
+}
+
+/*
+ * Where an answer goes.  A small one has all the room that it may need, since
+ * growing would leave a copy behind, and is overwritten with the context's end,
+ * however that comes.
+ */
+static StringInfo
+make_answer(const HttpRequest *request)
+{
+	StringInfo answer = makeStringInfo();
+	MemoryContextCallback *callback;
+
+	if (request->max_body > HTTP_SMALL_ANSWER)
+		return answer;
+	enlargeStringInfo(answer, (int) request->max_body);
+	callback = palloc0(sizeof(MemoryContextCallback));
+	callback->func = wipe_answer;
+	callback->arg = answer;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+	return answer;
+}
+
 bool
 http_fetch(HttpClient *client, const HttpRequest *request, HttpResponse *response, Failure *f)
 {
 	HttpExchange *exchange;
-	StringInfoData buf;
+	StringInfo answer;
 	bool complete;
 
 	Assert(request->max_body != 0 && request->max_body < MaxAllocSize);
@@ -301,18 +331,15 @@ http_fetch(HttpClient *client, const HttpRequest *request, HttpResponse *respons
 	if (exchange == NULL)
 		return false;
 
-	initStringInfo(&buf);
-	/* growing would leave a copy behind, and it may be a token */
-	if (request->max_body <= HTTP_SMALL_ANSWER)
-		enlargeStringInfo(&buf, (int) request->max_body);
+	answer = make_answer(request);
 	memset(response, 0, sizeof(*response));
 	response->status = http_wait_status(exchange, f);
-	complete = response->status != 0 && read_all(exchange, &buf, f);
+	complete = response->status != 0 && read_all(exchange, answer, f);
 	response->retry_after_ms = exchange->retry_after_ms;
 	response->google_metadata = exchange->google_metadata;
 	response->date_s = exchange->date_s;
-	response->body = buf.data;
-	response->len = buf.len;
+	response->body = answer->data;
+	response->len = answer->len;
 	http_finish(exchange);
 	return complete;
 }

@@ -59,7 +59,8 @@ typedef struct HttpRequest
 typedef struct HttpResponse
 {
 	int status;
-	char *body; /* NUL-terminated, in CurrentMemoryContext */
+	char *body; /* NUL-terminated, in CurrentMemoryContext; where max_body is
+								 * small it may be a secret, and goes only with that */
 	size_t len;
 	int retry_after_ms; /* Retry-After, seconds or date; 0: none */
 	bool google_metadata; /* it came with "Metadata-Flavor: Google" */
