@@ -69,6 +69,9 @@ extern bool bigquery_estimate(Bigquery *bq, const BqQuery *query, int64 *bytes, 
  */
 extern char *bigquery_dataset(Bigquery *bq, const char *name, Failure *f);
 
+/* A dataset with more tables is not listed: it would take minutes, and hundreds of MB. */
+#define BIGQUERY_MAX_TABLES 250000
+
 /*
  * What there is in "project.dataset", as BqListed in CurrentMemoryContext, in
  * no order; and what BigQuery says of "project.dataset.table" ("dataset.table":

@@ -144,37 +144,51 @@ field_name(const BqField *field, int number)
 	return field->name && *field->name ? field->name : psprintf("_field_%d", number);
 }
 
-static bool
-has_equal_names(const NestedNode *node, int n)
+static int
+by_name(const void *a, const void *b)
 {
-	for (int i = 0; i < n; i++)
-		if (strcmp(node->nodes[i].name, node->nodes[n].name) == 0)
-			return true;
-	return false;
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+/* A name that two of a STRUCT's fields have; NULL: there is none. */
+static const char *
+name_of_two(const NestedNode *node)
+{
+	const char **names = palloc(sizeof(char *) * Max(node->nnodes, 1));
+	const char *found = NULL;
+
+	for (int i = 0; i < node->nnodes; i++)
+		names[i] = node->nodes[i].name;
+	qsort(names, node->nnodes, sizeof(char *), by_name);
+	for (int i = 1; i < node->nnodes && found == NULL; i++)
+		if (strcmp(names[i - 1], names[i]) == 0)
+			found = names[i];
+	pfree(names);
+	return found;
 }
 
 static bool
 make_fields(NestedState *state, NestedNode *node, int level, Failure *f)
 {
 	const char *column = state->maker->reader->column;
+	const char *twice;
 
 	node->nnodes = node->field->nfields;
 	node->nodes = palloc0(sizeof(NestedNode) * Max(node->nnodes, 1));
 	for (int i = 0; i < node->nnodes; i++)
 	{
 		node->nodes[i].name = field_name(&node->field->fields[i], i + 1);
-		if (has_equal_names(node, i))
-		{
-			failure_set(f, ERRCODE_FEATURE_NOT_SUPPORTED, "column \"%s\": BigQuery's STRUCT has two fields \"%s\"",
-						pg_server_to_any(column, strlen(column), PG_UTF8), node->nodes[i].name);
-			failure_hint(f, "Drop the column from the foreign table, or give the fields names of their own in a view.");
-			f->every_day = true;
-			return false;
-		}
 		if (!make_node(state, &node->nodes[i], &node->field->fields[i], level + 1, false, f))
 			return false;
 	}
-	return true;
+	twice = name_of_two(node);
+	if (twice == NULL)
+		return true;
+	failure_set(f, ERRCODE_FEATURE_NOT_SUPPORTED, "column \"%s\": BigQuery's STRUCT has two fields \"%s\"",
+				pg_server_to_any(column, strlen(column), PG_UTF8), twice);
+	failure_hint(f, "Drop the column from the foreign table, or give the fields names of their own in a view.");
+	f->every_day = true;
+	return false;
 }
 
 /* `element`: of an ARRAY, whose mode is the array's. */
