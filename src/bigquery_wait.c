@@ -123,11 +123,13 @@ read_to_first_row(HttpExchange *exchange, RowsDecoder *decoder, RowsResult *got,
 	const char *piece;
 	ssize_t n;
 
-	while ((*got = rows_next(decoder)) == ROWS_MORE)
+	while ((*got = rows_next(decoder)) == ROWS_MORE || *got == ROWS_END)
 	{
 		n = http_read(exchange, &piece, f);
 		if (n < 0)
 			return false;
+		if (n == 0 && *got == ROWS_END)
+			return true;
 		if (n == 0)
 		{
 			failure_set(f, ERRCODE_CONNECTION_FAILURE, "BigQuery's answer ended in the middle");
