@@ -31,7 +31,7 @@ read_answer(const char *text, size_t len, Failure *f)
 
 	if (doc != NULL)
 		return doc;
-	if (why.sqlstate == ERRCODE_OUT_OF_MEMORY)
+	if (why.sqlstate == ERRCODE_OUT_OF_MEMORY || why.sqlstate == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
 		*f = why;
 	else
 	{
