@@ -123,7 +123,11 @@ extern void bigquery_forget(BqJob *job);
 /* A decoder whose memory is of `context`. */
 extern RowsDecoder *bigquery_decoder(MemoryContext context);
 
-/* Fill *f from a decoder that said ROWS_ERROR; returns false. */
-extern bool bigquery_bad_page(Failure *f, RowsDecoder *decoder);
+/*
+ * Fill *f from a decoder of a page of the job that said ROWS_ERROR while it was
+ * reading row number `row` (from 0); returns false.  54000, naming row and
+ * column, when the row is beyond a limit of the decoder's.
+ */
+extern bool bigquery_bad_page(Failure *f, const BqJob *job, RowsDecoder *decoder, int64 row);
 
 #endif /* CONTRATOS_BIGQUERY_H */

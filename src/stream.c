@@ -244,7 +244,7 @@ end_page(RowStream *stream)
 		rows_feed(stream->decoder, piece, n);
 		if (rows_next(stream->decoder) == ROWS_ERROR)
 		{
-			bigquery_bad_page(&f, stream->decoder);
+			bigquery_bad_page(&f, stream->job, stream->decoder, stream->next);
 			give_up(stream, &f);
 		}
 	}
@@ -357,7 +357,7 @@ stream_next(RowStream *stream)
 				end_page(stream);
 				break;
 			case ROWS_ERROR:
-				bigquery_bad_page(&f, stream->decoder);
+				bigquery_bad_page(&f, stream->job, stream->decoder, stream->next);
 				give_up(stream, &f);
 		}
 	}

@@ -37,20 +37,40 @@ values_alloc(void *context, void *ptr, size_t size)
 static void put_cell(NestedState *state, const NestedNode *node, const RowsCell *cell);
 
 static void
-put_elements(NestedState *state, const NestedNode *node, const RowsCell *cells, int ncells)
+put_array(NestedState *state, const NestedNode *node, const RowsCell *cell)
 {
+	RowsDecoder *decoder = state->decoders[node->level];
+	const RowsCell *cells;
+	uint64_t offset;
+	int ncells;
+
 	values_json_open(state->maker, true);
-	for (int i = 0; i < ncells && state->maker->bad == NULL; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		put_cell(state, &node->nodes[0], &cells[i]);
-	}
+	rows_array(decoder, cell->data, cell->len);
+	while (state->maker->bad == NULL && rows_elements(decoder, &cells, &ncells))
+		for (int i = 0; i < ncells && state->maker->bad == NULL; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			put_cell(state, &node->nodes[0], &cells[i]);
+		}
+	if (rows_error(decoder, &offset) != NULL)
+		values_json_fail(state->maker, rows_error(decoder, &offset));
 	values_json_close(state->maker, true);
 }
 
 static void
-put_fields(NestedState *state, const NestedNode *node, const RowsCell *cells, int ncells)
+put_record(NestedState *state, const NestedNode *node, const RowsCell *cell)
 {
+	RowsDecoder *decoder = state->decoders[node->level];
+	const RowsCell *cells;
+	uint64_t offset;
+	int ncells;
+
+	if (!rows_record(decoder, cell->data, cell->len))
+	{
+		values_json_fail(state->maker, rows_error(decoder, &offset));
+		return;
+	}
+	cells = rows_cells(decoder, &ncells);
 	if (ncells != node->nnodes)
 	{
 		values_json_fail(state->maker, "not as many fields as the schema has");
@@ -66,31 +86,14 @@ put_fields(NestedState *state, const NestedNode *node, const RowsCell *cells, in
 }
 
 static void
-put_nested(NestedState *state, const NestedNode *node, const RowsCell *cell)
-{
-	RowsDecoder *decoder = state->decoders[node->level];
-	uint64_t offset;
-	int ncells;
-
-	if (cell->kind != ROWS_JSON)
-		values_json_fail(state->maker, node->array ? "not an array" : "not a STRUCT");
-	else if (!rows_nested(decoder, node->array ? ROWS_ARRAY : ROWS_RECORD, cell->data, cell->len))
-		values_json_fail(state->maker, rows_error(decoder, &offset));
-	else
-	{
-		const RowsCell *cells = rows_cells(decoder, &ncells);
-
-		(node->array ? put_elements : put_fields)(state, node, cells, ncells);
-	}
-}
-
-static void
 put_cell(NestedState *state, const NestedNode *node, const RowsCell *cell)
 {
 	if (cell->kind == ROWS_NULL)
 		values_json_null(state->maker);
+	else if (node->put == NULL && cell->kind != ROWS_JSON)
+		values_json_fail(state->maker, node->array ? "not an array" : "not a STRUCT");
 	else if (node->put == NULL)
-		put_nested(state, node, cell);
+		(node->array ? put_array : put_record)(state, node, cell);
 	else if (cell->kind == ROWS_STRING)
 		node->put(state, node, cell);
 	else
