@@ -120,6 +120,7 @@ OBJS = \
 	src/auth_subject.o \
 	src/auth_user.o \
 	src/jwt.o \
+	src/names.o \
 	src/digest.o \
 	src/json.o \
 	src/http.o \

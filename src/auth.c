@@ -22,6 +22,7 @@ typedef struct CachedToken
 	char *file; /* or SETTINGS_METADATA; NULL: this place is free */
 	AuthFileId id; /* all zero for SETTINGS_METADATA */
 	char *token;
+	uint64 number; /* of the token: counted */
 	char *quota_project; /* or NULL */
 	int64 expires_at; /* by auth_clock_ms() */
 	uint64 used; /* when last used, counted in uses */
@@ -30,6 +31,7 @@ typedef struct CachedToken
 /* In TopMemoryContext.  The scope is a constant, so it is not in the key. */
 static CachedToken cache[MAX_CACHED];
 static uint64 uses = 0;
+static uint64 numbers = 0;
 
 static void
 forget_token(CachedToken *cached)
@@ -50,13 +52,9 @@ forget_token(CachedToken *cached)
 		pfree(quota_project);
 }
 
-/*
- * The token made from this file that can still be used, or NULL.  `refused` may
- * be the kept token itself, freed in here: a file has one place at most, so it
- * is not looked at again.
- */
+/* The token made from this file that can still be used, or NULL. */
 static CachedToken *
-find_token(const char *file, const AuthFileId *id, const char *refused)
+find_token(const char *file, const AuthFileId *id, uint64 refused)
 {
 	CachedToken *found = NULL;
 
@@ -65,7 +63,7 @@ find_token(const char *file, const AuthFileId *id, const char *refused)
 		if (c->file == NULL || strcmp(c->file, file) != 0)
 			continue;
 		if (memcmp(&c->id, id, sizeof(*id)) == 0 && c->expires_at - auth_clock_ms() >= MIN_LEFT_MS &&
-			(refused == NULL || strcmp(c->token, refused) != 0))
+			c->number != refused)
 			found = c;
 		else
 			forget_token(c);
@@ -81,6 +79,7 @@ keep_token(const char *file, const AuthFileId *id, const AuthToken *token, const
 	CachedToken kept = {.file = MemoryContextStrdup(TopMemoryContext, file),
 						.token = MemoryContextStrdup(TopMemoryContext, token->text),
 						.quota_project = quota_project ? MemoryContextStrdup(TopMemoryContext, quota_project) : NULL,
+						.number = ++numbers,
 						.expires_at = auth_clock_ms() + token->life_s * 1000,
 						.used = ++uses};
 
@@ -136,7 +135,7 @@ fetch_token(const AuthConfig *config, HttpClient *http, Failure *f)
 }
 
 const char *
-auth_token(const AuthConfig *config, HttpClient *http, const char *refused, Failure *f)
+auth_token(const AuthConfig *config, HttpClient *http, uint64 refused, Failure *f)
 {
 	MemoryContext scratch;
 	MemoryContext caller;
@@ -159,6 +158,15 @@ auth_token(const AuthConfig *config, HttpClient *http, const char *refused, Fail
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(scratch);
 	return token;
+}
+
+uint64
+auth_token_number(const char *token)
+{
+	for (const CachedToken *c = cache; c < cache + MAX_CACHED; c++)
+		if (c->file != NULL && c->token == token)
+			return c->number;
+	return 0;
 }
 
 const char *

@@ -27,8 +27,8 @@ typedef struct AuthConfig
 
 /*
  * An access token for BigQuery, valid for at least 3 min 45 s more.  The
- * result stays valid until the next call.  `refused` is the token that the
- * service has just answered with 401, or NULL: the cache's token is thrown
+ * result stays valid until the next call.  `refused` is the number of the token
+ * that the service has just answered with 401, or 0: the cache's token is thrown
  * away only if it is that one.
  *
  * NULL with *f set:
@@ -42,7 +42,13 @@ typedef struct AuthConfig
  *	08P01 an answer makes no sense
  * and of a subject token's file 58P01, 42501, 58030, 42809, 22023 as well.
  */
-extern const char *auth_token(const AuthConfig *config, HttpClient *http, const char *refused, Failure *f);
+extern const char *auth_token(const AuthConfig *config, HttpClient *http, uint64 refused, Failure *f);
+
+/*
+ * The number of a token, by which it can be told from others when it is gone: no
+ * two have the same, none has 0.  `token` is what auth_token() gave last.
+ */
+extern uint64 auth_token_number(const char *token);
 
 /*
  * The project against whose quota requests with a token count (header

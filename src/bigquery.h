@@ -69,6 +69,9 @@ extern bool bigquery_estimate(Bigquery *bq, const BqQuery *query, int64 *bytes, 
  */
 extern char *bigquery_dataset(Bigquery *bq, const char *name, Failure *f);
 
+/* A dataset with more tables is not listed: it would take minutes, and hundreds of MB. */
+#define BIGQUERY_MAX_TABLES 250000
+
 /*
  * What there is in "project.dataset", as BqListed in CurrentMemoryContext, in
  * no order; and what BigQuery says of "project.dataset.table" ("dataset.table":
@@ -120,7 +123,11 @@ extern void bigquery_forget(BqJob *job);
 /* A decoder whose memory is of `context`. */
 extern RowsDecoder *bigquery_decoder(MemoryContext context);
 
-/* Fill *f from a decoder that said ROWS_ERROR; returns false. */
-extern bool bigquery_bad_page(Failure *f, RowsDecoder *decoder);
+/*
+ * Fill *f from a decoder of a page of the job that said ROWS_ERROR while it was
+ * reading row number `row` (from 0); returns false.  54000, naming row and
+ * column, when the row is beyond a limit of the decoder's.
+ */
+extern bool bigquery_bad_page(Failure *f, const BqJob *job, RowsDecoder *decoder, int64 row);
 
 #endif /* CONTRATOS_BIGQUERY_H */

@@ -89,9 +89,37 @@ look(Bigquery *bq, const char *path, const char *name, Failure *f)
 	return doc;
 }
 
+/*
+ * Whether pages of a list go on: not round in a circle, which is found by
+ * comparing each token with one that is remembered, and that one renewed with
+ * each doubling of their number (Brent); and not for ever.
+ */
+typedef struct Paging
+{
+	char *remembered;
+	int64 pages;
+} Paging;
+
+static bool
+goes_on(Paging *paging, const char *token, const List *tables, Failure *f)
+{
+	paging->pages++;
+	if (token == NULL)
+		return true;
+	if (paging->remembered != NULL && strcmp(paging->remembered, token) == 0)
+		return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's list of tables has no end: a page's token came twice");
+	if (list_length(tables) > BIGQUERY_MAX_TABLES || paging->pages > BIGQUERY_MAX_TABLES)
+		return failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED, "BigQuery's list of tables has more than %d",
+						   BIGQUERY_MAX_TABLES);
+	if ((paging->pages & (paging->pages - 1)) == 0)
+		paging->remembered = pstrdup(token);
+	return true;
+}
+
 bool
 bigquery_tables(Bigquery *bq, const char *dataset, List **tables, Failure *f)
 {
+	Paging paging = {0};
 	char *token = NULL;
 	bool ok;
 
@@ -100,7 +128,7 @@ bigquery_tables(Bigquery *bq, const char *dataset, List **tables, Failure *f)
 	{
 		JsonDoc *doc = look(bq, message_tables_path(dataset, token), dataset, f);
 
-		ok = doc != NULL && message_read_tables(doc, tables, &token, f);
+		ok = doc != NULL && message_read_tables(doc, tables, &token, f) && goes_on(&paging, token, *tables, f);
 		json_free_document(doc);
 	} while (ok && token != NULL);
 	return ok;

@@ -31,7 +31,7 @@ read_answer(const char *text, size_t len, Failure *f)
 
 	if (doc != NULL)
 		return doc;
-	if (why.sqlstate == ERRCODE_OUT_OF_MEMORY)
+	if (why.sqlstate == ERRCODE_OUT_OF_MEMORY || why.sqlstate == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
 		*f = why;
 	else
 	{
@@ -105,29 +105,100 @@ bigquery_decoder(MemoryContext context)
 	return decoder;
 }
 
+/*
+ * What BigQuery calls a column of the result: by the job's own head, where that
+ * is known here, else by the page's, which mostly comes before its rows.
+ */
+static char *
+column_name(const BqJob *job, RowsDecoder *decoder, int column)
+{
+	size_t len;
+	const char *envelope = rows_envelope(decoder, &len);
+	JsonDoc *doc;
+	const char *name;
+	char *copy;
+
+	if (job->fields != NULL && column < job->nfields)
+		return job->fields[column].name;
+	doc = json_parse_document(envelope, len, NULL);
+	name = doc ? json_string_at(doc, psprintf("schema.fields.%d.name", column)) : NULL;
+	copy = name ? pstrdup(name) : psprintf("number %d", column + 1);
+	json_free_document(doc);
+	return copy;
+}
+
+/* A row that nobody has room for. */
+static void
+too_large(Failure *f, const BqJob *job, RowsDecoder *decoder, int64 row, RowsTrouble trouble, int column)
+{
+	const char *name = column_name(job, decoder, column);
+
+	if (trouble == ROWS_VALUE_TOO_LONG)
+		failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+					"value of column \"%s\" in row " INT64_FORMAT " of BigQuery's result is longer than %d MB", name,
+					row + 1, ROWS_MAX_TEXT / (1024 * 1024));
+	else if (trouble == ROWS_ROW_TOO_LONG)
+		failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+					"row " INT64_FORMAT " of BigQuery's result is longer than %d MB, as far as column \"%s\"", row + 1,
+					ROWS_MAX_TEXT / (1024 * 1024), name);
+	else
+		failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+					"row " INT64_FORMAT " of BigQuery's result takes more than %d MB of JSON, as far as column \"%s\"",
+					row + 1, ROWS_MAX_ROW / (1024 * 1024), name);
+	failure_hint(f, "Leave such a column out of the foreign table (ALTER FOREIGN TABLE ... DROP COLUMN), or read a "
+					"part of it from a view in BigQuery.");
+}
+
 bool
-bigquery_bad_page(Failure *f, RowsDecoder *decoder)
+bigquery_bad_page(Failure *f, const BqJob *job, RowsDecoder *decoder, int64 row)
 {
 	uint64 offset;
 	const char *error = rows_error(decoder, &offset);
+	int column;
+	RowsTrouble trouble = rows_trouble(decoder, &column);
 
-	failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer cannot be read: %s at byte " UINT64_FORMAT, error, offset);
-	blame_the_way(f);
+	switch (trouble)
+	{
+		case ROWS_VALUE_TOO_LONG:
+		case ROWS_ROW_TOO_LONG:
+		case ROWS_ROW_TOO_WIDE:
+			too_large(f, job, decoder, row, trouble, column);
+			break;
+		case ROWS_ENVELOPE_TOO_LONG:
+			failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED, "BigQuery's answer has more than %d MB besides its rows",
+						ROWS_MAX_ENVELOPE / (1024 * 1024));
+			blame_the_way(f);
+			break;
+		case ROWS_NO_MEMORY:
+			failure_set(f, ERRCODE_OUT_OF_MEMORY, "out of memory");
+			break;
+		case ROWS_MALFORMED:
+			failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer cannot be read: %s at byte " UINT64_FORMAT, error,
+						offset);
+			blame_the_way(f);
+			break;
+	}
 	return false;
 }
 
-/* Read an answer up to its first row or its end.  False with *f set. */
+/*
+ * Read an answer up to its first row; without one to its end, which must be the
+ * body's end, too.  False with *f set.
+ */
 static bool
-read_to_first_row(HttpExchange *exchange, RowsDecoder *decoder, RowsResult *got, int64 *bytes, Failure *f)
+read_to_first_row(const BqJob *job, HttpExchange *exchange, RowsDecoder *decoder, RowsResult *got, int64 *bytes,
+				  Failure *f)
 {
 	const char *piece;
 	ssize_t n;
 
-	while ((*got = rows_next(decoder)) == ROWS_MORE)
+	while ((*got = rows_next(decoder)) == ROWS_MORE || *got == ROWS_END)
 	{
 		n = http_read(exchange, &piece, f);
 		if (n < 0)
 			return false;
+		if (n == 0 && *got == ROWS_END)
+			return true;
 		if (n == 0)
 		{
 			failure_set(f, ERRCODE_CONNECTION_FAILURE, "BigQuery's answer ended in the middle");
@@ -137,7 +208,7 @@ read_to_first_row(HttpExchange *exchange, RowsDecoder *decoder, RowsResult *got,
 		*bytes += n;
 		rows_feed(decoder, piece, n);
 	}
-	return *got != ROWS_ERROR || bigquery_bad_page(f, decoder);
+	return *got != ROWS_ERROR || bigquery_bad_page(f, job, decoder, 0);
 }
 
 /* An answer to "what is the result?", read up to its first row or its end. */
@@ -170,7 +241,7 @@ open_answer(BqJob *job, int max_rows, int wait_ms, Answer *answer, Failure *f)
 	answer->exchange = request_open(&job->bq->requester, message_results_path(job, 0, max_rows, wait_ms), NULL,
 									job->context, 1, &spent_ms, f);
 	if (answer->exchange != NULL &&
-		read_to_first_row(answer->exchange, answer->decoder, &answer->got, &answer->bytes, f))
+		read_to_first_row(job, answer->exchange, answer->decoder, &answer->got, &answer->bytes, f))
 	{
 		envelope = rows_envelope(answer->decoder, &len);
 		answer->head = read_answer(envelope, len, f);

@@ -65,10 +65,23 @@ digest_create(void)
 }
 
 void
-digest_of(Digest *digest, const void *data, size_t len, uint8 result[DIGEST_BYTES])
+digest_begin(Digest *digest)
 {
 	/* no algorithm named: the one it was created with */
-	if (EVP_DigestInit_ex(digest->state, NULL, NULL) != 1 || EVP_DigestUpdate(digest->state, data, len) != 1 ||
-		EVP_DigestFinal_ex(digest->state, result, NULL) != 1)
+	if (EVP_DigestInit_ex(digest->state, NULL, NULL) != 1)
+		fail();
+}
+
+void
+digest_add(Digest *digest, const void *data, size_t len)
+{
+	if (EVP_DigestUpdate(digest->state, data, len) != 1)
+		fail();
+}
+
+void
+digest_end(Digest *digest, uint8 result[DIGEST_BYTES])
+{
+	if (EVP_DigestFinal_ex(digest->state, result, NULL) != 1)
 		fail();
 }

@@ -16,7 +16,9 @@ typedef struct Digest Digest;
  * OpenSSL has no SHA-256 to give. */
 extern Digest *digest_create(void);
 
-/* The hash of one text, begun and ended. */
-extern void digest_of(Digest *digest, const void *data, size_t len, uint8 result[DIGEST_BYTES]);
+/* The hash of one text, which may come in pieces. */
+extern void digest_begin(Digest *digest);
+extern void digest_add(Digest *digest, const void *data, size_t len);
+extern void digest_end(Digest *digest, uint8 result[DIGEST_BYTES]);
 
 #endif /* CONTRATOS_DIGEST_H */

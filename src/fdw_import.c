@@ -18,6 +18,7 @@
 
 #include "compat.h"
 #include "fdw_internal.h"
+#include "names.h"
 #include "options.h"
 
 /* One table to be, perhaps, imported. */
@@ -50,6 +51,18 @@ by_name(const void *a, const void *b)
 	return strcmp((*(Candidate *const *) a)->name.remote, (*(Candidate *const *) b)->name.remote);
 }
 
+/* What came into being while the list was read may stand in it twice. */
+static void
+drop_doubles(Import *import)
+{
+	int kept = 0;
+
+	for (int i = 0; i < import->nlisted; i++)
+		if (kept == 0 || by_name(&import->listed[kept - 1], &import->listed[i]) != 0)
+			import->listed[kept++] = import->listed[i];
+	import->nlisted = kept;
+}
+
 static void
 list_tables(Import *import)
 {
@@ -77,6 +90,7 @@ list_tables(Import *import)
 						  "Its name has characters that this database's encoding has not");
 	}
 	qsort(import->listed, import->nlisted, sizeof(Candidate *), by_name);
+	drop_doubles(import);
 	fdw_name_locally((FdwName **) import->listed, import->nlisted, NULL);
 }
 
@@ -150,6 +164,8 @@ choose_listed(Import *import)
 	import->nlisted = kept;
 	for (int i = 0; i < import->nlisted; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
+
 		Candidate *candidate = import->listed[i];
 		int prefix = fdw_shard_prefix(candidate->name.remote);
 		bool same = prefix > 0 && shard != NULL && fdw_shard_prefix(shard->name.remote) == prefix &&
@@ -175,12 +191,46 @@ refuse_missing(const Import *import, const char *name)
 	const char *other = NULL;
 
 	for (int i = 0; i < import->nlisted && other == NULL; i++)
-		if (pg_strcasecmp(import->listed[i]->name.local, name) == 0)
+		if (pg_strcasecmp(import->listed[i]->name.local, name) == 0 ||
+			(strlen(name) > NAMEDATALEN - MAX_MULTIBYTE_CHAR_LEN &&
+			 pg_strncasecmp(import->listed[i]->name.remote, name, strlen(name)) == 0))
 			other = import->listed[i]->name.local;
 	ereport(ERROR, (errcode(ERRCODE_FDW_TABLE_NOT_FOUND),
 					errmsg("BigQuery has no table \"%s\" in dataset \"%s\"", name, failure_to_server(import->dataset)),
 					other ? errdetail("There is one named \"%s\".", other) : 0,
 					errhint("BigQuery tells upper case from lower case: write the name in double quotes.")));
+}
+
+/* The statement's name for a table is the one that it gets. */
+static Candidate *
+named_so(const Candidate *candidate, const char *name)
+{
+	Candidate *copy = palloc(sizeof(Candidate));
+
+	*copy = *candidate;
+	copy->name.local = pstrdup(name);
+	return copy;
+}
+
+/* The table whose name PostgreSQL has cut to this, if it is the only one. */
+static Candidate *
+find_cut(const Import *import, const char *name)
+{
+	Candidate *found = NULL;
+
+	for (int i = 0; i < import->nlisted; i++)
+	{
+		const char *remote = import->listed[i]->name.remote;
+		int len = (int) strlen(remote);
+
+		if (names_fit(remote) || pg_mbcliplen(remote, len, NAMEDATALEN - 1) != (int) strlen(name) ||
+			strncmp(remote, name, strlen(name)) != 0)
+			continue;
+		if (found != NULL)
+			return NULL;
+		found = import->listed[i];
+	}
+	return found;
 }
 
 /*
@@ -199,6 +249,8 @@ find_by_list(Import *import, const char *name)
 	for (int i = 0; i < import->nlisted; i++)
 		if (strcmp(import->listed[i]->name.local, name) == 0)
 			return import->listed[i];
+	if (find_cut(import, name) != NULL)
+		return named_so(find_cut(import, name), name);
 	len = strlen(prefix);
 	for (int i = 0; i < import->nlisted && shard == NULL; i++)
 		if (strncmp(import->listed[i]->name.remote, prefix, len) == 0)
@@ -206,12 +258,7 @@ find_by_list(Import *import, const char *name)
 	if (shard == NULL)
 		refuse_missing(import, name);
 	say_shards(shard, (int) len, count);
-
-	Candidate *candidate = palloc(sizeof(Candidate));
-
-	*candidate = *shard;
-	candidate->name.local = pstrdup(name);
-	return candidate;
+	return named_so(shard, name);
 }
 
 /* --------------------------------------------------------------------------

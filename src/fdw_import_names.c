@@ -1,17 +1,16 @@
 /*
  * fdw_import_names.c
  *	  What BigQuery's names become here.
- *
- * BigQuery's tables may have names of 1,024 bytes and its columns of 300
- * characters; PostgreSQL cuts a name at 63 bytes, and would take two long names
- * that begin alike for one.
  */
 #include "postgres.h"
 
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/hsearch.h"
 
 #include "failure.h"
 #include "fdw_internal.h"
+#include "names.h"
 
 #define DATE_DIGITS 8
 
@@ -24,47 +23,50 @@ fdw_server_name(const char *text)
 	return strcmp(back, text) == 0 ? name : NULL;
 }
 
+/* Make the name one of those that are taken; false if it was. */
 static bool
-is_taken(FdwName *names[], int n, const char *const *reserved, const char *name)
+take(HTAB *taken, const char *name)
 {
-	for (; reserved != NULL && *reserved != NULL; reserved++)
-		if (strcmp(*reserved, name) == 0)
-			return true;
-	for (int i = 0; i < n; i++)
-		if (names[i]->local != NULL && strcmp(names[i]->local, name) == 0)
-			return true;
-	return false;
+	bool found;
+
+	(void) hash_search(taken, name, HASH_ENTER, &found);
+	return !found;
 }
 
-/* As much of `name` as leaves room for `suffix`, and that. */
-static char *
-cut(const char *name, const char *suffix)
+static HTAB *
+make_taken(int n, const char *const *reserved)
 {
-	int len = strlen(name);
-	int room = NAMEDATALEN - 1 - (int) strlen(suffix);
+	HASHCTL control = {.keysize = NAMEDATALEN, .entrysize = NAMEDATALEN, .hcxt = CurrentMemoryContext};
+	HTAB *taken = hash_create("contratos names", n, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 
-	return psprintf("%.*s%s", len <= room ? len : pg_mbcliplen(name, len, room), name, suffix);
+	for (; reserved != NULL && *reserved != NULL; reserved++)
+		(void) take(taken, *reserved);
+	return taken;
 }
 
 void
 fdw_name_locally(FdwName *names[], int n, const char *const *reserved)
 {
+	HTAB *taken = make_taken(n, reserved);
+	Digest *digest = digest_create();
+
 	/* who fits comes first: nobody takes his name from him */
 	for (int i = 0; i < n; i++)
 	{
-		bool fits = strlen(names[i]->remote) < NAMEDATALEN && !is_taken(NULL, 0, reserved, names[i]->remote);
-
-		names[i]->local = fits ? pstrdup(names[i]->remote) : NULL;
+		CHECK_FOR_INTERRUPTS();
+		names[i]->local =
+			names_fit(names[i]->remote) && take(taken, names[i]->remote) ? pstrdup(names[i]->remote) : NULL;
 	}
 	for (int i = 0; i < n; i++)
-	{
-		char *local = names[i]->local ? NULL : cut(names[i]->remote, "");
+		for (int round = 0; names[i]->local == NULL; round++)
+		{
+			char *local = names_cut(digest, names[i]->remote, round);
 
-		for (int number = 2; local != NULL && is_taken(names, n, reserved, local); number++)
-			local = cut(names[i]->remote, psprintf("_%d", number));
-		if (local != NULL)
-			names[i]->local = local;
-	}
+			CHECK_FOR_INTERRUPTS();
+			if (take(taken, local))
+				names[i]->local = local;
+		}
+	hash_destroy(taken);
 }
 
 int

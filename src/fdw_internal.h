@@ -43,8 +43,7 @@ extern char *fdw_server_name(const char *text);
 /*
  * Give each a name that PostgreSQL can keep, no two the same and none of those
  * `reserved` (NULL-terminated; NULL: none).  What fits keeps its name; what does
- * not is cut, and numbered (…_2) where that makes it the same as another.  Names
- * depend on the set alone if they come in order.
+ * not gets one by names_cut(), whatever else there is.
  */
 extern void fdw_name_locally(FdwName *names[], int n, const char *const *reserved);
 

@@ -77,11 +77,14 @@ fingerprint_type(const RemoteColumn *column)
 struct Fingerprint
 {
 	Digest *digest;
-	StringInfoData row; /* what is hashed: grows to the longest row */
+	StringInfoData row; /* what is hashed: most rows as a whole, long ones in pieces */
 	uint64 sums[2];
 	int ncells;
 	char *forms; /* of each cell, as fingerprint_agreements() gives them */
 };
+
+/* To put short texts together and hash them at once is faster; of long ones there need be no copy. */
+#define PIECE_BYTES (64 * 1024)
 
 #define FORM_NONE '-' /* left out */
 #define FORM_PLAIN 'p' /* "<text>:" */
@@ -130,12 +133,23 @@ fingerprint_agreed(const char *agreements)
 	return fingerprint;
 }
 
+/* Hash what has been put together. */
+static void
+hash_piece(Fingerprint *fingerprint)
+{
+	digest_add(fingerprint->digest, fingerprint->row.data, fingerprint->row.len);
+	fingerprint->row.len = 0;
+}
+
 /* A cell's text; as appendStringInfo() would write it, but in half the time. */
 static void
-append_cell(StringInfo row, char form, const RowsCell *cell)
+append_cell(Fingerprint *fingerprint, char form, const RowsCell *cell)
 {
+	StringInfo row = &fingerprint->row;
+	bool is_long = cell->len > PIECE_BYTES;
+
 	/* room for a length and a colon besides */
-	enlargeStringInfo(row, (int) cell->len + 16);
+	enlargeStringInfo(row, (is_long ? 0 : (int) cell->len) + 16);
 	if (cell->kind == ROWS_NULL)
 	{
 		row->data[row->len++] = '-';
@@ -146,23 +160,34 @@ append_cell(StringInfo row, char form, const RowsCell *cell)
 		row->len += pg_ultoa_n((uint32) cell->len, row->data + row->len);
 		row->data[row->len++] = ':';
 	}
-	memcpy(row->data + row->len, cell->data, cell->len);
-	row->len += (int) cell->len;
+	if (is_long)
+	{
+		hash_piece(fingerprint);
+		digest_add(fingerprint->digest, cell->data, cell->len);
+	}
+	else
+	{
+		memcpy(row->data + row->len, cell->data, cell->len);
+		row->len += (int) cell->len;
+	}
 	if (form == FORM_PLAIN)
 		row->data[row->len++] = ':';
+	if (row->len > PIECE_BYTES)
+		hash_piece(fingerprint);
 }
 
 void
 fingerprint_row(Fingerprint *fingerprint, const RowsCell *cells, uint8 result[FINGERPRINT_ROW_BYTES])
 {
-	StringInfo row = &fingerprint->row;
 	uint8 hash[DIGEST_BYTES];
 
-	row->len = 0;
+	digest_begin(fingerprint->digest);
+	fingerprint->row.len = 0;
 	for (int i = 0; i < fingerprint->ncells; i++)
 		if (fingerprint->forms[i] != FORM_NONE)
-			append_cell(row, fingerprint->forms[i], &cells[i]);
-	digest_of(fingerprint->digest, row->data, row->len, hash);
+			append_cell(fingerprint, fingerprint->forms[i], &cells[i]);
+	hash_piece(fingerprint);
+	digest_end(fingerprint->digest, hash);
 	memcpy(result, hash, FINGERPRINT_ROW_BYTES);
 }
 

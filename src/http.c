@@ -20,6 +20,14 @@
  */
 #define CLIENT_FDS 3
 
+/*
+ * What must be left when a request starts: the descriptor by which it is waited
+ * for; and, where it could do without, enough for another client, such as that
+ * of the statement's second scan.
+ */
+#define WAIT_FDS 1
+#define OTHERS_FDS 8
+
 /* Initialise libcurl, once in this process and never in the postmaster. */
 static void
 init_libcurl(void)
@@ -52,18 +60,28 @@ out_of_memory(void)
 					errdetail("libcurl could not get memory or a descriptor.")));
 }
 
-/* Account for descriptors that libcurl is going to open. */
-static void
-reserve_fds(HttpClient *client, int n)
+/*
+ * Account for descriptors that libcurl is going to open, `n` in all.  False with
+ * *f set unless there are so many, and `spare` besides.
+ */
+static bool
+reserve_fds(HttpClient *client, int n, int spare, Failure *f)
 {
-	while (client->nfds < n)
+	int before = client->nfds;
+	bool ok = true;
+
+	while (ok && client->nfds < n + spare)
 	{
-		if (!AcquireExternalFD())
-			ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-							errmsg("could not open a connection: too many open files in this backend"),
-							errhint("Raise the server's max_files_per_process and the limit of \"ulimit -n\".")));
-		client->nfds++;
+		ok = AcquireExternalFD();
+		client->nfds += ok;
 	}
+	for (int kept = Max(ok ? n : before, before); client->nfds > kept; client->nfds--)
+		ReleaseExternalFD();
+	if (ok)
+		return true;
+	failure_set(f, ERRCODE_INSUFFICIENT_RESOURCES, "could not open a connection: too many open files in this backend");
+	failure_hint(f, "Raise the server's max_files_per_process and the limit of \"ulimit -n\".");
+	return false;
 }
 
 /*
@@ -120,6 +138,7 @@ http_client_create(MemoryContext parent)
 {
 	MemoryContext context;
 	HttpClient *client;
+	Failure f;
 
 	init_libcurl();
 	context = AllocSetContextCreate(parent, "contratos http client", ALLOCSET_SMALL_SIZES);
@@ -130,7 +149,8 @@ http_client_create(MemoryContext parent)
 	client->callback.arg = client;
 	MemoryContextRegisterResetCallback(context, &client->callback);
 
-	reserve_fds(client, CLIENT_FDS);
+	if (!reserve_fds(client, CLIENT_FDS, 0, &f))
+		failure_throw(&f);
 	client->multi = curl_multi_init();
 	if (client->multi == NULL ||
 		curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, http_wait_record_socket) != CURLM_OK ||
@@ -171,12 +191,12 @@ http_start(HttpClient *client, const HttpRequest *request, MemoryContext parent,
 {
 	HttpExchange *exchange = create_exchange(parent);
 
-	if (!http_setup(exchange, request, f))
+	if (!http_setup(exchange, request, f) ||
+		!reserve_fds(client, CLIENT_FDS + client->nexchanges + 1, request->ahead ? OTHERS_FDS : WAIT_FDS, f))
 	{
 		http_finish(exchange);
 		return NULL;
 	}
-	reserve_fds(client, CLIENT_FDS + client->nexchanges + 1);
 	if (curl_multi_add_handle(client->multi, exchange->easy) != CURLM_OK)
 		out_of_memory();
 	exchange->client = client;
@@ -269,11 +289,41 @@ read_all(HttpExchange *exchange, StringInfo buf, Failure *f)
 	return len == 0;
 }
 
+/* Memory-context callback: a small answer may be a token. */
+static void
+wipe_answer(void *arg)
+{
+	StringInfo answer = arg;
+
+	explicit_bzero(answer->data, answer->maxlen);
+}
+
+/*
+ * Where an answer goes.  A small one has all the room that it may need, since
+ * growing would leave a copy behind, and is overwritten with the context's end,
+ * however that comes.
+ */
+static StringInfo
+make_answer(const HttpRequest *request)
+{
+	StringInfo answer = makeStringInfo();
+	MemoryContextCallback *callback;
+
+	if (request->max_body > HTTP_SMALL_ANSWER)
+		return answer;
+	enlargeStringInfo(answer, (int) request->max_body);
+	callback = palloc0(sizeof(MemoryContextCallback));
+	callback->func = wipe_answer;
+	callback->arg = answer;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+	return answer;
+}
+
 bool
 http_fetch(HttpClient *client, const HttpRequest *request, HttpResponse *response, Failure *f)
 {
 	HttpExchange *exchange;
-	StringInfoData buf;
+	StringInfo answer;
 	bool complete;
 
 	Assert(request->max_body != 0 && request->max_body < MaxAllocSize);
@@ -281,18 +331,15 @@ http_fetch(HttpClient *client, const HttpRequest *request, HttpResponse *respons
 	if (exchange == NULL)
 		return false;
 
-	initStringInfo(&buf);
-	/* growing would leave a copy behind, and it may be a token */
-	if (request->max_body <= HTTP_SMALL_ANSWER)
-		enlargeStringInfo(&buf, (int) request->max_body);
+	answer = make_answer(request);
 	memset(response, 0, sizeof(*response));
 	response->status = http_wait_status(exchange, f);
-	complete = response->status != 0 && read_all(exchange, &buf, f);
+	complete = response->status != 0 && read_all(exchange, answer, f);
 	response->retry_after_ms = exchange->retry_after_ms;
 	response->google_metadata = exchange->google_metadata;
 	response->date_s = exchange->date_s;
-	response->body = buf.data;
-	response->len = buf.len;
+	response->body = answer->data;
+	response->len = answer->len;
 	http_finish(exchange);
 	return complete;
 }

@@ -51,13 +51,16 @@ typedef struct HttpRequest
 	bool metadata; /* plain http may also reach the metadata server:
 								 * metadata.google.internal, 169.254.169.254 */
 	bool untold; /* nobody hears of its path, at no level of the log */
+	bool ahead; /* it can wait: started only where that leaves descriptors
+								 * for what cannot */
 } HttpRequest;
 
 /* A small answer, whole. */
 typedef struct HttpResponse
 {
 	int status;
-	char *body; /* NUL-terminated, in CurrentMemoryContext */
+	char *body; /* NUL-terminated, in CurrentMemoryContext; where max_body is
+								 * small it may be a secret, and goes only with that */
 	size_t len;
 	int retry_after_ms; /* Retry-After, seconds or date; 0: none */
 	bool google_metadata; /* it came with "Metadata-Flavor: Google" */
@@ -66,7 +69,7 @@ typedef struct HttpResponse
 
 /*
  * A client whose handles die with a child of `parent`.  Raises 53000-class
- * errors when no file descriptor or memory is to be had.
+ * errors when there is no file descriptor or memory for it.
  */
 extern HttpClient *http_client_create(MemoryContext parent);
 
@@ -76,7 +79,8 @@ extern void http_client_close(HttpClient *client);
 /*
  * Start a request without waiting.  The strings of *request are copied.
  * Returns NULL with *f set when it cannot even be started (bad URL, plain http
- * to another host, a header that is none, unreadable ca_file: 22023, 58P01, 42501).  The exchange lives in a context of
+ * to another host, a header that is none, unreadable ca_file: 22023, 58P01, 42501;
+ * no descriptor for its connection: 53000).  The exchange lives in a context of
  * its own under `parent` until http_finish(), the deletion of `parent`, or
  * http_client_close().
  */

@@ -55,12 +55,36 @@ release_document(void *arg)
 	doc->root = NULL;
 }
 
+/*
+ * Whether a document has more values than it may: a value that takes 3 bytes
+ * there takes a hundred or more in jansson's tree.  Of JSON each value but the
+ * first has one of these marks before it; of other texts it does not matter.
+ */
+static bool
+has_too_many(const char *text, size_t len)
+{
+	int marks = 0;
+	bool quoted = false;
+
+	for (size_t i = 0; i < len && marks < JSON_MAX_VALUES; i++)
+	{
+		if (text[i] == '"')
+			quoted = !quoted;
+		else if (quoted)
+			i += text[i] == '\\';
+		else
+			marks += text[i] == ',' || text[i] == ':' || text[i] == '[' || text[i] == '{';
+	}
+	return marks == JSON_MAX_VALUES;
+}
+
 JsonDoc *
 json_parse_document(const char *text, size_t len, Failure *f)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "contratos json", ALLOCSET_SMALL_SIZES);
 	JsonDoc *doc = MemoryContextAllocZero(context, sizeof(JsonDoc));
-	json_error_t error;
+	json_error_t error = {0};
+	bool too_many = has_too_many(text, len);
 
 	doc->context = context;
 	doc->callback.func = release_document;
@@ -71,13 +95,16 @@ json_parse_document(const char *text, size_t len, Failure *f)
 	 * A string may hold U+0000 (the C string then ends there); of two members
 	 * of one name readers take different ones, so such a document is refused.
 	 */
-	doc->root = json_loadb(text, len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
+	if (!too_many)
+		doc->root = json_loadb(text, len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
 	if (doc->root != NULL && json_is_object(doc->root))
 		return doc;
 
 	if (f != NULL)
 	{
-		if (doc->root != NULL)
+		if (too_many)
+			failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED, "a JSON document has more than %d values", JSON_MAX_VALUES);
+		else if (doc->root != NULL)
 			failure_set(f, ERRCODE_INVALID_TEXT_REPRESENTATION, "not a JSON object");
 		else if (json_error_code(&error) == json_error_out_of_memory)
 			failure_set(f, ERRCODE_OUT_OF_MEMORY, "out of memory while reading a JSON document");

@@ -16,10 +16,14 @@
 
 typedef struct JsonDoc JsonDoc;
 
+/* A list of 1,000 tables, or the schema of 10,000 columns, has below 200,000. */
+#define JSON_MAX_VALUES 500000
+
 /*
  * Parse `len` bytes of UTF-8.  NULL when it is not one JSON object; *f, if not
  * NULL, then holds 22P02 and the position, never any of the text (it may be a
- * key file).  The tree is freed with CurrentMemoryContext.
+ * key file); or 54000 when it has more than JSON_MAX_VALUES.  The tree is freed
+ * with CurrentMemoryContext.
  */
 extern JsonDoc *json_parse_document(const char *text, size_t len, Failure *f);
 

@@ -132,6 +132,7 @@ jwt_sign(const char *pem, const char *kid, const char *claims, StringInfo out, F
 
 	appendStringInfoChar(out, '.');
 	append_base64url(out, signature, (int) len);
+	explicit_bzero(signature, sizeof(signature));
 	return true;
 }
 

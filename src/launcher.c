@@ -57,6 +57,7 @@ typedef struct Place
 } Place;
 
 static List *places = NIL;
+static MemoryContext places_context = NULL;
 
 /* When the configuration was last reloaded; 0: not since the server started. */
 static TimestampTz reloaded_at = 0;
@@ -87,7 +88,7 @@ place_of(const char *name)
 	foreach (cell, places)
 		if (strcmp(((Place *) lfirst(cell))->name, name) == 0)
 			return lfirst(cell);
-	old = MemoryContextSwitchTo(TopMemoryContext);
+	old = MemoryContextSwitchTo(places_context);
 	place = palloc0(sizeof(Place));
 	strlcpy(place->name, name, sizeof(place->name));
 	places = lappend(places, place);
@@ -233,6 +234,23 @@ tend(Place *place)
 	return place->handle != NULL ? -1 : LOOK_AGAIN_MS;
 }
 
+/* Forget the databases that have left the setting, once their workers have gone. */
+static void
+forget_unwanted(void)
+{
+	ListCell *cell;
+
+	foreach (cell, places)
+	{
+		Place *place = lfirst(cell);
+
+		if (place->wanted || place->handle != NULL)
+			continue;
+		places = foreach_delete_current(places, cell);
+		pfree(place);
+	}
+}
+
 static void
 wait_for_event(long timeout_ms)
 {
@@ -261,6 +279,7 @@ contratos_launcher_main(Datum arg pg_attribute_unused())
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	pgstat_report_appname("contratos launcher");
 	loop = AllocSetContextCreate(TopMemoryContext, "contratos launcher", ALLOCSET_SMALL_SIZES);
+	places_context = AllocSetContextCreate(TopMemoryContext, "contratos databases", ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(loop);
 
 	for (;;)
@@ -279,6 +298,7 @@ contratos_launcher_main(Datum arg pg_attribute_unused())
 			/* a transaction in it may have left us elsewhere */
 			MemoryContextSwitchTo(loop);
 		}
+		forget_unwanted();
 		wait_for_event(wait);
 	}
 }

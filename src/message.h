@@ -63,8 +63,9 @@ typedef struct BqListed
 	char *type; /* as in BqTable */
 } BqListed;
 
-/* BigQuery allows 15 levels of STRUCT; what goes deeper is no schema of its. */
+/* BigQuery allows 15 levels of STRUCT, and 10,000 columns, nested ones too; what has more is no schema of its. */
 #define MESSAGE_MAX_NESTING 15
+#define MESSAGE_MAX_FIELDS 10000
 
 /* A query job.  Made by bigquery_query(); read-only for others. */
 typedef struct BqJob

@@ -10,6 +10,10 @@
 /* More than this BigQuery does not give at once. */
 #define TABLES_PER_PAGE 1000
 
+/* BigQuery's own limit for a table's name, in bytes; types are one word. */
+#define MAX_NAME 1024
+#define MAX_TYPE 64
+
 /*
  * "/bigquery/v2/projects/…/datasets/…/tables".  Cut from the right: a project
  * may hold dots in its domain, a dataset none.
@@ -81,10 +85,14 @@ message_read_tables(const JsonDoc *doc, List **tables, char **token, Failure *f)
 	{
 		BqListed *listed = palloc0(sizeof(BqListed));
 
+		const char *type = json_string_at(doc, psprintf("tables.%d.type", i));
+
 		listed->name = copy_at(doc, psprintf("tables.%d.tableReference.tableId", i));
-		listed->type = copy_at(doc, psprintf("tables.%d.type", i));
-		if (listed->name == NULL)
-			return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer lists a table without a name");
+		listed->type = type ? pnstrdup(type, MAX_TYPE) : NULL;
+		if (listed->name == NULL || strlen(listed->name) > MAX_NAME)
+			return failure_set(f, ERRCODE_FDW_ERROR,
+							   "BigQuery's answer lists a table without a name, or with one of more than %d bytes",
+							   MAX_NAME);
 		*tables = lappend(*tables, listed);
 	}
 	*token = copy_at(doc, "nextPageToken");

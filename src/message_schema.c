@@ -116,7 +116,8 @@ message_type_fits(const char *declared, const BqField *field)
 	return strcmp(declared, message_field_type(field)) == 0 || strcmp(declared, message_field_type(&bare)) == 0;
 }
 
-static bool read_level(const JsonDoc *doc, const char *path, int depth, BqField **fields, int *nfields, Failure *f);
+static bool read_level(const JsonDoc *doc, const char *path, int depth, int *left, BqField **fields, int *nfields,
+					   Failure *f);
 
 static char *
 copy_at(const JsonDoc *doc, const char *path, const char *member)
@@ -136,7 +137,7 @@ type_at(const JsonDoc *doc, const char *path, const char *member)
 }
 
 static bool
-read_field(const JsonDoc *doc, const char *path, int depth, BqField *field, Failure *f)
+read_field(const JsonDoc *doc, const char *path, int depth, int *left, BqField *field, Failure *f)
 {
 	char *mode = copy_at(doc, path, "mode");
 
@@ -148,19 +149,24 @@ read_field(const JsonDoc *doc, const char *path, int depth, BqField *field, Fail
 	field->required = mode != NULL && strcmp(mode, "REQUIRED") == 0;
 	field->description = copy_at(doc, path, "description");
 	field->range_element = type_at(doc, path, "rangeElementType.type");
-	return read_level(doc, psprintf("%s.fields", path), depth + 1, &field->fields, &field->nfields, f);
+	return read_level(doc, psprintf("%s.fields", path), depth + 1, left, &field->fields, &field->nfields, f);
 }
 
+/* `left`: so many fields may still come. */
 static bool
-read_level(const JsonDoc *doc, const char *path, int depth, BqField **fields, int *nfields, Failure *f)
+read_level(const JsonDoc *doc, const char *path, int depth, int *left, BqField **fields, int *nfields, Failure *f)
 {
 	*nfields = json_length_at(doc, path);
+	*left -= *nfields;
+	if (*left < 0)
+		return failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED, "BigQuery's answer describes more than %d columns",
+						   MESSAGE_MAX_FIELDS);
 	*fields = palloc0(sizeof(BqField) * Max(*nfields, 1));
 	if (depth > MESSAGE_MAX_NESTING && *nfields > 0)
 		return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer nests columns more than %d deep",
 						   MESSAGE_MAX_NESTING);
 	for (int i = 0; i < *nfields; i++)
-		if (!read_field(doc, psprintf("%s.%d", path, i), depth, &(*fields)[i], f))
+		if (!read_field(doc, psprintf("%s.%d", path, i), depth, left, &(*fields)[i], f))
 			return false;
 	return true;
 }
@@ -168,5 +174,7 @@ read_level(const JsonDoc *doc, const char *path, int depth, BqField **fields, in
 bool
 message_read_fields(const JsonDoc *doc, const char *path, BqField **fields, int *nfields, Failure *f)
 {
-	return read_level(doc, path, 0, fields, nfields, f);
+	int left = MESSAGE_MAX_FIELDS;
+
+	return read_level(doc, path, 0, &left, fields, nfields, f);
 }

@@ -3,7 +3,7 @@
  *	  The process that reads a job's rows for a load, and sends them.
  *
  * It has no database, no transaction and no memory of its own that grows: a
- * batch, and the stream's buffers.  It ends with its last row, with a failure,
+ * batch, and the stream's buffers, of which a long row is sent without a copy.  It ends with its last row, with a failure,
  * or when the load does not listen any more.
  */
 #include "postgres.h"
@@ -21,6 +21,9 @@
 
 /* A message of rows has about as many bytes: large enough to be worth a wake-up. */
 #define BATCH_BYTES (64 * 1024)
+
+/* A row of cells that has more is a message of its own, sent from where it lies. */
+#define LONG_ROW_BYTES (1024 * 1024)
 
 typedef struct Sender
 {
@@ -57,19 +60,25 @@ begin_batch(Sender *sender)
 	sender->nrows = 0;
 }
 
-/* False when the load does not listen any more. */
-static bool
-send_batch(Sender *sender, ReaderMessage message)
+static ReaderHead
+make_head(const Sender *sender, ReaderMessage message, int32 nrows)
 {
-	ReaderHead head = {
+	return (ReaderHead){
 		.message = message,
-		.nrows = sender->nrows,
+		.nrows = nrows,
 		.bytes = stream_bytes(sender->stream),
 		.pages = stream_pages(sender->stream),
 		.cache_hit = sender->job->cache_hit,
 		.bytes_processed = sender->job->bytes_processed,
 		.bytes_billed = sender->job->bytes_billed,
 	};
+}
+
+/* False when the load does not listen any more. */
+static bool
+send_batch(Sender *sender, ReaderMessage message)
+{
+	ReaderHead head = make_head(sender, message, sender->nrows);
 	shm_mq_result result;
 
 	memcpy(sender->batch.data, &head, sizeof(head));
@@ -90,16 +99,24 @@ append_tuple(StringInfo batch, HeapTuple tuple)
 	batch->len = (int) (from + tuple->t_len);
 }
 
+/* Bytes of a row as cells. */
+static size_t
+cells_len(const Sender *sender, const RowsCell *cells)
+{
+	size_t len = 0;
+
+	for (int i = 0; i < sender->job->nfields; i++)
+		len += sizeof(uint32) + cells[i].len;
+	return len;
+}
+
 static void
 append_cells(Sender *sender, const RowsCell *cells)
 {
 	StringInfo batch = &sender->batch;
-	size_t len = 0;
 	char *at;
 
-	for (int i = 0; i < sender->job->nfields; i++)
-		len += sizeof(uint32) + cells[i].len;
-	enlargeStringInfo(batch, (int) len);
+	enlargeStringInfo(batch, (int) cells_len(sender, cells));
 	at = batch->data + batch->len;
 	for (int i = 0; i < sender->job->nfields; i++)
 	{
@@ -114,11 +131,10 @@ append_cells(Sender *sender, const RowsCell *cells)
 	batch->len = (int) (at - batch->data);
 }
 
+/* The row's hash, if there is to be one, and the length of its tuple. */
 static void
-append_row(Sender *sender, const RowsCell *cells)
+append_row_head(Sender *sender, const RowsCell *cells, uint32 len)
 {
-	HeapTuple tuple = sender->maker ? reader_tuple_make(sender->maker, cells) : NULL;
-	uint32 len = tuple ? tuple->t_len : 0;
 	uint8 hash[FINGERPRINT_ROW_BYTES];
 
 	if (sender->fingerprint != NULL)
@@ -127,11 +143,58 @@ append_row(Sender *sender, const RowsCell *cells)
 		appendBinaryStringInfo(&sender->batch, (const char *) hash, sizeof(hash));
 	}
 	appendBinaryStringInfo(&sender->batch, (const char *) &len, sizeof(len));
+	sender->nrows++;
+}
+
+static void
+append_row(Sender *sender, const RowsCell *cells, HeapTuple tuple)
+{
+	append_row_head(sender, cells, tuple ? tuple->t_len : 0);
 	if (tuple != NULL)
 		append_tuple(&sender->batch, tuple);
 	else
 		append_cells(sender, cells);
-	sender->nrows++;
+}
+
+/*
+ * A message of one row, whose head is in the batch and whose cells are not.
+ * False when the load does not listen any more.
+ */
+static bool
+send_long_row(Sender *sender, const RowsCell *cells)
+{
+	int nfields = sender->job->nfields;
+	uint32 *packed = palloc(sizeof(uint32) * nfields);
+	shm_mq_iovec *parts = palloc(sizeof(shm_mq_iovec) * (2 * nfields + 1));
+	ReaderHead head = make_head(sender, READER_ROWS, 1);
+	shm_mq_result result;
+
+	append_row_head(sender, cells, 0);
+	memcpy(sender->batch.data, &head, sizeof(head));
+	parts[0] = (shm_mq_iovec){sender->batch.data, sender->batch.len};
+	for (int i = 0; i < nfields; i++)
+	{
+		packed[i] = READER_PACK(cells[i].kind, cells[i].len);
+		parts[2 * i + 1] = (shm_mq_iovec){(const char *) &packed[i], sizeof(uint32)};
+		parts[2 * i + 2] = (shm_mq_iovec){cells[i].data, cells[i].len};
+	}
+	result = shm_mq_sendv(sender->queue.handle, parts, 2 * nfields + 1, false, true);
+	pfree(parts);
+	pfree(packed);
+	begin_batch(sender);
+	return result == SHM_MQ_SUCCESS;
+}
+
+/* Send the row, or put it to those that go together; false when the load does not listen any more. */
+static bool
+send_row(Sender *sender, const RowsCell *cells)
+{
+	HeapTuple tuple = sender->maker ? reader_tuple_make(sender->maker, cells) : NULL;
+
+	if (tuple == NULL && cells_len(sender, cells) > LONG_ROW_BYTES)
+		return (sender->nrows == 0 || send_batch(sender, READER_ROWS)) && send_long_row(sender, cells);
+	append_row(sender, cells, tuple);
+	return sender->batch.len < BATCH_BYTES || send_batch(sender, READER_ROWS);
 }
 
 static void
@@ -140,11 +203,8 @@ send_rows(Sender *sender)
 	const RowsCell *cells;
 
 	while ((cells = stream_next(sender->stream)) != NULL)
-	{
-		append_row(sender, cells);
-		if (sender->batch.len >= BATCH_BYTES && !send_batch(sender, READER_ROWS))
+		if (!send_row(sender, cells))
 			return;
-	}
 	if (sender->nrows == 0 || send_batch(sender, READER_ROWS))
 		(void) send_batch(sender, READER_END);
 }

@@ -48,7 +48,7 @@ typedef struct ReaderHead
 #define READER_KIND(packed) ((RowsKind) ((packed) &3))
 #define READER_LEN(packed) ((packed) >> 2)
 
-StaticAssertDecl(ROWS_MAX_ROW < (1u << 30), "a cell's length must leave two bits of a uint32");
+StaticAssertDecl(ROWS_MAX_TEXT < (1u << 30), "a cell's length must leave two bits of a uint32");
 
 /* What the process beside is told.  Its strings are copies. */
 typedef struct ReaderTask

@@ -173,7 +173,7 @@ try_open(Requester *requester, const HttpRequest *request, Attempt *attempt, Fai
  * False with *f set when there is no token to be had.
  */
 static bool
-get_token(Requester *requester, const char *refused, int timeout_ms, const char **token, Failure *f)
+get_token(Requester *requester, uint64 refused, int timeout_ms, const char **token, Failure *f)
 {
 	const BqConnection *connection = requester->connection;
 	AuthConfig config = {
@@ -210,10 +210,11 @@ take_begun(Requester *requester, Attempt *attempt, const char *token, bool *ok, 
 }
 
 static bool
-try_once(Requester *requester, Attempt *attempt, char **refused, int timeout_ms, Failure *f)
+try_once(Requester *requester, Attempt *attempt, uint64 *refused, int timeout_ms, Failure *f)
 {
 	const char *token;
 	HttpRequest request;
+	uint64 number;
 	bool ok;
 
 	if (!get_token(requester, *refused, timeout_ms, &token, f))
@@ -222,14 +223,15 @@ try_once(Requester *requester, Attempt *attempt, char **refused, int timeout_ms,
 		f->retry = f->retry == FAILURE_ASK_AGAIN ? FAILURE_ASK_LATER : FAILURE_FINAL;
 		return false;
 	}
+	/* the cache is told by its number which token not to give again: nothing else keeps it */
+	number = token ? auth_token_number(token) : 0;
 	if (!take_begun(requester, attempt, token, &ok, f))
 	{
 		request = make_request(requester->connection, attempt, token, timeout_ms);
 		ok = attempt->parent ? try_open(requester, &request, attempt, f) : try_whole(requester, &request, attempt, f);
 	}
-	/* remembered so that the cache knows which token not to give again */
 	if (!ok && f->retry == FAILURE_NEW_TOKEN)
-		*refused = (token && *refused == NULL) ? pstrdup(token) : NULL;
+		*refused = *refused == 0 ? number : 0;
 	return ok;
 }
 
@@ -265,13 +267,13 @@ static bool
 try_until(Requester *requester, Attempt *attempt, int *spent_ms, Failure *f)
 {
 	int budget = requester->connection->request_timeout_ms;
-	char *refused = NULL;
+	uint64 refused = 0;
 	bool said = false;
 
 	for (int tries = 1;; tries++)
 	{
 		int64 started = request_clock_ms();
-		bool had_refused = refused != NULL;
+		bool had_refused = refused != 0;
 		bool ok = try_once(requester, attempt, &refused, Max(budget - *spent_ms, 1), f);
 		int pause;
 
@@ -279,7 +281,7 @@ try_until(Requester *requester, Attempt *attempt, int *spent_ms, Failure *f)
 		if (ok)
 			return true;
 		CHECK_FOR_INTERRUPTS();
-		if (f->retry == FAILURE_NEW_TOKEN && refused != NULL && !had_refused)
+		if (f->retry == FAILURE_NEW_TOKEN && refused != 0 && !had_refused)
 			continue;
 		if (f->retry != FAILURE_ASK_AGAIN || tries == attempt->max_tries)
 			return false;
@@ -326,9 +328,10 @@ request_start(Requester *requester, const char *path, MemoryContext parent, Fail
 	const char *token;
 	HttpRequest request;
 
-	if (!get_token(requester, NULL, timeout_ms, &token, f))
+	if (!get_token(requester, 0, timeout_ms, &token, f))
 		return NULL;
 	request = make_request(requester->connection, &attempt, token, timeout_ms);
+	request.ahead = true;
 	return http_start(requester->http, &request, parent, f);
 }
 
@@ -337,7 +340,7 @@ request_once(Requester *requester, const char *path, const char *body, int timeo
 {
 	HttpResponse response;
 	Attempt attempt = {.path = path, .body = body, .response = &response};
-	char *refused = NULL;
+	uint64 refused = 0;
 	Failure f;
 
 	if (!try_once(requester, &attempt, &refused, timeout_ms, &f))
@@ -358,5 +361,5 @@ request_token(Requester *requester, Failure *f)
 {
 	const char *token;
 
-	return get_token(requester, NULL, requester->connection->request_timeout_ms, &token, f);
+	return get_token(requester, 0, requester->connection->request_timeout_ms, &token, f);
 }

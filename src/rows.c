@@ -28,12 +28,19 @@ position(const RowsDecoder *d)
 }
 
 /* Remember the first error, at the byte being looked at. */
+static RowsResult
+fail_as(RowsDecoder *d, RowsTrouble trouble, const char *error)
+{
+	d->error = error;
+	d->trouble = trouble;
+	d->error_at = position(d);
+	return ROWS_ERROR;
+}
+
 RowsResult
 rows_fail(RowsDecoder *d, const char *error)
 {
-	d->error = error;
-	d->error_at = position(d);
-	return ROWS_ERROR;
+	return fail_as(d, ROWS_MALFORMED, error);
 }
 
 static void
@@ -54,40 +61,87 @@ void
 rows_limit(RowsDecoder *d, uint64_t bytes)
 {
 	d->limit = bytes > 0 ? position(d) + bytes : NO_LIMIT;
+	d->row_end = NO_LIMIT;
 	set_stop(d);
 }
 
+/* Bytes of the value being copied, so far. */
+static uint64_t
+value_len(const RowsDecoder *d)
+{
+	if (!d->reads_cell)
+		return 0;
+	return d->into->len - d->start + (d->run != NULL ? (uint64_t) (d->p - d->run) : 0);
+}
+
 /*
- * Make room for n more bytes.  Cells may point into the buffer: they move
- * with it, which is why this is no realloc (it would leave them dangling
- * before their distance from the start is known).
+ * Stop where the row's text may have become too long, at the earliest: were
+ * every byte one of it.
+ */
+static void
+limit_text(RowsDecoder *d, uint64_t text_len)
+{
+	d->limit = position(d) + (ROWS_MAX_TEXT + 1 - text_len);
+	if (d->limit > d->row_end)
+		d->limit = d->row_end;
+	set_stop(d);
+}
+
+/* A row begins, which has the limits of one. */
+void
+rows_limit_row(RowsDecoder *d)
+{
+	d->row_end = position(d) + ROWS_MAX_ROW;
+	d->text_len = 0;
+	limit_text(d, 0);
+}
+
+/* The limit is reached.  False: it is one; else there is more to read until the next. */
+bool
+rows_at_limit(RowsDecoder *d)
+{
+	uint64_t value = value_len(d);
+
+	if (d->row_end == NO_LIMIT)
+		fail_as(d, ROWS_ENVELOPE_TOO_LONG, "envelope too long");
+	else if (value > ROWS_MAX_TEXT)
+		fail_as(d, ROWS_VALUE_TOO_LONG, "value too long");
+	else if (d->text_len + value > ROWS_MAX_TEXT)
+		fail_as(d, ROWS_ROW_TOO_LONG, "row too long");
+	else if (position(d) == d->row_end)
+		fail_as(d, ROWS_ROW_TOO_WIDE, "row written in too many bytes");
+	else
+		limit_text(d, d->text_len + value);
+	return d->error == NULL;
+}
+
+/*
+ * Make room for n more bytes.  It is a realloc, which copies no large block nor
+ * needs room for two; the cells that point into it move with it.
  */
 static bool
 grow(RowsDecoder *d, RowsBuffer *b, size_t n)
 {
 	RowsMemory *m = &d->memory;
+	uintptr_t from = (uintptr_t) b->data;
 	size_t size = b->size > 0 ? b->size * 2 : 1024;
 
 	while (size - b->len < n)
 		size *= 2;
-	char *data = m->alloc(m->arg, NULL, size);
+	char *data = m->alloc(m->arg, b->data, size);
 
 	if (data == NULL)
 	{
-		rows_fail(d, "out of memory");
+		fail_as(d, ROWS_NO_MEMORY, "out of memory");
 		return false;
 	}
-	if (b->len > 0)
-		memcpy(data, b->data, b->len);
 	for (int i = 0; i < d->ncells; i++)
 	{
-		uintptr_t at = (uintptr_t) m->cells[i].data - (uintptr_t) b->data;
+		uintptr_t at = (uintptr_t) m->cells[i].data - from;
 
 		if (at < b->len)
 			m->cells[i].data = data + at;
 	}
-	if (b->data != NULL)
-		m->alloc(m->arg, b->data, 0);
 	b->data = data;
 	b->size = size;
 	return true;
@@ -112,20 +166,20 @@ rows_room_for_cell(RowsDecoder *d)
 
 	if (d->ncells < m->cells_size)
 		return true;
-	if (d->ncells == d->max_cells)
+	if (d->ncells == ROWS_MAX_CELLS)
 	{
 		rows_fail(d, "too many cells in a row");
 		return false;
 	}
 	int size = m->cells_size > 0 ? m->cells_size * 2 : 16;
 
-	if (size > d->max_cells)
-		size = d->max_cells;
+	if (size > ROWS_MAX_CELLS)
+		size = ROWS_MAX_CELLS;
 	RowsCell *cells = m->alloc(m->arg, m->cells, (size_t) size * sizeof(RowsCell));
 
 	if (cells == NULL)
 	{
-		rows_fail(d, "out of memory");
+		fail_as(d, ROWS_NO_MEMORY, "out of memory");
 		return false;
 	}
 	m->cells = cells;
@@ -141,6 +195,7 @@ rows_copy_begin(RowsDecoder *d, RowsBuffer *into, const char *run)
 	d->run = run;
 	d->start = into->len;
 	d->spilled = false;
+	d->reads_cell = into == &d->memory.text;
 }
 
 /* Copy what is not copied yet, up to the byte being looked at. */
@@ -161,22 +216,21 @@ rows_spill(RowsDecoder *d)
 bool
 rows_add_cell(RowsDecoder *d, RowsKind kind)
 {
-	RowsCell cell = {.data = d->run, .len = (size_t) (d->p - d->run), .kind = kind};
+	RowsCell cell = {.data = "", .len = 0, .kind = kind};
 
-	if (d->spilled)
-	{
-		if (!rows_spill(d))
-			return false;
-		cell.data = d->into->data + d->start;
-		cell.len = d->into->len - d->start;
-	}
+	if (d->spilled && !rows_spill(d))
+		return false;
+	size_t len = value_len(d);
+
 	/* without bytes of its own it must not look as if it lay in a buffer */
-	if (kind == ROWS_NULL || cell.len == 0)
+	if (kind != ROWS_NULL && len > 0)
 	{
-		cell.data = "";
-		cell.len = 0;
+		cell.data = d->spilled ? d->into->data + d->start : d->run;
+		cell.len = len;
 	}
 	d->memory.cells[d->ncells++] = cell;
+	d->text_len += cell.len;
+	d->reads_cell = false;
 	d->run = NULL;
 	return true;
 }
@@ -246,7 +300,7 @@ keep_cells(RowsDecoder *d)
 			continue;
 		if (!rows_append(d, kept, cell->data, cell->len))
 			return false;
-		cell->data = kept->data + kept->len - cell->len;
+		cell->data = cell->len > 0 ? kept->data + kept->len - cell->len : "";
 	}
 	return true;
 }
@@ -304,7 +358,7 @@ rows_reset(RowsDecoder *d)
 
 	memory.text.len = memory.kept.len = memory.envelope.len = 0;
 	*d = (RowsDecoder){
-		.memory = memory, .state = STATE_VALUE, .value = PLACE_PAGE, .limit = NO_LIMIT, .max_cells = ROWS_MAX_CELLS};
+		.memory = memory, .state = STATE_VALUE, .value = PLACE_PAGE, .limit = NO_LIMIT, .row_end = NO_LIMIT};
 	d->piece = d->p = d->stop = d->end = "";
 }
 
@@ -362,4 +416,12 @@ rows_error(const RowsDecoder *d, uint64_t *offset)
 {
 	*offset = d->error_at;
 	return d->error;
+}
+
+RowsTrouble
+rows_trouble(const RowsDecoder *d, int *cell)
+{
+	/* between two cells it is the one before */
+	*cell = d->reads_cell || d->ncells == 0 ? d->ncells : d->ncells - 1;
+	return d->trouble;
 }

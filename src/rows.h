@@ -80,27 +80,47 @@ extern const RowsCell *rows_cells(const RowsDecoder *d, int *ncells);
  */
 extern const char *rows_envelope(RowsDecoder *d, size_t *len);
 
-/* After ROWS_ERROR: what is wrong (static text) and at which byte of the page. */
+/*
+ * After ROWS_ERROR: what is wrong (static text) and at which byte of the page;
+ * otherwise NULL.
+ */
 extern const char *rows_error(const RowsDecoder *d, uint64_t *offset);
+
+typedef enum RowsTrouble
+{
+	ROWS_MALFORMED,
+	ROWS_VALUE_TOO_LONG, /* the text of one cell has more than ROWS_MAX_TEXT bytes … */
+	ROWS_ROW_TOO_LONG, /* … those of a row have, together */
+	ROWS_ROW_TOO_WIDE, /* a row is written in more than ROWS_MAX_ROW bytes */
+	ROWS_ENVELOPE_TOO_LONG,
+	ROWS_NO_MEMORY
+} RowsTrouble;
+
+/* The same, by kind; *cell is the number, from 0, of the cell that was being read. */
+extern RowsTrouble rows_trouble(const RowsDecoder *d, int *cell);
 
 /*
  * Nested values.  A cell of kind ROWS_JSON that is an ARRAY holds
  * [{"v":…},…], one that is a STRUCT {"f":[{"v":…},…]}.  A decoder of its own
  * (not the one that gave the cell) reads one level of it; elements that are
- * nested themselves come as cells of kind ROWS_JSON again.
+ * nested themselves come as cells of kind ROWS_JSON again.  Cells without
+ * escapes lie in `data`.  After an error the offset counts from there.
  */
-typedef enum RowsShape
-{
-	ROWS_ARRAY,
-	ROWS_RECORD
-} RowsShape;
 
 /*
- * Read all of a nested value.  True: rows_cells() has its elements or fields,
- * until the next call; those without escapes lie in `data`.  False:
- * rows_error() tells what is wrong, the offset counting from `data`.
+ * Read all of a STRUCT.  True: rows_cells() has its fields, until the next
+ * call.  False: rows_error() tells what is wrong.
  */
-extern bool rows_nested(RowsDecoder *d, RowsShape shape, const char *data, size_t len);
+extern bool rows_record(RowsDecoder *d, const char *data, size_t len);
+
+/*
+ * Read an ARRAY, of any number of elements, some at a time: begin with it, then
+ * ask for elements until there are no more.  False: rows_error() tells whether
+ * the array is at its end (NULL) or what is wrong.  Cells are valid until the
+ * next call.
+ */
+extern void rows_array(RowsDecoder *d, const char *data, size_t len);
+extern bool rows_elements(RowsDecoder *d, const RowsCell **cells, int *ncells);
 
 /*
  * JSON documents, as values of type JSON hold them: a reader that gives one
@@ -138,12 +158,18 @@ extern RowsToken rows_json_next(RowsJson *j, const char **data, size_t *len);
 /* After ROWS_TOKEN_ERROR: what is wrong (static text). */
 extern const char *rows_json_error(const RowsJson *j);
 
-/* Limits; beyond them rows_next() says ROWS_ERROR. */
-#define ROWS_MAX_DEPTH 100 /* nesting, from the top of the document */
-#define ROWS_MAX_ENVELOPE (16 * 1024 * 1024)
-#define ROWS_MAX_ROW (512 * 1024 * 1024)
+/*
+ * Limits; beyond them rows_next() says ROWS_ERROR.  ROWS_MAX_TEXT is what the
+ * text of a row's cells takes at most, unescaped (of nested ones as it came):
+ * all that a decoder keeps of a row.  BigQuery's own rows have up to 100 MB.
+ */
+#ifndef ROWS_MAX_TEXT /* tests have no time for it */
+#define ROWS_MAX_TEXT (128 * 1024 * 1024)
+#endif
+#define ROWS_MAX_ROW (4 * ROWS_MAX_TEXT) /* a row as it is written, escapes, spaces and all */
 #define ROWS_MAX_CELLS 10000 /* BigQuery's columns in a result */
-#define ROWS_MAX_ELEMENTS (ROWS_MAX_ROW / 8) /* of a nested value; none is shorter than {"v":1}, */
+#define ROWS_MAX_ENVELOPE (16 * 1024 * 1024)
+#define ROWS_MAX_DEPTH 100 /* nesting, from the top of the document */
 #define ROWS_MAX_JSON_DEPTH 500 /* of a JSON document; BigQuery's own limit */
 
 #endif /* CONTRATOS_ROWS_H */

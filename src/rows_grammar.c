@@ -103,16 +103,25 @@ rows_end_value(RowsDecoder *d, RowsPlace place, RowsKind kind)
 	}
 }
 
+/* Whether the cells read so far are given before there is another; no byte of that is taken. */
+static bool
+gives_cells(const RowsDecoder *d)
+{
+	return d->some_at_a_time && d->ncells == ROWS_MAX_CELLS;
+}
+
 static RowsResult
 open_container(RowsDecoder *d, RowsPlace place, bool array)
 {
 	if (d->depth == ROWS_MAX_DEPTH)
 		return rows_fail(d, "nested too deeply");
+	if (place == PLACE_CELL && gives_cells(d))
+		return ROWS_ROW;
 	if (place == PLACE_CELL && !rows_room_for_cell(d))
 		return ROWS_ERROR;
 	if (place == PLACE_ROW)
 	{
-		rows_limit(d, ROWS_MAX_ROW);
+		rows_limit_row(d);
 		d->seen_fields = false;
 	}
 	if (place == PLACE_CELL)
@@ -244,8 +253,13 @@ step_cells(RowsDecoder *d)
 		const char *text = p + 6, *after = p + 10;
 		RowsCell cell = {.data = "", .len = 0, .kind = ROWS_NULL};
 
-		if (d->ncells == d->memory.cells_size && !rows_room_for_cell(d))
-			return ROWS_ERROR;
+		if (d->ncells == d->memory.cells_size)
+		{
+			if (gives_cells(d))
+				return ROWS_ROW;
+			if (!rows_room_for_cell(d))
+				return ROWS_ERROR;
+		}
 		if (p[5] == '"')
 		{
 			const char *quote = rows_scan_string(text, stop);
@@ -261,6 +275,7 @@ step_cells(RowsDecoder *d)
 		else if (memcmp(p + 5, "null}", 5) != 0)
 			return ROWS_MORE;
 		d->memory.cells[d->ncells++] = cell;
+		d->text_len += cell.len;
 		p = d->p = after;
 		d->state = STATE_AFTER;
 		if (*p != ',')
@@ -282,7 +297,7 @@ step_row(RowsDecoder *d)
 {
 	if (d->stop - d->p < 6 || memcmp(d->p, "{\"f\":[", 6) != 0)
 		return ROWS_MORE;
-	rows_limit(d, ROWS_MAX_ROW);
+	rows_limit_row(d);
 	push(d, PLACE_ROW, false);
 	push(d, PLACE_FIELDS, true);
 	d->seen_fields = true;
@@ -375,14 +390,17 @@ step(RowsDecoder *d)
 RowsResult
 rows_advance(RowsDecoder *d)
 {
-	while (d->p < d->stop)
+	do
 	{
-		RowsResult result = step(d);
+		while (d->p < d->stop)
+		{
+			RowsResult result = step(d);
 
-		if (result != ROWS_MORE)
-			return result;
-	}
-	if (d->stop == d->end)
-		return ROWS_MORE;
-	return rows_fail(d, d->depth > 1 && d->places[1] == PLACE_ROWS ? "row too long" : "envelope too long");
+			if (result != ROWS_MORE)
+				return result;
+		}
+		if (d->stop == d->end)
+			return ROWS_MORE;
+	} while (rows_at_limit(d));
+	return ROWS_ERROR;
 }

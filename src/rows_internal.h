@@ -91,7 +91,9 @@ struct RowsDecoder
 	const char *p; /* next byte to look at */
 	const char *stop; /* end, or earlier where the limit is reached */
 	uint64_t base; /* bytes of the page before this piece */
-	uint64_t limit; /* byte of the page that a row or member must not reach */
+	uint64_t limit; /* byte of the page that is not read before rows_at_limit() says so */
+	uint64_t row_end; /* … that a row must not reach, however little of it is text */
+	uint64_t text_len; /* of the cells of the row being read */
 
 	/* the grammar: where we are */
 	RowsState state;
@@ -123,17 +125,21 @@ struct RowsDecoder
 	bool seen_value; /* in the cell being read */
 	bool row_given; /* the last rows_next() gave a row */
 	int ncells;
-	int max_cells; /* more are an error */
+	bool reads_cell; /* the value of the next one is being copied */
+	bool some_at_a_time; /* ROWS_MAX_CELLS are no error: whoever reads them is given these first */
 	int nkept; /* cells before this one do not lie in the piece */
 	size_t closed; /* where the envelope's closing brace is */
 
 	const char *error;
+	RowsTrouble trouble;
 	uint64_t error_at;
 };
 
 /* rows.c; those that return bool have called rows_fail() when it is false */
 extern RowsResult rows_fail(RowsDecoder *d, const char *error);
 extern void rows_limit(RowsDecoder *d, uint64_t bytes);
+extern void rows_limit_row(RowsDecoder *d);
+extern bool rows_at_limit(RowsDecoder *d);
 extern bool rows_append(RowsDecoder *d, RowsBuffer *b, const char *data, size_t n);
 extern bool rows_room_for_cell(RowsDecoder *d);
 extern void rows_copy_begin(RowsDecoder *d, RowsBuffer *into, const char *run);

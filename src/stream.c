@@ -5,8 +5,9 @@
  * Pages are asked for by startIndex and not by pageToken: the position is then
  * ours, so pages can be asked for ahead (stream_window.c), a page that breaks
  * off is taken up at the very next row, and a page that the service cut short
- * is followed by a request for the rest of it.  That the rows add up to the
- * promised number is checked in any case.
+ * is followed by a request for the rest of it.  A page that breaks off behind its
+ * last row is not complete, either: that row is then asked for again.  That the
+ * rows add up to the promised number is checked in any case.
  */
 #include "postgres.h"
 
@@ -26,8 +27,9 @@ struct RowStream
 	StreamWindow ahead;
 	RowsDecoder *decoder;
 	bool row_ready; /* the decoder already holds the next row */
-	int64 request_first; /* number of the first row of the request under way: of
-						  * page.first, or of what was missing of it */
+	int64 request_rows; /* rows of the request under way, so far */
+	bool broke_off; /* the page: what is missing of it is asked for next */
+	bool drops; /* the first row of the request under way has been given before */
 	int tries; /* failed ones at the present position */
 	int spent_ms; /* of request_timeout, at the present position */
 
@@ -118,6 +120,7 @@ stream_rewind(RowStream *stream)
 	drop_page(stream);
 	stream_window_clear(&stream->ahead);
 	stream->page = (StreamPage){0};
+	stream->broke_off = false;
 	stream->next = 0;
 	stream->tries = stream->spent_ms = 0;
 }
@@ -150,6 +153,7 @@ take_up_again(RowStream *stream, Failure *f)
 	ereport(DEBUG1, (errmsg_internal("contratos: page broke off at row " INT64_FORMAT " (%s), next try in %d ms",
 									 stream->next, f->message, pause)));
 	drop_page(stream);
+	stream->broke_off = true;
 	http_pause(pause);
 	stream->spent_ms += pause;
 }
@@ -183,9 +187,14 @@ look_ahead(RowStream *stream)
 static void
 open_page(RowStream *stream)
 {
+	int64 first = stream->next;
 	Failure f;
 
-	if (stream->next == stream->page.end)
+	/* where nothing but the end is missing, it comes with the last row */
+	stream->drops = stream->broke_off && first > 0 && first == Min(stream->page.end, stream->job->total_rows);
+	if (stream->drops)
+		first--;
+	else if (stream->next == stream->page.end)
 	{
 		look_ahead(stream);
 		stream->page = stream_window_take(&stream->ahead);
@@ -193,10 +202,10 @@ open_page(RowStream *stream)
 			stream->page = (StreamPage){.first = stream->next, .end = stream->next + rows_of_page(stream)};
 	}
 	look_ahead(stream);
-	stream->request_first = stream->next;
-	stream->page.exchange =
-		bigquery_page(stream->job, stream->page.exchange, stream->next, (int) (stream->page.end - stream->next),
-					  stream->context, &stream->spent_ms, &f);
+	stream->broke_off = false;
+	stream->request_rows = 0;
+	stream->page.exchange = bigquery_page(stream->job, stream->page.exchange, first, (int) (stream->page.end - first),
+										  stream->context, &stream->spent_ms, &f);
 	if (stream->page.exchange == NULL)
 		give_up(stream, &f);
 	stream->pages++;
@@ -235,11 +244,16 @@ end_page(RowStream *stream)
 		rows_feed(stream->decoder, piece, n);
 		if (rows_next(stream->decoder) == ROWS_ERROR)
 		{
-			bigquery_bad_page(&f, stream->decoder);
+			bigquery_bad_page(&f, stream->job, stream->decoder, stream->next);
 			give_up(stream, &f);
 		}
 	}
-	if (stream->next == stream->request_first && stream->next < stream->job->total_rows)
+	if (n < 0)
+	{
+		take_up_again(stream, &f);
+		return;
+	}
+	if (stream->request_rows == 0 && (stream->drops || stream->next < stream->job->total_rows))
 	{
 		failure_set(&f, ERRCODE_FDW_ERROR, "BigQuery's result ended early");
 		failure_hint(&f, "Nothing was kept of it; try again later.");
@@ -301,6 +315,7 @@ accept_row(RowStream *stream)
 		failure_set(&f, ERRCODE_FDW_ERROR, "BigQuery sent more rows than were asked for");
 		give_up(stream, &f);
 	}
+	stream->request_rows++;
 	stream->next++;
 	stream->given++;
 	return cells;
@@ -318,7 +333,7 @@ stream_next(RowStream *stream)
 	{
 		if (stream->page.exchange == NULL)
 		{
-			if (stream->next == stream->end)
+			if (stream->next == stream->end && !stream->broke_off)
 				return NULL;
 			open_page(stream);
 		}
@@ -330,7 +345,11 @@ stream_next(RowStream *stream)
 		switch (rows_next(stream->decoder))
 		{
 			case ROWS_ROW:
-				return accept_row(stream);
+				if (!stream->drops)
+					return accept_row(stream);
+				stream->drops = false;
+				stream->request_rows++;
+				break;
 			case ROWS_MORE:
 				feed(stream);
 				break;
@@ -338,7 +357,7 @@ stream_next(RowStream *stream)
 				end_page(stream);
 				break;
 			case ROWS_ERROR:
-				bigquery_bad_page(&f, stream->decoder);
+				bigquery_bad_page(&f, stream->job, stream->decoder, stream->next);
 				give_up(stream, &f);
 		}
 	}

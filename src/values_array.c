@@ -28,68 +28,86 @@ typedef struct ArrayState
 
 	/* of the array being made */
 	int n;
+	int room; /* for as many elements there is */
 	Datum *values;
 	bool *nulls;
 } ArrayState;
 
-/* Read the elements; VALUE_BAD as soon as one is. */
-static ValueResult
-read_elements(ArrayState *state, const RowsCell *cells, const char **reason)
+#define FIRST_ROOM 64
+
+static void
+begin_elements(ArrayState *state)
 {
-	ValueResult whole = VALUE_OK;
-
-	state->values = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Datum) * (Size) Max(state->n, 1));
-	state->nulls = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(bool) * (Size) Max(state->n, 1));
-	for (int i = 0; i < state->n; i++)
-	{
-		const char *why;
-		ValueResult result = values_read(state->element, &cells[i], &state->values[i], &state->nulls[i], &why);
-
-		CHECK_FOR_INTERRUPTS();
-		if (result == VALUE_OK && state->nulls[i] && !values_allows_null(state->element))
-			return values_bad(reason, "NULL is no value of the array's elements");
-		if (result != VALUE_OK)
-			*reason = why;
-		if (result == VALUE_BAD)
-			return VALUE_BAD;
-		if (result == VALUE_ALTERED)
-			whole = VALUE_ALTERED;
-	}
-	return whole;
+	state->n = 0;
+	state->room = FIRST_ROOM;
+	state->values = palloc(sizeof(Datum) * FIRST_ROOM);
+	state->nulls = palloc(sizeof(bool) * FIRST_ROOM);
 }
 
-/* Whether construct_md_array() would find it too large, which it throws. */
-static bool
-is_too_large(const ArrayState *state)
+/* Room for one more. */
+static void
+make_room(ArrayState *state)
 {
-	Size size = ARR_OVERHEAD_WITHNULLS(1, (Size) state->n);
+	if (state->n < state->room)
+		return;
+	state->room *= 2;
+	state->values = repalloc_huge(state->values, sizeof(Datum) * (Size) state->room);
+	state->nulls = repalloc_huge(state->nulls, sizeof(bool) * (Size) state->room);
+}
 
-	for (int i = 0; i < state->n; i++)
-	{
-		if (state->nulls[i])
-			continue;
-		size = att_addlength_datum(size, state->typlen, state->values[i]);
-		size = att_align_nominal(size, state->typalign);
-	}
-	return size > MaxAllocSize;
+/* Read one element; VALUE_BAD when it is no good, or one too many. */
+static ValueResult
+read_element(ArrayState *state, const RowsCell *cell, const char **reason)
+{
+	ValueResult result;
+
+	make_room(state);
+	result = values_read(state->element, cell, &state->values[state->n], &state->nulls[state->n], reason);
+	if (result == VALUE_OK && state->nulls[state->n] && !values_allows_null(state->element))
+		return values_bad(reason, "NULL is no value of the array's elements");
+	if (!values_fit(state->scratch, ++state->n))
+		return values_bad(reason, "takes more than 256 MB to be put together");
+	return result;
+}
+
+/* Read the elements; VALUE_BAD as soon as one is. */
+static ValueResult
+read_elements(ArrayState *state, const RowsCell *cell, const char **reason)
+{
+	ValueResult whole = VALUE_OK;
+	const RowsCell *cells;
+	uint64_t offset;
+	int ncells;
+
+	begin_elements(state);
+	rows_array(state->decoder, cell->data, cell->len);
+	while (rows_elements(state->decoder, &cells, &ncells))
+		for (int i = 0; i < ncells; i++)
+		{
+			const char *why;
+			ValueResult result = read_element(state, &cells[i], &why);
+
+			CHECK_FOR_INTERRUPTS();
+			if (result != VALUE_OK)
+				*reason = why;
+			if (result == VALUE_BAD)
+				return VALUE_BAD;
+			if (result == VALUE_ALTERED)
+				whole = VALUE_ALTERED;
+		}
+	if (rows_error(state->decoder, &offset) != NULL)
+		return values_bad(reason, rows_error(state->decoder, &offset));
+	return whole;
 }
 
 static ValueResult
 make_array(ArrayState *state, const RowsCell *cell, MemoryContext context, Datum *value, const char **reason)
 {
-	uint64_t offset;
 	const int lower = 1;
-
-	if (!rows_nested(state->decoder, ROWS_ARRAY, cell->data, cell->len))
-		return values_bad(reason, rows_error(state->decoder, &offset));
-
-	const RowsCell *cells = rows_cells(state->decoder, &state->n);
-	ValueResult result = read_elements(state, cells, reason);
+	ValueResult result = read_elements(state, cell, reason);
 
 	if (result == VALUE_BAD)
 		return result;
-	if (is_too_large(state))
-		return values_bad(reason, "longer than 1 GB");
 
 	MemoryContext scratch = MemoryContextSwitchTo(context);
 

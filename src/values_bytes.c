@@ -5,7 +5,6 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 #include "utils/uuid.h"
 
 #include "values_internal.h"
@@ -73,8 +72,6 @@ values_read_base64(ValueReader *reader pg_attribute_unused(), const RowsCell *ce
 
 	if (length < 0)
 		return values_bad(reason, "not base64");
-	if (length > (int64) (MaxAllocSize - VARHDRSZ))
-		return values_bad(reason, "longer than 1 GB");
 
 	bytea *result = palloc(VARHDRSZ + length);
 

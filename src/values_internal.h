@@ -10,6 +10,7 @@
 
 #include "datatype/timestamp.h"
 #include "lib/stringinfo.h"
+#include "utils/memutils.h"
 
 #include "values.h"
 
@@ -57,6 +58,27 @@ extern ValueReader *values_make(ValueRead read, const BqField *field, Oid type, 
  */
 extern ValueReader *values_refuse(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f);
 
+/*
+ * What a value may take while it is made of its parts: several times the text
+ * they came in, were there no bound, since a part takes 3 bytes there and some
+ * hundred here.  What takes more is bad.
+ */
+#define VALUES_MAX_MEMORY (256 * 1024 * 1024)
+
+/*
+ * So no reader comes near palloc()'s limit, where it would throw: in no encoding
+ * of a server has a character more than twice the bytes it has in UTF-8.
+ */
+StaticAssertDecl(ROWS_MAX_TEXT < MaxAllocSize / 4 && VALUES_MAX_MEMORY < MaxAllocSize / 2,
+				 "what is made of a cell must fit an allocation");
+
+/* Whether the memory of a value in the making is still below that: to be asked for each of its parts. */
+static inline bool
+values_fit(MemoryContext scratch, uint64 part)
+{
+	return part % 1024 != 0 || MemoryContextMemAllocated(scratch, true) <= VALUES_MAX_MEMORY;
+}
+
 /* *reason = why; returns VALUE_BAD. */
 extern ValueResult values_bad(const char **reason, const char *why);
 
@@ -91,8 +113,7 @@ extern bool values_text(const BqField *field, const char *data, size_t len, Stri
 /*
  * A text in UTF-8 as a NUL-terminated one in the server's encoding, in
  * CurrentMemoryContext or buf itself, which is left alone then.  False with
- * *reason for U+0000, for a character that the encoding lacks, and for more
- * than 1 GB.
+ * *reason for U+0000, and for a character that the encoding lacks.
  */
 extern bool values_to_server(const ValueReader *reader, StringInfo buf, char **text, const char **reason);
 

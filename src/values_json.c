@@ -6,7 +6,8 @@
  * not like; and of a text with an escaped U+0000 it makes no jsonb at all.  So
  * the pieces are put together here (text: values_json_text.c), below the limits
  * where the functions used would throw: jsonb's parts are at most 256 MB, and
- * its lists grow by doubling within 1 GB.
+ * its lists grow by doubling within 1 GB, which VALUES_MAX_MEMORY keeps them
+ * far from.
  */
 #include "postgres.h"
 
@@ -18,10 +19,6 @@
 #include "utils/numeric.h"
 
 #include "values_nested.h"
-
-/* Of one container: as many JsonbValues (32 bytes), JsonbPairs (72) are still below MaxAllocSize. */
-#define MAX_ELEMENTS (16 * 1024 * 1024)
-#define MAX_PAIRS (8 * 1024 * 1024)
 
 /* A value in a jsonb takes an entry of 4 bytes, and up to 3 to align it. */
 #define ENTRY_SIZE 7
@@ -55,6 +52,7 @@ values_json_begin(JsonMaker *m, const RowsCell *cell)
 	m->state = NULL;
 	m->root = NULL;
 	m->size = VARHDRSZ;
+	m->parts = 0;
 	m->comma = false;
 	if (!m->jsonb)
 		resetStringInfo(&m->text);
@@ -71,26 +69,15 @@ values_json_fail(JsonMaker *m, const char *why)
  * As jsonb
  * -------------------------------------------------------------------------- */
 
-/* So many bytes more; false when that is too much. */
+/* One part more, of so many bytes; false when that is too much. */
 static bool
 claim(JsonMaker *m, size_t len)
 {
 	if (m->bad == NULL && (len > JENTRY_OFFLENMASK || m->size + len + ENTRY_SIZE > JENTRY_OFFLENMASK))
 		values_json_fail(m, "larger than jsonb can hold");
+	if (!values_fit(CurrentMemoryContext, ++m->parts))
+		values_json_fail(m, "takes more than 256 MB to be put together");
 	m->size += len + ENTRY_SIZE;
-	return m->bad == NULL;
-}
-
-/* Whether the open container takes one more. */
-static bool
-has_room(JsonMaker *m)
-{
-	JsonbValue *open = m->state ? &m->state->contVal : NULL;
-	bool full = open != NULL && (open->type == jbvArray ? open->val.array.nElems >= MAX_ELEMENTS
-														: open->val.object.nPairs >= MAX_PAIRS);
-
-	if (full)
-		values_json_fail(m, "more elements than jsonb can hold");
 	return m->bad == NULL;
 }
 
@@ -100,7 +87,7 @@ put(JsonMaker *m, JsonbValue *value)
 {
 	JsonbValue list = {.type = jbvArray, .val.array = {.nElems = 1, .rawScalar = true}};
 
-	if (!has_room(m))
+	if (m->bad != NULL)
 		return;
 	if (m->state != NULL)
 	{
@@ -184,7 +171,7 @@ values_json_open(JsonMaker *m, bool list)
 		values_json_append(m, list ? "[" : "{", 1);
 		m->comma = false;
 	}
-	else if (claim(m, sizeof(uint32)) && has_room(m))
+	else if (claim(m, sizeof(uint32)))
 		pushJsonbValue(&m->state, list ? WJB_BEGIN_ARRAY : WJB_BEGIN_OBJECT, NULL);
 }
 
@@ -209,7 +196,7 @@ values_json_key(JsonMaker *m, const char *data, size_t len)
 		return;
 	if (m->jsonb)
 	{
-		if (has_room(m) && make_string(m, data, len, &key))
+		if (make_string(m, data, len, &key))
 			pushJsonbValue(&m->state, WJB_KEY, &key);
 		return;
 	}

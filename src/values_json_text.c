@@ -2,12 +2,10 @@
  * values_json_text.c
  *	  The pieces of JSON as text.
  *
- * A text ends where palloc() does, at 1 GB, and StringInfo throws there; so
- * everything is appended here.
+ * With the names of its fields a text can be many times as long as what it is
+ * made of; so everything is appended here, below a bound.
  */
 #include "postgres.h"
-
-#include "utils/memutils.h"
 
 #include "values_nested.h"
 
@@ -16,9 +14,8 @@ values_json_append(JsonMaker *m, const char *data, size_t len)
 {
 	if (m->bad != NULL)
 		return;
-	/* the terminating NUL counts, and room to double */
-	if (len >= MaxAllocSize - 1 - (Size) m->text.len)
-		values_json_fail(m, "longer than 1 GB");
+	if (len > VALUES_MAX_MEMORY - (Size) m->text.len)
+		values_json_fail(m, "takes more than 256 MB to be put together");
 	else
 		appendBinaryStringInfo(&m->text, data, (int) len);
 }

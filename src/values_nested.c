@@ -37,20 +37,40 @@ values_alloc(void *context, void *ptr, size_t size)
 static void put_cell(NestedState *state, const NestedNode *node, const RowsCell *cell);
 
 static void
-put_elements(NestedState *state, const NestedNode *node, const RowsCell *cells, int ncells)
+put_array(NestedState *state, const NestedNode *node, const RowsCell *cell)
 {
+	RowsDecoder *decoder = state->decoders[node->level];
+	const RowsCell *cells;
+	uint64_t offset;
+	int ncells;
+
 	values_json_open(state->maker, true);
-	for (int i = 0; i < ncells && state->maker->bad == NULL; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		put_cell(state, &node->nodes[0], &cells[i]);
-	}
+	rows_array(decoder, cell->data, cell->len);
+	while (state->maker->bad == NULL && rows_elements(decoder, &cells, &ncells))
+		for (int i = 0; i < ncells && state->maker->bad == NULL; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			put_cell(state, &node->nodes[0], &cells[i]);
+		}
+	if (rows_error(decoder, &offset) != NULL)
+		values_json_fail(state->maker, rows_error(decoder, &offset));
 	values_json_close(state->maker, true);
 }
 
 static void
-put_fields(NestedState *state, const NestedNode *node, const RowsCell *cells, int ncells)
+put_record(NestedState *state, const NestedNode *node, const RowsCell *cell)
 {
+	RowsDecoder *decoder = state->decoders[node->level];
+	const RowsCell *cells;
+	uint64_t offset;
+	int ncells;
+
+	if (!rows_record(decoder, cell->data, cell->len))
+	{
+		values_json_fail(state->maker, rows_error(decoder, &offset));
+		return;
+	}
+	cells = rows_cells(decoder, &ncells);
 	if (ncells != node->nnodes)
 	{
 		values_json_fail(state->maker, "not as many fields as the schema has");
@@ -66,31 +86,14 @@ put_fields(NestedState *state, const NestedNode *node, const RowsCell *cells, in
 }
 
 static void
-put_nested(NestedState *state, const NestedNode *node, const RowsCell *cell)
-{
-	RowsDecoder *decoder = state->decoders[node->level];
-	uint64_t offset;
-	int ncells;
-
-	if (cell->kind != ROWS_JSON)
-		values_json_fail(state->maker, node->array ? "not an array" : "not a STRUCT");
-	else if (!rows_nested(decoder, node->array ? ROWS_ARRAY : ROWS_RECORD, cell->data, cell->len))
-		values_json_fail(state->maker, rows_error(decoder, &offset));
-	else
-	{
-		const RowsCell *cells = rows_cells(decoder, &ncells);
-
-		(node->array ? put_elements : put_fields)(state, node, cells, ncells);
-	}
-}
-
-static void
 put_cell(NestedState *state, const NestedNode *node, const RowsCell *cell)
 {
 	if (cell->kind == ROWS_NULL)
 		values_json_null(state->maker);
+	else if (node->put == NULL && cell->kind != ROWS_JSON)
+		values_json_fail(state->maker, node->array ? "not an array" : "not a STRUCT");
 	else if (node->put == NULL)
-		put_nested(state, node, cell);
+		(node->array ? put_array : put_record)(state, node, cell);
 	else if (cell->kind == ROWS_STRING)
 		node->put(state, node, cell);
 	else
@@ -144,37 +147,51 @@ field_name(const BqField *field, int number)
 	return field->name && *field->name ? field->name : psprintf("_field_%d", number);
 }
 
-static bool
-has_equal_names(const NestedNode *node, int n)
+static int
+by_name(const void *a, const void *b)
 {
-	for (int i = 0; i < n; i++)
-		if (strcmp(node->nodes[i].name, node->nodes[n].name) == 0)
-			return true;
-	return false;
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+/* A name that two of a STRUCT's fields have; NULL: there is none. */
+static const char *
+name_of_two(const NestedNode *node)
+{
+	const char **names = palloc(sizeof(char *) * Max(node->nnodes, 1));
+	const char *found = NULL;
+
+	for (int i = 0; i < node->nnodes; i++)
+		names[i] = node->nodes[i].name;
+	qsort(names, node->nnodes, sizeof(char *), by_name);
+	for (int i = 1; i < node->nnodes && found == NULL; i++)
+		if (strcmp(names[i - 1], names[i]) == 0)
+			found = names[i];
+	pfree(names);
+	return found;
 }
 
 static bool
 make_fields(NestedState *state, NestedNode *node, int level, Failure *f)
 {
 	const char *column = state->maker->reader->column;
+	const char *twice;
 
 	node->nnodes = node->field->nfields;
 	node->nodes = palloc0(sizeof(NestedNode) * Max(node->nnodes, 1));
 	for (int i = 0; i < node->nnodes; i++)
 	{
 		node->nodes[i].name = field_name(&node->field->fields[i], i + 1);
-		if (has_equal_names(node, i))
-		{
-			failure_set(f, ERRCODE_FEATURE_NOT_SUPPORTED, "column \"%s\": BigQuery's STRUCT has two fields \"%s\"",
-						pg_server_to_any(column, strlen(column), PG_UTF8), node->nodes[i].name);
-			failure_hint(f, "Drop the column from the foreign table, or give the fields names of their own in a view.");
-			f->every_day = true;
-			return false;
-		}
 		if (!make_node(state, &node->nodes[i], &node->field->fields[i], level + 1, false, f))
 			return false;
 	}
-	return true;
+	twice = name_of_two(node);
+	if (twice == NULL)
+		return true;
+	failure_set(f, ERRCODE_FEATURE_NOT_SUPPORTED, "column \"%s\": BigQuery's STRUCT has two fields \"%s\"",
+				pg_server_to_any(column, strlen(column), PG_UTF8), twice);
+	failure_hint(f, "Drop the column from the foreign table, or give the fields names of their own in a view.");
+	f->every_day = true;
+	return false;
 }
 
 /* `element`: of an ARRAY, whose mode is the array's. */

@@ -33,6 +33,7 @@ typedef struct JsonMaker
 	JsonbParseState *state; /* jsonb: the open containers */
 	JsonbValue *root; /* jsonb: the whole, when it is complete */
 	Size size; /* jsonb: bytes it takes at most */
+	uint64 parts; /* jsonb: keys, scalars, containers so far */
 	StringInfoData text; /* text: as far as it is made, UTF-8 */
 	bool comma; /* text: one is due before what comes next */
 } JsonMaker;

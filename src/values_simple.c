@@ -13,7 +13,6 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "values.h"
@@ -70,7 +69,7 @@ values_simple(const BqField *field, Oid type, int32 typmod)
 static bool
 read_text(const RowsCell *cell, Datum *value)
 {
-	if (cell->len > MaxAllocSize - VARHDRSZ || (cell->len > 0 && memchr(cell->data, '\0', cell->len) != NULL))
+	if (cell->len > 0 && memchr(cell->data, '\0', cell->len) != NULL)
 		return false;
 	*value = PointerGetDatum(cstring_to_text_with_len(cell->data, (int) cell->len));
 	return true;

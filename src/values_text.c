@@ -9,8 +9,6 @@
  */
 #include "postgres.h"
 
-#include <limits.h>
-
 #include "catalog/pg_type.h"
 #include "common/int.h"
 #include "mb/pg_wchar.h"
@@ -47,17 +45,11 @@ without_nul(const char *data, size_t *len)
 static char *
 convert(Oid conversion, const char *data, size_t len, const char **reason)
 {
-	if (len >= INT_MAX / MAX_CONVERSION_GROWTH)
-	{
-		*reason = "too long to be converted to the database's encoding";
-		return NULL;
-	}
-
-	int size = (int) len * MAX_CONVERSION_GROWTH + 1;
+	Size size = len * MAX_CONVERSION_GROWTH + 1;
 	char *converted = MemoryContextAllocHuge(CurrentMemoryContext, size);
 	int done = pg_do_encoding_conversion_buf(conversion, PG_UTF8, GetDatabaseEncoding(),
 											 (unsigned char *) unconstify(char *, data), (int) len,
-											 (unsigned char *) converted, size, true);
+											 (unsigned char *) converted, (int) size, true);
 
 	if (done == (int) len)
 		return converted;
@@ -94,8 +86,6 @@ make_limited(const ValueReader *reader, const char *data, size_t len, Datum *val
 
 	if (characters > limit)
 		return values_bad(reason, psprintf("too long for %s", format_type_with_typemod(reader->type, reader->typmod)));
-	if (len + padding > MaxAllocSize - VARHDRSZ)
-		return values_bad(reason, "longer than 1 GB");
 
 	char *result = palloc(VARHDRSZ + len + padding);
 
@@ -109,8 +99,6 @@ make_limited(const ValueReader *reader, const char *data, size_t len, Datum *val
 static ValueResult
 make_text(const ValueReader *reader, const char *data, size_t len, Datum *value, const char **reason)
 {
-	if (len > MaxAllocSize - VARHDRSZ)
-		return values_bad(reason, "longer than 1 GB");
 	if (reader->typmod >= (int32) VARHDRSZ && reader->type != TEXTOID)
 		return make_limited(reader, data, len, value, reason);
 	*value = PointerGetDatum(cstring_to_text_with_len(data, (int) len));
@@ -326,11 +314,6 @@ append_timestamp(const char *data, size_t len, StringInfo buf, const char **reas
 bool
 values_text(const BqField *field, const char *data, size_t len, StringInfo buf, const char **reason)
 {
-	if (len > MaxAllocSize / 2)
-	{
-		*reason = "longer than 512 MB";
-		return false;
-	}
 	if (strcmp(field->type, "TIMESTAMP") == 0)
 		return append_timestamp(data, len, buf, reason);
 	for (size_t i = 0; i < lengthof(texts); i++)

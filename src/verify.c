@@ -63,7 +63,8 @@ read_there(const RowsCell *cells)
 
 	if (there.has_max)
 		there.max_timestamp = read_max(&cells[1]);
-	there.fingerprint = pnstrdup(cells[2].data, cells[2].len);
+	/* a longer one is no fingerprint: enough of it to be another than ours */
+	there.fingerprint = pnstrdup(cells[2].data, Min(cells[2].len, FINGERPRINT_SIZE));
 	return there;
 }
 

@@ -12,13 +12,14 @@
 #include "access/htup_details.h"
 #include "catalog/heap.h"
 #include "catalog/pg_attribute.h"
-#include "commands/defrem.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 #include "failure.h"
 #include "ledger.h"
+#include "names.h"
 #include "values.h"
 #include "verify.h"
 
@@ -59,15 +60,24 @@ has_room(Drift *drift)
 	return true;
 }
 
-/* A name that a new column can have here: BigQuery's, or one like it. */
-static char *
+static bool
+is_taken(const RemoteTable *table, const char *name)
+{
+	return options_column(unconstify(RemoteTable *, table), name) != NULL || SystemAttributeByName(name) != NULL;
+}
+
+/* A name that a new column can have here, as IMPORT FOREIGN SCHEMA would give it. */
+static const char *
 local_name(const RemoteTable *table, const char *remote)
 {
-	char *name = makeObjectName(remote, NULL, NULL);
-	int number = 2;
+	Digest *digest;
+	const char *name;
 
-	while (options_column(unconstify(RemoteTable *, table), name) != NULL || SystemAttributeByName(name) != NULL)
-		name = makeObjectName(remote, NULL, psprintf("%d", number++));
+	if (names_fit(remote) && !is_taken(table, remote))
+		return remote;
+	digest = digest_create();
+	for (int round = 0; is_taken(table, name = names_cut(digest, remote, round)); round++)
+		CHECK_FOR_INTERRUPTS();
 	return name;
 }
 

@@ -56,10 +56,13 @@ typedef struct Memory
 	uint64 key_version; /* of that file */
 	TimestampTz changed_at; /* when one of these was seen to change; 0 */
 	int64 served; /* number of the round that last served it */
+	int64 seen; /* number of the look that last found it */
 	int64 busy_until; /* request_clock_ms(); 0: not known to be busy */
 } Memory;
 
 static List *memories = NIL;
+static MemoryContext memories_context = NULL;
+static int64 looks = 0;
 static int64 round_number = 0;
 static TimestampTz started_changed_at = 0;
 static DateADT pruned_on = 0;
@@ -85,14 +88,32 @@ memory_of(const LedgerSchedule *schedule)
 	foreach (cell, memories)
 		if (strcmp(((Memory *) lfirst(cell))->name, schedule->source.name) == 0)
 			return lfirst(cell);
-	old = MemoryContextSwitchTo(TopMemoryContext);
+	old = MemoryContextSwitchTo(memories_context);
 	memory = palloc0(sizeof(Memory));
 	strlcpy(memory->name, schedule->source.name, sizeof(memory->name));
 	memory->version = schedule->version;
-	memory->changed_at = started_changed_at;
+	/* one that was not there at the first look is new */
+	memory->changed_at = looks > 1 ? settings_now() : started_changed_at;
 	memories = lappend(memories, memory);
 	MemoryContextSwitchTo(old);
 	return memory;
+}
+
+/* What was not found by the last look is not there any more. */
+static void
+forget_others(void)
+{
+	ListCell *cell;
+
+	foreach (cell, memories)
+	{
+		Memory *memory = lfirst(cell);
+
+		if (memory->seen == looks)
+			continue;
+		memories = foreach_delete_current(memories, cell);
+		pfree(memory);
+	}
 }
 
 /* A number that changes when a file is replaced; 0: there is none. */
@@ -124,6 +145,7 @@ consider(LedgerSchedule *schedule, TimestampTz now)
 {
 	Choice choice = {.schedule = schedule, .memory = memory_of(schedule)};
 
+	choice.memory->seen = looks;
 	note_changes(schedule, choice.memory);
 	choice.action = ledger_next(schedule, choice.memory->changed_at, now, &choice.open_run);
 	return choice;
@@ -207,6 +229,7 @@ choose(MemoryContext context, List **schedules, Choice *best)
 		return;
 	MemoryContextSwitchTo(context);
 	*schedules = ledger_schedules(NULL);
+	looks++;
 	foreach (cell, *schedules)
 	{
 		Choice choice = consider(lfirst(cell), now);
@@ -216,6 +239,7 @@ choose(MemoryContext context, List **schedules, Choice *best)
 		if (is_better(&choice, best, now))
 			*best = choice;
 	}
+	forget_others();
 	attempt_commit(context);
 }
 
@@ -316,6 +340,7 @@ contratos_worker_main(Datum arg pg_attribute_unused())
 		proc_exit(0); /* another one serves this database */
 	pin_session();
 	context = AllocSetContextCreate(TopMemoryContext, "contratos worker", ALLOCSET_DEFAULT_SIZES);
+	memories_context = AllocSetContextCreate(TopMemoryContext, "contratos sources", ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(context);
 	ereport(LOG, (errmsg("contratos worker started for database \"%s\"", database),
 				  settings_project[0] ? errdetail("BigQuery project: %s.", settings_project) : 0));

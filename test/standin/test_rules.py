@@ -171,6 +171,33 @@ class RuleTest(StandinTest):
             self.c.rule("results", drop_chunk=500)
             self.c.results(self.job)
 
+    def test_no_end(self):
+        for action in ({}, {"chunked": 100}):
+            self.c.rule("results", no_end=True, **action)
+            with self.open() as connection:
+                data = self.read_all(connection)
+            self.assertTrue(data.rstrip().endswith(b"}"), "the body is whole")
+            self.c.rule("results", no_end=True, **action)
+            with self.assertRaises(http.client.IncompleteRead):
+                self.c.results(self.job)
+
+    def test_swell(self):
+        swell = {"mark": self.good["etag"], "with": "abc", "times": 1_000_000}
+        self.c.rule("results", swell=swell)
+        _, page, headers = self.c.results(self.job)
+        self.assertEqual((page["etag"], headers["Transfer-Encoding"]), ("abc" * 1_000_000, "chunked"))
+        self.c.rule("results", swell=swell, gzip="force")
+        _, body, headers = self.c.request("GET", self.path, headers={"Authorization": "Bearer " + self.c.bearer})
+        self.assertEqual(headers["Content-Encoding"], "gzip")
+        self.assertEqual(json.loads(gzip.decompress(body))["etag"], "abc" * 1_000_000)
+
+    def test_swell_without_end(self):
+        self.c.rule("results", swell={"mark": self.good["etag"], "with": "x", "times": 0})
+        with self.open() as connection:
+            got = 0
+            while got < 5_000_000:
+                got += len(connection.recv(65536))
+
     # -- cut connections -----------------------------------------------------------------------------------------
 
     def test_close(self):

@@ -7,6 +7,7 @@ import struct
 
 from errors import ApiError
 from pages import Answer, RawAnswer, compact
+from swelling import chunks, compressed, swollen
 
 
 class Dropped(Exception):
@@ -101,25 +102,43 @@ class Sender:
         """Send everything, or raise Dropped."""
         pieces = self.pieces(answer)
         headers = self.headers(answer)
+        if "swell" in self.action:
+            self.send_swollen(answer, b"".join(pieces), headers)
+            return
         total = sum(len(piece) for piece in pieces)
         if "gzip" in self.action and self.accepts_gzip():
             pieces = [gzip.compress(b"".join(pieces), 1)]
             headers["Content-Encoding"] = "gzip"
             total = len(pieces[0])
         chunked = "chunked" in self.action or "drop_chunk" in self.action
-        headers["Transfer-Encoding" if chunked else "Content-Length"] = "chunked" if chunked else str(total)
+        missing = 1 if self.action.get("no_end") else 0
+        headers["Transfer-Encoding" if chunked else "Content-Length"] = "chunked" if chunked else str(total + missing)
         self.phase("before_headers")
         head = self.head(answer.status, headers)
         if chunked:
             self.connection.sendall(head)
             self.phase("after_headers")
             self.send_chunks(pieces, total)
-        elif total < 65536 and not {"stall", "close"} & set(self.action):
+        elif total < 65536 and not {"stall", "close", "no_end"} & set(self.action):
             self.connection.sendall(head + b"".join(pieces))
         else:
             self.connection.sendall(head)
             self.phase("after_headers")
             self.send_plain(pieces, total)
+        if missing:
+            self.drop()
+
+    def send_swollen(self, answer, body, headers):
+        """A body that is never held as a whole."""
+        blocks = swollen(body, self.action["swell"])
+        if "gzip" in self.action and self.accepts_gzip():
+            blocks = compressed(blocks)
+            headers["Content-Encoding"] = "gzip"
+        headers["Transfer-Encoding"] = "chunked"
+        self.connection.sendall(self.head(answer.status, headers))
+        for chunk in chunks(blocks):
+            self.connection.sendall(chunk)
+        self.connection.sendall(b"0\r\n\r\n")
 
     def send_plain(self, pieces, total):
         at = 0
@@ -160,7 +179,8 @@ class Sender:
         if broken is not None:
             self.connection.sendall(b"ffff\r\nonly the beginning of a chunk")
             self.drop()
-        self.connection.sendall(b"0\r\n\r\n")
+        if not self.action.get("no_end"):
+            self.connection.sendall(b"0\r\n\r\n")
 
     def pieces(self, answer):
         if "garbage_base64" in self.action:

@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 
+use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -103,6 +104,60 @@ renew();
 $bq->rule({ kind => 'results', start_index => 30 }, { drop_chunk => 2000, chunked => 100 });
 is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'a chunk that breaks off');
 is_new('chunk broken off');
+
+# ---- rows that are whole, in a body that is not: its last byte or its last chunk never comes
+
+for my $how ('', 'chunked')
+{
+	for my $start (0, 20, 40)
+	{
+		my $name = "the page from row $start, " . ($how || 'plain') . ', whole but for its end';
+		my $last = $start + 9;
+		renew();
+		$bq->rule({ kind => 'results', start_index => $start }, { no_end => JSON::PP::true, $how ? ($how => 1000) : () });
+		is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, $name);
+		is(starts(), join(' ', sort { $a <=> $b } 0, 10, 20, 30, 40, $last), "$name: its last row is asked for once more");
+		is_deeply([ map { $_->{query}{maxResults} } grep { ($_->{start_index} // 0) == $last } $bq->requests('results') ], [1], "$name: and no other");
+		is_new($name);
+	}
+}
+
+renew();
+$bq->rule({ kind => 'results', start_index => 20 }, { no_end => JSON::PP::true, truncate_rows => 4 });
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'a short page whose end is missing');
+is(starts(), '0 10 20 24 30 40', 'is completed');
+is_new('short and without its end');
+
+renew();
+$bq->rule({ kind => 'results', start_index => 20 }, { no_end => JSON::PP::true });
+$bq->rule({ kind => 'results', start_index => 29 }, { no_end => JSON::PP::true });
+$bq->rule({ kind => 'results', start_index => 29, nth => 2 }, { close => { after_bytes => 400 } });
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'the same once more, and once more');
+is(starts(), '0 10 20 29 29 29 30 40', 'is asked for until it comes whole');
+is_new('three times without its end');
+
+renew();
+$bq->rule({ kind => 'results', start_index => 49 }, { no_rows_key => 1 });
+$bq->rule({ kind => 'results', start_index => 40 }, { no_end => JSON::PP::true });
+like($f->fails("SELECT contratos_run('$day')"), qr/ERROR:  HV000: BigQuery's result ended early/, 'a last row that is gone when it is asked for again');
+is_old('the old rows are all there');
+
+renew();
+$bq->rule({ kind => 'results', start_index => 40 }, { no_end => JSON::PP::true });
+$bq->rule({ kind => 'results', start_index => 49, times => 0 }, { no_end => JSON::PP::true });
+like($f->fails("SET contratos.request_timeout = '2s'; SELECT contratos_run('$day')"),
+	qr/ERROR:  08006: connection to "127\.0\.0\.1" broke off.*^DETAIL: .*after row 50 of 50 of job/ms, 'an end that never comes is an error');
+is_old('of which nothing is kept');
+
+# no row would be no news: an answer that is not whole does not say so
+$f->day('2026-11-19', 0);
+for my $how ('', 'chunked')
+{
+	$bq->reset(tables => 0);
+	$bq->rule({ kind => 'results' }, { no_end => JSON::PP::true, $how ? ($how => 1000) : () });
+	like($f->fails(q(SELECT contratos_run('2026-11-19'))), qr/ERROR:  55000/, 'a day without rows, ' . ($how || 'plain') . ', in an answer without its end');
+	is(starts(), '0 0', 'is asked for again');
+}
 
 renew();
 $bq->rule({ kind => 'results', start_index => 30 }, { status => 503, reason => 'backendError', headers => { 'Retry-After' => '1' } });

@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 
+use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -70,6 +71,7 @@ for my $fault (
 	[ 'a broken answer',  { close  => { after_bytes => 700 } } ],
 	[ 'a lost answer',    { close  => 'before_headers' } ],
 	[ 'a short page',     { truncate_rows => 4 } ],
+	[ 'a missing end',    { no_end => JSON::PP::true } ],
 	[ 'an expired token', { status => 401, reason => 'authError' } ])
 {
 	my ($name, $action) = @$fault;

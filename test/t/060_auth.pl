@@ -10,6 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 use Contratos::Auth;
+use Contratos::Session;
 
 my $json = JSON::PP->new->canonical;
 my $true = JSON::PP::true;
@@ -215,6 +216,54 @@ fails('401 for good', '28000', [ qr/did not accept the access token/, qr/HINT: .
 is(count('token'), 2, '… one fresh token');
 is(scalar(grep { $_->{start_index} == 40 } $bq->requests('results')), 2, '… and one repetition');
 is(scalar(grep { $_->{status} == 401 } $bq->requests), 2, '… two answers with 401');
+
+# ---- and which is then nowhere in memory any more
+
+# The private memory of a session's backend, which reads it itself.
+sub memory_of
+{
+	my ($session) = @_;
+	my $memory = '';
+	for (split /\n/, $session->query(q(SELECT pg_read_file('/proc/self/maps')))->{out})
+	{
+		my ($from, $to) = /^([0-9a-f]+)-([0-9a-f]+) rw-p [0-9a-f]+ 00:00 0 *(?:\[(?:heap|stack)\])?$/ or next;
+		for (my $at = hex $from; $at < hex $to; $at += 1 << 17)
+		{
+			my $size = hex($to) - $at < 1 << 17 ? hex($to) - $at : 1 << 17;
+			# what has been given back meanwhile cannot be read
+			my $piece = $session->query("SELECT encode(pg_read_binary_file('/proc/self/mem', $at, $size), 'hex')")->{out};
+			$memory .= pack 'H*', $piece =~ s/\s//gr;
+		}
+	}
+	return $memory;
+}
+
+# The tokens (their ends) that lie about, but for what libcurl has sent and received.
+sub tokens_in
+{
+	my ($memory) = @_;
+	my ($beginning, $length) = ('ya29.c.', 200);
+	my %found;
+	while ($memory =~ /([A-Za-z0-9_-]{100})\.{12}/g)
+	{
+		my ($end, $start) = ($1, $-[0] + 100 - $length - length $beginning);
+		next if $start < 7;
+		my $before = substr $memory, $start - 7, 7;
+		$found{$end} = 1 unless $before eq 'Bearer ' || $before =~ /"$/;
+	}
+	return keys %found;
+}
+
+my $session = Contratos::Session->new($auth->node);
+my $run = "SELECT status || '|' || rows_loaded FROM contratos_run('$day')";
+$bq->reset;
+$session->query("SET contratos.page_rows = 40; $run");
+is(scalar(tokens_in(memory_of($session))), 1, 'a session keeps its token');
+$bq->rule({ kind => 'results', start_index => 40 }, { expire_token => $true });
+is($session->query($run)->{out}, 'succeeded|67', 'BigQuery refuses it');
+is(count('token'), 2, '… and there is another');
+is(scalar(tokens_in(memory_of($session))), 1, '… which is the only one in memory');
+$session->quit;
 
 # ---- whose key is used
 

@@ -38,6 +38,23 @@ sub column
 
 sub lines { return join "\n", map { join ' ', map { defined && length ? $_ : () } @$_ } @_; }
 
+# ---- limits, by the constants that they are
+
+sub constant
+{
+	my ($name, $file) = reverse split /:/, $_[0];
+	my ($text) = map { slurp_file($_) =~ /^#define $name (.*?)(?: \/\*.*)?$/m ? $1 : () } glob "$root/src/" . ($file // '*.[ch]');
+	return eval($text =~ s/\b([A-Z]\w+)\b/constant($1)/ger);
+}
+
+sub bytes { return constant($_[0]) / 1024 / 1024 . ' MB'; }
+sub count { return scalar reverse join ',', reverse(constant($_[0])) =~ /\d{1,3}/g; }
+
+my ($limits) = $page->tables('Limits');
+is(column('limit', @$limits), join("\n", (map { bytes($_) } qw(ROWS_MAX_TEXT ROWS_MAX_ROW VALUES_MAX_MEMORY)), count('MESSAGE_MAX_FIELDS'),
+		(map { bytes($_) } qw(ROWS_MAX_ENVELOPE request.c:MAX_ANSWER)), (map { count($_) } qw(JSON_MAX_VALUES BIGQUERY_MAX_TABLES)), 'one, and `parallel_pages`'),
+	'limits are those of the source');
+
 # ---- functions
 
 my $internal = q(obj_description(p.oid, 'pg_proc') LIKE 'internal:%');

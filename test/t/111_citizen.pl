@@ -209,6 +209,62 @@ for my $round (1 .. 10)
 }
 $f->settle;
 
+# ---- what it remembers is of what is there
+
+# How many bytes of a memory context are in use, as the process itself says in the log.
+sub used
+{
+	my ($backend_type, $context) = @_;
+	my $at = -s $node->logfile;
+	my $pid = $f->query("SELECT pid FROM pg_stat_activity WHERE backend_type = '$backend_type' AND (datname = 'postgres' OR datname IS NULL)");
+	$f->query("SELECT pg_log_backend_memory_contexts($pid)");
+	for (my $until = time + $PostgreSQL::Test::Utils::timeout_default; time < $until; select undef, undef, undef, 0.02)
+	{
+		my $log = slurp_file($node->logfile, $at);
+		return $1 if $log =~ /\[$pid\] LOG: .*?\b$context: \d+ total in \d+ blocks; \d+ free \(\d+ chunks\); (\d+) used/;
+		return -1 if $log =~ /\[$pid\] LOG: .*Grand total/;
+	}
+	return -1;
+}
+
+# Polls with a deadline; the last number seen.
+sub until_used
+{
+	my ($wanted, @what) = @_;
+	my $used;
+	for (my $until = time + $PostgreSQL::Test::Utils::timeout_default; time < $until; select undef, undef, undef, 0.02)
+	{
+		$used = used(@what);
+		last if $wanted->($used);
+	}
+	return $used;
+}
+
+my @sources = ('contratos worker', 'contratos sources');
+$f->query("CREATE TABLE many_$_ (LIKE tokens)") for 1 .. 50;
+my $alone = used(@sources);
+cmp_ok($alone, '>', 0, "of one source it remembers $alone bytes");
+for my $round (1 .. 3)
+{
+	$f->query(join ';', map { "INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, enabled)
+		VALUES ('round_${round}_$_', 'bigquery_tokens', 'many_$_', 'block_timestamp', false)" } 1 .. 50);
+	cmp_ok(until_used(sub { $_[0] > 50 * $alone / 2 }, @sources), '>', 50 * $alone / 2, "round $round: fifty sources more are something to remember");
+	$f->query(q(DELETE FROM contratos_sources WHERE name LIKE 'round%'));
+	cmp_ok(until_used(sub { $_[0] < 4 * $alone }, @sources), '<', 4 * $alone, "round $round: which it forgets when they are gone");
+}
+
+my @databases = ('contratos launcher', 'contratos databases');
+$alone = used(@databases);
+cmp_ok($alone, '>', 0, "of one database the launcher remembers $alone bytes");
+for my $round (1 .. 2)
+{
+	$f->set('contratos.databases' => join ', ', 'postgres', map { "round_${round}_$_" } 1 .. 50);
+	cmp_ok(until_used(sub { $_[0] > 50 * 64 }, @databases), '>', 50 * 64, "round $round: fifty databases more are something to remember");
+	$f->set('contratos.databases' => 'postgres');
+	cmp_ok(until_used(sub { $_[0] < 2 * $alone + 1024 }, @databases), '<', 2 * $alone + 1024, "round $round: which it forgets when they are not wanted");
+}
+$f->settle;
+
 # ---- a standby
 
 $node->backup('copy');

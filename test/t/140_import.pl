@@ -3,7 +3,9 @@ use strict;
 use warnings;
 use utf8;
 
+use Digest::SHA qw(sha256_hex);
 use Encode qw(encode_utf8);
+use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -43,6 +45,9 @@ sub columns
 
 sub options { return $f->query("SELECT ftoptions FROM pg_foreign_table WHERE ftrelid = '$schema.$_[0]'::regclass"); }
 
+# What becomes of a name that cannot be kept: its beginning, of so many characters, and a hash of it all.
+sub cut { my ($name, $characters) = @_; return substr($name, 0, $characters) . '_' . substr sha256_hex(encode_utf8($name)), 0, 10; }
+
 sub create { my ($name, %more) = @_; return $bq->table("$dataset.$name", schema => [ { name => 'a', type => 'INT64' } ], %more); }
 
 # ---- one table, as it is
@@ -73,7 +78,7 @@ is(columns('events'), join("\n",
 		'"select" text {type=STRING}',
 		'tags text[] {type=ARRAY<STRING>}',
 		$f->query("SELECT 'span ' || format_type(atttypid, -1) || ' {type=RANGE<DATE>}' FROM pg_attribute WHERE attrelid = '$schema.events'::regclass AND attname = 'span'"),
-		'ctid_2 boolean {name=ctid,type=BOOL}',
+		cut('ctid', 4) . ' boolean {name=ctid,type=BOOL}',
 		'who jsonb {type=STRUCT}',
 		'more jsonb {type=ARRAY<STRUCT>}'),
 	'its columns, with types, NOT NULL, description, and a name where it cannot be the same');
@@ -160,18 +165,89 @@ create($_) for "$same-a", "$same-b", 'x' x 63, "with space", 'ünï-код', 'ta
 $bq->table("$dataset.$wide", schema => [ map { { name => $_, type => 'STRING' } } "${columns}1", "${columns}2", 'Äpfel', 'user', 'naïve' ],
 	rows => [ [ 1 .. 5 ] ]);
 is(import_it(), '', 'odd names are imported');
-my $x = 'x' x 61;
-is(tables(), encode_utf8(join ', ', 'table', 'with space', "${x}_2", "${x}_3", 'x' x 63, 'ünï-код', 'ü' x 31), 'each under one of its own')
+my ($xa, $xb) = map { cut("$same-$_", 52) } 'a', 'b';
+my $u = encode_utf8(cut($wide, 26));
+is(tables(), join(', ', sort 'table', 'with space', $xa, $xb, 'x' x 63, encode_utf8('ünï-код'), $u), 'each under one of its own')
 	or diag(tables());
-is(options("\"${x}_2\""), "{table=$dataset.$same-a}", 'in their order');
-is(options("\"${x}_3\""), "{table=$dataset.$same-b}", 'none twice');
-my $c = 'c' x 61;
-my $u = encode_utf8('ü' x 31);
-is(columns("\"$u\""), join("\n", 'c' x 63 . " text {name=${columns}1,type=STRING}", "${c}_2 text {name=${columns}2,type=STRING}",
+is(options("\"$xa\""), "{table=$dataset.$same-a}", 'which a hash of the whole makes');
+is(options("\"$xb\""), "{table=$dataset.$same-b}", 'none twice');
+my ($c1, $c2) = map { cut("$columns$_", 52) } 1, 2;
+is(columns("\"$u\""), join("\n", "$c1 text {name=${columns}1,type=STRING}", "$c2 text {name=${columns}2,type=STRING}",
 		map { encode_utf8($_) } '"Äpfel" text {type=STRING}', '"user" text {type=STRING}', '"naïve" text {type=STRING}'), 'columns likewise');
 is($f->query("SELECT * FROM $schema.\"$u\""), '1|2|3|4|5', 'all can be read');
-import_it("LIMIT TO (\"${x}_3\", \"$u\")");
-is(tables(), "${x}_3, $u", 'LIMIT TO takes these names');
+import_it("LIMIT TO (\"$xb\", \"$u\")");
+is(tables(), "$xb, $u", 'LIMIT TO takes these names');
+import_it(encode_utf8("LIMIT TO (\"$wide\")"));
+is(tables(), encode_utf8('ü' x 31), 'one that no other shares is imported as it is cut');
+is(options('"' . encode_utf8('ü' x 31) . '"'), encode_utf8("{table=$dataset.$wide}"), '… and is that table');
+
+$dataset = 'lab-project.two';
+create($_) for "$same-a", "$same-b";
+like(import_fails($dataset, "LIMIT TO (\"$same-a\")"), qr/^DETAIL:  There is one named "$xa"\.$/m, 'where several share it, that is told');
+
+# a name depends on nothing but the name
+$dataset = 'lab-project.odder';
+create($_) for "$same-b", 'x' x 63, $xa;
+import_it();
+is(tables(), join(', ', sort $xa, $xb, 'x' x 63), 'in another company: the same names');
+is(options("\"$xb\""), "{table=$dataset.$same-b}", 'for the same tables');
+create("$same-a");
+import_it();
+is(options("\"$xa\""), "{table=$dataset.$xa}", 'who is called so keeps his name');
+is(() = tables() =~ /\b${\substr $xa, 0, 53}/g, 3, 'the other has one more');
+
+# in an encoding in which half a character is none
+$f->query(q(CREATE DATABASE japanese ENCODING 'EUC_JP' LOCALE 'C' TEMPLATE template0));
+$f->use_database('japanese');
+$f->query("CREATE EXTENSION contratos; SELECT contratos_setup(); SET client_encoding = 'UTF8'");
+$dataset = 'lab-project.japanese';
+create('あ' x 40);
+fresh();
+$f->query(statement($dataset, ''));
+is($f->query("SET client_encoding = 'UTF8'; SELECT relname FROM pg_class WHERE relnamespace = '$schema'::regnamespace"),
+	encode_utf8(cut('あ' x 40, 26)), 'EUC_JP: cut between characters, with the hash it has in UTF8');
+$f->use_database('postgres');
+
+# ---- names that begin alike, as many as there may be
+
+sub many_tables { my (@names) = @_; return { status => 200, body => { tables => [ map { { type => 'MODEL', tableReference => { tableId => $_ } } } @names ] } }; }
+
+$dataset = 'lab-project.odd';
+$bq->reset(tables => 0);
+$bq->rule({ kind => 'tables_list' }, many_tables(map { "${same}_$_" } 1 .. 4000));
+$said = do { fresh(); plain($f->messages(q(SET statement_timeout = '4s'; ) . statement($dataset, ''))); };
+is(() = $said =~ /is left out/g, 4000, 'four thousand tables whose names begin alike are named while one waits');
+$dataset = 'lab-project.wide';
+$bq->table("$dataset.t", schema => [ map { { name => "${columns}_$_", type => 'INT64' } } 1 .. 1600 ]);
+fresh();
+$f->query(q(SET statement_timeout = '4s'; ) . statement($dataset, ''));
+is($f->query("SELECT count(DISTINCT attname) FROM pg_attribute WHERE attrelid = '$schema.t'::regclass AND attnum > 0"), 1600, 'and as many columns as a table can have');
+
+# ---- lists that do not end, and answers that no table has
+
+$dataset = 'lab-project.odd';
+for my $circle (1, 2, 5)
+{
+	$bq->reset(tables => 0);
+	$bq->rule({ kind => 'tables_list', nth => $_, times => 1 }, { status => 200, body => { nextPageToken => 'page' . $_ % $circle } }) for 1 .. 40;
+	like(import_fails($dataset), qr/ERROR:  HV000: BigQuery's list of tables has no end: a page's token came twice/, "a list whose pages go round, $circle in all");
+	cmp_ok(scalar($bq->requests('tables_list')), '<=', 20, '… is soon given up');
+}
+$bq->reset(tables => 0);
+$bq->rule({ kind => 'tables_list' }, { status => 200, body => { tables => [ map { { type => 'MODEL', tableReference => { tableId => $_ } } } 'a', 'b' ], nextPageToken => 'x' } });
+$bq->rule({ kind => 'tables_list' }, { status => 200, body => { tables => [ map { { type => 'MODEL', tableReference => { tableId => $_ } } } 'b', 'c' ] } });
+$said = import_it();
+is(join(' ', $said =~ /table "(.)" is left out/g), 'a b c', 'what stands on two pages counts once');
+$bq->rule({ kind => 'tables_list' }, many_tables('n' x 1025));
+like(import_fails($dataset), qr/ERROR:  HV000: BigQuery's answer lists a table without a name, or with one of more than 1024 bytes/, 'a name that no table has');
+my @fields = map { { name => "c$_", type => 'INTEGER' } } 1 .. 10_001;
+for my $schema_of ([ 'columns', @fields ], [ 'columns in columns', { name => 's', type => 'RECORD', fields => [ @fields[ 0 .. 9_999 ] ] } ])
+{
+	my ($name, @schema) = @$schema_of;
+	$bq->rule({ kind => 'table_get' }, { status => 200, body => { type => 'TABLE', schema => { fields => \@schema } } });
+	like(import_fails($dataset, 'LIMIT TO (t)'), qr/ERROR:  54000: BigQuery's answer describes more than 10000 columns/, "more $name than BigQuery has");
+}
+$bq->reset(tables => 0);
 
 # ---- a table a day
 

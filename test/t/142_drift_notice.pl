@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 
+use Digest::SHA qw(sha256_hex);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -13,6 +14,9 @@ my $bq = $f->bq;
 sub drifts { return $f->query(q(SELECT string_agg(concat_ws(' ', day, status), ', ' ORDER BY id) FROM contratos_runs WHERE reason = 'schemaDrift')); }
 
 sub looks { return scalar(() = $bq->requests('table_get')); }
+
+# What becomes of a name that cannot be kept, as IMPORT FOREIGN SCHEMA has it.
+sub cut { my ($name) = @_; return substr($name, 0, 52) . '_' . substr sha256_hex($name), 0, 10; }
 
 my $warning = qr/WARNING:  source "tokens": BigQuery's table/;
 
@@ -102,9 +106,9 @@ ok($f->at('2026-11-29 14:30'), 'names that are taken, a type that both tables ne
 ($statements) = $f->query(q(SELECT error FROM contratos_runs WHERE reason = 'schemaDrift' ORDER BY id DESC LIMIT 1)) =~ /\. (ALTER .*)/s;
 $f->query($statements);
 is($f->query(q(SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, -1), array_to_string(attfdwoptions, ',')), '; ' ORDER BY attnum) FROM pg_attribute
-	WHERE attrelid = 'bigquery_tokens'::regclass AND attname IN ('block_number', 'logo_2', 'Rate', 'ctid_2', repeat('y', 63)))),
-	"block_number text type=STRING; logo_2 text name=logo,type=STRING; Rate double precision type=FLOAT64; ctid_2 bigint name=ctid,type=INT64; "
-	  . 'y' x 63 . ' date name=' . 'y' x 80 . ',type=DATE', 'the foreign table follows');
+	WHERE attrelid = 'bigquery_tokens'::regclass AND (attname IN ('block_number', 'Rate') OR attname ~ '^(logo|ctid|y+)_'))),
+	"block_number text type=STRING; @{[ cut('logo') ]} text name=logo,type=STRING; Rate double precision type=FLOAT64; @{[ cut('ctid') ]} bigint name=ctid,type=INT64; "
+	  . cut('y' x 80) . ' date name=' . 'y' x 80 . ',type=DATE', 'the foreign table follows');
 is($f->query(q(SELECT format_type(atttypid, -1), attnotnull FROM pg_attribute WHERE attrelid = 'tokens'::regclass AND attname = 'block_number')),
 	'text|t', 'the target follows');
 is($f->query(q(SELECT attnotnull FROM pg_attribute WHERE attrelid = 'tokens'::regclass AND attname = 'block_hash')), 'f', 'and takes NULL where it comes');

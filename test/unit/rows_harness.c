@@ -55,6 +55,7 @@ counting_alloc(void *arg, void *ptr, size_t size)
 		return NULL;
 	m->blocks += ptr == NULL;
 	m->bytes += size;
+	m->largest = size > m->largest ? size : m->largest;
 	return realloc(ptr, size);
 }
 

@@ -30,6 +30,7 @@ typedef struct Memory
 	long calls;
 	long fail_at; /* the call that gets nothing, 0: none */
 	size_t bytes; /* asked for, in all */
+	size_t largest; /* asked for at once */
 } Memory;
 
 extern void *counting_alloc(void *arg, void *ptr, size_t size);

@@ -4,6 +4,7 @@
  *	  and scans.
  */
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -157,10 +158,98 @@ test_row(const char *head, const char *tail, const char *name)
 	size_t most = ROWS_MAX_ROW - (strlen(head) - strlen("{\"rows\":[")) - (strlen(tail) - strlen("]}"));
 
 	ok(long_row(head, most, tail, &got) == ROWS_END, name);
-	text_printf(&error, "error row too long at %zu\n", strlen("{\"rows\":[") + (size_t) ROWS_MAX_ROW);
+	text_printf(&error, "error row written in too many bytes at %zu\n", strlen("{\"rows\":[") + (size_t) ROWS_MAX_ROW);
 	ok(long_row(head, most + 1, tail, &got) == ROWS_ERROR && same(&got, &error), "a row one byte longer");
 	text_free(&got);
 	text_free(&error);
+}
+
+/*
+ * Feed the head, then this text so many times in pieces, then the tail; true
+ * when that ends as it should, at the tail's end or with this error in this
+ * cell, and no more was kept than may be.
+ */
+static bool
+text_ends(const char *head, const char *text, size_t times, const char *tail, RowsTrouble trouble, int cell)
+{
+	enum
+	{
+		PIECE = 1000
+	};
+	Memory memory = {.blocks = 0};
+	RowsDecoder *d = rows_create(counting_alloc, &memory);
+	Text piece = {.data = NULL}, got = {.data = NULL};
+	uint64_t offset;
+	int in_cell;
+
+	repeat(&piece, text, PIECE);
+	rows_feed(d, head, strlen(head));
+	RowsResult result = drain(d, &got);
+
+	for (; times > 0 && result == ROWS_MORE; times -= times < PIECE ? times : PIECE)
+	{
+		rows_feed(d, piece.data, strlen(text) * (times < PIECE ? times : PIECE));
+		result = drain(d, &got);
+	}
+	if (result == ROWS_MORE)
+	{
+		rows_feed(d, tail, strlen(tail));
+		/* a row of its size is not written down */
+		while ((result = rows_next(d)) == ROWS_ROW)
+			;
+	}
+	bool good = trouble == ROWS_MALFORMED ? result == ROWS_END
+										  : result == ROWS_ERROR && rows_error(d, &offset) != NULL &&
+												rows_trouble(d, &in_cell) == trouble && in_cell == cell;
+
+	/* the last block has room for twice as much as was in the one before it */
+	good = good && memory.largest <= 2 * (size_t) ROWS_MAX_TEXT;
+	if (!good)
+		printf("# %s … %s: %s, largest block %zu\n", head, tail, rows_error(d, &offset), memory.largest);
+	rows_destroy(d);
+	text_free(&piece);
+	text_free(&got);
+	return good;
+}
+
+#define ROW "{\"rows\":[{\"f\":["
+
+/* The text of one value, and of a row's values together, whatever they are made of. */
+static void
+test_text(void)
+{
+	static const struct
+	{
+		const char *text; /* as it is written … */
+		size_t len; /* … and what it is */
+		const char *head;
+		const char *tail;
+		const char *name;
+	} values[] = {
+		{"0123456789abcdef", 16, ROW "{\"v\":\"", "\"}]}]}", "a string"},
+		{"0123456789abcd\\n\\n", 16, ROW "{\"v\":\"", "\"}]}]}", "a string with escapes"},
+		{"\\u20ac\\u00e9\\u0061\\u0001\\u0002", 8, ROW "{\"v\":\"", "\"}]}]}", "a string of escapes"},
+		{"  {\"v\":\"12\"},   ", 16, ROW "{ \"v\" : [", " 1]}]}]}", "an array"},
+	};
+
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+	{
+		/* the array's brackets and its last element are part of it */
+		bool array = values[i].head[strlen(values[i].head) - 1] == '[';
+		size_t times = ROWS_MAX_TEXT / values[i].len - array;
+
+		ok(text_ends(values[i].head, values[i].text, times, values[i].tail, ROWS_MALFORMED, 0), values[i].name);
+		ok(text_ends(values[i].head, values[i].text, times + 2, values[i].tail, ROWS_VALUE_TOO_LONG, 0),
+		   "a longer one is too long");
+	}
+	ok(text_ends(ROW "{\"v\":\"12\"},{\"v\":null},{\"v\":\"", "0123456789abcdef", ROWS_MAX_TEXT / 16, "\"}]}]}",
+				 ROWS_ROW_TOO_LONG, 2),
+	   "beside others it is a row that is too long");
+	ok(text_ends(ROW "{\"v\":\"", "0123456789abcdef", ROWS_MAX_TEXT / 16, "\"},{\"v\":1}]}]}", ROWS_ROW_TOO_LONG, 1),
+	   "as it is with others behind it");
+	ok(text_ends(ROW "{\"v\":1}", ",{\"v\":\"0123456789012345678901234567890123456789\"}", 9999, "]}]}", ROWS_MALFORMED,
+				 0),
+	   "many values are not");
 }
 
 /* A value in small pieces: each byte scanned once, copied a few times at most. */
@@ -318,6 +407,7 @@ test_limits(void)
 	test_envelope();
 	test_row("{\"rows\":[{\"x\":\"", "\",\"f\":[]}]}", "the longest row");
 	test_row("{\"rows\":[{\"f\":[{\"v\":\"1\"}],\"x\":\"", "\"}]}", "the longest row that starts like a common one");
+	test_text();
 	test_linear();
 	test_many_rows();
 	test_in_place();
