@@ -129,6 +129,7 @@ OBJS = \
 	src/extension.o \
 	src/settings.o \
 	src/settings_looks.o \
+	src/settings_pin.o \
 	src/failure.o
 
 PKG_CONFIG ?= pkg-config

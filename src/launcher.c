@@ -258,6 +258,7 @@ contratos_launcher_main(Datum arg pg_attribute_unused())
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
+	settings_pin();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	pgstat_report_appname("contratos launcher");
 	loop = AllocSetContextCreate(TopMemoryContext, "contratos launcher", ALLOCSET_SMALL_SIZES);

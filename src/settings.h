@@ -72,6 +72,13 @@ extern List *settings_database_names(void);
 extern void settings_define(void);
 
 /*
+ * Pin what would end a transaction or the process, time limits above all, for a
+ * process of ours.  To be called before it connects: the connection has a
+ * transaction, too, and what a database or role says does not count any more.
+ */
+extern void settings_pin(void);
+
+/*
  * The current time, or what contratos.now says in its place (22007 or 22008
  * when that is no timestamp).  Days, schedule and ledger go by it; tokens and
  * time limits by the real clock.

@@ -287,15 +287,13 @@ sleep_until_something(long ms)
 		proc_exit(0);
 }
 
-/* What no ALTER DATABASE or ALTER ROLE may change for a load. */
+/* What besides settings_pin() no ALTER DATABASE or ALTER ROLE may change for a load. */
 static void
 pin_session(void)
 {
 	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("statement_timeout", "0", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_USERSET, PGC_S_OVERRIDE);
 }
 
 void
@@ -310,6 +308,7 @@ contratos_worker_main(Datum arg pg_attribute_unused())
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
+	settings_pin();
 	BackgroundWorkerInitializeConnection(database, settings_role[0] ? settings_role : NULL, 0);
 	pgstat_report_appname("contratos worker");
 	if (!wake_lock_worker())
