@@ -126,6 +126,7 @@ OBJS = \
 	src/http_url.o \
 	src/http_log.o \
 	src/wake.o \
+	src/notify.o \
 	src/extension.o \
 	src/settings.o \
 	src/settings_looks.o \

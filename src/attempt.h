@@ -37,6 +37,8 @@ extern bool attempt_bury(const List *schedules, MemoryContext context);
 /* A transaction of the worker's, with its snapshot; the extension is locked.
  * False, and no transaction is open, when it is not installed (any more). */
 extern bool attempt_begin_transaction(void);
+
+/* Commit it, and then tell who listens. */
 extern void attempt_commit(MemoryContext context);
 
 #endif /* CONTRATOS_ATTEMPT_H */

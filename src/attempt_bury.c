@@ -44,6 +44,7 @@ end_dead(const LedgerSchedule *schedule, const LedgerDead *dead)
 		.sqlstate = unpack_sql_state(ERRCODE_CRASH_SHUTDOWN),
 		.error = "the process that loaded the day ended before it was done",
 	};
+	run.message = run.error;
 
 	ledger_end(dead->run, &run, next);
 	ereport(LOG, (errmsg("source \"%s\": %s interrupted (attempt %d)", dead->source, schedule_day_text(dead->day),

@@ -95,6 +95,7 @@ record(Attempt *attempt, const void *arg)
 	run.sqlstate = unpack_sql_state(ending->edata->sqlerrcode);
 	run.reason = cause != NULL && cause->reason[0] ? cause->reason : NULL;
 	run.error = verdict_text(ending->edata);
+	run.message = ending->edata->message;
 	if (attempt->run == 0)
 		run.job_id = NULL; /* it has never been asked for */
 	attempt_must_begin(attempt);

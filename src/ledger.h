@@ -55,6 +55,7 @@ typedef struct LedgerRun
 	const char *sqlstate; /* five characters, or NULL */
 	const char *reason; /* BigQuery's, or NULL */
 	const char *error; /* message and detail, or NULL */
+	const char *message; /* the message alone, as NOTIFY may tell it to anybody; or NULL */
 } LedgerRun;
 
 /* A value that could not be kept as it was; text in the server encoding. */
@@ -289,8 +290,10 @@ extern bool ledger_cancel(int64 run, bool *running);
 extern int64 ledger_prune(int days, TimestampTz now);
 
 /*
- * NOTIFY contratos, in this transaction: source, day, status, rows, run, error
- * as JSON of at most 4 kB (the error is cut).  All that ends a run here does it.
+ * NOTIFY contratos when this transaction commits: source, day, status, rows, run,
+ * sqlstate, error as JSON of at most 4 kB (the error is cut).  Anybody may listen,
+ * so the error is the run's message and never its detail, which quotes rows.
+ * All that ends a run here does it.
  */
 extern void ledger_notify(const LedgerRun *run, int64 id);
 

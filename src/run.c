@@ -194,6 +194,7 @@ record_failure(Call *call, DateADT day, const LoadOutcome *outcome, const ErrorD
 	run.sqlstate = unpack_sql_state(edata->sqlerrcode);
 	run.reason = f != NULL && f->reason[0] ? f->reason : NULL;
 	run.error = verdict_text(edata);
+	run.message = edata->message;
 
 	result->day = day;
 	result->status = status;

@@ -36,6 +36,9 @@ extern int settings_retry_delay; /* ms */
 extern int settings_ready_interval; /* ms */
 extern int settings_history_days;
 
+/* Share of PostgreSQL's NOTIFY queue from which on nobody is notified; hidden, for tests */
+extern double settings_notify_limit;
+
 #define SETTINGS_DEFAULT_ENDPOINT "https://bigquery.googleapis.com"
 #define SETTINGS_DEFAULT_LOCATION "US"
 

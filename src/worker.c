@@ -33,6 +33,7 @@
 #include "extension.h"
 #include "launcher.h"
 #include "ledger.h"
+#include "notify.h"
 #include "request.h"
 #include "settings.h"
 #include "setup.h"
@@ -314,6 +315,7 @@ contratos_worker_main(Datum arg pg_attribute_unused())
 	if (!wake_lock_worker())
 		proc_exit(0); /* another one serves this database */
 	pin_session();
+	notify_apart();
 	context = AllocSetContextCreate(TopMemoryContext, "contratos worker", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);
 	ereport(LOG, (errmsg("contratos worker started for database \"%s\"", database),
