@@ -134,7 +134,7 @@ extern char *ledger_normalize_name(const char *name, const char *column);
 typedef struct LedgerSchedule
 {
 	LedgerSource source;
-	ScheduleRules rules; /* what comes from the row; the rest is ledger_next()'s */
+	ScheduleRules rules; /* what comes from the row and the settings; the rest is ledger_next()'s */
 	char *on_failure; /* NULL: none */
 	uint64 version;
 } LedgerSchedule;
@@ -154,8 +154,7 @@ extern List *ledger_schedules(const char *name);
 extern ScheduleDay *ledger_days(const char *source, DateADT first, DateADT last, int *ndays);
 
 /*
- * What schedule_next() says of the source at `now`, by its row (whose rules are
- * completed by the settings), its days, and `changed_at` (ScheduleRules; 0).
+ * What schedule_next() says of the source at `now`, by its row, its days, and `changed_at` (ScheduleRules; 0).
  * *open_run: the queued or waiting row of that day; 0: there is none.  Writes
  * nothing, so that it works on a standby.
  */

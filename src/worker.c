@@ -231,9 +231,8 @@ work(MemoryContext context)
 	if (!is_ours(context))
 		return MAX_SLEEP_MS;
 	MemoryContextSwitchTo(context);
+	attempt_bury(context);
 	choose(context, &schedules, &best);
-	if (attempt_bury(schedules, context))
-		choose(context, &schedules, &best);
 	prune(context);
 	if (best.schedule == NULL)
 		return MAX_SLEEP_MS;
