@@ -16,6 +16,7 @@ OBJS = \
 	src/setup.o \
 	src/setup_adopt.o \
 	src/worker.o \
+	src/worker_housekeeping.o \
 	src/launcher.o \
 	src/attempt.o \
 	src/attempt_bury.o \
