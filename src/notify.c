@@ -218,10 +218,7 @@ notify_apart(void)
 	is_apart = true;
 }
 
-/*
- * In a transaction that nobody needs to wait for: neither for the disk nor for
- * a standby.
- */
+/* In a transaction of its own, which writes nothing and so waits for no standby. */
 static void
 send_all(void)
 {
@@ -230,7 +227,6 @@ send_all(void)
 	StartTransactionCommand();
 	(void) set_config_option("lock_timeout", SEND_LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0,
 							 false);
-	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	sent = enqueue(InvalidSubTransactionId);
 	CommitTransactionCommand();
 	has_warned = !sent;

@@ -93,6 +93,22 @@ $f->query(q(COMMIT PREPARED 'later'));
 is(rows_of(10) . status_of(10), '50succeeded', 'and committed');
 is($session->query('BEGIN; CREATE TABLE t (); PREPARE TRANSACTION $$other$$; COMMIT PREPARED $$other$$; DROP TABLE t')->{err}, '', 'others are not warned');
 is(heard(), '', 'nothing is told, then or later');
+$f->query(q(BEGIN; SELECT contratos_enqueue('2026-11-10', '2026-11-10', only_missing => false); PREPARE TRANSACTION 'queued'; COMMIT PREPARED 'queued'));
+is(status_of(10), 'succeeded queued', 'days can be queued like this');
+$f->query('UPDATE contratos_sources SET enabled = enabled');
+ok($f->poll(q(SELECT count(*) = 2 FROM contratos_runs WHERE day = '2026-11-10' AND status = 'succeeded')), 'and the worker be woken afterwards');
+$f->settle;
+my $rule = $bq->rule({ kind => 'insert' }, { job_pending => 1 });
+$f->query(q(SELECT contratos_enqueue('2026-11-18', '2026-11-18')));
+$bq->wait(rule => $rule, state => 'answered');
+$session->query(q(BEGIN; SELECT contratos_cancel(id) FROM contratos_runs WHERE status = 'running'; PREPARE TRANSACTION 'stop'));
+$bq->release($rule);
+ok($f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND wait_event_type = 'Lock')),
+	'a run that a prepared transaction cancels goes on, and waits for it at its end');
+$f->query(q(COMMIT PREPARED 'stop'));
+ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-18' AND status = 'canceled')) && $f->settle, 'then it is canceled');
+is(rows_of(18), 0, 'and undone');
+heard();
 
 # ---- a queue that is full, as far as we are concerned
 
