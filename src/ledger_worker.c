@@ -30,6 +30,9 @@ read_schedules(void *result)
 	{
 		bool isnull;
 		LedgerSchedule *schedule = palloc0(sizeof(LedgerSchedule));
+		schedule->rules.ready_interval = (int64) settings_ready_interval * 1000;
+		schedule->rules.retries = settings_retries;
+		schedule->rules.retry_delay = (int64) settings_retry_delay * 1000;
 		ledger_fill_source(&schedule->source, row);
 		schedule->rules.start_date = schedule->source.start_date;
 		schedule->rules.snapshot = schedule->source.timestamp_column == NULL;
@@ -38,9 +41,6 @@ read_schedules(void *result)
 		schedule->rules.catchup_days = DatumGetInt32(ledger_value(row, 11, &isnull));
 		schedule->rules.recheck_days = DatumGetInt32(ledger_value(row, 12, &isnull));
 		schedule->rules.ready_timeout = ledger_value_int64(row, 13, 0);
-		schedule->rules.ready_interval = (int64) settings_ready_interval * 1000;
-		schedule->rules.retries = settings_retries;
-		schedule->rules.retry_delay = (int64) settings_retry_delay * 1000;
 		schedule->on_failure = ledger_value_text(row, 14);
 		schedule->version = (uint64) ledger_value_int64(row, 15, 0);
 		schedules = lappend(schedules, schedule);

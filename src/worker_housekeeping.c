@@ -18,83 +18,99 @@
 
 #define LOG_AGAIN_MS (60 * 60 * 1000)
 
-/* What the worker remembers of a step that fails; all of it can be lost. */
-typedef struct Trouble
+/* What the worker remembers of a step; all of it can be lost. */
+typedef struct Step
 {
-	const char *step;
-	uint64 error; /* hash of the one that was logged last; 0: it goes well */
+	const char *name;
+	bool well; /* it has been done since it failed last; false at first */
+	uint64 error; /* hash of what it failed with last; 0: it is well, or has not been tried */
 	int64 logged_at; /* request_clock_ms() */
-} Trouble;
+} Step;
 
 #define MAX_STEPS 8
-static Trouble troubles[MAX_STEPS];
+static Step steps[MAX_STEPS];
 
-static Trouble *
-trouble_of(const char *step)
+static Step *
+step_called(const char *name)
 {
 	int i = 0;
 
-	while (troubles[i].step != NULL && strcmp(troubles[i].step, step) != 0)
+	while (steps[i].name != NULL && strcmp(steps[i].name, name) != 0)
 		i++;
 	Assert(i < MAX_STEPS - 1);
-	troubles[i].step = step;
-	return &troubles[i];
+	steps[i].name = name;
+	return &steps[i];
 }
 
-/* In PG_CATCH: whether the error is worth logging, which is then noted. */
+/* In PG_CATCH: whether the error is worth telling, which is then noted. */
 static bool
-is_news(const char *step, const ErrorData *edata)
+is_news(Step *step, const ErrorData *edata)
 {
-	Trouble *trouble = trouble_of(step);
 	const char *message = edata->message ? edata->message : "";
 	uint64 error = hash_bytes_extended((const unsigned char *) message, (int) strlen(message), edata->sqlerrcode) | 1;
 	int64 now = request_clock_ms();
 
-	if (trouble->error == error && now - trouble->logged_at < LOG_AGAIN_MS)
+	step->well = false;
+	if (step->error == error && now - step->logged_at < LOG_AGAIN_MS)
 		return false;
-	trouble->error = error;
-	trouble->logged_at = now;
+	step->error = error;
+	step->logged_at = now;
 	return true;
 }
 
-/* A step has failed, and everything of it is undone; outside of a transaction. */
+/*
+ * A step has failed with an error that is news; all of it is undone.  Outside of
+ * a transaction: what is to be kept of it for others is kept here.
+ */
 static void
-step_failed(const char *step, const ErrorData *edata)
+note_failure(const Step *step, const ErrorData *edata)
 {
-	elog(DEBUG1, "contratos: %s has failed: %s", step, edata->message);
+	elog(DEBUG1, "contratos: %s has failed: %s", step->name, edata->message);
 }
 
-/* A step went well; outside of a transaction. */
+/*
+ * A step has been done that had failed, or was not tried before by this process.
+ * Outside of a transaction: what others were told of its failure ends here.
+ */
 static void
-step_succeeded(const char *step)
+note_success(Step *step)
 {
-	trouble_of(step)->error = 0;
+	step->well = true;
+	step->error = 0;
 }
 
 bool
-housekeeping(const char *step, void (*function)(void *arg), void *arg, MemoryContext context)
+housekeeping(const char *name, void (*function)(void *arg), void *arg, MemoryContext context)
 {
-	ErrorData *volatile edata = NULL;
+	Step *step = step_called(name);
+	ErrorData *volatile news = NULL;
+	volatile bool done = false;
 
 	PG_TRY();
 	{
 		function(arg);
+		done = true;
 	}
 	PG_CATCH();
 	{
+		ErrorData *edata;
+
 		MemoryContextSwitchTo(context);
-		errcontext("contratos worker, %s", step);
+		errcontext("contratos worker, %s", name);
 		edata = CopyErrorData();
 		if (is_news(step, edata))
+		{
 			EmitErrorReport();
+			news = edata;
+		}
 		FlushErrorState();
 		AbortOutOfAnyTransaction();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
-	if (edata != NULL)
-		step_failed(step, edata);
-	else
-		step_succeeded(step);
-	return edata == NULL;
+	if (news != NULL)
+		note_failure(step, news);
+	else if (done && !step->well)
+		note_success(step);
+	return done;
 }
