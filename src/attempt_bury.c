@@ -60,12 +60,13 @@ end_dead(const LedgerSchedule *schedule, const LedgerDead *dead)
 		next = known->next;
 	else if (schedule != NULL)
 		next = schedule_retry_at(&schedule->rules, dead->attempt, true, settings_now());
+	run.untold = next == 0 && schedule != NULL && schedule->on_failure != NULL;
 	stays = ledger_end(dead->run, &run, next);
 	ereport(LOG, (errmsg("source \"%s\": %s %s (attempt %d)", dead->source, schedule_day_text(dead->day),
 						 stays ? run.status : "canceled", dead->attempt),
 				  known ? errdetail("That could not be recorded when it happened.")
 						: errdetail("The process that loaded it ended before it was done.")));
-	return stays && next == 0 && schedule != NULL ? run.error : NULL;
+	return stays && run.untold ? run.error : NULL;
 }
 
 /* A dead run, with its source. */
@@ -128,18 +129,51 @@ cancel_job(const void *arg)
 	bigquery_close(bq);
 }
 
+/*
+ * A process before this one may have ended when it had a day to tell, or was
+ * just telling it.  That is tried once more, and not for ever: what is called
+ * may be what ended it.
+ */
+static void
+tell_untold(MemoryContext context)
+{
+	List *untold;
+	List *schedules;
+	ListCell *cell;
+
+	if (!attempt_begin_transaction())
+		return;
+	MemoryContextSwitchTo(context);
+	untold = ledger_take_untold();
+	schedules = untold != NIL ? ledger_schedules(NULL) : NIL;
+	attempt_commit(context);
+	foreach (cell, untold)
+	{
+		const LedgerUntold *run = lfirst(cell);
+		const LedgerSchedule *schedule = schedule_of(schedules, run->source);
+
+		if (schedule != NULL)
+			attempt_tell_failure(schedule, 0, run->day, run->error, context);
+	}
+}
+
 void
 attempt_bury(MemoryContext context)
 {
-	List *runs = end_all(context);
+	static bool has_told = false;
+	List *runs;
 	ListCell *cell;
 
+	if (!has_told)
+		tell_untold(context);
+	has_told = true;
+	runs = end_all(context);
 	foreach (cell, runs)
 	{
 		const DeadRun *run = lfirst(cell);
 
 		if (run->error != NULL)
-			attempt_tell_failure(run->schedule, run->dead->day, run->error, context);
+			attempt_tell_failure(run->schedule, run->dead->run, run->dead->day, run->error, context);
 	}
 	foreach (cell, runs)
 	{

@@ -87,6 +87,7 @@ attempt_quietly(void (*step)(const void *arg), const void *arg, MemoryContext co
 typedef struct Alarm
 {
 	const LedgerSchedule *schedule;
+	int64 run;
 	DateADT day;
 	const char *error;
 	MemoryContext context;
@@ -101,16 +102,29 @@ call_on_failure(const void *arg)
 		return;
 	MemoryContextSwitchTo(alarm->context);
 	load_tell_failure(&alarm->schedule->source, alarm->day, alarm->schedule->on_failure, alarm->error);
+	ledger_told(alarm->run);
+	attempt_commit(alarm->context);
+}
+
+/* It could not be told; it is not tried again. */
+static void
+give_up(const void *arg)
+{
+	const Alarm *alarm = arg;
+
+	if (!attempt_begin_transaction())
+		return;
+	ledger_told(alarm->run);
 	attempt_commit(alarm->context);
 }
 
 void
-attempt_tell_failure(const LedgerSchedule *schedule, DateADT day, const char *error, MemoryContext context)
+attempt_tell_failure(const LedgerSchedule *schedule, int64 run, DateADT day, const char *error, MemoryContext context)
 {
-	Alarm alarm = {.schedule = schedule, .day = day, .error = error, .context = context};
+	Alarm alarm = {.schedule = schedule, .run = run, .day = day, .error = error, .context = context};
 
-	if (schedule->on_failure != NULL)
-		(void) attempt_quietly(call_on_failure, &alarm, context);
+	if (schedule->on_failure != NULL && !attempt_quietly(call_on_failure, &alarm, context))
+		(void) attempt_quietly(give_up, &alarm, context);
 }
 
 /* --------------------------------------------------------------------------
@@ -167,6 +181,7 @@ describe(const Attempt *attempt, const Ending *ending)
 	run.message = ending->edata->message;
 	if (attempt->run == 0)
 		run.job_id = NULL; /* it has never been asked for */
+	run.untold = ending->next == 0 && attempt->schedule->on_failure != NULL;
 	return run;
 }
 
@@ -194,7 +209,8 @@ record(const void *arg)
 	attempt_log_end(attempt, stays ? ending->status : "canceled", stays ? ending->next : 0,
 					strcmp(ending->status, "waiting") == 0 ? ending->edata->message : NULL);
 	if (stays && ending->next == 0)
-		attempt_tell_failure(attempt->schedule, attempt->action->day, ending->run.error, attempt->context);
+		attempt_tell_failure(attempt->schedule, attempt->run, attempt->action->day, ending->run.error,
+							 attempt->context);
 }
 
 void

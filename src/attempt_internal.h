@@ -42,9 +42,11 @@ extern bool attempt_quietly(void (*step)(const void *arg), const void *arg, Memo
 
 /*
  * Tell the source's on_failure, if it has one, that a day has finally failed, in
- * a transaction of its own; the function's error is only logged.
+ * a transaction of its own; the function's error is only logged.  `run`: the row
+ * that is told then; 0: it counts as such already.
  */
-extern void attempt_tell_failure(const LedgerSchedule *schedule, DateADT day, const char *error, MemoryContext context);
+extern void attempt_tell_failure(const LedgerSchedule *schedule, int64 run, DateADT day, const char *error,
+								 MemoryContext context);
 
 /* How an attempt of this process ended whose end could not be recorded. */
 typedef struct AttemptUnrecorded

@@ -56,6 +56,7 @@ typedef struct LedgerRun
 	const char *reason; /* BigQuery's, or NULL */
 	const char *error; /* message and detail, or NULL */
 	const char *message; /* the message alone, as NOTIFY may tell it to anybody; or NULL */
+	bool untold; /* on_failure is to be called for it; of a run that is ended */
 } LedgerRun;
 
 /* A value that could not be kept as it was; text in the server encoding. */
@@ -195,6 +196,19 @@ extern void ledger_next_job(int64 run, const char *job_id, int64 bytes_processed
  * then: 57014 is raised instead, so that the data are rolled back too.
  */
 extern bool ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_at);
+
+/* on_failure has been called for a run, well or not. */
+extern void ledger_told(int64 run);
+
+/* Runs for which it has not been, a dead process having been about to; they count as told from now on. */
+typedef struct LedgerUntold
+{
+	char *source;
+	DateADT day;
+	char *error;
+} LedgerUntold;
+
+extern List *ledger_take_untold(void);
 
 /* Whether a recheck of the source has come to an answer in the UTC day of `now`. */
 extern bool ledger_rechecked_today(const char *source, TimestampTz now);

@@ -82,7 +82,7 @@ note_success(Step *step)
 bool
 housekeeping(const char *name, void (*function)(void *arg), void *arg, MemoryContext context)
 {
-	Step *step = step_called(name);
+	Step *volatile step = step_called(name);
 	ErrorData *volatile news = NULL;
 	volatile bool done = false;
 

@@ -190,9 +190,40 @@ for my $number (26, 27)
 	$bq->reset(tables => 0);
 }
 is($f->query(q(SELECT string_agg(day::text, ' ') FROM told)), '2026-11-26', 'which is told');
+is($f->query('SELECT count(*) FROM contratos_runs WHERE untold'), 0, 'or has been tried to be');
 is($f->logged(qr/ERROR:  tell has failed/), 1, 'what goes wrong in that is logged');
 $f->query(q(SELECT contratos_enqueue('2026-11-25', '2026-11-25', only_missing => false)));
 ok($f->poll(q(SELECT count(*) = 2 FROM contratos_runs WHERE day = '2026-11-25' AND status = 'succeeded')), 'and the worker goes on');
+
+# ---- told to end while it tells
+
+$f->query(
+	q(TRUNCATE told;
+	  CREATE OR REPLACE FUNCTION tell(source text, day date, error text) RETURNS void LANGUAGE plpgsql AS
+	  $$ BEGIN INSERT INTO public.told VALUES ($2, $3); PERFORM pg_advisory_xact_lock(2); END $$));
+my $telling = q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND wait_event = 'advisory');
+my $stop = sub { my $pid = $f->worker; $f->query("SELECT pg_terminate_backend($pid)"); return $f->poll("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid"); };
+my $holder = Contratos::Session->new($node);
+for my $stops (1, 2)
+{
+	my $day = 23 - $stops;
+	$holder->query('SELECT pg_advisory_lock(2)');
+	$bq->reset(tables => 0);
+	$bq->rule({ kind => 'insert' }, { status => 403, reason => 'accessDenied', message => 'no' });
+	$f->query("SELECT contratos_enqueue('2026-11-$day', '2026-11-$day', only_missing => false)");
+	for (1 .. $stops)
+	{
+		ok($f->poll($telling), "a day is told, time $_ of $stops");
+		ok($stop->(), 'which the end of the process cuts short');
+	}
+	ok($f->poll($telling), 'the next one tells it again') if $stops == 1;
+	$holder->query('SELECT pg_advisory_unlock_all()');
+	ok($f->settle, 'then it is over');
+	is($f->query("SELECT count(*) FROM told WHERE day = '2026-11-$day'"), $stops == 1 ? 1 : 0,
+		$stops == 1 ? 'it is told once' : 'what ends the process each time is not called for ever');
+	is($f->query('SELECT count(*) FROM contratos_runs WHERE untold'), 0, 'and nothing is left to be told');
+}
+$holder->quit;
 
 $f->stop;
 done_testing();
