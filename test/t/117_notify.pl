@@ -59,7 +59,7 @@ foreach my $way (
 }
 is($f->query(q{SELECT count(*) FROM contratos_runs WHERE error LIKE E'%violates%\nDETAIL:  Failing row contains (%only for us%'}), 4, 'the ledger has them');
 $f->query('ALTER TABLE tokens DROP CONSTRAINT no_such_name, ALTER COLUMN symbol DROP NOT NULL');
-$f->day("2026-11-$_", 50) for '01' .. '18';
+$f->day("2026-11-$_", 50) for '01' .. '19';
 $f->query(q(SELECT contratos_run('2026-11-01')));
 my ($well) = map { decode_json($_) } payloads();
 ok(exists $well->{sqlstate} && !defined $well->{sqlstate} && !defined $well->{error}, 'where there is no error there is no SQLSTATE');
@@ -99,15 +99,15 @@ $f->query('UPDATE contratos_sources SET enabled = enabled');
 ok($f->poll(q(SELECT count(*) = 2 FROM contratos_runs WHERE day = '2026-11-10' AND status = 'succeeded')), 'and the worker be woken afterwards');
 $f->settle;
 my $rule = $bq->rule({ kind => 'insert' }, { job_pending => 1 });
-$f->query(q(SELECT contratos_enqueue('2026-11-18', '2026-11-18')));
+$f->query(q(SELECT contratos_enqueue('2026-11-19', '2026-11-19')));
 $bq->wait(rule => $rule, state => 'answered');
 $session->query(q(BEGIN; SELECT contratos_cancel(id) FROM contratos_runs WHERE status = 'running'; PREPARE TRANSACTION 'stop'));
 $bq->release($rule);
 ok($f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND wait_event_type = 'Lock')),
 	'a run that a prepared transaction cancels goes on, and waits for it at its end');
 $f->query(q(COMMIT PREPARED 'stop'));
-ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-18' AND status = 'canceled')) && $f->settle, 'then it is canceled');
-is(rows_of(18), 0, 'and undone');
+ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-19' AND status = 'canceled')) && $f->settle, 'then it is canceled');
+is(rows_of(19), 0, 'and undone');
 heard();
 
 # ---- a queue that is full, as far as we are concerned
