@@ -16,6 +16,7 @@ OBJS = \
 	src/setup.o \
 	src/setup_adopt.o \
 	src/worker.o \
+	src/worker_housekeeping.o \
 	src/launcher.o \
 	src/attempt.o \
 	src/attempt_bury.o \
@@ -131,9 +132,11 @@ OBJS = \
 	src/http_log.o \
 	src/wake.o \
 	src/statement.o \
+	src/notify.o \
 	src/extension.o \
 	src/settings.o \
 	src/settings_looks.o \
+	src/settings_pin.o \
 	src/failure.o
 
 PKG_CONFIG ?= pkg-config

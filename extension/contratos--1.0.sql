@@ -154,6 +154,7 @@ CREATE TABLE @extschema@.contratos_runs (
 	sqlstate text,
 	reason text,
 	error text,
+	untold boolean NOT NULL DEFAULT false,
 	CONSTRAINT contratos_runs_day_check CHECK (isfinite(day)),
 	CONSTRAINT contratos_runs_cause_check
 		CHECK (cause IN ('schedule', 'catchup', 'recheck', 'queue', 'manual', 'backfill')),
@@ -214,6 +215,8 @@ COMMENT ON COLUMN @extschema@.contratos_runs.reason IS
 'BigQuery''s word for the error, such as accessDenied; schemaDrift: the column error tells which columns are new there, or changed';
 COMMENT ON COLUMN @extschema@.contratos_runs.error IS
 'the error, in words; of a recheck that ended well, what has become of the columns there';
+COMMENT ON COLUMN @extschema@.contratos_runs.untold IS
+'true: on_failure is still to be called for it';
 COMMENT ON CONSTRAINT contratos_runs_day_check ON @extschema@.contratos_runs IS
 'a day is a day, not infinity';
 COMMENT ON CONSTRAINT contratos_runs_cause_check ON @extschema@.contratos_runs IS

@@ -18,6 +18,7 @@
 #include "attempt.h"
 #include "attempt_internal.h"
 #include "extension.h"
+#include "notify.h"
 #include "progress.h"
 #include "settings.h"
 
@@ -42,6 +43,7 @@ attempt_commit(MemoryContext context)
 {
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	notify_send();
 	pgstat_report_stat(true);
 	/* commit leaves us elsewhere */
 	MemoryContextSwitchTo(context);
@@ -98,6 +100,8 @@ note_drift(const Attempt *attempt, LedgerRun *run)
 	hint = drift->remedy[0] ? psprintf(". %s", drift->remedy) : "";
 	run->reason = VERIFY_DRIFT_REASON;
 	run->error = psprintf("%s%s%s%s", run->error ? run->error : "", run->error ? ". " : "", drift->what, hint);
+	if (run->message == NULL)
+		run->message = drift->what;
 }
 
 /* Once the row is there. */
@@ -159,6 +163,7 @@ end_differs(Attempt *attempt, const VerifyJob *job, const char *what)
 	run.bytes_processed = job->bytes_processed;
 	run.bytes_billed = job->bytes_billed;
 	run.error = what;
+	run.message = "still differs after it was loaded again twice";
 	note_drift(attempt, &run);
 	ledger_end(attempt->run, &run, 0);
 	attempt_commit(attempt->context);

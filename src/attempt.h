@@ -28,15 +28,17 @@ extern AttemptEnd attempt_run(const LedgerSchedule *schedule, const ScheduleActi
 							  MemoryContext context, char key_file[MAXPGPATH]);
 
 /*
- * Runs of a dead process become `interrupted`, and their jobs are cancelled.
- * True if there were any.
- * Called outside a transaction.
+ * Runs of a dead process become `interrupted`, and their jobs are cancelled; a
+ * run of this process whose end could not be recorded gets that end.  Where no
+ * attempt follows, on_failure is told.  Called outside a transaction.
  */
-extern bool attempt_bury(const List *schedules, MemoryContext context);
+extern void attempt_bury(MemoryContext context);
 
 /* A transaction of the worker's, with its snapshot; the extension is locked.
  * False, and no transaction is open, when it is not installed (any more). */
 extern bool attempt_begin_transaction(void);
+
+/* Commit it, and then tell who listens. */
 extern void attempt_commit(MemoryContext context);
 
 #endif /* CONTRATOS_ATTEMPT_H */

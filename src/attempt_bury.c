@@ -9,8 +9,7 @@
 #include "pgstat.h"
 #include "utils/memutils.h"
 
-#include "attempt.h"
-#include "load.h"
+#include "attempt_internal.h"
 #include "settings.h"
 
 static const LedgerSchedule *
@@ -24,10 +23,9 @@ schedule_of(const List *schedules, const char *source)
 	return NULL; /* deleted meanwhile */
 }
 
-static void
-end_dead(const LedgerSchedule *schedule, const LedgerDead *dead)
+static LedgerRun
+interrupted(const LedgerDead *dead)
 {
-	TimestampTz next = schedule ? schedule_retry_at(&schedule->rules, dead->attempt, true, settings_now()) : 0;
 	LedgerRun run = {
 		.source = dead->source,
 		.day = dead->day,
@@ -40,67 +38,150 @@ end_dead(const LedgerSchedule *schedule, const LedgerDead *dead)
 		.bytes_billed = -1,
 		.pages = -1,
 		.target_rows = -1,
-		.job_id = dead->job_id,
 		.sqlstate = unpack_sql_state(ERRCODE_CRASH_SHUTDOWN),
 		.error = "the process that loaded the day ended before it was done",
 	};
 
-	ledger_end(dead->run, &run, next);
-	ereport(LOG, (errmsg("source \"%s\": %s interrupted (attempt %d)", dead->source, schedule_day_text(dead->day),
-						 dead->attempt),
-				  errdetail("The process that loaded it ended before it was done.")));
+	run.message = run.error;
+	return run;
+}
+
+/* The error that on_failure is to be told; NULL: there is another attempt, or nobody to tell. */
+static const char *
+end_dead(const LedgerSchedule *schedule, const LedgerDead *dead)
+{
+	const AttemptUnrecorded *known = attempt_unrecorded(dead->run);
+	LedgerRun run = known ? known->end : interrupted(dead);
+	TimestampTz next = 0;
+	bool stays;
+
+	run.source = dead->source;
+	if (known != NULL)
+		next = known->next;
+	else if (schedule != NULL)
+		next = schedule_retry_at(&schedule->rules, dead->attempt, true, settings_now());
+	run.untold = next == 0 && schedule != NULL && schedule->on_failure != NULL;
+	stays = ledger_end(dead->run, &run, next);
+	ereport(LOG, (errmsg("source \"%s\": %s %s (attempt %d)", dead->source, schedule_day_text(dead->day),
+						 stays ? run.status : "canceled", dead->attempt),
+				  known ? errdetail("That could not be recorded when it happened.")
+						: errdetail("The process that loaded it ended before it was done.")));
+	return stays && run.untold ? run.error : NULL;
+}
+
+/* A dead run, with its source. */
+typedef struct DeadRun
+{
+	const LedgerDead *dead;
+	const LedgerSchedule *schedule; /* NULL: it was deleted meanwhile */
+	const char *error; /* for on_failure; NULL: it is not told */
+	MemoryContext context;
+} DeadRun;
+
+/* All of them, in one transaction. */
+static List *
+end_all(MemoryContext context)
+{
+	List *runs = NIL;
+	List *schedules;
+	ListCell *cell;
+
+	if (!attempt_begin_transaction())
+		return NIL;
+	MemoryContextSwitchTo(context);
+	foreach (cell, ledger_dead_runs())
+	{
+		DeadRun *run = palloc0(sizeof(DeadRun));
+
+		run->dead = lfirst(cell);
+		run->context = context;
+		runs = lappend(runs, run);
+	}
+	schedules = runs != NIL ? ledger_schedules(NULL) : NIL;
+	foreach (cell, runs)
+	{
+		DeadRun *run = lfirst(cell);
+
+		run->schedule = schedule_of(schedules, run->dead->source);
+		run->error = end_dead(run->schedule, run->dead);
+	}
+	attempt_commit(context);
+	return runs;
 }
 
 /* Nobody waits for its job any more. */
 static void
-cancel_job(const LedgerSchedule *schedule, const LedgerDead *dead, MemoryContext context)
+cancel_job(const void *arg)
 {
+	const DeadRun *run = arg;
 	LoadPlan *plan;
 	Bigquery *bq;
 
-	if (schedule == NULL || dead->job_id == NULL || !attempt_begin_transaction())
+	if (!attempt_begin_transaction())
 		return;
-	MemoryContextSwitchTo(context);
-	plan = load_plan(&schedule->source);
-	attempt_commit(context);
+	MemoryContextSwitchTo(run->context);
+	plan = load_plan(&run->schedule->source);
+	attempt_commit(run->context);
 	pgstat_report_activity(STATE_RUNNING,
-						   psprintf("%s %s: canceling its job", dead->source, schedule_day_text(dead->day)));
-	bq = bigquery_open(plan->connection, context);
-	bigquery_cancel_by_id(bq, dead->job_id);
+						   psprintf("%s %s: canceling its job", run->dead->source, schedule_day_text(run->dead->day)));
+	bq = bigquery_open(plan->connection, run->context);
+	bigquery_cancel_by_id(bq, run->dead->job_id);
 	bigquery_close(bq);
 }
 
-bool
-attempt_bury(const List *schedules, MemoryContext context)
+/*
+ * A process before this one may have ended when it had a day to tell, or was
+ * just telling it.  That is tried once more, and not for ever: what is called
+ * may be what ended it.
+ */
+static void
+tell_untold(MemoryContext context)
 {
-	List *dead;
+	List *untold;
+	List *schedules;
 	ListCell *cell;
 
 	if (!attempt_begin_transaction())
-		return false;
+		return;
 	MemoryContextSwitchTo(context);
-	dead = ledger_dead_runs();
-	foreach (cell, dead)
-		end_dead(schedule_of(schedules, ((LedgerDead *) lfirst(cell))->source), lfirst(cell));
+	untold = ledger_take_untold();
+	schedules = untold != NIL ? ledger_schedules(NULL) : NIL;
 	attempt_commit(context);
-
-	foreach (cell, dead)
+	foreach (cell, untold)
 	{
-		PG_TRY();
-		{
-			cancel_job(schedule_of(schedules, ((LedgerDead *) lfirst(cell))->source), lfirst(cell), context);
-		}
-		PG_CATCH();
-		{
-			/* the source may not resolve any more: its day will say so */
-			MemoryContextSwitchTo(context);
-			EmitErrorReport();
-			FlushErrorState();
-			AbortOutOfAnyTransaction();
-			MemoryContextSwitchTo(context);
-		}
-		PG_END_TRY();
+		const LedgerUntold *run = lfirst(cell);
+		const LedgerSchedule *schedule = schedule_of(schedules, run->source);
+
+		if (schedule != NULL)
+			attempt_tell_failure(schedule, 0, run->day, run->error, context);
+	}
+}
+
+void
+attempt_bury(MemoryContext context)
+{
+	static bool has_told = false;
+	List *runs;
+	ListCell *cell;
+
+	if (!has_told)
+		tell_untold(context);
+	has_told = true;
+	runs = end_all(context);
+	foreach (cell, runs)
+	{
+		const DeadRun *run = lfirst(cell);
+
+		if (run->error != NULL)
+			attempt_tell_failure(run->schedule, run->dead->run, run->dead->day, run->error, context);
+	}
+	foreach (cell, runs)
+	{
+		const DeadRun *run = lfirst(cell);
+
+		/* the source may not resolve any more: its day will say so */
+		if (run->schedule != NULL && run->dead->job_id != NULL)
+			(void) attempt_quietly(cancel_job, run, context);
 		pgstat_report_activity(STATE_IDLE, NULL);
 	}
-	return dead != NIL;
 }

@@ -15,8 +15,10 @@
 typedef struct Ending
 {
 	ErrorData *edata;
+	Attempt *attempt;
 	const char *status;
 	TimestampTz next; /* when the next attempt is due; 0: never */
+	LedgerRun run; /* what the ledger is to have of it */
 } Ending;
 
 static Ending
@@ -24,7 +26,7 @@ judge(Attempt *attempt, ErrorData *edata)
 {
 	const ScheduleRules *rules = &attempt->schedule->rules;
 	TimestampTz now = settings_now();
-	Ending ending = {.edata = edata, .status = "failed"};
+	Ending ending = {.edata = edata, .attempt = attempt, .status = "failed"};
 
 	/* by contratos_cancel(), which has made the row `canceled`, or by another hand */
 	if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
@@ -55,48 +57,142 @@ judge(Attempt *attempt, ErrorData *edata)
 	return ending;
 }
 
-/* Tell the user's function; its own error is only logged. */
-static void
-call_on_failure(Attempt *attempt, const void *error)
+bool
+attempt_quietly(void (*step)(const void *arg), const void *arg, MemoryContext context)
 {
-	attempt_must_begin(attempt);
-	load_tell_failure(&attempt->schedule->source, attempt->action->day, attempt->schedule->on_failure, error);
-	attempt_commit(attempt->context);
-}
+	volatile bool done = false;
 
-/* Run a step of the clean-up; what fails in it is logged and no more. */
-static void
-quietly(Attempt *attempt, void (*step)(Attempt *attempt, const void *arg), const void *arg)
-{
 	PG_TRY();
 	{
-		step(attempt, arg);
+		step(arg);
+		done = true;
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(attempt->context);
+		MemoryContextSwitchTo(context);
 		EmitErrorReport();
 		FlushErrorState();
 		AbortOutOfAnyTransaction();
-		MemoryContextSwitchTo(attempt->context);
 	}
 	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	return done;
+}
+
+/* --------------------------------------------------------------------------
+ * Telling
+ * -------------------------------------------------------------------------- */
+
+/* What the user's function is told. */
+typedef struct Alarm
+{
+	const LedgerSchedule *schedule;
+	int64 run;
+	DateADT day;
+	const char *error;
+	MemoryContext context;
+} Alarm;
+
+static void
+call_on_failure(const void *arg)
+{
+	const Alarm *alarm = arg;
+
+	if (!attempt_begin_transaction())
+		return;
+	MemoryContextSwitchTo(alarm->context);
+	load_tell_failure(&alarm->schedule->source, alarm->day, alarm->schedule->on_failure, alarm->error);
+	ledger_told(alarm->run);
+	attempt_commit(alarm->context);
+}
+
+/* It could not be told; it is not tried again. */
+static void
+give_up(const void *arg)
+{
+	const Alarm *alarm = arg;
+
+	if (!attempt_begin_transaction())
+		return;
+	ledger_told(alarm->run);
+	attempt_commit(alarm->context);
+}
+
+void
+attempt_tell_failure(const LedgerSchedule *schedule, int64 run, DateADT day, const char *error, MemoryContext context)
+{
+	Alarm alarm = {.schedule = schedule, .run = run, .day = day, .error = error, .context = context};
+
+	if (schedule->on_failure != NULL && !attempt_quietly(call_on_failure, &alarm, context))
+		(void) attempt_quietly(give_up, &alarm, context);
+}
+
+/* --------------------------------------------------------------------------
+ * Recording
+ * -------------------------------------------------------------------------- */
+
+/*
+ * The last end that could not be recorded: its row stays `running`, and is found
+ * with those of dead processes.
+ */
+static AttemptUnrecorded unrecorded;
+
+const AttemptUnrecorded *
+attempt_unrecorded(int64 run)
+{
+	return unrecorded.run == run ? &unrecorded : NULL;
+}
+
+/* Copy an end, to outlive its attempt. */
+static void
+keep_unrecorded(int64 run, const LedgerRun *end, TimestampTz next)
+{
+	static MemoryContext context = NULL;
+	MemoryContext old;
+
+	if (context == NULL)
+		context = AllocSetContextCreate(TopMemoryContext, "contratos unrecorded end", ALLOCSET_SMALL_SIZES);
+	unrecorded.run = 0;
+	MemoryContextReset(context);
+	old = MemoryContextSwitchTo(context);
+	unrecorded.end = *end;
+	unrecorded.end.source = NULL; /* the row has both */
+	unrecorded.end.job_id = NULL;
+	unrecorded.end.sqlstate = pstrdup(end->sqlstate);
+	unrecorded.end.reason = end->reason ? pstrdup(end->reason) : NULL;
+	unrecorded.end.error = pstrdup(end->error);
+	unrecorded.end.message = pstrdup(end->message);
+	unrecorded.next = next;
+	unrecorded.run = run;
+	MemoryContextSwitchTo(old);
+}
+
+/* What the ledger is to have of it. */
+static LedgerRun
+describe(const Attempt *attempt, const Ending *ending)
+{
+	const Failure *cause = verdict_cause(ending->edata);
+	LedgerRun run = load_describe(&attempt->schedule->source, attempt->action->day, attempt->cause, ending->status,
+								  &attempt->outcome);
+
+	run.sqlstate = pstrdup(unpack_sql_state(ending->edata->sqlerrcode));
+	run.reason = cause != NULL && cause->reason[0] ? cause->reason : NULL;
+	run.error = load_error_text(&attempt->outcome, ending->edata);
+	run.message = ending->edata->message;
+	if (attempt->run == 0)
+		run.job_id = NULL; /* it has never been asked for */
+	run.untold = ending->next == 0 && attempt->schedule->on_failure != NULL;
+	return run;
 }
 
 static void
-record(Attempt *attempt, const void *arg)
+record(const void *arg)
 {
 	const Ending *ending = arg;
-	const Failure *cause = verdict_cause(ending->edata);
+	Attempt *attempt = ending->attempt;
 	const LedgerSource *source = &attempt->schedule->source;
-	LedgerRun run = load_describe(source, attempt->action->day, attempt->cause, ending->status, &attempt->outcome);
 	bool stays;
 
-	run.sqlstate = unpack_sql_state(ending->edata->sqlerrcode);
-	run.reason = cause != NULL && cause->reason[0] ? cause->reason : NULL;
-	run.error = load_error_text(&attempt->outcome, ending->edata);
-	if (attempt->run == 0)
-		run.job_id = NULL; /* it has never been asked for */
 	attempt_must_begin(attempt);
 	if (attempt->run == 0)
 		attempt->run =
@@ -107,13 +203,14 @@ record(Attempt *attempt, const void *arg)
 		attempt_commit(attempt->context);
 		return;
 	}
-	stays = ledger_end(attempt->run, &run, ending->next);
+	stays = ledger_end(attempt->run, &ending->run, ending->next);
 	attempt_commit(attempt->context);
 
 	attempt_log_end(attempt, stays ? ending->status : "canceled", stays ? ending->next : 0,
 					strcmp(ending->status, "waiting") == 0 ? ending->edata->message : NULL);
-	if (stays && ending->next == 0 && attempt->schedule->on_failure != NULL)
-		quietly(attempt, call_on_failure, run.error);
+	if (stays && ending->next == 0)
+		attempt_tell_failure(attempt->schedule, attempt->run, attempt->action->day, ending->run.error,
+							 attempt->context);
 }
 
 void
@@ -123,6 +220,7 @@ attempt_fail(Attempt *attempt)
 
 	MemoryContextSwitchTo(attempt->context);
 	ending = judge(attempt, CopyErrorData());
+	ending.run = describe(attempt, &ending);
 	/* that upstream is not ready yet is no error: the day's own line tells */
 	if (strcmp(ending.status, "waiting") != 0)
 	{
@@ -134,6 +232,6 @@ attempt_fail(Attempt *attempt)
 	MemoryContextSwitchTo(attempt->context);
 	bigquery_close(attempt->bq);
 	attempt->bq = NULL;
-	/* should this fail too, the row stays `running` and is found dead later */
-	quietly(attempt, record, &ending);
+	if (!attempt_quietly(record, &ending, attempt->context))
+		keep_unrecorded(attempt->run, &ending.run, ending.next);
 }

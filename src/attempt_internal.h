@@ -37,6 +37,28 @@ extern void attempt_must_begin(Attempt *attempt);
  */
 extern void attempt_fail(Attempt *attempt);
 
+/* Run a step of what follows an end; what fails in it is logged and undone, and false. */
+extern bool attempt_quietly(void (*step)(const void *arg), const void *arg, MemoryContext context);
+
+/*
+ * Tell the source's on_failure, if it has one, that a day has finally failed, in
+ * a transaction of its own; the function's error is only logged.  `run`: the row
+ * that is told then; 0: it counts as such already.
+ */
+extern void attempt_tell_failure(const LedgerSchedule *schedule, int64 run, DateADT day, const char *error,
+								 MemoryContext context);
+
+/* How an attempt of this process ended whose end could not be recorded. */
+typedef struct AttemptUnrecorded
+{
+	int64 run; /* its row, which is still `running` */
+	LedgerRun end; /* without source and job */
+	TimestampTz next; /* when the next attempt is due; 0: never */
+} AttemptUnrecorded;
+
+/* That of a row; NULL when it is none, or another could not be recorded since. */
+extern const AttemptUnrecorded *attempt_unrecorded(int64 run);
+
 /*
  * The one line of the log at the end of a day, however it ended; to be called
  * once the ledger has it.  `next`: when it will be tried again (0: not before

@@ -42,18 +42,27 @@
 /* Old enough to die: what it does works, on the whole. */
 #define ADULT_MS (60 * 1000)
 
+/* Why a database has no worker, as far as that has been said. */
+typedef enum Complaint
+{
+	COMPLAINT_NONE,
+	COMPLAINT_ABSENT,
+	COMPLAINT_TEMPLATE,
+	COMPLAINT_NO_SLOT
+} Complaint;
+
 /* A database of the setting. */
 typedef struct Place
 {
 	char name[NAMEDATALEN];
-	Oid database; /* InvalidOid: it is not there, which has been said */
+	Oid database; /* InvalidOid: it cannot be served */
 	BackgroundWorkerHandle *handle; /* of its worker, or NULL */
 	TimestampTz started;
 	TimestampTz not_before; /* of the next start */
 	int young_deaths; /* in a row */
 	int reloads; /* that there had been when it was started */
 	bool wanted; /* by the setting as it is now */
-	bool said; /* that it cannot be started */
+	Complaint said;
 } Place;
 
 static List *places = NIL;
@@ -108,9 +117,12 @@ read_setting(void)
 		place_of(lfirst(cell))->wanted = true;
 }
 
-/* The OID of a database that can be connected to, in a transaction of its own. */
+/*
+ * The OID of a database that can be connected to, and whether it is there to be
+ * copied; in a transaction of its own.
+ */
 static Oid
-find_database(const char *name)
+find_database(const char *name, bool *is_template)
 {
 	Relation catalog;
 	ScanKeyData key;
@@ -125,6 +137,9 @@ find_database(const char *name)
 	/* without a database there are no indexes to use */
 	scan = systable_beginscan(catalog, InvalidOid, false, NULL, 1, &key);
 	tuple = systable_getnext(scan);
+	/* CREATE DATABASE copies template1 whether or not it says so of itself */
+	*is_template = strcmp(name, "template0") == 0 || strcmp(name, "template1") == 0 ||
+				   (HeapTupleIsValid(tuple) && ((Form_pg_database) GETSTRUCT(tuple))->datistemplate);
 	if (HeapTupleIsValid(tuple) && ((Form_pg_database) GETSTRUCT(tuple))->datallowconn)
 		found = ((Form_pg_database) GETSTRUCT(tuple))->oid;
 	systable_endscan(scan);
@@ -186,28 +201,48 @@ start_worker(Place *place)
 
 	place->started = GetCurrentTimestamp();
 	place->reloads = reloads;
-	if (!ok && !place->said)
+	if (!ok && place->said != COMPLAINT_NO_SLOT)
 		ereport(WARNING, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 						  errmsg("could not start the contratos worker for database \"%s\"", place->name),
 						  errhint("You might need to increase max_worker_processes.")));
-	place->said = !ok;
+	place->said = ok ? COMPLAINT_NONE : COMPLAINT_NO_SLOT;
 	if (!ok)
 		place->not_before = TimestampTzPlusMilliseconds(place->started, LOOK_AGAIN_MS);
 }
 
-/* Look for the database, say once if it is not there. */
-static bool
-look_up(Place *place)
+static void
+complain(const Place *place, Complaint complaint)
 {
-	Oid found = find_database(place->name);
-
-	if (!OidIsValid(found) && (OidIsValid(place->database) || !place->said))
+	if (complaint == COMPLAINT_TEMPLATE)
+		ereport(WARNING,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("database \"%s\" of contratos.databases is a template, and gets no worker", place->name),
+				 errdetail("CREATE DATABASE copies no database that somebody is connected to."),
+				 errhint("Take it out of contratos.databases, or name a database made from it.")));
+	else
 		ereport(LOG,
 				(errmsg("database \"%s\" of contratos.databases does not exist or allows no connections", place->name),
 				 errdetail("It is looked for again every minute.")));
-	place->said = !OidIsValid(found);
-	place->database = found;
-	return OidIsValid(found);
+}
+
+/*
+ * Look for the database; say once if it is not there, or is a template: a
+ * worker in it would keep CREATE DATABASE from copying it.
+ */
+static bool
+look_up(Place *place)
+{
+	bool is_template;
+	Oid found = find_database(place->name, &is_template);
+	Complaint complaint = is_template ? COMPLAINT_TEMPLATE : OidIsValid(found) ? COMPLAINT_NONE : COMPLAINT_ABSENT;
+
+	place->database = complaint == COMPLAINT_NONE ? found : InvalidOid;
+	if (complaint == COMPLAINT_NONE)
+		return true;
+	if (complaint != place->said)
+		complain(place, complaint);
+	place->said = complaint;
+	return false;
 }
 
 /* Bring one database to what it should be; in how many ms to look again. */
@@ -276,6 +311,7 @@ contratos_launcher_main(Datum arg pg_attribute_unused())
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
+	settings_pin();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	pgstat_report_appname("contratos launcher");
 	loop = AllocSetContextCreate(TopMemoryContext, "contratos launcher", ALLOCSET_SMALL_SIZES);

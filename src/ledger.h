@@ -57,6 +57,8 @@ typedef struct LedgerRun
 	const char *sqlstate; /* five characters, or NULL */
 	const char *reason; /* BigQuery's, or NULL */
 	const char *error; /* message and detail, or NULL */
+	const char *message; /* the message alone, as NOTIFY may tell it to anybody; or NULL */
+	bool untold; /* on_failure is to be called for it; of a run that is ended */
 } LedgerRun;
 
 /* A value that could not be kept as it was; text in the server encoding. */
@@ -151,7 +153,7 @@ extern char *ledger_normalize_name(const char *name, const char *column);
 typedef struct LedgerSchedule
 {
 	LedgerSource source;
-	ScheduleRules rules; /* what comes from the row; the rest is ledger_next()'s */
+	ScheduleRules rules; /* what comes from the row and the settings; the rest is ledger_next()'s */
 	char *on_failure; /* NULL: none */
 	uint64 version;
 } LedgerSchedule;
@@ -171,8 +173,7 @@ extern List *ledger_schedules(const char *name);
 extern ScheduleDay *ledger_days(const char *source, DateADT first, DateADT last, int *ndays);
 
 /*
- * What schedule_next() says of the source at `now`, by its row (whose rules are
- * completed by the settings), its days, and `changed_at` (ScheduleRules; 0).
+ * What schedule_next() says of the source at `now`, by its row, its days, and `changed_at` (ScheduleRules; 0).
  * *open_run: the queued or waiting row of that day; 0: there is none.  Writes
  * nothing, so that it works on a standby.
  */
@@ -213,6 +214,19 @@ extern void ledger_next_job(int64 run, const char *job_id, int64 bytes_processed
  * then: 57014 is raised instead, so that the data are rolled back too.
  */
 extern bool ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_at);
+
+/* on_failure has been called for a run, well or not. */
+extern void ledger_told(int64 run);
+
+/* Runs for which it has not been, a dead process having been about to; they count as told from now on. */
+typedef struct LedgerUntold
+{
+	char *source;
+	DateADT day;
+	char *error;
+} LedgerUntold;
+
+extern List *ledger_take_untold(void);
 
 /* Whether a recheck of the source has come to an answer in the UTC day of `now`. */
 extern bool ledger_rechecked_today(const char *source, TimestampTz now);
@@ -322,8 +336,10 @@ extern char *ledger_failed_steps(void);
 extern bool ledger_is_subscribed(void);
 
 /*
- * NOTIFY contratos, in this transaction: source, day, status, rows, run, error
- * as JSON of at most 4 kB (the error is cut).  All that ends a run here does it.
+ * NOTIFY contratos when this transaction commits: source, day, status, rows, run,
+ * sqlstate, error as JSON of at most 4 kB (the error is cut).  Anybody may listen,
+ * so the error is the run's message and never its detail, which quotes rows.
+ * All that ends a run here does it.
  */
 extern void ledger_notify(const LedgerRun *run, int64 id);
 

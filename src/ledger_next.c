@@ -7,7 +7,6 @@
 #include "postgres.h"
 
 #include "ledger.h"
-#include "settings.h"
 
 static int64
 open_run_of(const ScheduleDay *days, int ndays, DateADT day)
@@ -38,9 +37,6 @@ ledger_next(LedgerSchedule *schedule, TimestampTz changed_at, TimestampTz now, i
 	ScheduleAction action;
 	int ndays;
 
-	rules->retries = settings_retries;
-	rules->retry_delay = (int64) settings_retry_delay * 1000;
-	rules->ready_interval = (int64) settings_ready_interval * 1000;
 	rules->changed_at = changed_at;
 	rules->queue_from = queue_from(schedule, now);
 	days = ledger_days(schedule->source.name, schedule_first_day(rules, now), schedule_yesterday(now), &ndays);

@@ -6,7 +6,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "commands/async.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -16,10 +15,8 @@
 #include "json.h"
 #include "ledger.h"
 #include "ledger_internal.h"
+#include "notify.h"
 #include "settings.h"
-
-/* What a NOTIFY may hold; from 8,000 bytes on it would be an error. */
-#define NOTIFY_MAX_BYTES 4096
 
 int
 ledger_enqueue(const char *source, DateADT first, DateADT last, bool only_missing)
@@ -125,11 +122,16 @@ ledger_notify(const LedgerRun *run, int64 id)
 		appendStringInfoString(&buf, "null");
 	else
 		appendStringInfo(&buf, INT64_FORMAT, run->rows_loaded);
-	appendStringInfo(&buf, ", \"run\": " INT64_FORMAT ", \"error\": ", id);
-	if (run->error == NULL)
+	appendStringInfo(&buf, ", \"run\": " INT64_FORMAT ", \"sqlstate\": ", id);
+	if (run->sqlstate == NULL)
 		appendStringInfoString(&buf, "null");
 	else
-		append_cut_string(&buf, run->error, NOTIFY_MAX_BYTES - buf.len - 1);
+		json_append_string(&buf, run->sqlstate);
+	appendStringInfoString(&buf, ", \"error\": ");
+	if (run->message == NULL)
+		appendStringInfoString(&buf, "null");
+	else
+		append_cut_string(&buf, run->message, NOTIFY_MAX_BYTES - buf.len - 1);
 	appendStringInfoChar(&buf, '}');
-	Async_Notify("contratos", buf.data);
+	notify_at_commit(buf.data);
 }

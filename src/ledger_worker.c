@@ -30,6 +30,9 @@ read_schedules(void *result)
 	{
 		bool isnull;
 		LedgerSchedule *schedule = palloc0(sizeof(LedgerSchedule));
+		schedule->rules.ready_interval = (int64) settings_ready_interval * 1000;
+		schedule->rules.retries = settings_retries;
+		schedule->rules.retry_delay = (int64) settings_retry_delay * 1000;
 		ledger_fill_source(&schedule->source, row);
 		schedule->rules.start_date = schedule->source.start_date;
 		schedule->rules.snapshot = schedule->source.timestamp_column == NULL;
@@ -158,15 +161,17 @@ end_row(int64 id, const LedgerRun *run, TimestampTz next_attempt_at)
 	ledger_text(&args, "job_id", run->job_id);
 	ledger_time(&args, "finished_at", settings_now(), waits);
 	ledger_time(&args, "next_attempt_at", next_attempt_at, next_attempt_at == 0);
+	ledger_arg(&args, "untold", BOOLOID, BoolGetDatum(run->untold), false);
 	/* greatest(): the clock may have been set back; that must not undo a load */
 	appendStringInfo(&sql,
 					 ", job_id = coalesce($%d, r.job_id)"
 					 ", finished_at = greatest($%d, r.finished_at, CASE WHEN $%d IS NOT NULL THEN r.started_at END)"
 					 ", next_attempt_at = CASE WHEN r.status = 'running' THEN $%d END"
+					 ", untold = r.status = 'running' AND $%d"
 					 ", status = CASE WHEN r.status = 'running' THEN $%d ELSE r.status END"
 					 " FROM (SELECT id, status FROM %%1$s.contratos_runs WHERE id = $%d FOR UPDATE) old"
 					 " WHERE r.id = old.id AND old.status IN ('running', 'canceled') RETURNING old.status",
-					 n + 3, n + 4, n + 4, n + 5, n + 2, n + 1);
+					 n + 3, n + 4, n + 4, n + 5, n + 6, n + 2, n + 1);
 	ledger_execute("contratos_runs", sql.data, &args, SPI_OK_UPDATE_RETURNING, ledger_read_text, &status);
 	return status;
 }
@@ -182,6 +187,43 @@ ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_at)
 	if (!canceled && strcmp(run->status, "waiting") != 0)
 		ledger_notify(run, id);
 	return !canceled;
+}
+
+void
+ledger_told(int64 run)
+{
+	LedgerArgs args = {0};
+	ledger_count(&args, "id", run);
+	ledger_execute("contratos_runs", "UPDATE %s.contratos_runs SET untold = false WHERE id = $1 AND untold", &args,
+				   SPI_OK_UPDATE, NULL, NULL);
+}
+
+/* Into a List * of LedgerUntold. */
+static void
+read_untold(void *result)
+{
+	List *runs = NIL;
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		bool isnull;
+		LedgerUntold *untold = palloc(sizeof(LedgerUntold));
+		untold->source = ledger_value_text(row, 1);
+		untold->day = DatumGetDateADT(ledger_value(row, 2, &isnull));
+		untold->error = ledger_value_text(row, 3);
+		runs = lappend(runs, untold);
+	}
+	*(List **) result = runs;
+}
+
+List *
+ledger_take_untold(void)
+{
+	LedgerArgs args = {0};
+	List *runs;
+	ledger_execute("contratos_runs",
+				   "UPDATE %s.contratos_runs SET untold = false WHERE untold RETURNING source, day, error", &args,
+				   SPI_OK_UPDATE_RETURNING, read_untold, &runs);
+	return runs;
 }
 
 /* --------------------------------------------------------------------------

@@ -18,6 +18,7 @@
 
 #include "compat.h"
 #include "reader_internal.h"
+#include "settings.h"
 
 /* A message of rows has about as many bytes: large enough to be worth a wake-up. */
 #define BATCH_BYTES (64 * 1024)
@@ -309,6 +310,7 @@ contratos_reader_main(Datum arg)
 
 	pqsignal(SIGTERM, stop);
 	BackgroundWorkerUnblockSignals();
+	settings_pin();
 	CurrentResourceOwner = ResourceOwnerCreate(NULL, "contratos reader");
 	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "contratos reader", ALLOCSET_DEFAULT_SIZES));
 	if (reader_queue_attach(&sender.queue, DatumGetUInt32(arg), &task))

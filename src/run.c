@@ -232,6 +232,7 @@ record_failure(Call *call, DateADT day, const LoadOutcome *outcome, ErrorData *e
 	run.sqlstate = unpack_sql_state(edata->sqlerrcode);
 	run.reason = f != NULL && f->reason[0] ? f->reason : NULL;
 	run.error = load_error_text(outcome, edata);
+	run.message = edata->message;
 
 	result->day = day;
 	result->status = status;

@@ -42,6 +42,7 @@ int settings_retries = 3;
 int settings_retry_delay = 60 * 1000;
 int settings_ready_interval = 15 * 60 * 1000;
 int settings_history_days = 400;
+double settings_notify_limit = 0.9;
 
 /* Read by settings_bytes_per_day() alone; MB. */
 static int max_bytes_per_day = 0;
@@ -262,6 +263,10 @@ settings_define(void)
 	 */
 	define_text("contratos.now", "Sets the time that takes the place of the current time in tests.",
 				"An empty string means the real clock.", &pretended_now, "", GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL);
+
+	DefineCustomRealVariable(
+		"contratos.notify_limit", "Sets how full the NOTIFY queue may be for days to be told of, for tests.", NULL,
+		&settings_notify_limit, 0.9, 0, 2, PGC_SUSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("contratos");
 }

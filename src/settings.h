@@ -36,6 +36,9 @@ extern int settings_retry_delay; /* ms */
 extern int settings_ready_interval; /* ms */
 extern int settings_history_days;
 
+/* Share of PostgreSQL's NOTIFY queue from which on nobody is notified; hidden, for tests */
+extern double settings_notify_limit;
+
 #define SETTINGS_DEFAULT_ENDPOINT "https://bigquery.googleapis.com"
 #define SETTINGS_DEFAULT_LOCATION "US"
 
@@ -70,6 +73,13 @@ extern List *settings_database_names(void);
 
 /* Define the settings; called once by _PG_init. */
 extern void settings_define(void);
+
+/*
+ * Pin what would end a transaction or the process, time limits above all, for a
+ * process of ours.  To be called before it connects: the connection has a
+ * transaction, too, and what a database or role says does not count any more.
+ */
+extern void settings_pin(void);
 
 /*
  * The current time, or what contratos.now says in its place (22007 or 22008

@@ -4,8 +4,8 @@
  *
  * A round: see whether the extension is there, close what a dead process has
  * left, ask schedule.c for each source what is due, do the most urgent, and
- * start over; when nothing is due, sleep until something is.  What is due is
- * derived from the tables each time, never from a timer in memory, so clock
+ * start over; when nothing is due, prune the ledger, and sleep until something
+ * is.  What is due is derived from the tables each time, never from a timer in memory, so clock
  * jumps, restarts and other people's changes need no special care.
  */
 #include "postgres.h"
@@ -33,19 +33,22 @@
 #include "extension.h"
 #include "launcher.h"
 #include "ledger.h"
+#include "notify.h"
 #include "request.h"
 #include "settings.h"
 #include "setup.h"
 #include "wake.h"
 #include "worker.h"
+#include "worker_internal.h"
 
 /* No sleep is longer: a clock that was set is noticed then at the latest. */
 #define MAX_SLEEP_MS (60 * 60 * 1000)
 
 /* How soon to look again for a source that somebody else is loading, or after
- * a round that failed. */
+ * a round that failed, and how soon after that one if somebody wakes the worker. */
 #define BUSY_MS (10 * 1000)
 #define FAILED_ROUND_MS (60 * 1000)
+#define FAILED_ROUND_PAUSE_MS (5 * 1000)
 
 /* What the worker remembers of a source; all of it can be lost. */
 typedef struct Memory
@@ -77,6 +80,15 @@ typedef struct Choice
 	ScheduleAction action;
 	int64 open_run; /* queued or waiting row of the day */
 } Choice;
+
+/* A round. */
+typedef struct Round
+{
+	MemoryContext context; /* reset before each */
+	Choice best; /* of all sources; its schedule is NULL when there is none */
+	long sleep; /* ms until the next */
+	long pause; /* ms of it that nobody can cut short */
+} Round;
 
 static Memory *
 memory_of(const LedgerSchedule *schedule)
@@ -195,102 +207,123 @@ is_ours(MemoryContext context)
 	said_absent = false;
 	fits = extension_fits_library(said_version ? 0 : LOG);
 	said_version = !fits;
-	if (fits)
-		setup_if_untouched();
 	attempt_commit(context);
 	return fits;
 }
 
-/* Once a day of the schedule. */
+/* --------------------------------------------------------------------------
+ * Steps of a round, for housekeeping()
+ * -------------------------------------------------------------------------- */
+
 static void
-prune(MemoryContext context)
+set_up(void *arg)
 {
-	DateADT today = schedule_day_of(settings_now());
+	Round *round = arg;
 
-	if (pruned_on == today || !attempt_begin_transaction())
-		return;
-	MemoryContextSwitchTo(context);
-	(void) ledger_prune(settings_history_days, settings_now());
-	attempt_commit(context);
-	pruned_on = today;
-}
-
-/* All sources considered; *best is the one to serve, or to wait for. */
-static void
-choose(MemoryContext context, List **schedules, Choice *best)
-{
-	TimestampTz now = settings_now();
-	int64 clock = request_clock_ms();
-	ListCell *cell;
-
-	*schedules = NIL;
-	best->schedule = NULL;
 	if (!attempt_begin_transaction())
 		return;
-	MemoryContextSwitchTo(context);
-	*schedules = ledger_schedules(NULL);
+	setup_if_untouched();
+	attempt_commit(round->context);
+}
+
+static void
+recover(void *arg)
+{
+	Round *round = arg;
+
+	attempt_bury(round->context);
+}
+
+/* All sources considered: the one to serve, or to wait for. */
+static void
+choose(void *arg)
+{
+	Round *round = arg;
+	TimestampTz now = settings_now();
+	int64 clock = request_clock_ms();
+	Choice best = {.schedule = NULL};
+	ListCell *cell;
+
+	if (!attempt_begin_transaction())
+		return;
+	MemoryContextSwitchTo(round->context);
 	looks++;
-	foreach (cell, *schedules)
+	foreach (cell, ledger_schedules(NULL))
 	{
 		Choice choice = consider(lfirst(cell), now);
 
 		if (choice.memory->busy_until > clock)
 			choice.action.due = Max(choice.action.due, TimestampTzPlusMilliseconds(now, BUSY_MS));
-		if (is_better(&choice, best, now))
-			*best = choice;
+		if (is_better(&choice, &best, now))
+			best = choice;
 	}
 	forget_others();
-	attempt_commit(context);
+	attempt_commit(round->context);
+	round->best = best;
 }
 
-/* One round; how long to sleep after it. */
-static long
-work(MemoryContext context)
+/* Once a day of the schedule. */
+static void
+prune(void *arg)
 {
-	List *schedules;
-	Choice best;
+	Round *round = arg;
+	DateADT today = schedule_day_of(settings_now());
+
+	if (pruned_on == today || !attempt_begin_transaction())
+		return;
+	MemoryContextSwitchTo(round->context);
+	(void) ledger_prune(settings_history_days, settings_now());
+	attempt_commit(round->context);
+	pruned_on = today;
+}
+
+/* -------------------------------------------------------------------------- */
+
+static void
+serve(Choice *best, MemoryContext context)
+{
+	best->memory->served = ++round_number;
+	if (attempt_run(best->schedule, &best->action, best->open_run, context, best->memory->key_file) == ATTEMPT_BUSY)
+		best->memory->busy_until = request_clock_ms() + BUSY_MS;
+	best->memory->key_version = version_of_file(best->memory->key_file);
+}
+
+/* After a round, or a part of it, that failed: what wakes the worker need not be a cure. */
+static void
+rest(Round *round)
+{
+	round->sleep = Min(round->sleep, FAILED_ROUND_MS);
+	round->pause = FAILED_ROUND_PAUSE_MS;
+}
+
+/*
+ * One round.  Pruning comes when nothing is due: a load must not wait for it.
+ */
+static void
+work(void *arg)
+{
+	Round *round = arg;
+	Choice *best = &round->best;
+	bool well;
 	TimestampTz now;
 
-	if (!is_ours(context))
-		return MAX_SLEEP_MS;
-	MemoryContextSwitchTo(context);
-	choose(context, &schedules, &best);
-	if (attempt_bury(schedules, context))
-		choose(context, &schedules, &best);
-	prune(context);
-	if (best.schedule == NULL)
-		return MAX_SLEEP_MS;
+	if (!is_ours(round->context))
+		return;
+	well = housekeeping("set-up", set_up, round, round->context);
+	well &= housekeeping("recovery", recover, round, round->context);
+	well &= housekeeping("choosing", choose, round, round->context);
 	now = settings_now();
-	if (best.action.what == SCHEDULE_NOTHING || best.action.due > now)
-		return ms_until(best.action.due, now);
-
-	best.memory->served = ++round_number;
-	if (attempt_run(best.schedule, &best.action, best.open_run, context, best.memory->key_file) == ATTEMPT_BUSY)
-		best.memory->busy_until = request_clock_ms() + BUSY_MS;
-	best.memory->key_version = version_of_file(best.memory->key_file);
-	return 0;
-}
-
-/* A round that fails as a whole is logged, and the loop goes on. */
-static long
-work_safely(MemoryContext context)
-{
-	volatile long sleep = FAILED_ROUND_MS;
-
-	PG_TRY();
+	if (best->schedule != NULL && best->action.what != SCHEDULE_NOTHING && best->action.due <= now)
 	{
-		sleep = work(context);
+		serve(best, round->context);
+		round->sleep = 0;
+		return;
 	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		EmitErrorReport();
-		FlushErrorState();
-		AbortOutOfAnyTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	return sleep;
+	(void) housekeeping("pruning", prune, round, round->context);
+	if (best->schedule != NULL)
+		round->sleep = ms_until(best->action.due, now);
+	if (!well)
+		rest(round);
 }
 
 /*
@@ -299,27 +332,36 @@ work_safely(MemoryContext context)
  * reason to do anything.
  */
 static void
-sleep_until_something(long ms)
+sleep_until_something(const Round *round)
 {
-	if (ConfigReloadPending)
-		proc_exit(0);
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	QueryCancelPending = false;
-	CHECK_FOR_INTERRUPTS();
+	int64 now = request_clock_ms();
+	int64 until = now + round->sleep;
+	int64 deaf_until = now + round->pause;
+
+	do
+	{
+		if (ConfigReloadPending)
+			proc_exit(0);
+		if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, (long) (until - now),
+					  PG_WAIT_EXTENSION) &
+			WL_LATCH_SET)
+			until = Min(until, deaf_until);
+		ResetLatch(MyLatch);
+		QueryCancelPending = false;
+		CHECK_FOR_INTERRUPTS();
+		now = request_clock_ms();
+	} while (now < until);
 	if (ConfigReloadPending)
 		proc_exit(0);
 }
 
-/* What no ALTER DATABASE or ALTER ROLE may change for a load. */
+/* What besides settings_pin() no ALTER DATABASE or ALTER ROLE may change for a load. */
 static void
 pin_session(void)
 {
 	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("statement_timeout", "0", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_USERSET, PGC_S_OVERRIDE);
 }
 
 void
@@ -334,11 +376,13 @@ contratos_worker_main(Datum arg pg_attribute_unused())
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
+	settings_pin();
 	BackgroundWorkerInitializeConnection(database, settings_role[0] ? settings_role : NULL, 0);
 	pgstat_report_appname("contratos worker");
 	if (!wake_lock_worker())
 		proc_exit(0); /* another one serves this database */
 	pin_session();
+	notify_apart();
 	context = AllocSetContextCreate(TopMemoryContext, "contratos worker", ALLOCSET_DEFAULT_SIZES);
 	memories_context = AllocSetContextCreate(TopMemoryContext, "contratos sources", ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(context);
@@ -347,12 +391,15 @@ contratos_worker_main(Datum arg pg_attribute_unused())
 
 	for (;;)
 	{
-		long sleep;
+		Round round = {.context = context, .sleep = MAX_SLEEP_MS};
 
 		MemoryContextReset(context);
-		sleep = work_safely(context);
-		if (sleep > 0 || ConfigReloadPending)
-			sleep_until_something(sleep);
+		/* who wakes us from here on is seen by this round, or ends the sleep after it */
+		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
+		if (!housekeeping("round", work, &round, context))
+			rest(&round);
+		if (round.sleep > 0 || ConfigReloadPending)
+			sleep_until_something(&round);
 	}
 }

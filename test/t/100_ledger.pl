@@ -39,7 +39,7 @@ $f->day($day, 50);
 my @told = heard("SELECT contratos_run('$day')");
 is_deeply(
 	\@told,
-	[ { source => 'tokens', day => $day, status => 'succeeded', rows => 50, run => last_run(), error => undef } ],
+	[ { source => 'tokens', day => $day, status => 'succeeded', rows => 50, run => last_run(), sqlstate => undef, error => undef } ],
 	'a load');
 
 is_deeply([ heard("BEGIN; SELECT contratos_run('$day'); ROLLBACK") ], [], 'what is rolled back is not told');
@@ -68,7 +68,7 @@ for my $shift (0, 1)
 	like($notice->{error}, qr/\A"\\\n\x01xé{1000,}\z/, 'and it is still JSON, with all that had to be escaped');
 	is_deeply(
 		{ %$notice, error => undef },
-		{ source => $source, day => '2026-11-19', status => 'failed', rows => undef, run => last_run() - 1, error => undef },
+		{ source => $source, day => '2026-11-19', status => 'failed', rows => undef, run => last_run() - 1, sqlstate => 'P0001', error => undef },
 		'with everything else in it');
 }
 is($f->query(q(SELECT count(*), min(length(error)) FROM contratos_runs WHERE status = 'failed')), '4|10005', 'the ledger has it whole');
@@ -85,7 +85,7 @@ my $run = last_run();
 is_deeply([ heard("BEGIN; SELECT contratos_cancel($run); ROLLBACK") ], [], 'a cancel that is rolled back is not told');
 is_deeply(
 	[ heard("SELECT contratos_cancel($run)") ],
-	[ { source => 'tokens', day => '2026-11-02', status => 'canceled', rows => undef, run => $run, error => undef } ],
+	[ { source => 'tokens', day => '2026-11-02', status => 'canceled', rows => undef, run => $run, sqlstate => undef, error => undef } ],
 	'a cancel');
 is_deeply([ heard("SELECT contratos_cancel($run)") ], [], 'once');
 

@@ -152,6 +152,52 @@ ok($f->poll(q(SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = 'mine'))
 ok($node->wait_for_log(qr/LOG:  database "mine" of contratos\.databases does not exist/), 'as is said');
 $f->at('2026-11-21 06:04', 'contratos.databases' => 'postgres');
 
+# What PostgreSQL says of statements that want a database without sessions.
+sub refused
+{
+	my ($who) = @_;
+	foreach my $statement (
+		[ 'DROP DATABASE mine' => 'database' ],
+		[ 'ALTER DATABASE mine RENAME TO ours' => 'database' ],
+		[ 'CREATE DATABASE copy TEMPLATE mine' => 'source database' ])
+	{
+		like($f->fails($statement->[0]), qr/ERROR:  55006: $statement->[1] "mine" is being accessed by other users/, "$who keeps $statement->[0] waiting, and in vain");
+	}
+	return;
+}
+
+$f->query('CREATE DATABASE mine');
+ok($f->at('2026-11-21 06:05', 'contratos.databases' => 'postgres, mine') && $f->settle('mine'), 'a worker that idles');
+my $mine = $f->worker('mine');
+refused('a worker that idles');
+is($f->worker('mine'), $mine, 'it is still there');
+$f->set('contratos.databases' => 'postgres');
+is($f->query('CREATE DATABASE copy TEMPLATE mine; ALTER DATABASE mine RENAME TO ours; SELECT 1'), 1, 'off the list, the database can be copied and renamed');
+$f->settle;
+$f->set('contratos.databases' => 'postgres, ours');
+ok($f->settle('ours'), 'under its new name it is served');
+$f->set('contratos.databases' => 'postgres');
+is($f->query('DROP DATABASE ours; DROP DATABASE copy; SELECT 1'), 1, 'off the list, it can be dropped');
+$f->settle;
+
+# ---- databases to be copied
+
+$f->query('CREATE DATABASE model IS_TEMPLATE true');
+my $template = qr/WARNING:  database "(\w+)" of contratos\.databases is a template, and gets no worker\n/;
+ok($f->at('2026-11-21 06:06', 'contratos.databases' => 'postgres, model, template1, template0'), 'templates on the list');
+$node->reload;
+ok($f->at('2026-11-21 06:07'), 'and another reload');
+is(join(' ', sort(slurp_file($node->logfile) =~ /$template/g)), 'model template0 template1', 'are refused, once each');
+is($f->query(q(SELECT count(*) FROM pg_stat_activity WHERE datname IN ('model', 'template0', 'template1'))), 0, 'there is no worker in them');
+is($f->query('CREATE DATABASE a; CREATE DATABASE b TEMPLATE model; DROP DATABASE a; DROP DATABASE b; SELECT 1'), 1, 'they can be copied');
+$f->query('ALTER DATABASE model IS_TEMPLATE false');
+$node->reload;
+ok($f->settle('model'), 'what is none any more is served');
+$f->query('ALTER DATABASE model IS_TEMPLATE true');
+ok($f->at('2026-11-21 06:08'), 'and what becomes one');
+ok($f->poll(q(SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = 'model')), 'is left at the next reload');
+$f->at('2026-11-21 06:09', 'contratos.databases' => 'postgres');
+
 # ---- DROP EXTENSION while it is busy
 
 my $claims = q(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid IN (25345, 25346));

@@ -142,6 +142,11 @@ is(canceled(), '', 'no job is cancelled');
 
 # ---- a day that always crashes
 
+$f->query(
+	q(CREATE TABLE told (day date, error text);
+	  CREATE FUNCTION tell(source text, day date, error text) RETURNS void LANGUAGE sql AS 'INSERT INTO public.told VALUES ($2, $3)';
+	  UPDATE contratos_sources SET on_failure = 'public.tell'));
+$f->settle;
 my $day = '2026-11-24';
 for my $case ([ '08:00', '1 interrupted 57P02 08:01' ], [ '08:01', ', 2 interrupted 57P02 08:03' ], [ '08:03', ', 3 interrupted 57P02' ])
 {
@@ -153,7 +158,9 @@ for my $case ([ '08:00', '1 interrupted 57P02 08:01' ], [ '08:01', ', 2 interrup
 	$bq->wait(rule => $rule, state => 'stalled');
 	crash();
 	is(attempts($day), $so_far . $said, "a day that takes the server down at $time");
+	is($f->query('SELECT count(*) FROM told'), 0, 'nobody is told: there is another attempt') if $said =~ /:\d\d$/;
 }
+is($f->query('SELECT day, error FROM told'), "$day|the process that loaded the day ended before it was done", 'the last one fails it, and that is told');
 $bq->reset(tables => 0);
 $node->adjust_conf('postgresql.conf', 'contratos.now', "'2026-11-26 07:59+00'");
 $node->restart;
@@ -161,6 +168,62 @@ $f->settle;
 is($f->requests, '', 'rests after the last attempt');
 ok($f->at('2026-11-26 08:00'), 'until run_at');
 is($f->query("SELECT attempt, status FROM contratos_runs WHERE day = '$day' ORDER BY id DESC LIMIT 1"), '4|succeeded', 'then it has one');
+
+# ---- told to end in its last attempt
+
+$f->query(
+	q(TRUNCATE told;
+	  UPDATE contratos_sources SET start_date = '2026-11-26';
+	  CREATE OR REPLACE FUNCTION tell(source text, day date, error text) RETURNS void LANGUAGE plpgsql AS
+	  $$ BEGIN INSERT INTO public.told VALUES ($2, $3); IF day = '2026-11-27' THEN RAISE 'tell has failed'; END IF; END $$));
+$node->append_conf('postgresql.conf', 'contratos.retries = 0');
+for my $number (26, 27)
+{
+	my $next = sprintf '2026-11-%02d', $number + 1;
+	my $rule = $bq->rule({ kind => 'insert' }, { job_pending => JSON::PP::true });
+	begin_at("$next 08:00");
+	$bq->wait(rule => $rule, state => 'answered');
+	ok($f->poll("SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-$number' AND status = 'running'"), 'a day is being loaded');
+	is($f->query('SELECT pg_terminate_backend(' . $f->worker . ')'), 't', 'its worker is told to end');
+	ok($f->poll("SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-$number' AND status = 'interrupted'") && $f->settle, 'the next one finds it');
+	is(attempts("2026-11-$number"), '1 interrupted 57P02', 'with no attempt left');
+	$bq->reset(tables => 0);
+}
+is($f->query(q(SELECT string_agg(day::text, ' ') FROM told)), '2026-11-26', 'which is told');
+is($f->query('SELECT count(*) FROM contratos_runs WHERE untold'), 0, 'or has been tried to be');
+is($f->logged(qr/ERROR:  tell has failed/), 1, 'what goes wrong in that is logged');
+$f->query(q(SELECT contratos_enqueue('2026-11-25', '2026-11-25', only_missing => false)));
+ok($f->poll(q(SELECT count(*) = 2 FROM contratos_runs WHERE day = '2026-11-25' AND status = 'succeeded')), 'and the worker goes on');
+
+# ---- told to end while it tells
+
+$f->query(
+	q(TRUNCATE told;
+	  CREATE OR REPLACE FUNCTION tell(source text, day date, error text) RETURNS void LANGUAGE plpgsql AS
+	  $$ BEGIN INSERT INTO public.told VALUES ($2, $3); PERFORM pg_advisory_xact_lock(2); END $$));
+my $telling = q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND wait_event = 'advisory');
+my $stop = sub { my $pid = $f->worker; $f->query("SELECT pg_terminate_backend($pid)"); return $f->poll("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid"); };
+my $holder = Contratos::Session->new($node);
+for my $stops (1, 2)
+{
+	my $day = 23 - $stops;
+	$holder->query('SELECT pg_advisory_lock(2)');
+	$bq->reset(tables => 0);
+	$bq->rule({ kind => 'insert' }, { status => 403, reason => 'accessDenied', message => 'no' });
+	$f->query("SELECT contratos_enqueue('2026-11-$day', '2026-11-$day', only_missing => false)");
+	for (1 .. $stops)
+	{
+		ok($f->poll($telling), "a day is told, time $_ of $stops");
+		ok($stop->(), 'which the end of the process cuts short');
+	}
+	ok($f->poll($telling), 'the next one tells it again') if $stops == 1;
+	$holder->query('SELECT pg_advisory_unlock_all()');
+	ok($f->settle, 'then it is over');
+	is($f->query("SELECT count(*) FROM told WHERE day = '2026-11-$day'"), $stops == 1 ? 1 : 0,
+		$stops == 1 ? 'it is told once' : 'what ends the process each time is not called for ever');
+	is($f->query('SELECT count(*) FROM contratos_runs WHERE untold'), 0, 'and nothing is left to be told');
+}
+$holder->quit;
 
 $f->stop;
 done_testing();

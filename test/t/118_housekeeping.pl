@@ -1,0 +1,152 @@
+# What a round does besides loading: set-up, recovery, choosing, pruning.  Each
+# fails for itself, is logged once, and keeps neither the others nor the loads
+# from going on; and an end that could not be recorded is recorded later.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time);
+
+use Contratos::Worker;
+
+my $f = Contratos::Worker->new(conf => "contratos.retries = 0\nlog_error_verbosity = default");
+my ($bq, $node) = ($f->bq, $f->node);
+$f->query('UPDATE contratos_sources SET recheck_days = 0');
+$f->settle;
+
+# Has the worker look, as a change of a source does.
+sub wake { return $f->query('DELETE FROM contratos_sources WHERE false'); }
+sub status_of { return $f->query("SELECT string_agg(concat_ws(' ', status, sqlstate), ', ' ORDER BY id) FROM contratos_runs WHERE day = '2026-11-$_[0]'"); }
+
+# ---- set-up
+
+$f->query('CREATE DATABASE second');
+$f->use_database('second');
+$f->query(
+	q(CREATE FOREIGN DATA WRAPPER other; CREATE SERVER bigquery FOREIGN DATA WRAPPER other;
+	  CREATE EXTENSION contratos));
+ok($f->at('2026-11-21 06:01', 'contratos.databases' => 'postgres, second'), 'a database whose set-up fails');
+my $server = qr/ERROR:  server "bigquery" exists and belongs to another foreign-data wrapper\n/;
+is($f->logged($server), 1, 'which is logged, once');
+is($f->logged(qr/CONTEXT:  contratos worker, set-up\n/), 1, 'where it comes from, too');
+wake();
+$f->query('BEGIN; ALTER SERVER bigquery RENAME TO mine; CREATE SEQUENCE tokens; COMMIT');
+wake();
+my $sequence = qr/ERROR:  public\.tokens exists and is no table that can be loaded\n/;
+ok($node->wait_for_log($sequence), 'another error is logged');
+wake();
+$f->query('DROP SEQUENCE tokens');
+wake();
+ok($f->await_source, 'when the cause is removed, the source is there');
+is($f->logged($sequence), 1, 'that has been logged once');
+is($f->logged($server), 1, 'as has what was before');
+$f->use_database('postgres');
+ok($f->at('2026-11-21 06:02', 'contratos.databases' => 'postgres'), 'back to one');
+
+# ---- recovery: a row that cannot be ended
+
+$f->query(
+	q(BEGIN;
+	  CREATE SEQUENCE tries;
+	  CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+	  $$ BEGIN PERFORM nextval('public.tries'); RAISE 'not this one' USING ERRCODE = 'P0077'; END $$;
+	  CREATE TRIGGER refuse BEFORE UPDATE ON contratos_runs FOR EACH ROW WHEN (NEW.status = 'interrupted') EXECUTE FUNCTION refuse();
+	  CREATE TABLE others (LIKE tokens);
+	  INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column)
+	  VALUES ('others', 'bigquery_tokens', 'others', 'block_timestamp');
+	  INSERT INTO contratos_runs (source, day, cause, status, attempt, started_at) VALUES ('tokens', '2026-11-10', 'queue', 'running', 1, now());
+	  COMMIT));
+my $tries = sub { return $f->query('SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM tries'); };
+ok($f->poll('SELECT is_called FROM tries') && $f->settle, 'a run of a dead process that cannot be ended');
+is($f->logged(qr/ERROR:  not this one\n/), 1, 'is logged');
+my $before = $tries->();
+$f->day('2026-11-20', 50);
+$f->day('2026-11-09', 50);
+ok($f->at('2026-11-21 08:00'), 'it');
+is($f->query(q(SELECT string_agg(concat_ws(' ', source, day, status), ', ' ORDER BY source) FROM contratos_runs WHERE day = '2026-11-20')),
+	'others 2026-11-20 succeeded, tokens 2026-11-20 succeeded', 'keeps no day from being loaded');
+is($f->logged(qr/ERROR:  not this one\n/), 2, 'the next worker has logged it once');
+cmp_ok($tries->(), '>', $before + 1, 'and tried in each round');
+
+# a wake-up, stray or not, is no reason to hurry
+$before = $tries->();
+my $began = time;
+wake() for 1 .. 20;
+cmp_ok($tries->(), '<=', $before + 2 + (time - $began) / 5, 'but not in one after the other, whoever wakes the worker');
+is($f->query(q(SELECT contratos_enqueue('2026-11-09', '2026-11-09', 'others'))), 1, 'a day is left to it');
+ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-09' AND status = 'succeeded')), 'which it loads all the same');
+$f->query('DROP TRIGGER refuse ON contratos_runs');
+wake();
+ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE status = 'interrupted')), 'when the cause is removed, the row is ended');
+
+# ---- pruning
+
+$f->query(
+	q(INSERT INTO contratos_runs (source, day, cause, status, started_at, finished_at)
+	  VALUES ('tokens', '2025-01-01', 'manual', 'failed', '2025-01-02 08:00Z', '2025-01-02 08:00Z');
+	  CREATE TRIGGER refuse BEFORE DELETE ON contratos_runs FOR EACH ROW EXECUTE FUNCTION refuse()));
+$f->day('2026-11-21', 50);
+my $log = slurp_file($node->logfile);
+ok($f->at('2026-11-22 08:00'), 'old rows that cannot be removed');
+is(status_of(21), 'succeeded, succeeded', 'keep no day from being loaded');
+wake();
+$f->query(q(UPDATE contratos_sources SET run_at = '08:01'));
+$f->settle;
+my $since = substr slurp_file($node->logfile), length $log;
+is(scalar(() = $since =~ /ERROR:  not this one\n/g), 1, 'that is logged once');
+like($since, qr/2026-11-21 succeeded .*2026-11-21 succeeded .*CONTEXT: .*contratos worker, pruning\n/s, 'pruning comes after the loads');
+$f->query('DROP TRIGGER refuse ON contratos_runs');
+wake();
+ok($f->poll(q(SELECT count(*) = 0 FROM contratos_runs WHERE day = '2025-01-01')), 'when the cause is removed, they go');
+
+# ---- choosing
+
+$f->query(
+	q(INSERT INTO contratos_runs (source, day, cause, status, started_at, finished_at)
+	  VALUES ('tokens', '2025-01-01', 'manual', 'failed', '2025-01-02 08:00Z', '2025-01-02 08:00Z');
+	  ALTER TABLE contratos_sources RENAME COLUMN run_at TO at_run));
+$log = slurp_file($node->logfile);
+ok($f->at('2026-11-22 08:02'), 'sources that cannot be read');
+is($f->query(q(SELECT count(*) FROM contratos_runs WHERE day = '2025-01-01')), 0, 'keep old rows from being removed no more');
+$since = substr slurp_file($node->logfile), length $log;
+is(scalar(() = $since =~ /ERROR:  column "run_at" does not exist/g), 1, 'that is logged once');
+$f->query('ALTER TABLE contratos_sources RENAME COLUMN at_run TO run_at');
+wake();
+
+# ---- an end that cannot be recorded
+
+$f->query(
+	q(CREATE TABLE told (day date, error text);
+	  CREATE FUNCTION tell(source text, day date, error text) RETURNS void LANGUAGE sql AS 'INSERT INTO public.told VALUES ($2, $3)';
+	  CREATE TRIGGER refuse BEFORE UPDATE ON contratos_runs FOR EACH ROW WHEN (NEW.status = 'failed') EXECUTE FUNCTION refuse();
+	  UPDATE contratos_sources SET on_failure = 'public.tell', enabled = (name = 'tokens')));
+$f->settle;
+$bq->rule({ kind => 'insert' }, { status => 403, reason => 'accessDenied', message => 'Access Denied: no' });
+$f->query(q(SELECT contratos_enqueue('2026-11-08', '2026-11-08')));
+ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-08' AND status = 'running')) && $node->wait_for_log(qr/ERROR:  BigQuery: Access Denied: no/),
+	'a day that fails');
+ok($f->settle, 'the worker goes on');
+is(status_of('08'), 'running', 'it cannot be recorded');
+is($f->query('SELECT count(*) FROM told'), 0, 'nor told');
+$f->query('DROP TRIGGER refuse ON contratos_runs');
+wake();
+ok($f->poll('SELECT count(*) = 1 FROM told'), 'when it can, it is told');
+is(status_of('08'), 'failed 42501', 'as what it was, not as a process that ended');
+is($f->query(q(SELECT reason, attempt, next_attempt_at FROM contratos_runs WHERE day = '2026-11-08')), 'accessDenied|1|', 'with all that is known');
+is($f->query('SELECT day, error FROM told'), '2026-11-08|BigQuery: Access Denied: no', 'in its own words');
+
+# ---- nobody to be told as
+
+$f->settle;
+$f->query('ALTER TABLE tokens RENAME TO away');
+my $gone = qr/ERROR:  relation "public\.tokens" does not exist/;
+my $logged = $f->logged($gone);
+$f->query(q(SELECT contratos_enqueue('2026-11-08', '2026-11-08')));
+ok($f->poll(q(SELECT count(*) = 2 FROM contratos_runs WHERE day = '2026-11-08' AND status = 'failed')) && $f->settle, 'a day whose target is gone');
+is(status_of('08'), 'failed 42501, failed 42P01', 'fails for that');
+is($f->query('SELECT count(*) FROM told'), 1, 'there is no role that could be told');
+is($f->logged($gone), $logged + 2, 'which is logged, too');
+
+$f->stop;
+done_testing();
