@@ -15,6 +15,7 @@ OBJS = \
 	src/contratos_verify.o \
 	src/setup.o \
 	src/setup_adopt.o \
+	src/setup_event.o \
 	src/worker.o \
 	src/worker_housekeeping.o \
 	src/launcher.o \

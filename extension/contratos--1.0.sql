@@ -581,7 +581,7 @@ SELECT s.name AS source, s.enabled,
 	coalesce(days.waiting, 0) AS waiting_days,
 	days.last_error[1] AS last_error,
 	days.last_error_at[1] AS last_error_at,
-	(SELECT string_agg(format('%s: %s', h.step, split_part(h.error, E'\nDETAIL:  ', 1)), '; ' ORDER BY h.failed_at)
+	(SELECT string_agg(format('%s: %s', h.step, split_part(h.error, E'\n', 1)), '; ' ORDER BY h.failed_at)
 	 FROM @extschema@._contratos_housekeeping h) AS worker_error
 FROM @extschema@.contratos_sources s
 LEFT JOIN (

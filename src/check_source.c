@@ -17,6 +17,22 @@ find_schedule(const char *name)
 	return found != NIL ? linitial(found) : NULL;
 }
 
+/* Nothing is there yet: what makes it, and what may keep it from being made. */
+static void
+say_builtin(Check *check)
+{
+	List *functions = setup_event_functions();
+	const SetupEventFunction *function = functions != NIL ? linitial(functions) : NULL;
+
+	if (function == NULL)
+		check_say(check, CHECK_WARNING, "nothing is set up yet; the first load or contratos_setup() makes it",
+				  psprintf("SELECT %scontratos_setup();", check->schema));
+	else
+		check_say(check, CHECK_WARNING,
+				  psprintf("nothing is set up yet; event trigger \"%s\" will be fired by it", function->trigger),
+				  psprintf("%s Then: SELECT %scontratos_setup();", setup_event_cure(function), check->schema));
+}
+
 void
 check_source(Check *check)
 {
@@ -36,8 +52,7 @@ check_source(Check *check)
 	}
 	check->builtin = strcmp(check->source, SETUP_SOURCE) == 0 && ledger_is_untouched();
 	if (check->builtin)
-		check_say(check, CHECK_WARNING, "nothing is set up yet; the first load or contratos_setup() makes it",
-				  psprintf("SELECT %scontratos_setup();", check->schema));
+		say_builtin(check);
 	else
 		(void) ledger_source(check->source); /* throws, with the names there are */
 }

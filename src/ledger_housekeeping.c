@@ -50,7 +50,8 @@ ledger_failed_steps(void)
 	char *steps = NULL;
 	ledger_execute(
 		"_contratos_housekeeping",
-		"SELECT string_agg(format('%%s failed at %%s: %%s', step, failed_at, error), '; ' ORDER BY failed_at) "
+		"SELECT string_agg(format('%%s failed at %%s: %%s', step, failed_at, translate(error, E'\\n', ' ')), '; ' "
+		"ORDER BY failed_at) "
 		"FROM %s._contratos_housekeeping",
 		&args, SPI_OK_SELECT, ledger_read_text, &steps);
 	return steps;

@@ -268,6 +268,8 @@ setup_make_target(const Setup *setup)
 static void
 setup_make_objects(const Setup *setup)
 {
+	MemoryContext context = CurrentMemoryContext;
+	List *event_functions = setup_event_functions();
 	int level = extension_pin_settings();
 	PG_TRY();
 	{
@@ -280,11 +282,17 @@ setup_make_objects(const Setup *setup)
 			setup_make_target(setup);
 		SPI_finish();
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
+		MemoryContextSwitchTo(context);
+		ErrorData *edata = CopyErrorData();
+		FlushErrorState();
 		AtEOXact_GUC(true, level);
+		setup_blame_event_trigger(event_functions, edata);
+		ReThrowError(edata);
 	}
 	PG_END_TRY();
+	AtEOXact_GUC(true, level);
 }
 
 void

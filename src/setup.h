@@ -7,6 +7,7 @@
 #define CONTRATOS_SETUP_H
 
 #include "postgres.h"
+#include "nodes/pg_list.h"
 #include "utils/relcache.h"
 
 /* Names of what is made, and BigQuery's of what it is kept equal to. */
@@ -37,5 +38,19 @@ extern char *setup_fill_column(const char *remote, const char *name, Relation ta
  * the table's valid indexes on all its rows begins with it.
  */
 extern bool setup_has_index(Relation table, const char *column);
+
+/* A function of an event trigger that may not find its tables while these are made. */
+typedef struct SetupEventFunction
+{
+	char *trigger;
+	char *name; /* quoted where needed */
+	char *qualified; /* the same with its schema */
+} SetupEventFunction;
+
+/* Those of all enabled event triggers on commands that have no search_path of their own: a List. */
+extern List *setup_event_functions(void);
+
+/* What to do about one of them, as a hint. */
+extern char *setup_event_cure(const SetupEventFunction *function);
 
 #endif /* CONTRATOS_SETUP_H */

@@ -30,4 +30,14 @@ extern const SetupColumn setup_columns[SETUP_NCOLUMNS];
  */
 extern void setup_adopt(Oid target, Oid remote);
 
+/* --------------------------------------------------------------------------
+ * setup_event.c: event triggers
+ * -------------------------------------------------------------------------- */
+
+/*
+ * Where an error comes out of one of these functions, by its CONTEXT, have its
+ * message name the event trigger, and its hint what to change.
+ */
+extern void setup_blame_event_trigger(const List *functions, ErrorData *edata);
+
 #endif /* CONTRATOS_SETUP_INTERNAL_H */

@@ -71,6 +71,7 @@ static TimestampTz started_changed_at = 0;
 static DateADT pruned_on = 0;
 static bool said_absent = false;
 static bool said_version = false;
+static bool said_copy = false;
 
 /* The most urgent thing found in a round. */
 typedef struct Choice
@@ -189,7 +190,24 @@ ms_until(TimestampTz due, TimestampTz now)
 	return (long) Min((due - now) / 1000 + 1, (int64) MAX_SLEEP_MS);
 }
 
-/* The extension is there, and of our version. */
+/*
+ * Sources and ledger are another server's: what is due it loads, and the rows come
+ * with its own.
+ */
+static bool
+is_a_copy(void)
+{
+	bool subscribed = ledger_is_subscribed();
+
+	if (subscribed && !said_copy)
+		ereport(LOG, (errmsg("a subscription brings rows of contratos_sources, contratos_runs or contratos_rejects: "
+							 "the worker loads nothing here"),
+					  errhint("Publish the tables that are loaded, without contratos' own.")));
+	said_copy = subscribed;
+	return subscribed;
+}
+
+/* The extension is there, of our version, and not a copy of another server's. */
 static bool
 is_ours(MemoryContext context)
 {
@@ -207,6 +225,8 @@ is_ours(MemoryContext context)
 	said_absent = false;
 	fits = extension_fits_library(said_version ? 0 : LOG);
 	said_version = !fits;
+	if (fits)
+		fits = !is_a_copy();
 	attempt_commit(context);
 	return fits;
 }

@@ -13,7 +13,10 @@
 #include "common/hashfn.h"
 #include "utils/memutils.h"
 
+#include "attempt.h"
+#include "ledger.h"
 #include "request.h"
+#include "verdict.h"
 #include "worker_internal.h"
 
 #define LOG_AGAIN_MS (60 * 60 * 1000)
@@ -58,25 +61,37 @@ is_news(Step *step, const ErrorData *edata)
 	return true;
 }
 
-/*
- * A step has failed with an error that is news; all of it is undone.  Outside of
- * a transaction: what is to be kept of it for others is kept here.
- */
-static void
-note_failure(const Step *step, const ErrorData *edata)
+/* Message, DETAIL and HINT: what the server's log has. */
+static char *
+error_text(const ErrorData *edata)
 {
-	elog(DEBUG1, "contratos: %s has failed: %s", step->name, edata->message);
+	return psprintf("%s%s%s", verdict_text(edata), edata->hint != NULL ? "\nHINT:  " : "",
+					edata->hint != NULL ? edata->hint : "");
 }
 
-/*
- * A step has been done that had failed, or was not tried before by this process.
- * Outside of a transaction: what others were told of its failure ends here.
- */
+/* What contratos_status and contratos_check tell of it; NULL: it has been done. */
 static void
-note_success(Step *step)
+note(const Step *step, const ErrorData *edata, MemoryContext context)
 {
-	step->well = true;
-	step->error = 0;
+	PG_TRY();
+	{
+		if (attempt_begin_transaction())
+		{
+			MemoryContextSwitchTo(context);
+			ledger_note_step(step->name, edata != NULL ? edata->sqlerrcode : 0,
+							 edata != NULL ? error_text(edata) : NULL);
+			attempt_commit(context);
+		}
+	}
+	PG_CATCH();
+	{
+		/* the step's own error is in the log */
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
 }
 
 bool
@@ -109,8 +124,12 @@ housekeeping(const char *name, void (*function)(void *arg), void *arg, MemoryCon
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	if (news != NULL)
-		note_failure(step, news);
+		note(step, news, context);
 	else if (done && !step->well)
-		note_success(step);
+	{
+		step->well = true;
+		step->error = 0;
+		note(step, NULL, context);
+	}
 	return done;
 }

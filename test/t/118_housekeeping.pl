@@ -30,6 +30,8 @@ ok($f->at('2026-11-21 06:01', 'contratos.databases' => 'postgres, second'), 'a d
 my $server = qr/ERROR:  server "bigquery" exists and belongs to another foreign-data wrapper\n/;
 is($f->logged($server), 1, 'which is logged, once');
 is($f->logged(qr/CONTEXT:  contratos worker, set-up\n/), 1, 'where it comes from, too');
+my $told = q(SELECT status, found FROM contratos_check(NULL) WHERE check_name = 'housekeeping');
+like($f->query($told), qr/^warning\|set-up failed at .*: server "bigquery" exists and belongs to another foreign-data wrapper HINT: /, 'contratos_check tells of it');
 wake();
 $f->query('BEGIN; ALTER SERVER bigquery RENAME TO mine; CREATE SEQUENCE tokens; COMMIT');
 wake();
@@ -39,8 +41,30 @@ wake();
 $f->query('DROP SEQUENCE tokens');
 wake();
 ok($f->await_source, 'when the cause is removed, the source is there');
+is($f->query($told), 'ok|the worker has no trouble besides loading', 'and the check is content');
 is($f->logged($sequence), 1, 'that has been logged once');
 is($f->logged($server), 1, 'as has what was before');
+$f->use_database('postgres');
+ok($f->at('2026-11-21 06:02', 'contratos.databases' => 'postgres'), 'back to one');
+
+# an event trigger whose function does not name its tables by their schema
+$f->query('CREATE DATABASE third');
+$f->use_database('third');
+$f->query(
+	q(CREATE EXTENSION contratos;
+	  CREATE TABLE audit (what text);
+	  CREATE FUNCTION audits() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit VALUES (tg_tag); END $$;
+	  CREATE EVENT TRIGGER audits ON ddl_command_end EXECUTE FUNCTION audits()));
+my $cure = qr/Function public\.audits\(\) runs with search_path pg_catalog, pg_temp then: .*ALTER FUNCTION public\.audits\(\) SET search_path = \.\.\.;/;
+my $blamed = qr/event trigger "audits", function public\.audits\(\), failed while source "tokens" was set up: relation "audit" does not exist/;
+like($f->fails('SELECT contratos_setup()'), qr/ERROR:  42P01: $blamed\n.*HINT:  $cure\n/s, 'an event trigger that does not find its table is named');
+like($f->query(q(SELECT found || ' ' || hint FROM contratos_check() WHERE check_name = 'source')), qr/event trigger "audits" will be fired by it $cure/, 'also by the check, before');
+ok($f->at('2026-11-21 06:01', 'contratos.databases' => 'postgres, third'), 'the worker');
+like($f->query($told), qr/^warning\|set-up failed at .*: $blamed HINT: +$cure/, 'says the same');
+$f->query('ALTER FUNCTION audits() SET search_path = public');
+wake();
+ok($f->await_source, 'and with the cure it works');
+cmp_ok($f->query('SELECT count(*) FROM audit'), '>', 5, 'audit and all');
 $f->use_database('postgres');
 ok($f->at('2026-11-21 06:02', 'contratos.databases' => 'postgres'), 'back to one');
 
@@ -96,9 +120,11 @@ $f->settle;
 my $since = substr slurp_file($node->logfile), length $log;
 is(scalar(() = $since =~ /ERROR:  not this one\n/g), 1, 'that is logged once');
 like($since, qr/2026-11-21 succeeded .*2026-11-21 succeeded .*CONTEXT: .*contratos worker, pruning\n/s, 'pruning comes after the loads');
+is($f->query(q(SELECT DISTINCT worker_error FROM contratos_status)), 'pruning: not this one', 'contratos_status tells of it');
 $f->query('DROP TRIGGER refuse ON contratos_runs');
 wake();
 ok($f->poll(q(SELECT count(*) = 0 FROM contratos_runs WHERE day = '2025-01-01')), 'when the cause is removed, they go');
+ok($f->poll(q(SELECT bool_and(worker_error IS NULL) FROM contratos_status)), 'and nothing is told any more');
 
 # ---- choosing
 

@@ -18,7 +18,7 @@ my $bq = $f->bq;
 my $dir = PostgreSQL::Test::Utils::tempdir;
 my $shown = '';
 
-my @server = qw(extension libraries preloaded database worker);
+my @server = qw(extension libraries preloaded database worker housekeeping subscription);
 my @source = qw(source enabled foreign_table target narrow_columns unfilled_columns credentials_file credentials endpoint clock token project jobs
   table columns location byte_cap budget writable hooks index missing_days);
 
@@ -65,7 +65,7 @@ says($c->{worker}, 'skipped', qr/not preloaded/);
 says($c->{source}, 'warning', qr/nothing is set up yet; the first load or contratos_setup\(\) makes it/, qr/^SELECT contratos_setup\(\);$/);
 says($c->{credentials_file}, 'ok', qr/key\.json can be read/);
 says($c->{credentials}, 'ok', qr/^service_account \S+@\S+ of project test-project$/);
-is(having($c, 'ok'), 'extension libraries credentials_file credentials endpoint clock token project jobs table location budget',
+is(having($c, 'ok'), 'extension libraries housekeeping subscription credentials_file credentials endpoint clock token project jobs table location budget',
 	'the connection is that of the server to be');
 is(having($c, 'failed'), '', 'nothing is wrong');
 is($f->query('SELECT (SELECT count(*) FROM pg_foreign_server), (SELECT count(*) FROM contratos_sources)'), '0|0', 'and nothing is made');
@@ -90,7 +90,7 @@ $f->query('DROP SERVER bigquery');
 
 $f->query(q(SELECT contratos_setup(); SELECT contratos_run('2026-11-20')));
 $c = checks();
-is(having($c, 'ok'), join(' ', qw(extension libraries), @source), 'all is well but the worker');
+is(having($c, 'ok'), join(' ', qw(extension libraries housekeeping subscription), @source), 'all is well but the worker');
 says($c->{source}, 'ok', qr/^public\.bigquery_tokens into public\.tokens, by block_timestamp$/);
 says($c->{enabled}, 'ok', qr/^due daily at 08:00 UTC, from 2026-11-20 on$/);
 says($c->{foreign_table}, 'ok', qr/^public\.bigquery_tokens is BigQuery's bigquery-public-data\.crypto_ethereum\.tokens$/);
