@@ -36,6 +36,7 @@ OBJS = \
 	src/load_drift.o \
 	src/load_fit.o \
 	src/load_hook.o \
+	src/load_lock.o \
 	src/load_measure.o \
 	src/load_plan.o \
 	src/load_register.o \

@@ -12,6 +12,7 @@
 #include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -57,28 +58,39 @@ attempt_must_begin(Attempt *attempt)
 	MemoryContextSwitchTo(attempt->context);
 }
 
+/*
+ * Resolve the source, if it is not yet, and take the locks of a load, to be given
+ * back at commit: one that is not to be had is met before BigQuery is asked.
+ */
 static void
-show(Attempt *attempt, const char *what)
+resolve(Attempt *attempt)
 {
-	pgstat_report_activity(STATE_RUNNING, psprintf("%s %s: %s", attempt->schedule->source.name,
-												   schedule_day_text(attempt->action->day), what));
+	int nest_level = load_bound_waits();
+
+	if (attempt->plan == NULL)
+		attempt->plan = load_plan(&attempt->schedule->source);
+	load_check_statements(attempt->plan, attempt->action->day);
+	AtEOXact_GUC(false, nest_level);
 }
 
 /*
- * Resolve the source and commit that we are at it.  False when somebody else is
- * at that day's row.
+ * Commit that we are at the day.  False when somebody else is at that day's row.
  */
 static bool
 open_run(Attempt *attempt)
 {
 	attempt_must_begin(attempt);
-	attempt->plan = load_plan(&attempt->schedule->source);
+	attempt->kept_job = attempt->open != 0 ? ledger_kept_job(attempt->open, settings_now()) : NULL;
+	resolve(attempt);
 	/* begun when that was yesterday, and now another snapshot is there */
 	if (attempt->action->what == SCHEDULE_LOAD)
 		load_check_snapshot(&attempt->schedule->source, attempt->action->day);
 	load_check_budget(&attempt->schedule->source);
 	attempt->looks = attempt->action->what == SCHEDULE_RECHECK &&
 					 !ledger_rechecked_today(attempt->schedule->source.name, settings_now());
+	/* a recheck has compared already, when what it waits with is a load */
+	attempt->reloads = load_resume(attempt->plan, attempt->action->day, attempt->kept_job, &attempt->outcome) &&
+					   attempt->action->what == SCHEDULE_RECHECK;
 	attempt->run = ledger_begin(attempt->open, attempt->schedule->source.name, attempt->action->day, attempt->cause,
 								attempt->number, attempt->outcome.job_id);
 	attempt_commit(attempt->context);
@@ -120,9 +132,9 @@ load(Attempt *attempt)
 	BqJob *job;
 	LedgerRun run;
 
-	show(attempt, "waiting for BigQuery");
+	load_show("waiting for BigQuery");
 	job = load_ask(attempt->plan, attempt->bq, action->day, attempt->context, &attempt->outcome);
-	show(attempt, "loading");
+	load_show("loading");
 	attempt_must_begin(attempt);
 	load_replace(attempt->plan, job, action->day, false, &attempt->outcome);
 	run = load_describe(attempt->plan->source, action->day, attempt->cause, "succeeded", &attempt->outcome);
@@ -132,7 +144,7 @@ load(Attempt *attempt)
 	attempt_commit(attempt->context);
 	attempt_log_end(attempt, "succeeded", 0, NULL);
 	say_drift(attempt);
-	bigquery_forget(job);
+	load_end(&attempt->outcome);
 }
 
 /* The day is as it should be. */
@@ -191,7 +203,7 @@ recheck(Attempt *attempt)
 	char *what;
 
 	strlcpy(job.job_id, attempt->outcome.job_id, sizeof(job.job_id));
-	show(attempt, "comparing with BigQuery");
+	load_show("comparing with BigQuery");
 	verify_ask(attempt->plan, attempt->bq, day, &job, &now);
 	attempt->bytes_compared = Max(job.bytes_billed, 0);
 	attempt->looks = attempt->looks && verify_ask_columns(attempt->plan, attempt->bq, &there);
@@ -210,8 +222,9 @@ recheck(Attempt *attempt)
 		end_differs(attempt, &job, what);
 	else
 	{
+		resolve(attempt);
 		/* known before it is asked for, so that it can be cancelled after a crash */
-		bigquery_make_job_id(attempt->outcome.job_id, sizeof(attempt->outcome.job_id));
+		(void) load_resume(attempt->plan, day, NULL, &attempt->outcome);
 		ledger_next_job(attempt->run, attempt->outcome.job_id, job.bytes_processed, job.bytes_billed);
 		attempt_commit(attempt->context);
 		ereport(LOG, (errmsg("source \"%s\": %s differs and is loaded again", attempt->schedule->source.name,
@@ -251,13 +264,14 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 	attempt->began = request_clock_ms();
 	load_begin(&attempt->outcome, context);
 	attempt->outcome.background = true;
+	load_show_begin(schedule->source.name, action->day);
 
 	PG_TRY();
 	{
 		claimed = claim(attempt);
 		if (claimed && (busy = !open_run(attempt)) == false)
 		{
-			if (action->what == SCHEDULE_RECHECK)
+			if (action->what == SCHEDULE_RECHECK && !attempt->reloads)
 				recheck(attempt);
 			else
 				load(attempt);
@@ -278,7 +292,7 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 		strlcpy(key_file,
 				attempt->plan->connection->credentials_file ? attempt->plan->connection->credentials_file : "",
 				MAXPGPATH);
-	pgstat_report_activity(STATE_IDLE, NULL);
+	load_show_end();
 	MemoryContextSwitchTo(old);
 	return busy ? ATTEMPT_BUSY : ATTEMPT_ENDED;
 }

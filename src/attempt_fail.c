@@ -21,6 +21,14 @@ typedef struct Ending
 	LedgerRun run; /* what the ledger is to have of it */
 } Ending;
 
+/* PostgreSQL does not say which. */
+static void
+name_lock(ErrorData *edata)
+{
+	if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && load_shown()[0])
+		edata->message = psprintf("%s (%s)", edata->message, load_shown());
+}
+
 static Ending
 judge(Attempt *attempt, ErrorData *edata)
 {
@@ -40,6 +48,9 @@ judge(Attempt *attempt, ErrorData *edata)
 		if (ending.next != 0)
 			ending.status = "waiting";
 	}
+	else if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE &&
+			 (ending.next = schedule_locked_at(rules, attempt->action->day, attempt->action->waits_since, now)) != 0)
+		ending.status = "waiting";
 	else if (attempt->outcome.refused)
 		ending.status = "refused";
 	else if (attempt->run == 0 && verdict_tomorrow(edata))
@@ -180,7 +191,7 @@ describe(const Attempt *attempt, const Ending *ending)
 	run.error = load_error_text(&attempt->outcome, ending->edata);
 	run.message = ending->edata->message;
 	if (attempt->run == 0)
-		run.job_id = NULL; /* it has never been asked for */
+		run.job_id = attempt->kept_job; /* another has never been asked for */
 	run.untold = ending->next == 0 && attempt->schedule->on_failure != NULL;
 	return run;
 }
@@ -195,8 +206,8 @@ record(const void *arg)
 
 	attempt_must_begin(attempt);
 	if (attempt->run == 0)
-		attempt->run =
-			ledger_begin(attempt->open, source->name, attempt->action->day, attempt->cause, attempt->number, NULL);
+		attempt->run = ledger_begin(attempt->open, source->name, attempt->action->day, attempt->cause, attempt->number,
+									attempt->kept_job);
 	if (attempt->run == 0)
 	{
 		/* somebody is at the day's row, or at the queue: there is nothing to tell yet */
@@ -213,14 +224,22 @@ record(const void *arg)
 							 attempt->context);
 }
 
+static void
+end_load(const void *arg)
+{
+	load_end((LoadOutcome *) arg);
+}
+
 void
 attempt_fail(Attempt *attempt)
 {
+	ErrorData *edata;
 	Ending ending;
 
 	MemoryContextSwitchTo(attempt->context);
-	ending = judge(attempt, CopyErrorData());
-	ending.run = describe(attempt, &ending);
+	edata = CopyErrorData();
+	name_lock(edata);
+	ending = judge(attempt, edata);
 	/* that upstream is not ready yet is no error: the day's own line tells */
 	if (strcmp(ending.status, "waiting") != 0)
 	{
@@ -230,6 +249,8 @@ attempt_fail(Attempt *attempt)
 	FlushErrorState();
 	AbortOutOfAnyTransaction();
 	MemoryContextSwitchTo(attempt->context);
+	(void) attempt_quietly(end_load, &attempt->outcome, attempt->context);
+	ending.run = describe(attempt, &ending);
 	bigquery_close(attempt->bq);
 	attempt->bq = NULL;
 	if (!attempt_quietly(record, &ending, attempt->context))

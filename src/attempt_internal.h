@@ -21,6 +21,8 @@ typedef struct Attempt
 	int64 open; /* queued or waiting row of the day; 0: none */
 	int64 run; /* row of the ledger; 0: none yet */
 	int number; /* of the attempt, as the ledger counts */
+	char *kept_job; /* of a load that a lock stopped; NULL: none */
+	bool reloads; /* a recheck that has compared, and only loads */
 	bool looks; /* first recheck of the source today: at its columns, too */
 	VerifyDrift *drift; /* news of them; NULL: none */
 	int64 began; /* request_clock_ms() */

@@ -16,8 +16,10 @@
 #include "auth.h"
 #include "bigquery.h"
 #include "bigquery_internal.h"
+#include "json.h"
 
-#define CANCEL_TIMEOUT_MS 2000
+/* For what may as well fail. */
+#define SIDE_TIMEOUT_MS 2000
 
 static char *
 copy_or_null(const char *text)
@@ -101,7 +103,10 @@ bigquery_find_project(Bigquery *bq, Failure *f)
 void
 bigquery_cancel(Bigquery *bq, const char *project, const char *location, const char *job_id)
 {
-	request_once(&bq->requester, message_job_path(project, "jobs", job_id, "/cancel", location), "", CANCEL_TIMEOUT_MS);
+	HttpResponse response;
+
+	(void) request_once(&bq->requester, message_job_path(project, "jobs", job_id, "/cancel", location), "",
+						SIDE_TIMEOUT_MS, &response);
 }
 
 void
@@ -111,6 +116,23 @@ bigquery_cancel_by_id(Bigquery *bq, const char *job_id)
 
 	if (bigquery_find_project(bq, &f))
 		bigquery_cancel(bq, bq->project, bq->connection.location, job_id);
+}
+
+void
+bigquery_learn_cost(BqJob *job)
+{
+	Bigquery *bq = job->bq;
+	HttpResponse response;
+	JsonDoc *doc;
+
+	if (job->bytes_processed >= 0 ||
+		!request_once(&bq->requester, message_job_path(job->project, "jobs", job->job_id, "", job->location), NULL,
+					  SIDE_TIMEOUT_MS, &response))
+		return;
+	doc = json_parse_document(response.body, response.len, NULL);
+	if (doc != NULL)
+		message_read_job_cost(job, doc);
+	json_free_document(doc);
 }
 
 /* Whether the job may still be running there although we have given up. */

@@ -117,6 +117,12 @@ extern void bigquery_cancel(Bigquery *bq, const char *project, const char *locat
 /* The same for a job known only by its id: one that a dead process has left. */
 extern void bigquery_cancel_by_id(Bigquery *bq, const char *job_id);
 
+/*
+ * What a finished job has cost, which comes after its rows: asked for where they
+ * were not read.  2 s at most, failures are nobody's business.
+ */
+extern void bigquery_learn_cost(BqJob *job);
+
 /* Free the job and what is still open of it; the job itself stays there. */
 extern void bigquery_forget(BqJob *job);
 

@@ -72,7 +72,10 @@ bigquery_start_job(BqJob *job, const char *label, Failure *f)
 	{
 		/* an earlier try did arrive, only its answer was lost */
 		if (f->http_status == 409)
+		{
+			job->found = true;
 			return check_job(job, f);
+		}
 		return false;
 	}
 	doc = read_answer(response.body, response.len, f);

@@ -199,6 +199,15 @@ extern int64 ledger_begin(int64 run, const char *source, DateADT day, const char
 						  const char *job_id);
 
 /*
+ * The job that the row `run` waits with, all but the rows' replacement done: it met
+ * a lock (55P03) less than LEDGER_JOB_HOURS after its beginning.  NULL: there is
+ * none.  BigQuery keeps a result for about 24 hours
+ * (cloud.google.com/bigquery/docs/cached-results).
+ */
+#define LEDGER_JOB_HOURS 23
+extern char *ledger_kept_job(int64 run, TimestampTz now);
+
+/*
  * The run goes on with another job: note its id, and what the one before it
  * has cost (-1: not known).
  */

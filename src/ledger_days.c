@@ -111,6 +111,7 @@ static void
 note_open(ScheduleDay *d, const Attempt *a)
 {
 	take_over(d, a, has_status(a, "queued") ? SCHEDULE_QUEUED : SCHEDULE_WAITING);
+	d->waits_since = a->started_at;
 }
 
 static Attempt

@@ -109,6 +109,20 @@ ledger_begin(int64 run, const char *source, DateADT day, const char *cause, int 
 	return id;
 }
 
+char *
+ledger_kept_job(int64 run, TimestampTz now)
+{
+	LedgerArgs args = {0};
+	char *job_id;
+	ledger_count(&args, "id", run);
+	ledger_time(&args, "from", now - LEDGER_JOB_HOURS * USECS_PER_HOUR, false);
+	ledger_execute("contratos_runs",
+				   "SELECT job_id FROM %s.contratos_runs WHERE id = $1 AND status = 'waiting' AND sqlstate = '55P03' "
+				   "AND started_at > $2",
+				   &args, SPI_OK_SELECT, ledger_read_text, &job_id);
+	return job_id;
+}
+
 void
 ledger_next_job(int64 run, const char *job_id, int64 bytes_processed, int64 bytes_billed)
 {

@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
+
 #include "load.h"
 #include "load_internal.h"
 #include "progress.h"
@@ -107,7 +109,20 @@ load_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, MemoryContext parent, 
 	}
 	strlcpy(outcome->job_id, job->job_id, sizeof(outcome->job_id));
 	load_note_cost(outcome, job);
+	outcome->job = job;
 	return job;
+}
+
+void
+load_end(LoadOutcome *outcome)
+{
+	if (outcome->job == NULL)
+		return;
+	/* a day that fails is billed as well */
+	bigquery_learn_cost(outcome->job);
+	load_note_cost(outcome, outcome->job);
+	bigquery_forget(outcome->job);
+	outcome->job = NULL;
 }
 
 static void
@@ -224,6 +239,38 @@ load_begin(LoadOutcome *outcome, MemoryContext context)
 	outcome->bytes_processed = outcome->bytes_billed = -1;
 	bigquery_make_job_id(outcome->job_id, sizeof(outcome->job_id));
 	failure_forget();
+}
+
+/* "_" and 16 hex digits, the end of a job's id. */
+static char *
+query_mark(const BqQuery *query)
+{
+	uint64 hash = hash_bytes_extended((const unsigned char *) query->text, strlen(query->text), 0);
+
+	for (int i = 0; i < query->nparams; i++)
+	{
+		const char *value = query->params[i].value;
+
+		hash = hash_bytes_extended((const unsigned char *) value, strlen(value), hash);
+	}
+	return psprintf("_%016" INT64_MODIFIER "x", hash);
+}
+
+bool
+load_resume(const LoadPlan *plan, DateADT day, const char *job_id, LoadOutcome *outcome)
+{
+	const char *mark = query_mark(load_query(plan, day));
+
+	outcome->kept =
+		job_id != NULL && strlen(job_id) > strlen(mark) && strcmp(job_id + strlen(job_id) - strlen(mark), mark) == 0;
+	if (outcome->kept)
+		strlcpy(outcome->job_id, job_id, sizeof(outcome->job_id));
+	else
+	{
+		bigquery_make_job_id(outcome->job_id, sizeof(outcome->job_id));
+		strlcat(outcome->job_id, mark, sizeof(outcome->job_id));
+	}
+	return outcome->kept;
 }
 
 void

@@ -43,7 +43,9 @@ typedef struct LoadOutcome
 	MemoryContext context;
 	TimestampTz started_at;
 	char job_id[128];
+	BqJob *job; /* that has answered; NULL: none (any more) */
 	bool background; /* set by the worker: progress goes to pg_stat_activity */
+	bool kept; /* job_id is that of an earlier attempt, which a lock stopped */
 	bool refused; /* by the guard … */
 	bool empty; /* … because BigQuery has nothing, and neither have we */
 	int64 rows_loaded;
@@ -108,10 +110,32 @@ extern void load_check_hooks(const LoadPlan *plan, const char *on_failure);
 /*
  * What the statements of a load would throw before they touch a row: rights,
  * rules, types that do not go into each other.  Plans them as the target's owner;
- * reads and writes nothing, asks nobody.  In the current transaction, whose locks
- * on both tables are those of a load.
+ * reads and writes nothing, asks nobody.  In the current transaction, which from
+ * then on has the locks of a load on both tables, and on as much of what is below
+ * the target as a DELETE of the day takes.
  */
 extern void load_check_statements(const LoadPlan *plan, DateADT day);
+
+/* --------------------------------------------------------------------------
+ * load_lock.c: the worker's waits on what belongs to users
+ * -------------------------------------------------------------------------- */
+
+/*
+ * From here on no lock is waited for longer than contratos.lock_timeout (55P03),
+ * until AtEOXact_GUC() with the level that comes back.
+ */
+extern int load_bound_waits(void);
+
+/*
+ * From here on load_show() shows what is being done for that day of the source,
+ * until load_show_end().  In other processes it does nothing.
+ */
+extern void load_show_begin(const char *source, DateADT day);
+extern void load_show_end(void);
+extern void load_show(const char *format, ...) pg_attribute_printf(1, 2);
+
+/* What was shown last; "": nothing. */
+extern const char *load_shown(void);
 
 /*
  * 55006 while a load replaces rows: a trigger, a rule or after_load must not begin
@@ -195,11 +219,24 @@ extern BqQuery *load_query(const LoadPlan *plan, DateADT day);
 extern void load_begin(LoadOutcome *outcome, MemoryContext context);
 
 /*
+ * Go on with a job of an earlier attempt at the day (NULL: there is none), if it was
+ * asked just this, or else make an id from which that can be told.  True when it goes
+ * on.
+ */
+extern bool load_resume(const LoadPlan *plan, DateADT day, const char *job_id, LoadOutcome *outcome);
+
+/*
  * Ask BigQuery for the day and wait.  Needs no transaction.  The job lives
  * under `parent`; throws what BigQuery fails with.  The load is reported in the
  * progress slots from here on: progress_end() when its run is recorded.
  */
 extern BqJob *load_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, MemoryContext parent, LoadOutcome *outcome);
+
+/*
+ * The day has been loaded, or not: forget its job.  If its rows were not read, which
+ * is what comes before its cost, that is asked for.
+ */
+extern void load_end(LoadOutcome *outcome);
 
 /*
  * What a failed query of the source's columns means for its tables, if that is

@@ -248,7 +248,8 @@ load_tell_failure(const LedgerSource *source, DateADT day, const char *name, con
 	LoadPlan plan = {.source = source};
 	LoadScope scope;
 
-	load_find_target(&plan);
+	/* who has locked the target must not keep anybody from being told of it */
+	load_find_target(&plan, false);
 	hook.name = qualified(&plan, &hook);
 	load_scope_enter(&scope, &plan, true);
 	call(&plan, &hook, values);

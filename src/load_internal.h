@@ -9,8 +9,8 @@
 #include "statement.h"
 #include "utils/relcache.h"
 
-/* Set the plan's target, target_name and owner by its source; 42P01. */
-extern void load_find_target(LoadPlan *plan);
+/* Set the plan's target, target_name and owner by its source; 42P01.  `lock`: and lock it. */
+extern void load_find_target(LoadPlan *plan, bool lock);
 
 /*
  * Judge the plan's tables again, in the transaction whose statements will name
@@ -143,6 +143,13 @@ typedef struct LoadScope
  */
 extern void load_scope_enter(LoadScope *scope, const LoadPlan *plan, bool background);
 extern void load_scope_leave(const LoadScope *scope);
+
+/* --------------------------------------------------------------------------
+ * load_lock.c: waiting for what belongs to users
+ * -------------------------------------------------------------------------- */
+
+/* Lock a relation; `name` is shown while it must be waited for. */
+extern void load_lock(Oid relid, LOCKMODE mode, const char *name);
 
 /* --------------------------------------------------------------------------
  * load_hook.c: the functions that a source names

@@ -35,6 +35,14 @@ load_find_relation(const char *name)
 	return OidIsValid(schema) ? get_relname_relid(range->relname, schema) : InvalidOid;
 }
 
+/* It was there when the row was written: dropped or renamed since, or not yet restored. */
+static void
+refuse_unknown(const char *name, const char *column)
+{
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation \"%s\" does not exist", name),
+					errhint("Put it back, or correct %s in contratos_sources.", column)));
+}
+
 /*
  * Without a right of the caller's on the schema: he may load a source whatever
  * schema its tables are in, and it is the target's owner who must have the rights.
@@ -49,16 +57,15 @@ load_relation(const char *name, const char *column)
 	{
 		Oid now;
 
-		LockRelationOid(relid, AccessShareLock);
+		load_lock(relid, AccessShareLock, name);
 		now = load_find_relation(name);
 		if (now == relid)
 			return relid;
 		UnlockRelationOid(relid, AccessShareLock);
 		relid = now;
 	}
-	/* it was there when the row was written: dropped or renamed since, or not yet restored */
-	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation \"%s\" does not exist", name),
-					errhint("Put it back, or correct %s in contratos_sources.", column)));
+	refuse_unknown(name, column);
+	return InvalidOid;
 }
 
 static char *
@@ -292,9 +299,13 @@ check_filter(const LoadPlan *plan)
 }
 
 void
-load_find_target(LoadPlan *plan)
+load_find_target(LoadPlan *plan, bool lock)
 {
-	plan->target = load_relation(plan->source->target_table, "target_table");
+	const char *name = plan->source->target_table;
+
+	plan->target = lock ? load_relation(name, "target_table") : load_find_relation(name);
+	if (!OidIsValid(plan->target))
+		refuse_unknown(name, "target_table");
 	plan->target_name = qualified_name(plan->target);
 	plan->owner = extension_relation_owner(plan->target);
 }
@@ -308,7 +319,7 @@ load_plan_tables(const LedgerSource *source)
 	plan->source = source;
 	plan->table = options_table(load_relation(source->remote_table, "remote_table"));
 	plan->remote_name = qualified_name(plan->table->relid);
-	load_find_target(plan);
+	load_find_target(plan, true);
 
 	match_columns(plan);
 	find_timestamp_column(plan);
@@ -334,7 +345,7 @@ load_check_again(const LoadPlan *plan)
 {
 	LoadPlan now = {.source = plan->source};
 
-	load_find_target(&now);
+	load_find_target(&now, plan->table != NULL);
 	if (now.target != plan->target || now.owner != plan->owner)
 		refuse_replaced(plan->target_name);
 	if (plan->table != NULL && load_relation(plan->source->remote_table, "remote_table") != plan->table->relid)

@@ -6,7 +6,6 @@
 #include "postgres.h"
 
 #include "executor/spi.h"
-#include "pgstat.h"
 #include "utils/timestamp.h"
 
 #include "extension.h"
@@ -47,6 +46,9 @@ load_refuse_nested(void)
 void
 load_note_cost(LoadOutcome *outcome, const BqJob *job)
 {
+	/* the earlier attempt has noted it, in the same row */
+	if (outcome->kept && job->found)
+		return;
 	outcome->bytes_processed = job->bytes_processed;
 	outcome->bytes_billed = job->bytes_billed;
 }
@@ -73,12 +75,13 @@ tell_progress(const Progress *progress, int64 rows, int64 bytes, int64 now)
 	if (!background && !message_level_is_interesting(NOTICE))
 		return;
 
-	char *text = psprintf("%s %s: %s", progress->plan->source->name, schedule_day_text(progress->day),
-						  progress_text(rows, progress->total, bytes, now - progress->started));
+	char *text = progress_text(rows, progress->total, bytes, now - progress->started);
 	if (background)
-		pgstat_report_activity(STATE_RUNNING, text);
+		load_show("%s", text);
 	else
-		ereport(NOTICE, (errmsg_internal("%s", text)));
+		ereport(NOTICE,
+				(errmsg_internal("%s %s: %s", progress->plan->source->name, schedule_day_text(progress->day), text)));
+	pfree(text);
 }
 
 static void
@@ -298,12 +301,17 @@ static void
 replace(const LoadPlan *plan, BqJob *job, DateADT day, const LoadGuard *limit, LoadOutcome *outcome)
 {
 	progress_delete(job->total_rows);
+	load_lock(plan->target, RowExclusiveLock, plan->target_name);
+	load_show("deleting from %s", plan->target_name);
 	outcome->rows_replaced =
 		load_execute(plan, delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
 	check_deleted(plan, day);
 	load_guard_deleted(plan, day, job->total_rows, limit, outcome);
+	load_show("inserting into %s", plan->target_name);
 	insert(plan, job, day, outcome);
 	progress_finish();
+	if (plan->after_load != NULL)
+		load_show("calling %s", plan->after_load);
 	load_call_after_load(plan, day);
 	take_measure(plan, day, outcome);
 }
@@ -346,6 +354,8 @@ load_check_statements(const LoadPlan *plan, DateADT day)
 	Oid type = plan->timestamp ? plan->timestamp->type : InvalidOid;
 
 	load_scope_enter(&scope, plan, false);
+	load_lock(plan->target, RowExclusiveLock, plan->target_name);
+	load_show("locking what belongs to %s", plan->target_name);
 	explain(plan, delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
 	explain(plan, insert_text(plan), load_window_here(plan, type, day, day));
 	load_scope_leave(&scope);

@@ -13,7 +13,7 @@
 
 /* What a load must not depend on.  JIT would cost more than the statement. */
 static int
-pin_settings(void)
+pin_settings(bool background)
 {
 	static const char *const settings[][2] = {
 		{"timezone", "UTC"},
@@ -27,6 +27,8 @@ pin_settings(void)
 	for (int i = 0; i < (int) lengthof(settings); i++)
 		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
 								 false);
+	if (background)
+		(void) load_bound_waits(); /* a level above, given back with this one */
 	return nest_level;
 }
 
@@ -46,6 +48,7 @@ set_constraints_immediate(void)
 void
 load_scope_enter(LoadScope *scope, const LoadPlan *plan, bool background)
 {
+	scope->nest_level = pin_settings(background);
 	load_check_again(plan);
 	GetUserIdAndSecContext(&scope->user, &scope->context);
 	if (scope->user != plan->owner)
@@ -54,7 +57,6 @@ load_scope_enter(LoadScope *scope, const LoadPlan *plan, bool background)
 			set_constraints_immediate();
 		SetUserIdAndSecContext(plan->owner, scope->context | SECURITY_RESTRICTED_OPERATION);
 	}
-	scope->nest_level = pin_settings();
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 }

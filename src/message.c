@@ -144,11 +144,27 @@ message_read_estimate(const JsonDoc *doc, int64 *bytes, Failure *f)
 	return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer to a dry run has no estimate");
 }
 
+/* There only once it is done; a sum still growing must not be taken. */
+static bool
+read_bill(BqJob *job, const JsonDoc *doc)
+{
+	const char *status = json_string_at(doc, "status.state");
+
+	return status != NULL && strcmp(status, "DONE") == 0 &&
+		   json_int64_at(doc, "statistics.query.totalBytesBilled", &job->bytes_billed);
+}
+
+void
+message_read_job_cost(BqJob *job, const JsonDoc *doc)
+{
+	if (read_bill(job, doc))
+		(void) json_int64_at(doc, "statistics.query.totalBytesProcessed", &job->bytes_processed);
+}
+
 bool
 message_read_job(BqJob *job, const JsonDoc *doc, Failure *f)
 {
 	const char *location = json_string_at(doc, "jobReference.location");
-	const char *status;
 
 	if (location != NULL)
 		job->location = MemoryContextStrdup(job->context, location);
@@ -161,10 +177,7 @@ message_read_job(BqJob *job, const JsonDoc *doc, Failure *f)
 			f->retry = FAILURE_NEW_JOB;
 		return false;
 	}
-	/* there only once it is done; a sum still growing must not be taken */
-	status = json_string_at(doc, "status.state");
-	if (status != NULL && strcmp(status, "DONE") == 0)
-		(void) json_int64_at(doc, "statistics.query.totalBytesBilled", &job->bytes_billed);
+	(void) read_bill(job, doc);
 	return true;
 }
 

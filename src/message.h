@@ -79,6 +79,9 @@ typedef struct BqJob
 	char *location; /* as configured, then as BigQuery says */
 	BqQuery query;
 
+	/* written when it is begun: it was there already, asked for earlier under this id */
+	bool found;
+
 	/* written when it is done */
 	int64 total_rows;
 	int64 bytes_processed; /* -1: not said */
@@ -115,6 +118,9 @@ extern char *message_results_path(const BqJob *job, int64 start, int max_rows, i
  * *f set when the job has failed.
  */
 extern bool message_read_job(BqJob *job, const JsonDoc *doc, Failure *f);
+
+/* Take what a Job says of its cost, if it does: once it is done. */
+extern void message_read_job_cost(BqJob *job, const JsonDoc *doc);
 
 /*
  * Take what the head of a finished job's answer says of the whole result.

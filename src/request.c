@@ -335,16 +335,17 @@ request_start(Requester *requester, const char *path, MemoryContext parent, Fail
 	return http_start(requester->http, &request, parent, f);
 }
 
-void
-request_once(Requester *requester, const char *path, const char *body, int timeout_ms)
+bool
+request_once(Requester *requester, const char *path, const char *body, int timeout_ms, HttpResponse *response)
 {
-	HttpResponse response;
-	Attempt attempt = {.path = path, .body = body, .response = &response};
+	Attempt attempt = {.path = path, .body = body, .response = response};
 	uint64 refused = 0;
 	Failure f;
 
-	if (!try_once(requester, &attempt, &refused, timeout_ms, &f))
-		ereport(DEBUG1, (errmsg_internal("contratos: request failed: %s", f.message)));
+	if (try_once(requester, &attempt, &refused, timeout_ms, &f))
+		return true;
+	ereport(DEBUG1, (errmsg_internal("contratos: request failed: %s", f.message)));
+	return false;
 }
 
 bool

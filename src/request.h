@@ -63,9 +63,11 @@ extern HttpExchange *request_open(Requester *requester, const char *path, HttpEx
 extern HttpExchange *request_start(Requester *requester, const char *path, MemoryContext parent, Failure *f);
 
 /*
- * One try within `timeout_ms`, whatever comes of it: for a cancel.
+ * One try within `timeout_ms`, for what may as well fail: a cancel.  `body` NULL: GET.
+ * False when there is no 200 answer.
  */
-extern void request_once(Requester *requester, const char *path, const char *body, int timeout_ms);
+extern bool request_once(Requester *requester, const char *path, const char *body, int timeout_ms,
+						 HttpResponse *response);
 
 /*
  * Fill *f from an answer that is not 200 (or an errorResult of a job, with

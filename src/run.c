@@ -127,9 +127,11 @@ load_day(Call *call, DateADT day, bool allow_shrink, LoadOutcome *outcome)
 	BqJob *job;
 
 	load_check_budget(call->source);
+	/* what they would throw, and the locks, before anything is billed */
+	load_check_statements(call->plan, day);
 	job = load_ask(call->plan, call->bq, day, CurrentMemoryContext, outcome);
 	load_replace(call->plan, job, day, allow_shrink, outcome);
-	bigquery_forget(job);
+	load_end(outcome);
 }
 
 /*
@@ -222,13 +224,15 @@ run_day(const char *source, DateADT day, bool allow_shrink)
  * -------------------------------------------------------------------------- */
 
 static RunResult *
-record_failure(Call *call, DateADT day, const LoadOutcome *outcome, ErrorData *edata)
+record_failure(Call *call, DateADT day, LoadOutcome *outcome, ErrorData *edata)
 {
 	const char *status = outcome->refused ? "refused" : "failed";
 	const Failure *f = verdict_cause(edata);
-	LedgerRun run = load_describe(call->plan->source, day, call->cause, status, outcome);
+	LedgerRun run;
 	RunResult *result = palloc0(sizeof(RunResult));
 
+	load_end(outcome);
+	run = load_describe(call->plan->source, day, call->cause, status, outcome);
 	run.sqlstate = unpack_sql_state(edata->sqlerrcode);
 	run.reason = f != NULL && f->reason[0] ? f->reason : NULL;
 	run.error = load_error_text(outcome, edata);

@@ -101,6 +101,16 @@ schedule_ready_at(const ScheduleRules *rules, DateADT day, TimestampTz now)
 	return now + Max(rules->ready_interval, SHORTEST_WAIT);
 }
 
+TimestampTz
+schedule_locked_at(const ScheduleRules *rules, DateADT day, TimestampTz since, TimestampTz now)
+{
+	TimestampTz from = Max(schedule_due_at(rules, day), since != 0 ? since : now);
+
+	if (now >= from + rules->ready_timeout)
+		return 0;
+	return now + Max(rules->ready_interval, SHORTEST_WAIT);
+}
+
 bool
 schedule_confirms(DateADT day, TimestampTz now)
 {

@@ -35,7 +35,7 @@ typedef enum ScheduleState
 {
 	SCHEDULE_UNTRIED = 0,
 	SCHEDULE_QUEUED, /* an open row `queued` */
-	SCHEDULE_WAITING, /* upstream had nothing: an open row `waiting` */
+	SCHEDULE_WAITING, /* upstream had nothing, or a table was locked: an open row `waiting` */
 	SCHEDULE_SUCCEEDED, /* or, of a recheck, `unchanged` or `differs` */
 	SCHEDULE_FAILED, /* next_at says whether there is another attempt */
 	SCHEDULE_REFUSED, /* by the guard */
@@ -57,6 +57,7 @@ typedef struct ScheduleDay
 	bool differs; /* reported as differing: not reloaded again */
 	int64 run; /* of the queued or waiting row */
 	int attempt; /* number of the latest attempt, from 1 */
+	TimestampTz waits_since; /* the open row's first attempt; 0: it has none */
 	TimestampTz started_at; /* of the first attempt since the last success; for
 							 * people: nothing here is decided by it */
 	TimestampTz ended_at; /* of the latest attempt */
@@ -100,6 +101,7 @@ typedef struct ScheduleAction
 	const char *cause; /* of the run: "schedule", "catchup", "queue", "recheck" */
 	int attempt; /* its number */
 	TimestampTz due; /* <= now: do it; later: wake then */
+	TimestampTz waits_since; /* the day's first attempt, if it has waited since; else 0 */
 } ScheduleAction;
 
 /*
@@ -155,6 +157,12 @@ extern TimestampTz schedule_retry_at(const ScheduleRules *rules, int attempt, bo
  * ready_timeout after the day became due.  So an old day never waits.
  */
 extern TimestampTz schedule_ready_at(const ScheduleRules *rules, DateADT day, TimestampTz now);
+
+/*
+ * The same for a day whose table is locked by somebody: an old day waits as long,
+ * since `since`, its first attempt (0: this is it).
+ */
+extern TimestampTz schedule_locked_at(const ScheduleRules *rules, DateADT day, TimestampTz since, TimestampTz now);
 
 /*
  * Whether a recheck at `now` that finds the day equal confirms it for good: 24

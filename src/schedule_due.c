@@ -163,6 +163,22 @@ load_at(const View *view, const ScheduleDay *day, TimestampTz due)
 	return choice;
 }
 
+static Choice
+recheck_at(const ScheduleDay *day, TimestampTz due)
+{
+	return (Choice){
+		.action =
+			{
+				.what = SCHEDULE_RECHECK,
+				.day = day->day,
+				.cause = "recheck",
+				.attempt = next_attempt(day),
+				.due = due,
+			},
+		.urgency = URGENCY_RECHECK,
+	};
+}
+
 /* A day that is queued, waiting, or to be retried: finished however old it is. */
 static bool
 choose_begun(const View *view, const ScheduleDay *day, Choice *choice)
@@ -173,7 +189,8 @@ choose_begun(const View *view, const ScheduleDay *day, Choice *choice)
 		due = Max(end, next_at(view, day));
 	else if (day->state != SCHEDULE_QUEUED)
 		return false;
-	*choice = load_at(view, day, due);
+	*choice = day->state == SCHEDULE_WAITING && day->recheck ? recheck_at(day, due) : load_at(view, day, due);
+	choice->action.waits_since = day->state == SCHEDULE_WAITING ? day->waits_since : 0;
 	return true;
 }
 
@@ -205,17 +222,7 @@ choose_recheck(const View *view, const ScheduleDay *day, Choice *choice)
 		due = Max(due, again_at(view, day));
 	else if (day->state == SCHEDULE_CANCELED)
 		due = Max(due, after(day->ended_at, wait, view->now));
-	*choice = (Choice){
-		.action =
-			{
-				.what = SCHEDULE_RECHECK,
-				.day = day->day,
-				.cause = "recheck",
-				.attempt = next_attempt(day),
-				.due = due,
-			},
-		.urgency = URGENCY_RECHECK,
-	};
+	*choice = recheck_at(day, due);
 	return true;
 }
 

@@ -41,6 +41,7 @@ char *settings_role = NULL;
 int settings_retries = 3;
 int settings_retry_delay = 60 * 1000;
 int settings_ready_interval = 15 * 60 * 1000;
+int settings_lock_timeout = 60 * 1000;
 int settings_history_days = 400;
 double settings_notify_limit = 0.9;
 
@@ -246,6 +247,10 @@ define_worker(void)
 						 &settings_retry_delay, 60 * 1000, 1, SETTINGS_MAX_INTERVAL, GUC_UNIT_MS);
 	define_worker_number("contratos.ready_interval", "Sets how often the worker asks for a day that is still empty.",
 						 NULL, &settings_ready_interval, 15 * 60 * 1000, 1, SETTINGS_MAX_INTERVAL, GUC_UNIT_MS);
+	define_worker_number("contratos.lock_timeout",
+						 "Sets how long the worker waits for each lock on what belongs to users.",
+						 "A day that meets a longer one waits for ready_interval, and uses no attempt up.",
+						 &settings_lock_timeout, 60 * 1000, 1, SETTINGS_MAX_INTERVAL, GUC_UNIT_MS);
 	define_worker_number("contratos.history_days", "Sets for how many days attempts are kept in contratos_runs.",
 						 "The last success of a day is kept for good.", &settings_history_days, 400, 1, 36500, 0);
 }

@@ -34,6 +34,7 @@ extern char *settings_role; /* '': the bootstrap superuser */
 extern int settings_retries; /* attempts of a day after the first */
 extern int settings_retry_delay; /* ms */
 extern int settings_ready_interval; /* ms */
+extern int settings_lock_timeout; /* ms */
 extern int settings_history_days;
 
 /* Share of PostgreSQL's NOTIFY queue from which on nobody is notified; hidden, for tests */

@@ -177,8 +177,16 @@ test_waiting(void)
 	ok(schedule_ready_at(&rules, YESTERDAY, clock_at(TODAY, 20 * HOUR) - 1) != 0, "until ready_timeout");
 	ok(schedule_ready_at(&rules, YESTERDAY, clock_at(TODAY, 20 * HOUR)) == 0, "then it has failed");
 	ok(schedule_ready_at(&rules, YESTERDAY - 1, now) == 0, "an old day does not wait");
+	ok(schedule_locked_at(&rules, YESTERDAY, 0, now) == now + 15 * MINUTE, "a locked one is tried again");
+	ok(schedule_locked_at(&rules, YESTERDAY, now - 11 * HOUR, clock_at(TODAY, 20 * HOUR)) == 0,
+	   "as long as an empty one");
+	ok(schedule_locked_at(&rules, YESTERDAY - 100, 0, now) == now + 15 * MINUTE, "an old day as well");
+	ok(schedule_locked_at(&rules, YESTERDAY - 100, now - 12 * HOUR + 1, now) != 0,
+	   "until ready_timeout after its first attempt");
+	ok(schedule_locked_at(&rules, YESTERDAY - 100, now - 12 * HOUR, now) == 0, "then it has failed");
 	rules.ready_interval = 0;
 	ok(schedule_ready_at(&rules, YESTERDAY, now) > now, "ready_interval 0 is no busy loop");
+	ok(schedule_locked_at(&rules, YESTERDAY, 0, now) > now, "nor for a locked table");
 	rules.ready_interval = 15 * MINUTE;
 	ended(YESTERDAY, SCHEDULE_WAITING, 3, now, now + 15 * MINUTE)->run = 9;
 	expect(now, SCHEDULE_LOAD, YESTERDAY, "schedule", 1, now + 15 * MINUTE, "a waiting day begins a new series");
@@ -189,6 +197,10 @@ test_waiting(void)
 	begin(now);
 	ended(YESTERDAY - 50, SCHEDULE_WAITING, 1, now - 20 * DAY, now - 20 * DAY);
 	expect(now, SCHEDULE_LOAD, YESTERDAY - 50, "queue", 1, now - 20 * DAY, "no waiting day is left open");
+
+	ScheduleDay *day = ended(YESTERDAY - 50, SCHEDULE_WAITING, 1, now, now + 15 * MINUTE);
+	day->loaded = day->recheck = true;
+	expect(now, SCHEDULE_RECHECK, YESTERDAY - 50, "recheck", 1, now + 15 * MINUTE, "a waiting recheck stays one");
 }
 
 static void

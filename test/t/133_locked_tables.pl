@@ -1,0 +1,184 @@
+# Somebody has locked a table that the worker loads: before BigQuery is asked, while
+# it answers, in the middle of the replacement, and for longer than is waited.
+use strict;
+use warnings;
+
+use JSON::PP;
+use Test::More;
+
+use Contratos::Session;
+use Contratos::Worker;
+
+my $f = Contratos::Worker->new(conf => "contratos.lock_timeout = '300ms'\ncontratos.job_timeout = '60min'\ncontratos.request_timeout = '60min'");
+my ($bq, $node) = ($f->bq, $f->node);
+my $holder = Contratos::Session->new($node);
+my $ready = "contratos.ready_interval";
+
+$f->query(
+	q(CREATE SCHEMA dw; CREATE TABLE dw.t (LIKE tokens);
+	  INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column)
+	  VALUES ('other', 'bigquery_tokens', 'dw.t', 'block_timestamp')));
+$f->day("2026-11-$_", 100 + $_) for 15 .. 22;
+
+sub inserts { return scalar(my @all = $bq->requests('insert')); }
+sub row { return $f->query("SELECT status, attempt, sqlstate, next_attempt_at, finished_at IS NULL FROM contratos_runs WHERE source = '$_[0]' AND day = '2026-11-$_[1]' ORDER BY id DESC LIMIT 1"); }
+sub until_row { return $f->poll("SELECT count(*) = 1 FROM contratos_runs WHERE source = '$_[0]' AND day = '2026-11-$_[1]' AND status = '$_[2]'"); }
+
+# ---- held before BigQuery is asked: nothing is asked
+
+$holder->query('BEGIN; LOCK TABLE dw.t');
+$f->at('2026-11-21 08:00');
+is(row('tokens', 20), 'succeeded|1|||f', 'the other source has its day');
+is(row('other', 20), 'waiting|1|55P03|2026-11-21 08:15:00+00|t', 'the locked one waits, as for a day that is not there yet');
+is(inserts(), 1, 'BigQuery was asked for one of them alone');
+is($f->query(q(SELECT error FROM contratos_runs WHERE source = 'other')), 'canceling statement due to lock timeout (waiting for a lock on dw.t)',
+	'for what, the row says');
+is($f->logged(qr/LOG:  source "other": 2026-11-20 waiting \(schedule, attempt 1\)[^\n]*\n[^\n]*DETAIL:  canceling statement due to lock timeout \(waiting for a lock on dw\.t\)\. The next attempt is at/),
+	1, 'so does the log, in one line');
+is($f->logged(qr/ERROR:[^\n]*lock timeout/), 0, 'as no error');
+
+# ---- for how long, and what is seen meanwhile
+
+$f->at('2026-11-21 08:14', 'contratos.lock_timeout' => '60min');
+$f->set('contratos.now' => '2026-11-21 08:15+00');
+ok($f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker'
+	AND query = 'other 2026-11-20: waiting for a lock on dw.t' AND wait_event_type = 'Lock')), 'the activity says what is waited for');
+$f->query(q(SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = 'dw.t'::regclass AND granted));
+ok(until_row('other', 20, 'succeeded'), 'and when it is given up, the day is loaded');
+is(row('other', 20), 'succeeded|1|||f', 'as a first attempt');
+is($f->query(q(SELECT count(*) FROM contratos_runs WHERE source = 'other')), 1, 'under one row');
+is(inserts(), 2, 'asked for once');
+$holder = Contratos::Session->new($node);
+
+# ---- met while BigQuery answers: its job is kept
+
+$f->at('2026-11-21 09:00', 'contratos.lock_timeout' => '300ms');
+my $before = inserts();
+my $rule = $bq->rule({ kind => 'insert' }, { job_pending => 1 });
+$f->query(q(SELECT contratos_enqueue('2026-11-19', '2026-11-19', 'other')));
+$bq->wait(rule => $rule, state => 'answered');
+ok($f->query(q(SELECT count(*) = 0 FROM pg_locks WHERE relation = 'dw.t'::regclass)), 'no lock is held while BigQuery is at it');
+$holder->query('BEGIN; LOCK TABLE dw.t IN SHARE MODE');
+$bq->release($rule);
+ok(until_row('other', 19, 'waiting'), 'a lock that came meanwhile makes the day wait');
+is(row('other', 19), 'waiting|1|55P03|2026-11-21 09:15:00+00|t', 'until then');
+my $job = $f->query(q(SELECT job_id, bytes_billed FROM contratos_runs WHERE source = 'other' AND day = '2026-11-19'));
+like($job, qr/^contratos_[0-9a-f]{32}_[0-9a-f]{16}\|[1-9]\d*$/, 'with its job, and what that has cost');
+$f->query(q(SELECT contratos_enqueue('2026-11-17', '2026-11-17', 'tokens')));
+ok(until_row('tokens', 17, 'succeeded'), 'the other source goes on');
+$f->at('2026-11-21 09:15');
+is(row('other', 19), 'waiting|1|55P03|2026-11-21 09:30:00+00|t', 'the lock is still there');
+is($f->query(q(SELECT job_id, bytes_billed FROM contratos_runs WHERE source = 'other' AND day = '2026-11-19')), $job, 'the job stays its job');
+$node->restart;
+ok($f->settle, 'the server is restarted');
+$holder = Contratos::Session->new($node);
+$f->at('2026-11-21 09:30');
+is(row('other', 19), 'succeeded|1|||f', 'without the lock the day is loaded');
+is($f->query(q(SELECT job_id, bytes_billed FROM contratos_runs WHERE source = 'other' AND day = '2026-11-19')), $job, 'from that job, billed once');
+is($f->query(q(SELECT count(*) FROM dw.t WHERE block_timestamp >= '2026-11-19 00:00+00' AND block_timestamp < '2026-11-20 00:00+00')), 119, 'all of it');
+
+# ---- another question than the job that was kept has answered
+
+$rule = $bq->rule({ kind => 'insert' }, { job_pending => 1 });
+$f->query(q(SELECT contratos_enqueue('2026-11-16', '2026-11-16', 'other')));
+$bq->wait(rule => $rule, state => 'answered');
+$holder->query('BEGIN; LOCK TABLE dw.t IN SHARE MODE');
+$bq->release($rule);
+ok(until_row('other', 16, 'waiting'), 'another day waits');
+my ($first) = $f->query(q(SELECT job_id FROM contratos_runs WHERE source = 'other' AND day = '2026-11-16'));
+$holder->query('ROLLBACK');
+$f->query(q(ALTER FOREIGN TABLE bigquery_tokens OPTIONS (ADD row_filter 'true')));
+$f->at('2026-11-21 10:00');
+is(row('other', 16), 'succeeded|1|||f', 'and is loaded after its foreign table was changed');
+isnt($f->query(q(SELECT job_id FROM contratos_runs WHERE source = 'other' AND day = '2026-11-16')), $first, 'by another job');
+$f->query(q(ALTER FOREIGN TABLE bigquery_tokens OPTIONS (DROP row_filter)));
+
+# ---- rows, and what the source's functions touch
+
+$f->query(
+	q(CREATE TABLE dw.seen (day date);
+	  CREATE FUNCTION dw.note(text, date) RETURNS void LANGUAGE sql AS $$ INSERT INTO dw.seen VALUES ($2) $$;
+	  UPDATE contratos_sources SET after_load = 'dw.note' WHERE name = 'other'));
+$holder->query('BEGIN; LOCK TABLE dw.seen IN SHARE MODE');
+$f->query(q(SELECT contratos_enqueue('2026-11-18', '2026-11-18', 'other')));
+ok(until_row('other', 18, 'waiting'), 'a table that after_load writes to is locked');
+like($f->query(q(SELECT error FROM contratos_runs WHERE source = 'other' AND day = '2026-11-18')), qr/\(calling dw\.note\)/, 'the row says where');
+$holder->query('ROLLBACK; BEGIN');
+$f->at('2026-11-21 10:15');
+is(row('other', 18), 'succeeded|1|||f', 'afterwards the day is loaded');
+$holder->query(q(DELETE FROM dw.t WHERE block_timestamp >= '2026-11-18 00:00+00' AND block_timestamp < '2026-11-19 00:00+00'));
+$f->query(q(SELECT contratos_enqueue('2026-11-18', '2026-11-18', 'other', only_missing => false)));
+ok(until_row('other', 18, 'waiting'), 'rows of the day that somebody is deleting');
+like($f->query(q(SELECT error FROM contratos_runs WHERE source = 'other' AND day = '2026-11-18' ORDER BY id DESC LIMIT 1)), qr/\(deleting from dw\.t\)/, 'the row says where');
+
+# ---- cancelled while it waits
+
+is($f->query(q(SELECT contratos_cancel(id) FROM contratos_runs WHERE status = 'waiting')), 't', 'a day that waits can be cancelled');
+$f->set('contratos.lock_timeout' => '60min');
+$f->query(q(SELECT contratos_enqueue('2026-11-18', '2026-11-18', 'other', only_missing => false)));
+ok($f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND query LIKE '%: deleting from dw.t' AND wait_event_type = 'Lock')),
+	'while it waits for rows');
+is($f->query(q(SELECT contratos_cancel(id) FROM contratos_runs WHERE status = 'running')), 't', 'its run can be cancelled');
+ok($f->settle, 'which ends the wait');
+is(row('other', 18), 'canceled|1|57014||f', 'the row says so');
+$holder->query('ROLLBACK; BEGIN; LOCK TABLE dw.t');
+$f->query(q(SELECT contratos_enqueue('2026-11-18', '2026-11-18', 'other', only_missing => false)));
+ok($f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND query LIKE '%: waiting for a lock on dw.t')),
+	'and before it has begun');
+is($f->query(q(SELECT contratos_cancel(id) FROM contratos_runs WHERE status = 'queued')), 't', 'the queued day can be cancelled');
+$holder->query('ROLLBACK');
+ok($f->settle, 'the worker');
+is($f->runs(q(source = 'other' AND day = '2026-11-18' AND status = 'running')), '', 'does not begin it');
+
+# ---- a recheck
+
+$f->at('2026-11-21 11:00', 'contratos.lock_timeout' => '300ms');
+$holder->query('BEGIN; LOCK TABLE dw.t');
+$before = inserts();
+$f->at('2026-11-21 15:00');
+my $recheck = q(FROM contratos_runs WHERE source = 'other' AND day = '2026-11-20' AND cause = 'recheck' ORDER BY id DESC LIMIT 1);
+is($f->query("SELECT status, next_attempt_at $recheck"), 'waiting|2026-11-21 15:15:00+00', 'a recheck of a locked table waits');
+is($f->query(q(SELECT count(*) > 0 FROM contratos_runs WHERE source = 'tokens' AND cause = 'recheck' AND status = 'unchanged')), 't', 'others do not');
+$f->query(q(UPDATE contratos_sources SET enabled = false WHERE name = 'tokens'));
+$holder->query('ROLLBACK');
+$f->query(q(DELETE FROM dw.t WHERE ctid = (SELECT ctid FROM dw.t WHERE block_timestamp >= '2026-11-20 00:00+00' AND block_timestamp < '2026-11-21 00:00+00' LIMIT 1)));
+my $load = $bq->rule({ kind => 'insert', nth => 2 }, { job_pending => 1 });
+$f->set('contratos.now' => '2026-11-21 15:15+00');
+$bq->wait(rule => $load, state => 'answered');
+$holder->query('BEGIN; LOCK TABLE dw.t IN SHARE MODE');
+$bq->release($load);
+ok($f->poll("SELECT status = 'waiting' AND job_id LIKE 'contratos\\_%\\_%' FROM (SELECT status, job_id $recheck) x"), 'what a recheck loads again waits, too');
+$job = $f->query("SELECT job_id, bytes_billed $recheck");
+$holder->query('ROLLBACK');
+$before = inserts();
+$f->at('2026-11-21 15:30');
+is($f->query("SELECT status, attempt, cause $recheck"), 'succeeded|1|recheck', 'and is loaded from its job');
+is($f->query("SELECT job_id, bytes_billed $recheck"), $job, 'billed once');
+my @since = ($bq->requests('insert'))[$before .. inserts() - 1];
+is(scalar(grep { JSON::PP->new->encode($_->{body}) =~ /2026-11-21/ } @since), 1, 'without being compared anew');
+
+# ---- for good
+
+$f->query(q(UPDATE contratos_sources SET ready_timeout = '1h', after_load = NULL,
+	on_failure = 'dw.alarm' WHERE name = 'other';
+	CREATE TABLE dw.alarms (day date, error text);
+	CREATE FUNCTION dw.alarm(text, date, text) RETURNS void LANGUAGE sql AS $$ INSERT INTO dw.alarms VALUES ($2, $3) $$));
+$f->set('contratos.retries' => '0');
+$holder->query('BEGIN; LOCK TABLE dw.t');
+$f->at("2026-11-22 08:$_") for '00', '15', '30', '45';
+is(row('other', 21), 'waiting|1|55P03|2026-11-22 09:00:00+00|t', 'one who never gives it back');
+$f->at('2026-11-22 09:00');
+is(row('other', 21), 'failed|1|55P03||f', 'fails the day after ready_timeout');
+is($f->query('SELECT count(*) FROM dw.alarms WHERE day = \'2026-11-21\' AND error LIKE \'%waiting for a lock on dw.t%\''), 1, 'of which on_failure is told, whatever is locked');
+$holder->query('ROLLBACK');
+
+# an old day waits as long, from its first attempt on
+$holder->query('BEGIN; LOCK TABLE dw.t');
+$f->query(q(SELECT contratos_enqueue('2026-11-15', '2026-11-15', 'other')));
+$f->at('2026-11-22 09:05');
+is(row('other', 15), 'waiting|1|55P03|2026-11-22 09:15:00+00|t', 'an old day waits, too') or diag(row('other', 15));
+$holder->query('ROLLBACK');
+
+$holder->quit;
+$f->stop;
+done_testing();
