@@ -59,16 +59,25 @@ attempt_must_begin(Attempt *attempt)
 }
 
 /*
- * Resolve the source, if it is not yet, and take the locks of a load, to be given
- * back at commit: one that is not to be had is met before BigQuery is asked.
+ * Resolve the source, and take the lock of a load, to be given back at commit: one
+ * that is not to be had is met before BigQuery is asked.
  */
 static void
 resolve(Attempt *attempt)
 {
 	int nest_level = load_bound_waits();
 
-	if (attempt->plan == NULL)
-		attempt->plan = load_plan(&attempt->schedule->source);
+	attempt->plan = load_plan(&attempt->schedule->source);
+	load_lock(attempt->plan->target, RowExclusiveLock, attempt->plan->target_name);
+	AtEOXact_GUC(false, nest_level);
+}
+
+/* What the statements of a load would throw, and all its locks, before it is asked for. */
+static void
+check_statements(Attempt *attempt)
+{
+	int nest_level = load_bound_waits();
+
 	load_check_statements(attempt->plan, attempt->action->day);
 	AtEOXact_GUC(false, nest_level);
 }
@@ -91,6 +100,9 @@ open_run(Attempt *attempt)
 	/* a recheck has compared already, when what it waits with is a load */
 	attempt->reloads = load_resume(attempt->plan, attempt->action->day, attempt->kept_job, &attempt->outcome) &&
 					   attempt->action->what == SCHEDULE_RECHECK;
+	/* a recheck need not load, and so need not fail of what a load would */
+	if (attempt->action->what == SCHEDULE_LOAD || attempt->reloads)
+		check_statements(attempt);
 	attempt->run = ledger_begin(attempt->open, attempt->schedule->source.name, attempt->action->day, attempt->cause,
 								attempt->number, attempt->outcome.job_id);
 	attempt_commit(attempt->context);
@@ -222,7 +234,7 @@ recheck(Attempt *attempt)
 		end_differs(attempt, &job, what);
 	else
 	{
-		resolve(attempt);
+		check_statements(attempt);
 		/* known before it is asked for, so that it can be cancelled after a crash */
 		(void) load_resume(attempt->plan, day, NULL, &attempt->outcome);
 		ledger_next_job(attempt->run, attempt->outcome.job_id, job.bytes_processed, job.bytes_billed);

@@ -40,7 +40,8 @@ typedef struct Check
 	/* by check_server.c */
 	bool standby;
 	bool preloaded;
-	bool listed; /* the database, in contratos.databases */
+	bool listed; /* the database, in contratos.databases … */
+	bool template; /* … in vain */
 	int worker; /* its process id; 0: none */
 
 	/* by check.c: sources to be checked (char *) */

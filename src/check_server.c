@@ -4,9 +4,11 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/syscache.h"
 #include "utils/varlena.h"
 
 #include "check_internal.h"
@@ -14,6 +16,7 @@
 #include "http.h"
 #include "json.h"
 #include "jwt.h"
+#include "launcher.h"
 #include "settings.h"
 #include "wake.h"
 
@@ -84,6 +87,21 @@ check_preloaded(Check *check)
 						   others, others[0] != '\0' ? ", " : "", quote_identifier(get_database_name(MyDatabaseId))));
 }
 
+/* Of this database. */
+static bool
+is_template(void)
+{
+	HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+	bool found;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for database %u", MyDatabaseId);
+	found = launcher_is_template(NameStr(((Form_pg_database) GETSTRUCT(tuple))->datname),
+								 ((Form_pg_database) GETSTRUCT(tuple))->datistemplate);
+	ReleaseSysCache(tuple);
+	return found;
+}
+
 void
 check_database(Check *check)
 {
@@ -93,7 +111,16 @@ check_database(Check *check)
 
 	foreach (cell, settings_database_names())
 		check->listed |= strcmp(lfirst(cell), name) == 0;
-	if (check->listed)
+	if (check->listed && is_template())
+	{
+		check->listed = false;
+		check->template = true;
+		check_say(check, CHECK_WARNING,
+				  psprintf("contratos.databases has %s, which is a template and gets no worker", name),
+				  "A database that is copied by CREATE DATABASE must have no sessions. Load in one made from it, or: "
+				  "ALTER DATABASE ... IS_TEMPLATE false;");
+	}
+	else if (check->listed)
 		check_say(check, CHECK_OK, psprintf("contratos.databases has %s", name), NULL);
 	else
 		check_say(check, CHECK_WARNING, psprintf("contratos.databases has no %s: no worker loads its sources", name),
@@ -113,7 +140,8 @@ check_worker(Check *check)
 	else if (!check->preloaded)
 		check_say(check, CHECK_SKIPPED, "the library is not preloaded", NULL);
 	else if (!check->listed)
-		check_say(check, CHECK_SKIPPED, "the database is not listed", NULL);
+		check_say(check, CHECK_SKIPPED, check->template ? "the database is a template" : "the database is not listed",
+				  NULL);
 	else
 		check_say(check, CHECK_FAILED, "no worker runs for this database",
 				  "Look for contratos in the server's log: max_worker_processes may be too small, or contratos.role "

@@ -12,6 +12,7 @@
 #include "fingerprint.h"
 #include "ledger.h"
 #include "options.h"
+#include "storage/lockdefs.h"
 
 /* A source resolved into plain data: what to ask, and where to put it. */
 typedef struct LoadPlan
@@ -125,6 +126,9 @@ extern void load_check_statements(const LoadPlan *plan, DateADT day);
  * until AtEOXact_GUC() with the level that comes back.
  */
 extern int load_bound_waits(void);
+
+/* Lock a relation; `name` is shown while it must be waited for. */
+extern void load_lock(Oid relid, LOCKMODE mode, const char *name);
 
 /*
  * From here on load_show() shows what is being done for that day of the source,

@@ -145,13 +145,6 @@ extern void load_scope_enter(LoadScope *scope, const LoadPlan *plan, bool backgr
 extern void load_scope_leave(const LoadScope *scope);
 
 /* --------------------------------------------------------------------------
- * load_lock.c: waiting for what belongs to users
- * -------------------------------------------------------------------------- */
-
-/* Lock a relation; `name` is shown while it must be waited for. */
-extern void load_lock(Oid relid, LOCKMODE mode, const char *name);
-
-/* --------------------------------------------------------------------------
  * load_hook.c: the functions that a source names
  * -------------------------------------------------------------------------- */
 

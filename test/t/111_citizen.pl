@@ -190,6 +190,10 @@ ok($f->at('2026-11-21 06:07'), 'and another reload');
 is(join(' ', sort(slurp_file($node->logfile) =~ /$template/g)), 'model template0 template1', 'are refused, once each');
 is($f->query(q(SELECT count(*) FROM pg_stat_activity WHERE datname IN ('model', 'template0', 'template1'))), 0, 'there is no worker in them');
 is($f->query('CREATE DATABASE a; CREATE DATABASE b TEMPLATE model; DROP DATABASE a; DROP DATABASE b; SELECT 1'), 1, 'they can be copied');
+is($node->safe_psql('model', q(CREATE EXTENSION contratos;
+	SELECT check_name || ' ' || status || ' ' || found FROM contratos_check() WHERE check_name IN ('database', 'worker'))),
+	"database warning contratos.databases has model, which is a template and gets no worker\nworker skipped the database is a template", 'as the check says');
+$node->safe_psql('model', 'DROP EXTENSION contratos');
 $f->query('ALTER DATABASE model IS_TEMPLATE false');
 $node->reload;
 ok($f->settle('model'), 'what is none any more is served');

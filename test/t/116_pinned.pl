@@ -16,7 +16,7 @@ my $source = slurp_file(abs_path(dirname(__FILE__) . '/../../src/settings_pin.c'
 my %pins = $source =~ /^\t\{"(\w+)", (?|"(\w+)"|NULL())\},$/mg;
 my @pinned = sort grep { $pins{$_} ne '' } keys %pins;
 
-my $f = Contratos::Worker->new(conf => "contratos.min_parallel_load_size = 0\ncontratos.page_rows = 20\ncontratos.retries = 0");
+my $f = Contratos::Worker->new(conf => "contratos.min_parallel_load_size = 0\ncontratos.page_rows = 20\ncontratos.retries = 0\ncontratos.lock_timeout = '1h'");
 my ($bq, $node) = ($f->bq, $f->node);
 
 # ---- the list against the server
@@ -50,7 +50,7 @@ $f->query(q(SELECT contratos_enqueue('2026-11-01', '2026-11-01')));
 ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-01' AND status NOT IN ('queued', 'running'))), 'a day');
 is($f->query(q(SELECT status FROM contratos_runs WHERE day = '2026-11-01')), 'succeeded', 'is loaded');
 is(join(', ', split /\n/, $f->query("SELECT name || ' ' || setting FROM seen WHERE name = ANY ('{@{[ join ',', @pinned ]}}') ORDER BY name")),
-	join(', ', map { "$_ $pins{$_}" } @pinned), 'as they are pinned');
+	join(', ', map { "$_ " . ($_ eq 'lock_timeout' ? 3600000 : $pins{$_}) } @pinned), 'as they are pinned, and locks by our own setting');
 
 # ---- loads that take longer than any of them
 
@@ -79,7 +79,7 @@ is(how('02'), 'succeeded', 'at the first attempt');
 my $holder = Contratos::Session->new($node);
 $holder->query('BEGIN; LOCK TABLE tokens IN SHARE MODE');
 begin('03');
-ok($f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND query LIKE '%loading')), 'a table that is locked');
+ok($f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND query LIKE '%: waiting for a lock on public.tokens')), 'a table that is locked');
 ok(lasts(), 'for long');
 $holder->query('ROLLBACK');
 ok(ended('03'), 'and no more');
