@@ -52,6 +52,7 @@ CREATE TABLE @extschema@.contratos_sources (
 	catchup_days integer NOT NULL DEFAULT 31,
 	recheck_days integer NOT NULL DEFAULT 7,
 	ready_timeout interval NOT NULL DEFAULT '12 hours',
+	ready_interval interval NOT NULL DEFAULT '15 minutes',
 	max_shrink double precision NOT NULL DEFAULT 0.1,
 	allow_empty boolean NOT NULL DEFAULT false,
 	after_load text,
@@ -66,6 +67,8 @@ CREATE TABLE @extschema@.contratos_sources (
 	CONSTRAINT contratos_sources_recheck_days_check CHECK (recheck_days BETWEEN 0 AND 3660),
 	CONSTRAINT contratos_sources_ready_timeout_check
 		CHECK (ready_timeout BETWEEN '0' AND '30 days'),
+	CONSTRAINT contratos_sources_ready_interval_check
+		CHECK (ready_interval BETWEEN '1 second' AND '1 day'),
 	CONSTRAINT contratos_sources_max_shrink_check CHECK (max_shrink BETWEEN 0 AND 1),
 	CONSTRAINT contratos_sources_after_load_check CHECK (after_load <> ''),
 	CONSTRAINT contratos_sources_on_failure_check CHECK (on_failure <> '')
@@ -95,6 +98,8 @@ COMMENT ON COLUMN @extschema@.contratos_sources.recheck_days IS
 'how many days back the worker compares loaded days with BigQuery, once a day; 0: none';
 COMMENT ON COLUMN @extschema@.contratos_sources.ready_timeout IS
 'how long the worker waits for a day that is still empty in BigQuery, before it has failed';
+COMMENT ON COLUMN @extschema@.contratos_sources.ready_interval IS
+'how often the worker tries a day that BigQuery has not, or whose table is locked';
 COMMENT ON COLUMN @extschema@.contratos_sources.max_shrink IS
 'the part of a day''s rows that may be gone when it is loaded again, 0 to 1; with fewer rows it is refused';
 COMMENT ON COLUMN @extschema@.contratos_sources.allow_empty IS
@@ -105,28 +110,6 @@ COMMENT ON COLUMN @extschema@.contratos_sources.on_failure IS
 'function or procedure (source text, day date, error text), called when the worker gives a day up, kept as schema.function; null: none';
 COMMENT ON COLUMN @extschema@.contratos_sources.registered_at IS
 'when the row was inserted; of two sources with one target only the older one is loaded';
-COMMENT ON CONSTRAINT contratos_sources_name_check ON @extschema@.contratos_sources IS
-'a name is lower-case letters, digits and _, does not begin with a digit, and has 63 characters at most';
-COMMENT ON CONSTRAINT contratos_sources_timestamp_column_check ON @extschema@.contratos_sources IS
-'a timestamp column is a column''s name, or null';
-COMMENT ON CONSTRAINT contratos_sources_snapshot_check ON @extschema@.contratos_sources IS
-'a snapshot has no timestamp column: no days are cut out of it';
-COMMENT ON CONSTRAINT contratos_sources_start_date_check ON @extschema@.contratos_sources IS
-'a start date is a day, not infinity';
-COMMENT ON CONSTRAINT contratos_sources_run_at_check ON @extschema@.contratos_sources IS
-'a time of day is before 24:00';
-COMMENT ON CONSTRAINT contratos_sources_catchup_days_check ON @extschema@.contratos_sources IS
-'0 to 3660 days';
-COMMENT ON CONSTRAINT contratos_sources_recheck_days_check ON @extschema@.contratos_sources IS
-'0 to 3660 days';
-COMMENT ON CONSTRAINT contratos_sources_ready_timeout_check ON @extschema@.contratos_sources IS
-'0 to 30 days';
-COMMENT ON CONSTRAINT contratos_sources_max_shrink_check ON @extschema@.contratos_sources IS
-'a part of a day''s rows, 0 to 1';
-COMMENT ON CONSTRAINT contratos_sources_after_load_check ON @extschema@.contratos_sources IS
-'the name of a function or procedure, or null for none';
-COMMENT ON CONSTRAINT contratos_sources_on_failure_check ON @extschema@.contratos_sources IS
-'the name of a function or procedure, or null for none';
 
 CREATE TABLE @extschema@.contratos_runs (
 	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -177,8 +160,6 @@ SELECT pg_catalog.pg_extension_config_dump('@extschema@.contratos_runs', '');
 SELECT pg_catalog.pg_extension_config_dump(
 	pg_catalog.pg_get_serial_sequence('@extschema@.contratos_runs', 'id')::pg_catalog.regclass, '');
 COMMENT ON SEQUENCE @extschema@.contratos_runs_id_seq IS 'numbers of runs: contratos_runs.id';
-COMMENT ON INDEX @extschema@.contratos_runs_open_idx IS 'no day of a source is queued, running or waiting twice';
-COMMENT ON INDEX @extschema@.contratos_runs_source_day_idx IS 'finds the attempts at a day';
 COMMENT ON TABLE @extschema@.contratos_runs IS
 'the ledger: a row for each attempt to load or recheck a day';
 COMMENT ON COLUMN @extschema@.contratos_runs.id IS 'number of the attempt; contratos_cancel() takes it';
@@ -217,22 +198,6 @@ COMMENT ON COLUMN @extschema@.contratos_runs.error IS
 'the error, in words; of a recheck that ended well, what has become of the columns there';
 COMMENT ON COLUMN @extschema@.contratos_runs.untold IS
 'true: on_failure is still to be called for it';
-COMMENT ON CONSTRAINT contratos_runs_day_check ON @extschema@.contratos_runs IS
-'a day is a day, not infinity';
-COMMENT ON CONSTRAINT contratos_runs_cause_check ON @extschema@.contratos_runs IS
-'one of the causes there are';
-COMMENT ON CONSTRAINT contratos_runs_status_check ON @extschema@.contratos_runs IS
-'one of the statuses there are';
-COMMENT ON CONSTRAINT contratos_runs_attempt_check ON @extschema@.contratos_runs IS
-'attempts are counted from 0: not yet begun';
-COMMENT ON CONSTRAINT contratos_runs_counts_check ON @extschema@.contratos_runs IS
-'nothing is counted below 0';
-COMMENT ON CONSTRAINT contratos_runs_times_check ON @extschema@.contratos_runs IS
-'nothing ends before it begins';
-COMMENT ON CONSTRAINT contratos_runs_sqlstate_check ON @extschema@.contratos_runs IS
-'five digits and upper-case letters';
-COMMENT ON CONSTRAINT contratos_runs_succeeded_check ON @extschema@.contratos_runs IS
-'a success has its rows counted, and an end';
 
 -- No foreign key on `run`: pg_restore -j fills an extension's tables in any
 -- order, and would now and then fail on it.
@@ -249,7 +214,6 @@ SELECT pg_catalog.pg_extension_config_dump('@extschema@.contratos_rejects', '');
 -- A publication of all tables would refuse to delete old rejects otherwise.  No
 -- primary key: one cell of an ARRAY may give several rejects.
 ALTER TABLE @extschema@.contratos_rejects REPLICA IDENTITY FULL;
-COMMENT ON INDEX @extschema@.contratos_rejects_run_idx IS 'finds the rejects of a run';
 COMMENT ON TABLE @extschema@.contratos_rejects IS
 'values of a load that could not be kept as they were: the first 1,000 of a run';
 COMMENT ON COLUMN @extschema@.contratos_rejects.run IS 'number of the load: contratos_runs.id';
@@ -258,8 +222,6 @@ COMMENT ON COLUMN @extschema@.contratos_rejects.column_name IS 'its column in th
 COMMENT ON COLUMN @extschema@.contratos_rejects.raw_value IS
 'the value as BigQuery sent it, cut at 8 kB; U+0000 shown as U+FFFD';
 COMMENT ON COLUMN @extschema@.contratos_rejects.reason IS 'why the column could not hold it';
-COMMENT ON CONSTRAINT contratos_rejects_row_number_check ON @extschema@.contratos_rejects IS
-'rows are counted from 1';
 
 -- What the worker could not do besides loading, a row for each step that has failed
 -- and not been done since.  Not dumped: it is about this server.
@@ -282,8 +244,6 @@ COMMENT ON FUNCTION @extschema@._contratos_sources_normalize() IS
 CREATE TRIGGER contratos_sources_normalize
 	BEFORE INSERT OR UPDATE ON @extschema@.contratos_sources
 	FOR EACH ROW EXECUTE FUNCTION @extschema@._contratos_sources_normalize();
-COMMENT ON TRIGGER contratos_sources_normalize ON @extschema@.contratos_sources IS
-'writes remote_table, target_table, after_load and on_failure with their schemas';
 
 -- What is registered is held against the tables it names.  Errors: 23505 the target
 -- is another source's.  Everything else is a WARNING or a NOTICE, as the tables may
@@ -297,8 +257,6 @@ COMMENT ON FUNCTION @extschema@._contratos_sources_registered() IS
 CREATE TRIGGER contratos_sources_registered
 	AFTER INSERT OR UPDATE OF remote_table, target_table, timestamp_column, snapshot ON @extschema@.contratos_sources
 	FOR EACH ROW EXECUTE FUNCTION @extschema@._contratos_sources_registered();
-COMMENT ON TRIGGER contratos_sources_registered ON @extschema@.contratos_sources IS
-'refuses a second source with the same target, and tells what a load will meet';
 
 -- The worker sleeps until something is due; what is due has changed.
 CREATE FUNCTION @extschema@._contratos_sources_changed() RETURNS trigger
@@ -309,8 +267,6 @@ COMMENT ON FUNCTION @extschema@._contratos_sources_changed() IS
 CREATE TRIGGER contratos_sources_changed
 	AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON @extschema@.contratos_sources
 	FOR EACH STATEMENT EXECUTE FUNCTION @extschema@._contratos_sources_changed();
-COMMENT ON TRIGGER contratos_sources_changed ON @extschema@.contratos_sources IS
-'wakes the worker of this database at commit';
 
 -- ---------------------------------------------------------------------------
 -- What users call
@@ -379,20 +335,22 @@ COMMENT ON FUNCTION @extschema@.contratos_backfill_range(date, date, text, boole
 
 -- What loads of the days from first to last, both before today in UTC, would
 -- cost, a row a day: the bytes BigQuery would process and bill (whole MB, 10 MB
--- at least) and, at contratos.price_per_tib, their price, to eight places.  Of a
--- clustered table a load may be billed less.  Dry runs of the loads' own
+-- at least) and their price, to eight places, at price_per_tib (0 to 1e9, in
+-- whatever currency; the default is the list price of the US in dollars).  A load
+-- of a clustered table may be billed less.  Dry runs of the loads' own
 -- queries: free, nothing is read or written; a NOTICE tells of a day that the
 -- byte cap would refuse.  The sum: SELECT sum(price) FROM contratos_estimate(...).
 -- Errors: those of contratos_backfill_range() up to BigQuery's answer.
 CREATE FUNCTION @extschema@.contratos_estimate(
 	first date,
 	last date,
-	source text DEFAULT 'tokens')
+	source text DEFAULT 'tokens',
+	price_per_tib double precision DEFAULT 6.25)
 RETURNS TABLE (day date, bytes_processed bigint, bytes_billed bigint, price numeric)
 AS 'MODULE_PATHNAME', 'contratos_estimate'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
-COMMENT ON FUNCTION @extschema@.contratos_estimate(date, date, text) IS
-'what loads of the UTC days from first to last would cost: bytes, and their price at contratos.price_per_tib; asking is free';
+COMMENT ON FUNCTION @extschema@.contratos_estimate(date, date, text, double precision) IS
+'what loads of the UTC days from first to last would cost: bytes, and their price at price_per_tib; asking is free';
 
 -- Leaves the days from first to last, both before today in UTC, to the worker;
 -- returns how many were queued newly.  Days that are queued, waiting or running
@@ -755,7 +713,7 @@ REVOKE ALL ON FUNCTION @extschema@.contratos_setup() FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.contratos_run(date, text, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.contratos_backfill(integer, text, boolean, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.contratos_backfill_range(date, date, text, boolean, boolean) FROM PUBLIC;
-REVOKE ALL ON FUNCTION @extschema@.contratos_estimate(date, date, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.contratos_estimate(date, date, text, double precision) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.contratos_enqueue(date, date, text, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.contratos_cancel(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@._contratos_sources_normalize() FROM PUBLIC;

@@ -97,7 +97,7 @@ ALTER SYSTEM SET contratos.role = 'a123456789b123456789c123456789d123456789e1234
 ALTER SYSTEM SET contratos.retries = -1;
 ALTER SYSTEM SET contratos.retry_delay = 0;
 ALTER SYSTEM SET contratos.retry_delay = '25h';
-ALTER SYSTEM SET contratos.ready_interval = '1 fortnight';
+ALTER SYSTEM SET contratos.retry_delay = '1 fortnight';
 ALTER SYSTEM SET contratos.history_days = 0;
 SET contratos.max_bytes_per_day = -1;
 \set VERBOSITY default
@@ -153,13 +153,12 @@ CREATE SERVER s FOREIGN DATA WRAPPER contratos OPTIONS (
 	project 'my-project', dataset_project 'bigquery-public-data', location 'US',
 	endpoint 'https://bigquery.example.com', ca_file '/etc/contratos/ca.pem',
 	credentials_file '/etc/contratos/key.json', proxy 'http://proxy.example.com:3128',
-	max_bytes_billed '2GB', page_rows '1000', connect_timeout '5s', request_timeout '60s',
+	max_bytes_billed '2GB', connect_timeout '5s', request_timeout '60s',
 	job_timeout '15min');
 ALTER SERVER s OPTIONS (SET ca_file '', SET proxy '', SET credentials_file '');
 ALTER SERVER s OPTIONS (DROP ca_file, DROP credentials_file, DROP proxy, DROP endpoint);
 ALTER SERVER s OPTIONS (ADD projekt 'p');
 ALTER SERVER s OPTIONS (ADD table 'd.t');
-ALTER SERVER s OPTIONS (ADD parallel_pages '4');
 ALTER SERVER s OPTIONS (SET project '');
 ALTER SERVER s OPTIONS (SET project 'my`project');
 ALTER SERVER s OPTIONS (SET dataset_project 'a.b');
@@ -173,9 +172,6 @@ ALTER SERVER s OPTIONS (SET max_bytes_billed '0');
 ALTER SERVER s OPTIONS (SET max_bytes_billed '100kB');
 ALTER SERVER s OPTIONS (SET max_bytes_billed '1 gigabyte');
 ALTER SERVER s OPTIONS (SET max_bytes_billed '-1');
-ALTER SERVER s OPTIONS (SET page_rows '0');
-ALTER SERVER s OPTIONS (SET page_rows '1000001');
-ALTER SERVER s OPTIONS (SET page_rows 'many');
 ALTER SERVER s OPTIONS (SET connect_timeout '99ms');
 ALTER SERVER s OPTIONS (SET connect_timeout '11min');
 ALTER SERVER s OPTIONS (SET request_timeout '61min');
@@ -211,7 +207,7 @@ CREATE FOREIGN TABLE t (
 	c timestamptz OPTIONS (description '')
 ) SERVER s OPTIONS (table 'example.com:my-project.dataset.table', partition_column 'c',
 	row_filter 'b > 0 -- only those', require_filter 'on', on_bad_value 'null',
-	max_bytes_billed '100MB', page_rows '10');
+	max_bytes_billed '100MB');
 ALTER FOREIGN TABLE t OPTIONS (SET table 'p.d.t');
 ALTER FOREIGN TABLE t OPTIONS (SET table 'd.t');
 ALTER FOREIGN TABLE t OPTIONS (SET table 'd.events_*');
@@ -231,7 +227,6 @@ ALTER FOREIGN TABLE t OPTIONS (SET row_filter 'true); DROP TABLE d.t; SELECT (1'
 ALTER FOREIGN TABLE t OPTIONS (SET require_filter 'perhaps');
 ALTER FOREIGN TABLE t OPTIONS (SET on_bad_value 'ignore');
 ALTER FOREIGN TABLE t OPTIONS (SET max_bytes_billed '0');
-ALTER FOREIGN TABLE t OPTIONS (SET page_rows '-5');
 ALTER FOREIGN TABLE t OPTIONS (SET partition_column '');
 ALTER FOREIGN TABLE t OPTIONS (ADD project 'p');
 ALTER FOREIGN TABLE t OPTIONS (DROP table);

@@ -36,18 +36,6 @@ CREATE FUNCTION pg_temp.without_comment() RETURNS SETOF text LANGUAGE sql AS $$
 		JOIN pg_class c ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND c.relkind <> 'S' AND c.relname !~ '^_'
 		JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 	WHERE e.extname = 'contratos' AND d.deptype = 'e' AND col_description(a.attrelid, a.attnum) IS NULL
-	UNION ALL
-	SELECT pg_describe_object('pg_class'::regclass, i.indexrelid, 0)
-	FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
-		JOIN pg_index i ON d.classid = 'pg_class'::regclass AND d.objid = i.indrelid
-	WHERE e.extname = 'contratos' AND NOT i.indisprimary AND obj_description(i.indexrelid, 'pg_class') IS NULL
-	UNION ALL
-	SELECT pg_describe_object(o.classid, o.oid, 0)
-	FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
-		JOIN (SELECT 'pg_trigger'::regclass AS classid, oid, tgrelid AS relid FROM pg_trigger WHERE NOT tgisinternal
-			UNION ALL SELECT 'pg_constraint'::regclass, oid, conrelid FROM pg_constraint WHERE contype NOT IN ('p', 'n')) o
-			ON d.classid = 'pg_class'::regclass AND d.objid = o.relid
-	WHERE e.extname = 'contratos' AND d.deptype = 'e' AND obj_description(o.oid, o.classid::regclass::name) IS NULL
 $$;
 SELECT * FROM pg_temp.without_comment();
 
@@ -112,7 +100,7 @@ SELECT contratos_test.contratos_setup();
 -- what is there is kept
 SELECT contratos_test.contratos_setup();
 SELECT name, remote_table, target_table, timestamp_column, start_date = '2026-11-19' AS starts_yesterday,
-	run_at = '08:00' AS run_at, enabled, catchup_days, recheck_days, ready_timeout = '12h' AS ready_timeout,
+	run_at = '08:00' AS run_at, enabled, catchup_days, recheck_days, ready_timeout = '12h' AS ready_timeout, ready_interval = '15min' AS ready_interval,
 	max_shrink, allow_empty, after_load, on_failure
 FROM contratos_test.contratos_sources;
 SELECT c.relname, c.relkind, pg_get_userbyid(c.relowner) = current_user AS mine,
@@ -177,7 +165,7 @@ FROM unnest(ARRAY[
 	$$start_date = NULL$$, $$start_date = 'infinity'$$, $$start_date = '-infinity'$$,
 	$$run_at = '24:00'$$, $$run_at = NULL$$,
 	$$catchup_days = -1$$, $$catchup_days = 3661$$, $$recheck_days = -1$$, $$recheck_days = 3661$$,
-	$$ready_timeout = '-1s'$$, $$ready_timeout = '31 days'$$,
+	$$ready_timeout = '-1s'$$, $$ready_timeout = '31 days'$$, $$ready_interval = '999ms'$$, $$ready_interval = '25h'$$,
 	$$max_shrink = -0.1$$, $$max_shrink = 1.1$$, $$max_shrink = 'NaN'$$,
 	$$allow_empty = NULL$$, $$enabled = NULL$$, $$after_load = ''$$, $$on_failure = ''$$,
 	-- and what they take

@@ -261,13 +261,25 @@ contratos_backfill_range(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* A day of an estimate being returned. */
+#define TIB (1024.0 * 1024 * 1024 * 1024)
+
+/* For a TiB, in whatever currency. */
+#define MAX_PRICE 1e9
+
+/* An estimate being returned. */
+typedef struct Estimate
+{
+	ReturnSetInfo *set;
+	double price_per_tib;
+} Estimate;
+
+/* One day of it. */
 static void
 emit_estimate(void *arg, const RunEstimate *estimate)
 {
-	ReturnSetInfo *set = arg;
+	const Estimate *all = arg;
 	/* eight places: the least that is billed costs less than a hundredth of a cent */
-	char *price = psprintf("%.8f", estimate->price);
+	char *price = psprintf("%.8f", (double) estimate->bytes_billed / TIB * all->price_per_tib);
 	Datum values[4] = {
 		DateADTGetDatum(estimate->day),
 		Int64GetDatum(estimate->bytes_processed),
@@ -276,7 +288,7 @@ emit_estimate(void *arg, const RunEstimate *estimate)
 	};
 	bool nulls[4] = {0};
 
-	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
+	tuplestore_putvalues(all->set->setResult, all->set->setDesc, values, nulls);
 }
 
 Datum
@@ -284,11 +296,20 @@ contratos_estimate(PG_FUNCTION_ARGS)
 {
 	DateADT first;
 	DateADT last;
+	Estimate estimate;
 
 	contratos_get_days(fcinfo, "contratos_estimate", &first, &last);
 	contratos_refuse_null(fcinfo, 2, "source");
+	contratos_refuse_null(fcinfo, 3, "price_per_tib");
+	estimate.price_per_tib = PG_GETARG_FLOAT8(3);
+	/* not so of NaN either */
+	if (!(estimate.price_per_tib >= 0 && estimate.price_per_tib <= MAX_PRICE))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("price_per_tib must be between 0 and %g", MAX_PRICE),
+				 errdetail("It was %g.", estimate.price_per_tib)));
 	InitMaterializedSRF(fcinfo, 0);
-	run_estimate(text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, emit_estimate, fcinfo->resultinfo);
+	estimate.set = (ReturnSetInfo *) fcinfo->resultinfo;
+	run_estimate(text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, emit_estimate, &estimate);
 	return (Datum) 0;
 }
 

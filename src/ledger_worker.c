@@ -30,7 +30,6 @@ read_schedules(void *result)
 	{
 		bool isnull;
 		LedgerSchedule *schedule = palloc0(sizeof(LedgerSchedule));
-		schedule->rules.ready_interval = (int64) settings_ready_interval * 1000;
 		schedule->rules.retries = settings_retries;
 		schedule->rules.retry_delay = (int64) settings_retry_delay * 1000;
 		ledger_fill_source(&schedule->source, row);
@@ -41,8 +40,9 @@ read_schedules(void *result)
 		schedule->rules.catchup_days = DatumGetInt32(ledger_value(row, 13, &isnull));
 		schedule->rules.recheck_days = DatumGetInt32(ledger_value(row, 14, &isnull));
 		schedule->rules.ready_timeout = ledger_value_int64(row, 15, 0);
-		schedule->on_failure = ledger_value_text(row, 16);
-		schedule->version = (uint64) ledger_value_int64(row, 17, 0);
+		schedule->rules.ready_interval = ledger_value_int64(row, 16, 0);
+		schedule->on_failure = ledger_value_text(row, 17);
+		schedule->version = (uint64) ledger_value_int64(row, 18, 0);
 		schedules = lappend(schedules, schedule);
 	}
 	*(List **) result = schedules;
@@ -56,7 +56,8 @@ ledger_schedules(const char *name)
 	ledger_text(&args, "name", name);
 	ledger_execute("contratos_sources",
 				   "SELECT " LEDGER_SOURCE_COLUMNS ", run_at, enabled, catchup_days, recheck_days, "
-				   "(extract(epoch FROM ready_timeout) * 1000000)::bigint, on_failure, "
+				   "(extract(epoch FROM ready_timeout) * 1000000)::bigint, "
+				   "(extract(epoch FROM ready_interval) * 1000000)::bigint, on_failure, "
 				   "xmin::text::bigint FROM %s.contratos_sources WHERE $1 IS NULL OR name = $1 ORDER BY name",
 				   &args, SPI_OK_SELECT, read_schedules, &schedules);
 	return schedules;

@@ -50,13 +50,9 @@ mapping_options(Oid userid, Oid serverid)
 static const char *
 nearest(const Layers *layers, const char *name)
 {
-	const char *value = layers->table ? options_find(layers->table->options, name) : NULL;
+	const char *value = options_find(layers->mapping, name);
 
-	if (value == NULL)
-		value = options_find(layers->mapping, name);
-	if (value == NULL)
-		value = options_find(layers->server->options, name);
-	return value;
+	return value != NULL ? value : options_find(layers->server->options, name);
 }
 
 /* The same with the setting; NULL where the nearest is ''. */
@@ -71,12 +67,12 @@ nearest_text(const Layers *layers, const char *name, const char *setting)
 }
 
 static int
-nearest_integer(const Layers *layers, const char *name, int unit, int setting)
+nearest_ms(const Layers *layers, const char *name, int setting)
 {
 	const char *value = nearest(layers, name);
 	int number;
 
-	return (value && parse_int(value, &number, unit, NULL)) ? number : setting;
+	return (value && parse_int(value, &number, GUC_UNIT_MS, NULL)) ? number : setting;
 }
 
 /* Lower the cap to that of `options`, if they have one and it is lower. */
@@ -186,11 +182,11 @@ connection_of(ForeignTable *table, ForeignServer *server, Oid userid, bool with_
 		connection->location = pstrdup(SETTINGS_DEFAULT_LOCATION);
 	connection->ca_file = nearest_text(&layers, "ca_file", settings_ca_file);
 	connection->proxy = nearest_text(&layers, "proxy", settings_proxy);
-	connection->connect_timeout_ms = nearest_integer(&layers, "connect_timeout", GUC_UNIT_MS, settings_connect_timeout);
-	connection->request_timeout_ms = nearest_integer(&layers, "request_timeout", GUC_UNIT_MS, settings_request_timeout);
-	connection->job_timeout_ms = nearest_integer(&layers, "job_timeout", GUC_UNIT_MS, settings_job_timeout);
-	connection->page_rows = nearest_integer(&layers, "page_rows", 0, settings_page_rows);
-	connection->parallel_pages = nearest_integer(&layers, "parallel_pages", 0, settings_parallel_pages);
+	connection->connect_timeout_ms = nearest_ms(&layers, "connect_timeout", settings_connect_timeout);
+	connection->request_timeout_ms = nearest_ms(&layers, "request_timeout", settings_request_timeout);
+	connection->job_timeout_ms = nearest_ms(&layers, "job_timeout", settings_job_timeout);
+	connection->page_rows = settings_page_rows;
+	connection->parallel_pages = settings_parallel_pages;
 	return connection;
 }
 

@@ -145,7 +145,7 @@ static const char *
 integer_problem(const char *value, int flags, int min, int max)
 {
 	const char *hint = NULL;
-	const char *unit = (flags & GUC_UNIT_TIME) ? " ms" : (flags & GUC_UNIT_MEMORY) ? " MB" : "";
+	const char *unit = (flags & GUC_UNIT_TIME) ? " ms" : " MB";
 	int number;
 
 	if (!parse_int(value, &number, flags, &hint))
@@ -153,18 +153,6 @@ integer_problem(const char *value, int flags, int min, int max)
 	if (number < min || number > max)
 		return psprintf("It is outside the valid range of %d%s to %d%s.", min, unit, max, unit);
 	return NULL;
-}
-
-static const char *
-page_rows_problem(const char *value)
-{
-	return integer_problem(value, 0, 1, SETTINGS_MAX_PAGE_ROWS);
-}
-
-static const char *
-parallel_pages_problem(const char *value)
-{
-	return integer_problem(value, 0, 0, SETTINGS_MAX_PARALLEL_PAGES);
 }
 
 static const char *
@@ -221,8 +209,6 @@ static const OptionDef option_defs[] = {
 	{"require_filter", ON_TABLE, 0, boolean_problem},
 	{"on_bad_value", ON_TABLE, 0, on_bad_value_problem},
 	{"max_bytes_billed", ON_SERVER | ON_TABLE, 0, max_bytes_problem},
-	{"page_rows", ON_SERVER | ON_TABLE, 0, page_rows_problem},
-	{"parallel_pages", ON_SERVER | ON_TABLE, 0, parallel_pages_problem},
 	{"connect_timeout", ON_SERVER, 0, connect_timeout_problem},
 	{"request_timeout", ON_SERVER, 0, request_timeout_problem},
 	{"job_timeout", ON_SERVER, 0, job_timeout_problem},

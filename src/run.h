@@ -34,13 +34,12 @@ extern RunResult *run_day(const char *source, DateADT day, bool allow_shrink);
 extern void run_days(const char *function, const char *source, DateADT first, DateADT last, bool only_missing,
 					 bool allow_shrink, void (*emit)(void *arg, const RunResult *result), void *arg);
 
-/* What a day would cost; bytes and money of one load. */
+/* What one load of a day would cost. */
 typedef struct RunEstimate
 {
 	DateADT day;
 	int64 bytes_processed;
 	int64 bytes_billed; /* by BigQuery's rule for one table */
-	double price; /* at contratos.price_per_tib */
 } RunEstimate;
 
 /*

@@ -17,8 +17,6 @@
 #include "run_internal.h"
 #include "settings.h"
 
-#define TIB (1024.0 * 1024 * 1024 * 1024)
-
 static RunEstimate
 estimate_day(const LoadPlan *plan, Bigquery *bq, DateADT day)
 {
@@ -28,7 +26,6 @@ estimate_day(const LoadPlan *plan, Bigquery *bq, DateADT day)
 	if (!bigquery_estimate(bq, load_query(plan, day), &estimate.bytes_processed, &f))
 		failure_throw(&f);
 	estimate.bytes_billed = message_billed(estimate.bytes_processed);
-	estimate.price = (double) estimate.bytes_billed / TIB * settings_price_per_tib;
 	return estimate;
 }
 

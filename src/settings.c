@@ -27,7 +27,6 @@ char *settings_endpoint = NULL;
 char *settings_ca_file = NULL;
 char *settings_proxy = NULL;
 int settings_max_bytes_billed = 1024;
-double settings_price_per_tib = 6.25;
 
 int settings_connect_timeout = 10 * 1000;
 int settings_request_timeout = 240 * 1000;
@@ -40,7 +39,6 @@ char *settings_databases = NULL;
 char *settings_role = NULL;
 int settings_retries = 3;
 int settings_retry_delay = 60 * 1000;
-int settings_ready_interval = 15 * 60 * 1000;
 int settings_lock_timeout = 60 * 1000;
 int settings_history_days = 400;
 double settings_notify_limit = 0.9;
@@ -186,8 +184,6 @@ define_connection(void)
 							"Sets the most that the worker lets a source be billed for in a UTC day.",
 							"What counts is what the ledger says of its loads and rechecks; 0 means no limit.",
 							&max_bytes_per_day, 0, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
-	DefineCustomRealVariable("contratos.price_per_tib", "Sets what BigQuery takes for a TiB, for contratos_estimate().",
-							 NULL, &settings_price_per_tib, 6.25, 0, 1e9, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
 /* A timeout that anyone may set. */
@@ -245,11 +241,9 @@ define_worker(void)
 						 "What cannot pass by itself is not tried again.", &settings_retries, 3, 0, 100, 0);
 	define_worker_number("contratos.retry_delay", "Sets the time between two attempts at a day.", NULL,
 						 &settings_retry_delay, 60 * 1000, 1, SETTINGS_MAX_INTERVAL, GUC_UNIT_MS);
-	define_worker_number("contratos.ready_interval", "Sets how often the worker asks for a day that is still empty.",
-						 NULL, &settings_ready_interval, 15 * 60 * 1000, 1, SETTINGS_MAX_INTERVAL, GUC_UNIT_MS);
 	define_worker_number("contratos.lock_timeout",
 						 "Sets how long the worker waits for each lock on what belongs to users.",
-						 "A day that meets a longer one waits for ready_interval, and uses no attempt up.",
+						 "A day that meets a longer one waits for its source's ready_interval, and uses no attempt up.",
 						 &settings_lock_timeout, 60 * 1000, 1, SETTINGS_MAX_INTERVAL, GUC_UNIT_MS);
 	define_worker_number("contratos.history_days", "Sets for how many days attempts are kept in contratos_runs.",
 						 "The last success of a day is kept for good.", &settings_history_days, 400, 1, 36500, 0);

@@ -18,7 +18,6 @@ extern char *settings_ca_file;
 extern char *settings_proxy;
 extern int settings_max_bytes_billed; /* MB; 0: no cap */
 extern int64 settings_bytes_per_day(void); /* a source's loads and rechecks in a UTC day; 0: no cap */
-extern double settings_price_per_tib; /* in whatever currency one is billed in */
 
 /* USERSET: tuning */
 extern int settings_connect_timeout; /* ms */
@@ -33,7 +32,6 @@ extern char *settings_databases; /* as it is written; see settings_database_name
 extern char *settings_role; /* '': the bootstrap superuser */
 extern int settings_retries; /* attempts of a day after the first */
 extern int settings_retry_delay; /* ms */
-extern int settings_ready_interval; /* ms */
 extern int settings_lock_timeout; /* ms */
 extern int settings_history_days;
 

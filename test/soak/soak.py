@@ -85,7 +85,7 @@ class Soak:
         self.db.set_clock(self.now)
         # at once, or the worker's own first round would find another start_date
         self.db.sql("BEGIN; CREATE EXTENSION IF NOT EXISTS contratos; SELECT contratos_setup(); "
-                    f"UPDATE contratos_sources SET start_date = '{self.first}', catchup_days = 3000; COMMIT;")
+                    f"UPDATE contratos_sources SET start_date = '{self.first}', catchup_days = 3000, ready_interval = '1s'; COMMIT;")
         self.watch.start()
 
     # -- accidents -----------------------------------------------------------------------------------------------

@@ -155,15 +155,12 @@ is(cap_with('1GB', '700MB', '400MB'), 400, '… the table\'s');
 is(cap_with('300MB', '700MB', '400MB'), 300, '… the setting');
 is(cap_with('0', '700MB', '800MB'), 700, '… where the setting is none');
 
-query(q(ALTER SERVER bigquery OPTIONS (ADD job_timeout '70s', ADD page_rows '50')));
-query(q(ALTER FOREIGN TABLE bigquery_tokens OPTIONS (ADD page_rows '40')));
+query(q(ALTER SERVER bigquery OPTIONS (ADD job_timeout '70s')));
 rules();
 load(job_timeout => '1min', page_rows => 20);
 is(($bq->requests('insert'))[0]{body}{configuration}{jobTimeoutMs}, 70000, 'the server\'s job_timeout beats the setting');
-is_deeply([ map { $_->{query}{maxResults} } $bq->requests('results') ], [ 40, 40 ],
-	'the table\'s page_rows beats the server\'s and the setting');
-query('ALTER SERVER bigquery OPTIONS (DROP job_timeout, DROP page_rows)');
-query('ALTER FOREIGN TABLE bigquery_tokens OPTIONS (DROP page_rows)');
+is_deeply([ map { $_->{query}{maxResults} } $bq->requests('results') ], [ (20) x 4 ], 'pages are of page_rows rows');
+query('ALTER SERVER bigquery OPTIONS (DROP job_timeout)');
 
 # ---- a lost answer is found again
 

@@ -12,7 +12,6 @@ use Contratos::Worker;
 my $f = Contratos::Worker->new(conf => "contratos.lock_timeout = '300ms'\ncontratos.job_timeout = '60min'\ncontratos.request_timeout = '60min'");
 my ($bq, $node) = ($f->bq, $f->node);
 my $holder = Contratos::Session->new($node);
-my $ready = "contratos.ready_interval";
 
 $f->query(
 	q(CREATE SCHEMA dw; CREATE TABLE dw.t (LIKE tokens);
