@@ -79,6 +79,8 @@ $f->query('GRANT SELECT ON bigquery_tokens TO owner');
 is($f->query(as('plain', $run)), 'succeeded|50|0', 'then a role that has no right on either table loads it');
 denied('plain', 'DELETE FROM tokens', 'and still has none', 'permission denied for table tokens');
 is($f->query(as('plain', 'SELECT count(*) FROM contratos_run()')), 1, 'nor on the ledger that was written');
+my $dumped = $f->messages(as('plain', "SET client_min_messages = log; SET debug_print_parse = on; SET debug_print_rewritten = on; SET debug_print_plan = on; $run"));
+is(() = $dumped =~ /LOG:  00000: plan:/g, 1, 'he is shown the plan of no statement but his own');
 
 # ---- EXECUTE is all it takes, in whatever schema the tables are
 
