@@ -153,6 +153,7 @@ extension_relation_owner(Oid relid)
 int
 extension_pin_settings(void)
 {
+	static const char *const dumps[] = {"debug_print_parse", "debug_print_rewritten", "debug_print_plan"};
 	int level = NewGUCNestLevel();
 
 	/* temporary objects last, so that none of them can stand in front of ours */
@@ -160,5 +161,9 @@ extension_pin_settings(void)
 							 false);
 	/* rows that a policy hides become an error, never half an answer */
 	(void) set_config_option("row_security", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* they would show a caller the values in statements that do not run as him */
+	if (Debug_print_parse || Debug_print_rewritten || Debug_print_plan)
+		for (int i = 0; i < (int) lengthof(dumps); i++)
+			(void) set_config_option(dumps[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return level;
 }

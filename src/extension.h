@@ -38,8 +38,8 @@ extern Oid extension_relation(const char *name);
 extern Oid extension_relation_owner(Oid relid);
 
 /*
- * Open a level of settings with search_path 'pg_catalog, pg_temp' and
- * row_security off.  The caller closes it: AtEOXact_GUC(true, level), in
+ * Open a level of settings with search_path 'pg_catalog, pg_temp', row_security
+ * and debug_print_* off.  The caller closes it: AtEOXact_GUC(true, level), in
  * PG_FINALLY.
  */
 extern int extension_pin_settings(void);

@@ -259,6 +259,12 @@ extern void load_explain(const LoadPlan *plan, const char *text, Failure *f);
 extern void load_replace(const LoadPlan *plan, BqJob *job, DateADT day, bool allow_shrink, LoadOutcome *outcome);
 
 /*
+ * "row 51 of BigQuery's result", and the columns that may be meant where
+ * PostgreSQL's error of that code does not name one.
+ */
+extern char *load_row_text(const LoadOutcome *outcome, int sqlerrcode);
+
+/*
  * An error of a load in words, for the ledger: message, DETAIL, and of a value or
  * row that the target refused (SQLSTATE class 22 or 23) as CONTEXT which row of
  * BigQuery's result it was.  In CurrentMemoryContext.

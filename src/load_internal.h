@@ -87,12 +87,6 @@ extern LoadMeasure load_measure_now(const LoadPlan *plan, DateADT day);
 extern char *load_narrow_columns(const LoadPlan *plan);
 
 /*
- * "row 51 of BigQuery's result", and the columns that may be meant where
- * PostgreSQL's error of that code does not name one.
- */
-extern char *load_row_text(const LoadOutcome *outcome, int sqlerrcode);
-
-/*
  * Whether the target can be loaded with these columns, as far as its definition
  * tells: errors of load_plan().  Sets plan->timestamp_target and plan->needed.
  */

@@ -98,7 +98,7 @@ claim(Call *call)
 	ledger_claim(call->source->name);
 	call->source = ledger_source(call->source->name);
 	call->plan = load_plan(call->source);
-	call->may_see_rows = pg_class_aclcheck(call->plan->target, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+	call->may_see_rows = run_may_see_rows(call->plan);
 	/* what was waited for another load is not this one's */
 	call->totals = run_totals_begin();
 	call->bq = bigquery_open(call->plan->connection, call->context);
@@ -134,16 +134,33 @@ load_day(Call *call, DateADT day, bool allow_shrink, LoadOutcome *outcome)
 	load_end(outcome);
 }
 
-/*
- * What PostgreSQL says of a row that the target refuses, it says to the target's
- * owner, as whom the row is inserted.  Who may load a table need not be one who
- * may read it.
- */
+bool
+run_may_see_rows(const LoadPlan *plan)
+{
+	return pg_class_aclcheck(plan->target, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+}
+
+void
+run_hide_rows(ErrorData *edata)
+{
+	if (verdict_cause(edata) != NULL)
+		return;
+	edata->detail = NULL;
+	if (verdict_blames_row(edata))
+		edata->context = NULL;
+}
+
+/* Which row it was may be told. */
 static void
 hide_rows(const Call *call, const LoadOutcome *outcome, ErrorData *edata)
 {
-	if (!call->may_see_rows && !outcome->refused && verdict_cause(edata) == NULL)
-		edata->detail = NULL;
+	bool told = edata->context != NULL;
+
+	if (call->may_see_rows || outcome->refused)
+		return;
+	run_hide_rows(edata);
+	if (told && edata->context == NULL && outcome->at_row > 0)
+		edata->context = load_row_text(outcome, edata->sqlerrcode);
 }
 
 /* The one day of a call.  An error is the call's. */

@@ -9,10 +9,20 @@
 #include "utils/date.h"
 
 #include "ledger.h"
+#include "load.h"
 #include "run.h"
 
 /* A day must be over, and one that BigQuery can express; 22023 if not. */
 extern void run_check_day(const LedgerSource *source, DateADT day);
+
+/* Whether the caller may read the target. */
+extern bool run_may_see_rows(const LoadPlan *plan);
+
+/*
+ * Take out of an error what PostgreSQL says of a row to the target's owner, as whom
+ * statements on it run: who may load a table need not be one who may read it.
+ */
+extern void run_hide_rows(ErrorData *edata);
 
 /* --------------------------------------------------------------------------
  * run_totals.c: the line at the end of a call

@@ -40,6 +40,35 @@ say_cost(const LedgerSource *source, const VerifyJob *job)
 					 errdetail("They are not in the ledger, and do not count for contratos.max_bytes_per_day.")));
 }
 
+/* What BigQuery says is for everybody, what the target says of its rows is not. */
+static VerifyDay *
+compare(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool may_see_rows = run_may_see_rows(plan); /* in PG_CATCH it would be whom the error has left */
+	VerifyDay *days = NULL;
+
+	failure_forget();
+	PG_TRY();
+	{
+		days = verify_days(plan, bq, first, last, job);
+	}
+	PG_CATCH();
+	{
+		ErrorData *edata;
+
+		if (may_see_rows)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		run_hide_rows(edata);
+		ReThrowError(edata);
+	}
+	PG_END_TRY();
+	return days;
+}
+
 void
 run_verify(const char *source, DateADT first, DateADT last, void (*emit)(void *arg, const VerifyDay *day), void *arg)
 {
@@ -51,7 +80,7 @@ run_verify(const char *source, DateADT first, DateADT last, void (*emit)(void *a
 
 	Bigquery *bq = bigquery_open(plan->connection, CurrentMemoryContext);
 	VerifyJob job = {0};
-	VerifyDay *days = verify_days(plan, bq, first, last, &job);
+	VerifyDay *days = compare(plan, bq, first, last, &job);
 
 	bigquery_close(bq);
 	say_cost(found, &job);

@@ -79,6 +79,8 @@ $f->query('GRANT SELECT ON bigquery_tokens TO owner');
 is($f->query(as('plain', $run)), 'succeeded|50|0', 'then a role that has no right on either table loads it');
 denied('plain', 'DELETE FROM tokens', 'and still has none', 'permission denied for table tokens');
 is($f->query(as('plain', 'SELECT count(*) FROM contratos_run()')), 1, 'nor on the ledger that was written');
+my $dumped = $f->messages(as('plain', "SET client_min_messages = log; SET debug_print_parse = on; SET debug_print_rewritten = on; SET debug_print_plan = on; $run"));
+is(() = $dumped =~ /LOG:  00000: plan:/g, 1, 'he is shown the plan of no statement but his own');
 
 # ---- EXECUTE is all it takes, in whatever schema the tables are
 
@@ -115,7 +117,23 @@ my (undef, $out, $warned) = $f->psql(as('loader', q(SELECT status, message FROM 
 is($out, 'failed|new row for relation "t" violates check constraint "t_address_check"', 'a backfill');
 unlike($warned, qr/Failing row/, 'does not show it either');
 like($f->query(q(SELECT error FROM contratos_runs WHERE source = 'dw' ORDER BY id DESC LIMIT 1)), qr/\nDETAIL:  Failing row contains \(/, 'the ledger has it');
-$f->query(q(DELETE FROM contratos_sources WHERE name = 'dw'));
+
+# nor what it says of a value, in a load and where days are compared
+$f->query(
+	q(ALTER TABLE dw.t DROP CONSTRAINT t_address_check; ALTER TABLE dw.t RENAME TO kept; TRUNCATE dw.kept;
+	  INSERT INTO dw.kept (address, name, block_timestamp, block_number, block_hash) VALUES ('a', '{"password": hunter2', '2026-11-20 12:00Z', 1, 'b');
+	  CREATE VIEW dw.t AS SELECT * FROM dw.kept WHERE name::json IS NOT NULL; ALTER VIEW dw.t OWNER TO owner));
+for my $call (q(contratos_run('2026-11-20', 'dw')), q(contratos_verify('2026-11-20', '2026-11-20', 'dw')), q(contratos_backfill(1, 'dw')))
+{
+	my $error = qr/22P02: .*invalid input syntax for type json/;
+	my (undef, undef, $open) = $f->psql("SELECT public.$call");
+	like($open, qr/${error}\nDETAIL:  Token "hunter2" is invalid\./, "$call tells a value to who may read it");
+	like($open, qr/CONTEXT:  JSON data, line 1: \{"password": hunter2/, 'with its context') if $call !~ /backfill/;
+	my (undef, undef, $closed) = $f->psql(as('loader', "SELECT public.$call"));
+	like($closed, $error, 'who may not gets the message');
+	unlike($closed, qr/DETAIL|hunter2/, 'and no more');
+}
+$f->query(q(DROP VIEW dw.t; DELETE FROM contratos_sources WHERE name = 'dw'));
 
 # a source that a registrar makes loads as the owner of its target, not as him
 $f->query('GRANT SELECT, INSERT ON contratos_sources TO registrar; GRANT EXECUTE ON FUNCTION contratos_run TO registrar;

@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 use Contratos::Fixture;
@@ -115,6 +116,31 @@ is($f->query('SELECT * FROM public.trapped'), '', 'no trap has been stepped into
 
 is($f->query(q(SELECT status FROM contratos_run('2026-11-20', allow_shrink => true))), 'succeeded', 'a load by call');
 is($f->query('SELECT * FROM public.trapped'), '', 'and still none');
+
+# ---- nor into those in a table of his, that is there before: a predicate of an index, a key of partitions
+
+my $sprung = qr/code of the landlord's as postgres/;
+my $spied = 0;
+for my $parted ('', 'PARTITION BY RANGE ((block_number + public.spy(1)))')
+{
+	my $kind = $parted ? 'partitioned table' : 'table';
+	$f->query(
+		qq(DROP EXTENSION contratos CASCADE; DROP TABLE public.tokens; SET SESSION AUTHORIZATION landlord;
+		   CREATE OR REPLACE FUNCTION public.spy(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS
+			\$\$ BEGIN RAISE WARNING 'code of the landlord''s as %', current_user; RETURN 1; END \$\$;
+		   CREATE TABLE public.tokens (address text, symbol text, name text, decimals numeric, total_supply numeric, block_timestamp timestamptz,
+			block_number bigint, block_hash text) $parted;
+		   CREATE INDEX ON public.tokens (block_timestamp) WHERE public.spy(1) = 1;
+		   REVOKE INSERT ON public.tokens FROM landlord)); # so that no statement of his own is planned first
+	like($f->messages('CREATE EXTENSION contratos; SELECT contratos_setup()'), qr/using existing public\.tokens/, "the landlord's $kind is adopted by a superuser");
+	$f->query('GRANT SELECT ON bigquery_tokens TO landlord');
+	my (undef, $out) = $f->psql(q(SELECT status, found FROM contratos_check() WHERE check_name IN ('target', 'index')));
+	like($out, qr/^ok\|public\.tokens takes .*\nok\|[^\n]* on block_timestamp/, 'and checked');
+	is(() = slurp_file($f->node->logfile) =~ /$sprung/g, $spied, 'no code of his runs');
+	next if $parted;
+	like($f->messages('SELECT count(*) FROM public.tokens'), $sprung, 'as it does where a superuser reads it');
+	$spied = () = slurp_file($f->node->logfile) =~ /$sprung/g;
+}
 
 $f->stop;
 done_testing();
