@@ -135,6 +135,7 @@ OBJS = \
 	src/wake.o \
 	src/statement.o \
 	src/notify.o \
+	src/trust.o \
 	src/extension.o \
 	src/settings.o \
 	src/settings_looks.o \

@@ -151,6 +151,8 @@ load(Attempt *attempt)
 	load_replace(attempt->plan, job, action->day, false, &attempt->outcome);
 	run = load_describe(attempt->plan->source, action->day, attempt->cause, "succeeded", &attempt->outcome);
 	note_drift(attempt, &run);
+	/* somebody's open transaction may hold the row */
+	load_show("recording the load");
 	ledger_end(attempt->run, &run, 0);
 	ledger_record_rejects(attempt->run, attempt->outcome.rejects, attempt->outcome.nrejects);
 	attempt_commit(attempt->context);

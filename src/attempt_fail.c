@@ -214,6 +214,7 @@ record(const void *arg)
 		attempt_commit(attempt->context);
 		return;
 	}
+	load_show("recording the error");
 	stays = ledger_end(attempt->run, &ending->run, ending->next);
 	attempt_commit(attempt->context);
 

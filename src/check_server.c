@@ -16,7 +16,6 @@
 #include "http.h"
 #include "json.h"
 #include "jwt.h"
-#include "launcher.h"
 #include "settings.h"
 #include "wake.h"
 
@@ -96,7 +95,7 @@ is_template(void)
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for database %u", MyDatabaseId);
-	found = launcher_is_template(NameStr(((Form_pg_database) GETSTRUCT(tuple))->datname),
+	found = settings_refuse_template(NameStr(((Form_pg_database) GETSTRUCT(tuple))->datname),
 								 ((Form_pg_database) GETSTRUCT(tuple))->datistemplate);
 	ReleaseSysCache(tuple);
 	return found;

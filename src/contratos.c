@@ -96,16 +96,20 @@ normalize_column(Relation relation, HeapTuple tuple, const char *column)
 	return heap_modify_tuple_by_cols(tuple, RelationGetDescr(relation), 1, &attnum, &value, &isnull);
 }
 
-/* The same for one of its functions, of so many arguments. */
+/* The same for one of its functions, of so many arguments; one that stays is not judged anew. */
 static HeapTuple
-normalize_hook(Relation relation, HeapTuple tuple, const char *column, int nargs)
+normalize_hook(const TriggerData *trigger, HeapTuple tuple, const char *column, int nargs)
 {
+	Relation relation = trigger->tg_relation;
 	int attnum = SPI_fnumber(RelationGetDescr(relation), column);
 	char *name = SPI_getvalue(tuple, RelationGetDescr(relation), attnum);
+	char *before = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event)
+					   ? SPI_getvalue(trigger->tg_trigtuple, RelationGetDescr(relation), attnum)
+					   : NULL;
 	Datum value;
 	bool isnull = false;
 
-	if (name == NULL)
+	if (name == NULL || (before != NULL && strcmp(name, before) == 0))
 		return tuple;
 	value = CStringGetTextDatum(load_qualify_hook(name, nargs, column));
 	return heap_modify_tuple_by_cols(tuple, RelationGetDescr(relation), 1, &attnum, &value, &isnull);
@@ -124,8 +128,8 @@ contratos_sources_normalize(PG_FUNCTION_ARGS)
 	tuple = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple : trigger->tg_trigtuple;
 	tuple = normalize_column(trigger->tg_relation, tuple, "remote_table");
 	tuple = normalize_column(trigger->tg_relation, tuple, "target_table");
-	tuple = normalize_hook(trigger->tg_relation, tuple, "after_load", 2);
-	tuple = normalize_hook(trigger->tg_relation, tuple, "on_failure", 3);
+	tuple = normalize_hook(trigger, tuple, "after_load", 2);
+	tuple = normalize_hook(trigger, tuple, "on_failure", 3);
 	return PointerGetDatum(tuple);
 }
 

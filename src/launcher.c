@@ -117,13 +117,6 @@ read_setting(void)
 		place_of(lfirst(cell))->wanted = true;
 }
 
-/* CREATE DATABASE copies template1 whether or not it says so of itself. */
-bool
-launcher_is_template(const char *name, bool is_template)
-{
-	return is_template || strcmp(name, "template0") == 0 || strcmp(name, "template1") == 0;
-}
-
 /*
  * The OID of a database that can be connected to, and whether it is there to be
  * copied; in a transaction of its own.
@@ -145,7 +138,7 @@ find_database(const char *name, bool *is_template)
 	scan = systable_beginscan(catalog, InvalidOid, false, NULL, 1, &key);
 	tuple = systable_getnext(scan);
 	*is_template =
-		launcher_is_template(name, HeapTupleIsValid(tuple) && ((Form_pg_database) GETSTRUCT(tuple))->datistemplate);
+		settings_refuse_template(name, HeapTupleIsValid(tuple) && ((Form_pg_database) GETSTRUCT(tuple))->datistemplate);
 	if (HeapTupleIsValid(tuple) && ((Form_pg_database) GETSTRUCT(tuple))->datallowconn)
 		found = ((Form_pg_database) GETSTRUCT(tuple))->oid;
 	systable_endscan(scan);

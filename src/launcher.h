@@ -15,9 +15,6 @@ typedef struct LauncherOrder
 	TimestampTz changed_at; /* the configuration was reloaded then; 0: it was not */
 } LauncherOrder;
 
-/* Whether a database of that name (and datistemplate) is there to be copied, and gets no worker. */
-extern bool launcher_is_template(const char *name, bool is_template);
-
 /* Register the launcher; from _PG_init while libraries are preloaded. */
 extern void launcher_register(void);
 

@@ -52,16 +52,8 @@ ledger_read_holder(void *result)
 {
 	if (SPI_processed == 0)
 		return;
-	bool isnull;
-	StringInfoData text;
-	initStringInfo(&text);
-	appendStringInfo(&text, "Process %s of user \"%s\" (application \"%s\") holds it", ledger_first_text(1),
-					 ledger_first_text(2), ledger_first_text(3));
-	Datum since = ledger_first(4, &isnull);
-	if (!isnull)
-		appendStringInfo(&text, ", in a transaction that began at %s", timestamptz_to_str(DatumGetTimestampTz(since)));
-	appendStringInfoChar(&text, '.');
-	*(char **) result = text.data;
+	*(char **) result = psprintf("Process %s of user \"%s\" (application \"%s\") holds it.", ledger_first_text(1),
+								 ledger_first_text(2), ledger_first_text(3));
 }
 
 /* Say for whom we are about to wait, unless he is gone by now. */
@@ -75,8 +67,7 @@ ledger_tell_holder(const LOCKTAG *tag, const char *source)
 	ledger_count(&args, "objid", tag->locktag_field3);
 	ledger_count(&args, "objsubid", tag->locktag_field4);
 	ledger_execute("contratos_sources",
-				   "SELECT l.pid, coalesce(a.usename, '?'), coalesce(a.application_name, '?'), a.xact_start "
-				   "FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid "
+				   "SELECT l.pid, coalesce(a.usename, '?'), coalesce(a.application_name, '?') FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid "
 				   "WHERE l.locktype = 'advisory' AND l.granted AND l.database = $1 AND l.classid = $2 "
 				   "AND l.objid = $3 AND l.objsubid = $4 LIMIT 1",
 				   &args, SPI_OK_SELECT, ledger_read_holder, &holder);

@@ -22,6 +22,7 @@
 #include "extension.h"
 #include "ledger_internal.h"
 #include "statement.h"
+#include "trust.h"
 
 void
 ledger_arg(LedgerArgs *args, const char *name, Oid type, Datum value, bool isnull)
@@ -100,6 +101,7 @@ ledger_execute(const char *table, const char *sql, LedgerArgs *args, int expecte
 	PG_TRY();
 	{
 		ledger_become_owner(relid, user, context);
+		trust_check(relid, GetUserId(), expected == SPI_OK_SELECT ? AccessShareLock : RowExclusiveLock);
 		SPI_connect();
 		statement_execute(text.data, args->n, args->types, args->values, args->nulls, &objects, expected);
 		if (read)

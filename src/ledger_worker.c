@@ -17,9 +17,11 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "extension.h"
 #include "ledger.h"
 #include "ledger_internal.h"
 #include "settings.h"
+#include "trust.h"
 
 /* Into a List * of LedgerSchedule. */
 static void
@@ -378,13 +380,15 @@ ledger_prune(int days, TimestampTz now)
 	int64 removed = 0;
 	ledger_arg(&args, "days", INT4OID, Int32GetDatum(days), false);
 	ledger_time(&args, "now", now, false);
+	trust_check(extension_relation("contratos_rejects"), extension_relation_owner(extension_relation("contratos_runs")),
+				RowExclusiveLock);
 	ledger_execute("contratos_runs",
-				   "WITH gone AS (DELETE FROM %1$s.contratos_runs r WHERE finished_at < $2 - $1 * interval '24 hours' "
+				   "WITH gone AS (SELECT id FROM %1$s.contratos_runs r WHERE finished_at < $2 - $1 * interval '24 hours' "
 				   "AND status NOT IN ('queued', 'running', 'waiting') AND (status <> 'succeeded' OR EXISTS "
 				   "(SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = r.source AND n.day = r.day AND n.id > r.id "
-				   "AND n.status = 'succeeded')) RETURNING id), "
+				   "AND n.status = 'succeeded')) FOR UPDATE), "
 				   "rejects AS (DELETE FROM %1$s.contratos_rejects USING gone WHERE run = gone.id) "
-				   "SELECT count(*) FROM gone",
-				   &args, SPI_OK_SELECT, ledger_read_int64, &removed);
+				   "DELETE FROM %1$s.contratos_runs r USING gone WHERE r.id = gone.id",
+				   &args, SPI_OK_DELETE, ledger_read_count, &removed);
 	return removed;
 }

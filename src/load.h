@@ -98,7 +98,7 @@ extern Oid load_relation(const char *name, const char *column);
  * The name of after_load or on_failure (`column`, of so many arguments) as
  * schema.function, in CurrentMemoryContext, by the search_path of who registers it.
  * One that has a schema stays as it is; so does, with a WARNING, one that is not
- * found: a load will refuse it.
+ * found: a load will refuse it.  42501 when whoever registers it may not call it.
  */
 extern char *load_qualify_hook(const char *name, int nargs, const char *column);
 

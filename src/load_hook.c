@@ -62,18 +62,23 @@ refuse_owner(const LoadPlan *plan, const Hook *hook, const char *name, Oid owner
 					errmsg("%s may not be %s of source \"%s\"", name, hook->column, plan->source->name),
 					errdetail("It would run as role \"%s\", the owner of %s, but belongs to role \"%s\".", role,
 							  plan->target_name, GetUserNameFromId(owner, true)),
-					errhint("ALTER ROUTINE %s OWNER TO %s;", name, quote_identifier(role))));
+					errhint("Read what it does, and then: ALTER ROUTINE %s OWNER TO %s;", name, quote_identifier(role))));
+}
+
+/* By way of the SQL function: what lies beneath has another name from 16 on. */
+static bool
+may_execute(Oid role, Oid function)
+{
+	return DatumGetBool(DirectFunctionCall3(has_function_privilege_id_id, ObjectIdGetDatum(role),
+											ObjectIdGetDatum(function), CStringGetTextDatum("EXECUTE")));
 }
 
 static void
 check_execute(const LoadPlan *plan, const Hook *hook, const char *name, Oid function)
 {
-	/* by way of the SQL function: what lies beneath has another name from 16 on */
-	Datum may = DirectFunctionCall3(has_function_privilege_id_id, ObjectIdGetDatum(plan->owner),
-									ObjectIdGetDatum(function), CStringGetTextDatum("EXECUTE"));
 	const char *role = GetUserNameFromId(plan->owner, false);
 
-	if (!DatumGetBool(may))
+	if (!may_execute(plan->owner, function))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("%s of source \"%s\" may not be called by role \"%s\"", hook->column, plan->source->name, role),
@@ -144,16 +149,39 @@ resolve(const LoadPlan *plan, const Hook *hook, char **name, StatementObjects *r
 	return call_text(hook, *name, form.prokind, code);
 }
 
+/*
+ * Who registers a source chooses what is called as the target's owner: only what he
+ * may call himself, or he would have another act for him.
+ */
+static void
+check_registrar(const Hook *hook, Oid function)
+{
+	const char *role = GetUserNameFromId(GetUserId(), false);
+
+	if (may_execute(GetUserId(), function))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied to register function %s as %s", hook->name, hook->column),
+			 errdetail("Who registers it must be allowed to call it, and role \"%s\" is not.", role),
+			 errhint("GRANT EXECUTE ON ROUTINE %s(%s) TO %s;", hook->name, hook->nargs == 2 ? "text, date" : "text, date, text",
+					 quote_identifier(role))));
+}
+
 char *
 load_qualify_hook(const char *name, int nargs, const char *column)
 {
-	Hook hook = {.name = name, .nargs = nargs};
+	Hook hook = {.column = column, .name = name, .nargs = nargs};
 	List *parts;
 	Oid function;
 
-	if (!SplitIdentifierString(pstrdup(name), '.', &parts) || list_length(parts) != 1)
+	if (!SplitIdentifierString(pstrdup(name), '.', &parts) || list_length(parts) > 2)
 		return pstrdup(name);
-	function = find(&hook, list_make1(makeString(linitial(parts))));
+	function = find(&hook, textToQualifiedNameList(cstring_to_text(name)));
+	if (OidIsValid(function))
+		check_registrar(&hook, function);
+	if (list_length(parts) == 2)
+		return pstrdup(name);
 	if (!OidIsValid(function))
 	{
 		ereport(WARNING, (errcode(ERRCODE_UNDEFINED_FUNCTION),

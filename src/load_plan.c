@@ -10,7 +10,6 @@
 
 #include "access/table.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_statistic_ext.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -25,6 +24,7 @@
 #include "extension.h"
 #include "load.h"
 #include "load_internal.h"
+#include "trust.h"
 
 Oid
 load_find_relation(const char *name)
@@ -111,54 +111,6 @@ check_remote_owner(const LoadPlan *plan)
 			 : errhint("ALTER FOREIGN TABLE %s OWNER TO %s; or, if role %s may do all that role %s may: GRANT %s TO "
 					   "%s;",
 					   plan->remote_name, role, remote_role, role, role, remote_role)));
-}
-
-/* Whose it is: InvalidOid when it has no expression, and so runs nothing. */
-static Oid
-statistics_owner(Oid statistics, char **name)
-{
-	HeapTuple tuple = SearchSysCache1(STATEXTOID, ObjectIdGetDatum(statistics));
-	Oid owner = InvalidOid;
-	bool isnull;
-
-	if (!HeapTupleIsValid(tuple))
-		return InvalidOid;
-	(void) SysCacheGetAttr(STATEXTOID, tuple, Anum_pg_statistic_ext_stxexprs, &isnull);
-	if (!isnull)
-	{
-		Form_pg_statistic_ext form = (Form_pg_statistic_ext) GETSTRUCT(tuple);
-
-		owner = form->stxowner;
-		*name = quote_qualified_identifier(get_namespace_name(form->stxnamespace), NameStr(form->stxname));
-	}
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
-/* They stay their maker's when the table is given to another. */
-static void
-check_statistics(const LoadPlan *plan)
-{
-	Relation remote = table_open(plan->table->relid, NoLock);
-	List *all = RelationGetStatExtList(remote);
-	ListCell *cell;
-
-	table_close(remote, NoLock);
-	foreach (cell, all)
-	{
-		char *name;
-		Oid owner = statistics_owner(lfirst_oid(cell), &name);
-
-		if (OidIsValid(owner) && !has_privs_of_role(owner, plan->owner))
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("foreign table %s has statistics that may not be used by a load: %s", plan->remote_name, name),
-				 errdetail("Their expressions would run as role \"%s\", the owner of %s, but they belong to role "
-						   "\"%s\".",
-						   GetUserNameFromId(plan->owner, false), plan->target_name, GetUserNameFromId(owner, true)),
-				 errhint("DROP STATISTICS %s;", name)));
-	}
 }
 
 /* Each column of the foreign table goes into the target's of the same name. */
@@ -327,7 +279,8 @@ load_plan_tables(const LedgerSource *source)
 	check_filter(plan);
 	check_rights(plan);
 	check_remote_owner(plan);
-	check_statistics(plan);
+	trust_check_statistics(plan->table->relid, plan->owner);
+	trust_check(plan->target, plan->owner, AccessShareLock);
 	check_column_types(plan);
 	return plan;
 }

@@ -14,6 +14,7 @@
 #include "progress.h"
 #include "scan.h"
 #include "schedule.h"
+#include "trust.h"
 #include "values.h"
 #include "verdict.h"
 
@@ -296,12 +297,36 @@ check_deleted(const LoadPlan *plan, DateADT day)
 						 "table.")));
 }
 
+/* EXPLAIN goes as far as to check the rights, and no further. */
+static void
+explain(const LoadPlan *plan, const char *sql, LoadWindow window)
+{
+	StatementObjects objects = load_objects(plan);
+
+	statement_execute(psprintf("EXPLAIN %s", sql), window.nargs, window.types, window.values, NULL, &objects,
+					  SPI_OK_UTILITY);
+}
+
+/*
+ * Lock the target as a load does, and as much of what is below it as a DELETE of the
+ * day takes; from then on nobody can hang a trigger on it, so that whom a load must
+ * trust is judged once more.
+ */
+static void
+lock_target(const LoadPlan *plan, DateADT day)
+{
+	load_lock(plan->target, RowExclusiveLock, plan->target_name);
+	load_show("locking what belongs to %s", plan->target_name);
+	explain(plan, delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
+	trust_check(plan->target, plan->owner, RowExclusiveLock);
+}
+
 /* As whoever we are now, with the settings pinned. */
 static void
 replace(const LoadPlan *plan, BqJob *job, DateADT day, const LoadGuard *limit, LoadOutcome *outcome)
 {
 	progress_delete(job->total_rows);
-	load_lock(plan->target, RowExclusiveLock, plan->target_name);
+	lock_target(plan, day);
 	load_show("deleting from %s", plan->target_name);
 	outcome->rows_replaced =
 		load_execute(plan, delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
@@ -337,16 +362,6 @@ load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, const LoadGuard
 	load_scope_leave(&scope);
 }
 
-/* EXPLAIN goes as far as to check the rights, and no further. */
-static void
-explain(const LoadPlan *plan, const char *sql, LoadWindow window)
-{
-	StatementObjects objects = load_objects(plan);
-
-	statement_execute(psprintf("EXPLAIN %s", sql), window.nargs, window.types, window.values, NULL, &objects,
-					  SPI_OK_UTILITY);
-}
-
 void
 load_check_statements(const LoadPlan *plan, DateADT day)
 {
@@ -354,9 +369,7 @@ load_check_statements(const LoadPlan *plan, DateADT day)
 	Oid type = plan->timestamp ? plan->timestamp->type : InvalidOid;
 
 	load_scope_enter(&scope, plan, false);
-	load_lock(plan->target, RowExclusiveLock, plan->target_name);
-	load_show("locking what belongs to %s", plan->target_name);
-	explain(plan, delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
+	lock_target(plan, day);
 	explain(plan, insert_text(plan), load_window_here(plan, type, day, day));
 	load_scope_leave(&scope);
 }

@@ -293,6 +293,13 @@ settings_database_names(void)
 	return distinct;
 }
 
+/* CREATE DATABASE copies template1 whether or not it says so of itself. */
+bool
+settings_refuse_template(const char *name, bool is_template)
+{
+	return is_template || strcmp(name, "template0") == 0 || strcmp(name, "template1") == 0;
+}
+
 int64
 settings_bytes_per_day(void)
 {

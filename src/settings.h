@@ -70,6 +70,13 @@ extern const char *settings_location_problem(const char *location);
  */
 extern List *settings_database_names(void);
 
+/*
+ * Whether a database of that name (and datistemplate) gets no worker, whatever
+ * contratos.databases says: it is there to be copied, and a worker's connection
+ * would be in the way.
+ */
+extern bool settings_refuse_template(const char *name, bool is_template);
+
 /* Define the settings; called once by _PG_init. */
 extern void settings_define(void);
 
