@@ -96,7 +96,7 @@ is_template(void)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for database %u", MyDatabaseId);
 	found = settings_refuse_template(NameStr(((Form_pg_database) GETSTRUCT(tuple))->datname),
-								 ((Form_pg_database) GETSTRUCT(tuple))->datistemplate);
+									 ((Form_pg_database) GETSTRUCT(tuple))->datistemplate);
 	ReleaseSysCache(tuple);
 	return found;
 }

@@ -67,7 +67,8 @@ ledger_tell_holder(const LOCKTAG *tag, const char *source)
 	ledger_count(&args, "objid", tag->locktag_field3);
 	ledger_count(&args, "objsubid", tag->locktag_field4);
 	ledger_execute("contratos_sources",
-				   "SELECT l.pid, coalesce(a.usename, '?'), coalesce(a.application_name, '?') FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid "
+				   "SELECT l.pid, coalesce(a.usename, '?'), coalesce(a.application_name, '?') FROM pg_locks l LEFT "
+				   "JOIN pg_stat_activity a ON a.pid = l.pid "
 				   "WHERE l.locktype = 'advisory' AND l.granted AND l.database = $1 AND l.classid = $2 "
 				   "AND l.objid = $3 AND l.objsubid = $4 LIMIT 1",
 				   &args, SPI_OK_SELECT, ledger_read_holder, &holder);

@@ -382,13 +382,14 @@ ledger_prune(int days, TimestampTz now)
 	ledger_time(&args, "now", now, false);
 	trust_check(extension_relation("contratos_rejects"), extension_relation_owner(extension_relation("contratos_runs")),
 				RowExclusiveLock);
-	ledger_execute("contratos_runs",
-				   "WITH gone AS (SELECT id FROM %1$s.contratos_runs r WHERE finished_at < $2 - $1 * interval '24 hours' "
-				   "AND status NOT IN ('queued', 'running', 'waiting') AND (status <> 'succeeded' OR EXISTS "
-				   "(SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = r.source AND n.day = r.day AND n.id > r.id "
-				   "AND n.status = 'succeeded')) FOR UPDATE), "
-				   "rejects AS (DELETE FROM %1$s.contratos_rejects USING gone WHERE run = gone.id) "
-				   "DELETE FROM %1$s.contratos_runs r USING gone WHERE r.id = gone.id",
-				   &args, SPI_OK_DELETE, ledger_read_count, &removed);
+	ledger_execute(
+		"contratos_runs",
+		"WITH gone AS (SELECT id FROM %1$s.contratos_runs r WHERE finished_at < $2 - $1 * interval '24 hours' "
+		"AND status NOT IN ('queued', 'running', 'waiting') AND (status <> 'succeeded' OR EXISTS "
+		"(SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = r.source AND n.day = r.day AND n.id > r.id "
+		"AND n.status = 'succeeded')) FOR UPDATE), "
+		"rejects AS (DELETE FROM %1$s.contratos_rejects USING gone WHERE run = gone.id) "
+		"DELETE FROM %1$s.contratos_runs r USING gone WHERE r.id = gone.id",
+		&args, SPI_OK_DELETE, ledger_read_count, &removed);
 	return removed;
 }

@@ -58,11 +58,12 @@ refuse_owner(const LoadPlan *plan, const Hook *hook, const char *name, Oid owner
 {
 	const char *role = GetUserNameFromId(plan->owner, false);
 
-	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					errmsg("%s may not be %s of source \"%s\"", name, hook->column, plan->source->name),
-					errdetail("It would run as role \"%s\", the owner of %s, but belongs to role \"%s\".", role,
-							  plan->target_name, GetUserNameFromId(owner, true)),
-					errhint("Read what it does, and then: ALTER ROUTINE %s OWNER TO %s;", name, quote_identifier(role))));
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("%s may not be %s of source \"%s\"", name, hook->column, plan->source->name),
+			 errdetail("It would run as role \"%s\", the owner of %s, but belongs to role \"%s\".", role,
+					   plan->target_name, GetUserNameFromId(owner, true)),
+			 errhint("Read what it does, and then: ALTER ROUTINE %s OWNER TO %s;", name, quote_identifier(role))));
 }
 
 /* By way of the SQL function: what lies beneath has another name from 16 on. */
@@ -160,12 +161,11 @@ check_registrar(const Hook *hook, Oid function)
 
 	if (may_execute(GetUserId(), function))
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied to register function %s as %s", hook->name, hook->column),
-			 errdetail("Who registers it must be allowed to call it, and role \"%s\" is not.", role),
-			 errhint("GRANT EXECUTE ON ROUTINE %s(%s) TO %s;", hook->name, hook->nargs == 2 ? "text, date" : "text, date, text",
-					 quote_identifier(role))));
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("permission denied to register function %s as %s", hook->name, hook->column),
+					errdetail("Who registers it must be allowed to call it, and role \"%s\" is not.", role),
+					errhint("GRANT EXECUTE ON ROUTINE %s(%s) TO %s;", hook->name,
+							hook->nargs == 2 ? "text, date" : "text, date, text", quote_identifier(role))));
 }
 
 char *
@@ -175,7 +175,7 @@ load_qualify_hook(const char *name, int nargs, const char *column)
 	List *parts;
 	Oid function;
 
-	if (!SplitIdentifierString(pstrdup(name), '.', &parts) || list_length(parts) > 2)
+	if (!SplitIdentifierString(pstrdup(name), '.', &parts) || parts == NIL || list_length(parts) > 2)
 		return pstrdup(name);
 	function = find(&hook, textToQualifiedNameList(cstring_to_text(name)));
 	if (OidIsValid(function))

@@ -63,15 +63,16 @@ check_owner(const Trust *trust, Oid relid)
 
 	if (has_privs_of_role(owner, trust->role))
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("table %s may not be touched by a statement on %s", name, table),
-			 errdetail("Such a statement runs what hangs on it, its triggers for example, as role %s; but it belongs to "
-					   "role %s, which does not have the privileges of role %s.",
-					   role, other, role),
-			 errhint("Drop the foreign key, rule or inheritance by which it is reached; or look at what hangs on it, "
-					 "and then: ALTER TABLE %s OWNER TO %s;",
-					 name, role)));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		 errmsg("table %s may not be touched by a statement on %s", name, table),
+		 errdetail("Such a statement runs what hangs on it, its triggers for example, as role %s; but it belongs to "
+				   "role %s, which does not have the privileges of role %s.",
+				   role, other, role),
+		 errhint("Drop the foreign key, rule or inheritance by which it is reached; or look at what hangs on it, "
+				 "and then: ALTER TABLE %s OWNER TO %s;",
+				 name, role)));
 }
 
 /* Whose they are: InvalidOid when they have no expression, and so run nothing. */
