@@ -599,7 +599,7 @@ COMMENT ON COLUMN @extschema@.contratos_status.worker_error IS
 'what the worker cannot do besides loading, such as setting up the built-in source or removing old attempts; the same for all sources; null: nothing';
 
 -- The loads' own numbers, in the slots of core's COPY progress that core does
--- not use; src/progress.c fills them.
+-- not use; src/load/progress.c fills them.
 CREATE VIEW @extschema@.contratos_progress AS
 SELECT p.pid, s.name AS source, p.day, p.phase, p.rows, p.rows_total,
 	CASE WHEN p.rows_total > 0 THEN round(least(100.0 * p.rows / p.rows_total, 100), 1) END AS percent,

@@ -19,7 +19,7 @@
 #include <time.h>
 #include <yajl/yajl_parse.h>
 
-#include "rows.h"
+#include "rows/rows.h"
 
 /* libcurl's pieces */
 #define PIECE 16384

@@ -13,8 +13,8 @@
 
 #include "catalog/pg_type.h"
 
-#include "fingerprint.h"
-#include "values.h"
+#include "remote/fingerprint.h"
+#include "values/values.h"
 
 /* --------------------------------------------------------------------------
  * What the rooms take from the server

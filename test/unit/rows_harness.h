@@ -13,7 +13,8 @@
 #include <stdbool.h>
 
 #include "document.h"
-#include "rows.h"
+
+#include "rows/rows.h"
 
 /* TAP: a line; the plan and the exit code. */
 extern void ok(bool good, const char *name);

@@ -7,7 +7,7 @@
 
 #include "postgres.h"
 
-#include "schedule.h"
+#include "ledger/schedule.h"
 
 #define MINUTE USECS_PER_MINUTE
 #define HOUR USECS_PER_HOUR

@@ -6,7 +6,7 @@
 
 #include <stdarg.h>
 
-#include "progress.h"
+#include "load/progress.h"
 
 /* the server's own are not linked in */
 #undef snprintf

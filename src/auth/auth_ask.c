@@ -1,0 +1,349 @@
+/*
+ * auth_ask.c
+ *	  Asking for a token: repetitions, what a refusal says, and secrets that do
+ *	  not outlive it.
+ *
+ * Errors come in two forms: OAuth's ("error", "error_description") from token
+ * endpoints, Google's ("error": {"status", "message"}) from its APIs.
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+#include <time.h>
+
+#include "common/pg_prng.h"
+#include "portability/instr_time.h"
+#include "utils/datetime.h"
+
+#include "auth/auth_internal.h"
+
+#define DEFAULT_LIFE_S 3600 /* for an answer without expires_in */
+#define MAX_LIFE_S (24 * 3600)
+#define MAX_ANSWER (64 * 1024)
+#define MAX_TOKEN (14 * 1024) /* the Security Token Service's have up to 12 kB; a request's head may have 16 */
+#define MAX_ATTEMPTS 3
+#define FIRST_DELAY_MS 1000
+
+/* What is shorter cannot be told from other words. */
+#define MIN_HIDDEN 8
+
+/* How Google's keys, assertions and tokens of all kinds begin. */
+static const char *const marks[] = {"eyJ", "-----BEGIN", "ya29.", "1//", "GOCSPX-"};
+
+int64
+auth_clock_ms(void)
+{
+	instr_time now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	return (int64) INSTR_TIME_GET_MILLISEC(now);
+}
+
+/* Memory-context callback; allocates nothing. */
+static void
+wipe_secret(void *arg)
+{
+	StringInfo secret = arg;
+
+	explicit_bzero(secret->data, secret->maxlen);
+}
+
+StringInfo
+auth_secret(size_t size)
+{
+	StringInfo secret = makeStringInfo();
+	MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
+
+	/* large enough at once: growing would leave a copy behind */
+	enlargeStringInfo(secret, (int) size + 1);
+	callback->func = wipe_secret;
+	callback->arg = secret;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+	return secret;
+}
+
+void
+auth_append_field(StringInfo form, const char *name, const char *value)
+{
+	if (form->len > 0)
+		appendStringInfoChar(form, '&');
+	appendStringInfoString(form, name);
+	appendStringInfoChar(form, '=');
+	http_append_escaped(form, value);
+}
+
+void
+auth_hide(AuthAsker *asker, const char *text)
+{
+	size_t len = strlen(text);
+	StringInfo copy;
+
+	if (len < MIN_HIDDEN)
+		return;
+	copy = auth_secret(len);
+	appendBinaryStringInfo(copy, text, (int) len);
+	asker->hidden = lappend(asker->hidden, copy->data);
+}
+
+/*
+ * Text of an endpoint, fit to be shown: one line, and nothing if it looks as if
+ * a secret were quoted in it.  NULL if there is none.
+ */
+static const char *
+presentable(const AuthAsker *asker, const char *text)
+{
+	ListCell *cell;
+	char *copy;
+
+	if (text == NULL || text[0] == '\0')
+		return NULL;
+	for (size_t i = 0; i < lengthof(marks); i++)
+		if (strstr(text, marks[i]) != NULL)
+			return NULL;
+	foreach (cell, asker->hidden)
+	{
+		if (strstr(text, lfirst(cell)) != NULL)
+			return NULL;
+	}
+	copy = pstrdup(text);
+	for (char *c = copy; *c != '\0'; c++)
+		if ((unsigned char) *c < ' ')
+			*c = ' ';
+	return copy;
+}
+
+/* What an answer that is not 200 says of itself; NULL where it does not. */
+typedef struct Complaint
+{
+	const char *error;
+	const char *description;
+} Complaint;
+
+static Complaint
+read_complaint(const AuthAsker *asker, const AuthEndpoint *endpoint, const HttpResponse *answer)
+{
+	Complaint said = {NULL, NULL};
+	JsonDoc *doc = endpoint->silent ? NULL : json_parse_document(answer->body, answer->len, NULL);
+
+	if (doc == NULL)
+		return said;
+	if (json_string_at(doc, "error") != NULL)
+	{
+		said.error = presentable(asker, json_string_at(doc, "error"));
+		said.description = presentable(asker, json_string_at(doc, "error_description"));
+	}
+	else
+	{
+		said.error = presentable(asker, json_string_at(doc, "error.status"));
+		said.description = presentable(asker, json_string_at(doc, "error.message"));
+	}
+	json_free_document(doc);
+	return said;
+}
+
+/* Whether an error is of the kind that passes (as google-auth has it). */
+static bool
+is_passing(int status, const Complaint *said)
+{
+	static const char *const passing[] = {"internal_failure", "server_error", "temporarily_unavailable"};
+
+	for (size_t i = 0; i < lengthof(passing); i++)
+		if ((said->error && strcmp(said->error, passing[i]) == 0) ||
+			(said->description && strcmp(said->description, passing[i]) == 0))
+			return true;
+	return status == 408 || status == 429 || status == 500 || status == 503 || status == 504;
+}
+
+/* *f from an answer that is not 200.  True when it may be asked again here. */
+static bool
+judge_answer(const AuthAsker *asker, const AuthEndpoint *endpoint, const HttpRequest *request,
+			 const HttpResponse *answer, Failure *f)
+{
+	Complaint said = read_complaint(asker, endpoint, answer);
+	bool passing = is_passing(answer->status, &said);
+
+	if (passing || answer->status >= 500)
+	{
+		failure_set(f, ERRCODE_CONNECTION_FAILURE, "%s answered with HTTP status %d", endpoint->name, answer->status);
+		f->retry = FAILURE_ASK_AGAIN;
+	}
+	else if (answer->status >= 400)
+	{
+		AuthRefusal refusal = {
+			.url = request->url, .status = answer->status, .error = said.error ? said.error : "no reason given"};
+
+		endpoint->refused(&refusal, f);
+		f->every_day = true;
+	}
+	else
+	{
+		failure_set(f, ERRCODE_PROTOCOL_VIOLATION, "%s answered with HTTP status %d", endpoint->name, answer->status);
+		failure_hint(f, "Redirects are not followed; check %s.", endpoint->where);
+		f->every_day = true;
+	}
+	if (said.description != NULL)
+		failure_detail(f, "%s", said.description);
+	failure_reason(f, said.error);
+	f->http_status = answer->status;
+	f->retry_after_ms = answer->retry_after_ms;
+	return passing;
+}
+
+/* One try; *again says whether another may help. */
+static bool
+ask_once(AuthAsker *asker, const AuthEndpoint *endpoint, const HttpRequest *request, HttpResponse *answer, bool *again,
+		 Failure *f)
+{
+	*again = false;
+	if (!http_fetch(asker->http, request, answer, f))
+		return false;
+	/* of an answer that says "later" nothing is believed but that */
+	if (endpoint->google_metadata && !answer->google_metadata && answer->status < 500)
+	{
+		failure_set(f, ERRCODE_PROTOCOL_VIOLATION, "what answers as %s is something else", endpoint->name);
+		failure_detail(f, "The answer has no header \"Metadata-Flavor: Google\".");
+		failure_hint(f, "Check %s; only machines of Google Cloud have a metadata server.", endpoint->where);
+		f->every_day = true;
+	}
+	else if (answer->status == 200)
+		return true;
+	else
+		*again = judge_answer(asker, endpoint, request, answer, f);
+	/* it may quote what it was sent */
+	explicit_bzero(answer->body, answer->len);
+	return false;
+}
+
+bool
+auth_ask(AuthAsker *asker, const AuthEndpoint *endpoint, HttpRequest *request, HttpResponse *answer, Failure *f)
+{
+	double delay = FIRST_DELAY_MS;
+	/* a caller may want to wait for less */
+	int connect_ms = request->connect_timeout_ms > 0
+						 ? Min(request->connect_timeout_ms, asker->config->connect_timeout_ms)
+						 : asker->config->connect_timeout_ms;
+
+	request->ca_file = asker->config->ca_file;
+	request->proxy = asker->config->proxy;
+	request->max_body = MAX_ANSWER;
+	for (int attempt = 1;; attempt++)
+	{
+		int64 pause;
+		bool again;
+
+		request->timeout_ms = (int) Max(asker->until - auth_clock_ms(), 1);
+		request->connect_timeout_ms = Min(connect_ms, request->timeout_ms);
+		if (ask_once(asker, endpoint, request, answer, &again, f))
+			return true;
+		if (!again || attempt == MAX_ATTEMPTS)
+			return false;
+
+		/* a tenth more or less, so that many servers do not ask in step */
+		pause = (int64) (delay * (0.9 + 0.2 * pg_prng_double(&pg_global_prng_state)));
+		pause = Max(pause, answer->retry_after_ms);
+		if (auth_clock_ms() + pause >= asker->until)
+			return false;
+		http_pause((int) pause);
+		delay *= 2;
+	}
+}
+
+/* Whether it can stand in a header line. */
+static bool
+is_sane_token(const char *token)
+{
+	size_t len = strlen(token);
+
+	for (size_t i = 0; i < len; i++)
+		if (token[i] <= ' ' || token[i] > '~')
+			return false;
+	return len > 0 && len <= MAX_TOKEN;
+}
+
+/* The number that `len` digits make; the text was seen to have them. */
+static int
+number_at(const char *text, int len)
+{
+	int number = 0;
+
+	for (int i = 0; i < len; i++)
+		number = number * 10 + (text[i] - '0');
+	return number;
+}
+
+/* A time of UTC in RFC 3339, in seconds since 1970; its fraction is cut off. */
+static bool
+read_time(const char *text, int64 *seconds)
+{
+	static const char form[] = "0000-00-00T00:00:00";
+
+	for (size_t i = 0; form[i] != '\0'; i++)
+		if (form[i] == '0' ? !isdigit((unsigned char) text[i]) : text[i] != form[i])
+			return false;
+	*seconds = (int64) (date2j(number_at(text, 4), number_at(text + 5, 2), number_at(text + 8, 2)) - UNIX_EPOCH_JDATE) *
+				   SECS_PER_DAY +
+			   number_at(text + 11, 2) * SECS_PER_HOUR + number_at(text + 14, 2) * SECS_PER_MINUTE +
+			   number_at(text + 17, 2);
+	return true;
+}
+
+/* How long a token is good: "expires_in" in seconds, or "expireTime" as a UTC time. */
+static int64
+life_of(const JsonDoc *doc)
+{
+	int64 life = DEFAULT_LIFE_S;
+	int64 end;
+	const char *time_text = json_string_at(doc, "expireTime");
+
+	if (!json_int64_at(doc, "expires_in", &life) && time_text != NULL && read_time(time_text, &end))
+		life = end - (int64) time(NULL);
+	return Min(Max(life, 0), MAX_LIFE_S);
+}
+
+/* Take the token out of an answer; false with *f set. */
+static bool
+accept_answer(AuthAsker *asker, const AuthEndpoint *endpoint, HttpResponse *answer, AuthToken *token, Failure *f)
+{
+	JsonDoc *doc = json_parse_document(answer->body, answer->len, NULL);
+	const char *text = doc ? json_string_at(doc, endpoint->token_field) : NULL;
+	bool sane = text != NULL && is_sane_token(text);
+
+	explicit_bzero(answer->body, answer->len);
+	if (text != NULL && sane)
+	{
+		StringInfo copy = auth_secret(strlen(text));
+
+		appendStringInfoString(copy, text);
+		*token = (AuthToken){.text = copy->data, .life_s = life_of(doc)};
+		auth_hide(asker, text);
+	}
+	else
+	{
+		failure_set(f, ERRCODE_PROTOCOL_VIOLATION, "%s's answer holds no access token", endpoint->name);
+		failure_hint(f, "Check %s.", endpoint->where);
+		f->every_day = true;
+		/* no JSON at all is another's answer, a proxy's page: it passes */
+		if (doc == NULL)
+			f->retry = FAILURE_ASK_AGAIN;
+	}
+	json_free_document(doc);
+	return sane;
+}
+
+bool
+auth_ask_token(AuthAsker *asker, const AuthEndpoint *endpoint, HttpRequest *request, AuthToken *token, Failure *f)
+{
+	HttpResponse answer;
+
+	return auth_ask(asker, endpoint, request, &answer, f) && accept_answer(asker, endpoint, &answer, token, f);
+}
+
+HttpRequest
+auth_form_request(const char *url, StringInfo form)
+{
+	return (HttpRequest){.method = "POST",
+						 .url = url,
+						 .content_type = "application/x-www-form-urlencoded",
+						 .body = form->data,
+						 .body_len = form->len};
+}

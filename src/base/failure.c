@@ -1,0 +1,191 @@
+/*
+ * failure.c
+ *	  What went wrong on the other side, as a value; see failure.h.
+ *
+ * The fields are plain arrays and nothing here allocates until failure_throw(),
+ * so a Failure can be filled where palloc and ereport are forbidden.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+
+#include "base/compat.h"
+#include "base/failure.h"
+
+/* The Failure behind the last error raised here, for failure_last(). */
+static Failure last_thrown;
+static bool have_last_thrown = false;
+
+/* Drop a UTF-8 character whose last bytes were cut off at the end of `text`. */
+static void
+drop_partial_char(char *text)
+{
+	size_t len = strlen(text);
+	size_t start = len;
+
+	/* back to the last byte that begins a character: at most 3 after it */
+	while (start > 0 && len - start < 4 && ((unsigned char) text[start - 1] & 0xC0) == 0x80)
+		start--;
+	if (start == 0)
+		return;
+	start--;
+	if (IS_HIGHBIT_SET(text[start]) && start + pg_utf_mblen((unsigned char *) text + start) > len)
+		text[start] = '\0';
+}
+
+/* vsnprintf that cuts at a character boundary. */
+static void format_field(char *field, size_t size, const char *fmt, va_list args) pg_attribute_printf(3, 0);
+
+static void
+format_field(char *field, size_t size, const char *fmt, va_list args)
+{
+	int needed = vsnprintf(field, size, fmt, args);
+
+	if (needed < 0)
+		field[0] = '\0';
+	else if ((size_t) needed >= size)
+		drop_partial_char(field);
+}
+
+bool
+failure_set(Failure *f, int sqlstate, const char *fmt, ...)
+{
+	va_list args;
+
+	memset(f, 0, sizeof(*f));
+	f->sqlstate = sqlstate;
+	va_start(args, fmt);
+	format_field(f->message, sizeof(f->message), fmt, args);
+	va_end(args);
+	return false;
+}
+
+void
+failure_detail(Failure *f, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	format_field(f->detail, sizeof(f->detail), fmt, args);
+	va_end(args);
+}
+
+void
+failure_hint(Failure *f, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	format_field(f->hint, sizeof(f->hint), fmt, args);
+	va_end(args);
+}
+
+void
+failure_reason(Failure *f, const char *reason)
+{
+	strlcpy(f->reason, reason ? reason : "", sizeof(f->reason));
+	drop_partial_char(f->reason);
+}
+
+/*
+ * One character of UTF-8, at most `len` bytes, as bytes of the server encoding
+ * into `out` (terminated); '?' for what is broken or has no equal there.  `proc`
+ * is the conversion, InvalidOid when there is none to be had.  Returns the
+ * bytes read.
+ */
+static int
+convert_char(Oid proc, const char *text, int len, char out[MAX_CONVERSION_GROWTH * 4 + 1])
+{
+	int one = pg_utf_mblen((const unsigned char *) text);
+
+	strcpy(out, "?");
+	if (one > len || !pg_utf8_islegal((const unsigned char *) text, one))
+		return 1;
+	if (!IS_HIGHBIT_SET(*text) || GetDatabaseEncoding() == PG_UTF8)
+	{
+		memcpy(out, text, one);
+		out[one] = '\0';
+	}
+	else if (OidIsValid(proc))
+	{
+		unsigned char result[MAX_CONVERSION_GROWTH * 4 + 1];
+
+		if (pg_do_encoding_conversion_buf(proc, PG_UTF8, GetDatabaseEncoding(), (unsigned char *) text, one, result,
+										  sizeof(result), true) == one)
+			strcpy(out, (char *) result);
+	}
+	return one;
+}
+
+/*
+ * The service's texts are foreign: an error message that cannot be converted
+ * must not hide the error.
+ */
+char *
+failure_to_server(const char *text)
+{
+	int len = strlen(text);
+	StringInfoData buf;
+	Oid proc = InvalidOid;
+
+	if (GetDatabaseEncoding() == PG_SQL_ASCII)
+		return pstrdup(text);
+	/* looking up a conversion reads the catalog, which takes a transaction */
+	if (GetDatabaseEncoding() != PG_UTF8 && IsTransactionState())
+		proc = FindDefaultConversionProc(PG_UTF8, GetDatabaseEncoding());
+
+	initStringInfo(&buf);
+	for (int i = 0; i < len;)
+	{
+		char out[MAX_CONVERSION_GROWTH * 4 + 1];
+
+		i += convert_char(proc, text + i, len - i, out);
+		appendStringInfoString(&buf, out);
+	}
+	return buf.data;
+}
+
+char *
+failure_from_server(const char *text)
+{
+	int encoding = GetDatabaseEncoding();
+	StringInfoData buf;
+
+	/* as above: a conversion is looked up */
+	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII || IsTransactionState())
+		return pg_server_to_any(text, strlen(text), PG_UTF8);
+	initStringInfo(&buf);
+	for (; *text != '\0'; text++)
+		appendStringInfoChar(&buf, IS_HIGHBIT_SET(*text) ? '?' : *text);
+	return buf.data;
+}
+
+void
+failure_throw(const Failure *f)
+{
+	CHECK_FOR_INTERRUPTS();
+
+	/* f may itself be what failure_last() gave */
+	memmove(&last_thrown, f, sizeof(Failure));
+	have_last_thrown = true;
+
+	ereport(ERROR, (errcode(f->sqlstate ? f->sqlstate : ERRCODE_INTERNAL_ERROR),
+					errmsg_internal("%s", failure_to_server(f->message)),
+					f->detail[0] ? errdetail_internal("%s", failure_to_server(f->detail)) : 0,
+					f->hint[0] ? errhint("%s", failure_to_server(f->hint)) : 0));
+}
+
+const Failure *
+failure_last(void)
+{
+	return have_last_thrown ? &last_thrown : NULL;
+}
+
+void
+failure_forget(void)
+{
+	have_last_thrown = false;
+}

@@ -1,0 +1,85 @@
+/*
+ * failure.h
+ *	  What went wrong on the other side, as a value.
+ *
+ * Rooms that talk to the outside (http, json, jwt, auth, bigquery, stream)
+ * never raise an error for a foreign failure: they fill a Failure and return
+ * false.  Whoever orchestrates decides whether to ask again, to give up on
+ * the day, or to raise it with failure_throw(), the only place that turns one
+ * into ereport(ERROR).  A Failure owns no memory, so it can be filled from
+ * anywhere, a libcurl callback included, and outlives every context.
+ */
+#ifndef CONTRATOS_FAILURE_H
+#define CONTRATOS_FAILURE_H
+
+#include "postgres.h"
+
+#include "base/compat.h" /* pg_noreturn */
+
+/* What asking again could do about it. */
+typedef enum FailureRetry
+{
+	FAILURE_FINAL = 0, /* the same question gets the same answer */
+	FAILURE_ASK_AGAIN, /* the same request may succeed later */
+	FAILURE_ASK_LATER, /* … but not while a caller waits for it */
+	FAILURE_NEW_TOKEN, /* HTTP 401: worth one fresh token */
+	FAILURE_NEW_JOB /* the job is lost, a new one may succeed */
+} FailureRetry;
+
+typedef struct Failure
+{
+	int sqlstate; /* MAKE_SQLSTATE code; 0: nothing is wrong */
+	FailureRetry retry;
+	bool every_day; /* would fail whatever the day is (key, rights,
+								 * query text), not only for this one */
+	int retry_after_ms; /* what Retry-After asked for; 0: nothing */
+	int http_status; /* of the answer; 0: there was none */
+	char reason[64]; /* BigQuery's or OAuth's reason, or "" */
+	char message[512]; /* lower case, no full stop, no secret */
+	char detail[1024]; /* facts, "" if none */
+	char hint[1024]; /* what to do next, "" if none */
+} Failure;
+
+/*
+ * Empty *f, then state the message.  Text longer than the field is cut at a
+ * character boundary of UTF-8.  Returns false, so that a caller can write
+ * "return failure_set(...)".
+ */
+extern bool failure_set(Failure *f, int sqlstate, const char *fmt, ...) pg_attribute_printf(3, 4);
+
+/* Add detail or hint to a Failure already set; each replaces an earlier one. */
+extern void failure_detail(Failure *f, const char *fmt, ...) pg_attribute_printf(2, 3);
+extern void failure_hint(Failure *f, const char *fmt, ...) pg_attribute_printf(2, 3);
+
+/* Remember the reason (cut to the field; NULL clears it). */
+extern void failure_reason(Failure *f, const char *reason);
+
+/*
+ * Raise *f as an ERROR with its SQLSTATE, detail and hint.  Interrupts are
+ * checked first, so that a cancelled request reads as a cancel.  Text is
+ * converted from UTF-8 to the server encoding where it can be.
+ */
+pg_noreturn extern void failure_throw(const Failure *f);
+
+/*
+ * The Failure last thrown in this backend, for the ledger (it holds what an
+ * ErrorData has no field for: reason, every_day).  NULL if none since
+ * failure_forget().
+ */
+extern const Failure *failure_last(void);
+extern void failure_forget(void);
+
+/*
+ * A text of the service, UTF-8, in the server's encoding, palloc'd: bad or
+ * missing characters become '?' instead of an error.
+ */
+extern char *failure_to_server(const char *text);
+
+/*
+ * The other way, for what a Failure's text names: a text in the server's
+ * encoding as UTF-8, palloc'd or as it came.  Needs no transaction; without
+ * one only ASCII comes through where a conversion would be needed.
+ */
+extern char *failure_from_server(const char *text);
+
+#endif /* CONTRATOS_FAILURE_H */

@@ -1,0 +1,242 @@
+/*
+ * json.c
+ *	  Small JSON documents over jansson; see json.h.
+ *
+ * Two traps.  postgres exports a function named json_object(), and a call of
+ * jansson's would bind to it and crash: it must never be called here.  And
+ * jansson.h cannot be included together with utils/builtins.h.
+ */
+#include "postgres.h"
+
+#include <jansson.h>
+
+#include "utils/json.h"
+#include "utils/memutils.h"
+
+#include "base/json.h"
+
+/* Longer member names than any document we read has. */
+#define MAX_NAME 128
+
+struct JsonDoc
+{
+	json_t *root; /* jansson's, from malloc; NULL once freed */
+	MemoryContext context; /* holds this struct */
+	MemoryContextCallback callback; /* frees root with the context */
+};
+
+/*
+ * Overwrite all strings of a tree: a key file's private key should not lie about
+ * in freed memory.  jansson's parser bounds the depth.
+ */
+static void
+wipe_strings(json_t *value)
+{
+	const char *name;
+	json_t *member;
+	size_t i;
+
+	if (json_is_string(value))
+		explicit_bzero((char *) json_string_value(value), json_string_length(value));
+	json_object_foreach(value, name, member) wipe_strings(member);
+	json_array_foreach(value, i, member) wipe_strings(member);
+}
+
+/* Memory-context callback: idempotent, allocates nothing. */
+static void
+release_document(void *arg)
+{
+	JsonDoc *doc = arg;
+
+	if (doc->root == NULL)
+		return;
+	wipe_strings(doc->root);
+	json_decref(doc->root);
+	doc->root = NULL;
+}
+
+/*
+ * Whether a document has more values than it may: a value that takes 3 bytes
+ * there takes a hundred or more in jansson's tree.  Of JSON each value but the
+ * first has one of these marks before it; of other texts it does not matter.
+ */
+static bool
+has_too_many(const char *text, size_t len)
+{
+	int marks = 0;
+	bool quoted = false;
+
+	for (size_t i = 0; i < len && marks < JSON_MAX_VALUES; i++)
+	{
+		if (text[i] == '"')
+			quoted = !quoted;
+		else if (quoted)
+			i += text[i] == '\\';
+		else
+			marks += text[i] == ',' || text[i] == ':' || text[i] == '[' || text[i] == '{';
+	}
+	return marks == JSON_MAX_VALUES;
+}
+
+JsonDoc *
+json_parse_document(const char *text, size_t len, Failure *f)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "contratos json", ALLOCSET_SMALL_SIZES);
+	JsonDoc *doc = MemoryContextAllocZero(context, sizeof(JsonDoc));
+	json_error_t error = {0};
+	bool too_many = has_too_many(text, len);
+
+	doc->context = context;
+	doc->callback.func = release_document;
+	doc->callback.arg = doc;
+	MemoryContextRegisterResetCallback(context, &doc->callback);
+
+	/*
+	 * A string may hold U+0000 (the C string then ends there); of two members
+	 * of one name readers take different ones, so such a document is refused.
+	 */
+	if (!too_many)
+		doc->root = json_loadb(text, len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
+	if (doc->root != NULL && json_is_object(doc->root))
+		return doc;
+
+	if (f != NULL)
+	{
+		if (too_many)
+			failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED, "a JSON document has more than %d values", JSON_MAX_VALUES);
+		else if (doc->root != NULL)
+			failure_set(f, ERRCODE_INVALID_TEXT_REPRESENTATION, "not a JSON object");
+		else if (json_error_code(&error) == json_error_out_of_memory)
+			failure_set(f, ERRCODE_OUT_OF_MEMORY, "out of memory while reading a JSON document");
+		else
+			failure_set(f, ERRCODE_INVALID_TEXT_REPRESENTATION, "not valid JSON at line %d, column %d", error.line,
+						error.column);
+	}
+	MemoryContextDelete(context);
+	return NULL;
+}
+
+void
+json_free_document(JsonDoc *doc)
+{
+	if (doc != NULL)
+		MemoryContextDelete(doc->context);
+}
+
+/* The child of `value` named by `name`, a member or a position; NULL if none. */
+static const json_t *
+child(const json_t *value, const char *name)
+{
+	if (json_is_array(value))
+	{
+		char *end;
+		unsigned long position = strtoul(name, &end, 10);
+
+		return isdigit((unsigned char) *name) && *end == '\0' ? json_array_get(value, position) : NULL;
+	}
+	return json_object_get(value, name); /* NULL if value is no object */
+}
+
+/* The value at `path`; NULL when there is none, or null. */
+static const json_t *
+value_at(const JsonDoc *doc, const char *path)
+{
+	const json_t *value = doc->root;
+
+	while (value != NULL && *path != '\0')
+	{
+		size_t len = strcspn(path, ".");
+		char name[MAX_NAME];
+
+		if (len >= sizeof(name))
+			return NULL;
+		memcpy(name, path, len);
+		name[len] = '\0';
+		value = child(value, name);
+		path += len + (path[len] == '.');
+	}
+	return json_is_null(value) ? NULL : value;
+}
+
+const char *
+json_string_at(const JsonDoc *doc, const char *path)
+{
+	return json_string_value(value_at(doc, path)); /* NULL if no string */
+}
+
+bool
+json_int64_at(const JsonDoc *doc, const char *path, int64 *value)
+{
+	const json_t *found = value_at(doc, path);
+	const char *text = json_string_value(found);
+
+	if (json_is_integer(found))
+	{
+		*value = json_integer_value(found);
+		return true;
+	}
+	if (text != NULL && (isdigit((unsigned char) text[0]) || (text[0] == '-' && isdigit((unsigned char) text[1]))))
+	{
+		char *end;
+		long long parsed;
+
+		errno = 0;
+		parsed = strtoll(text, &end, 10);
+		if (errno == 0 && *end == '\0')
+		{
+			*value = parsed;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool
+json_bool_at(const JsonDoc *doc, const char *path, bool missing)
+{
+	const json_t *found = value_at(doc, path);
+
+	return json_is_boolean(found) ? json_is_true(found) : missing;
+}
+
+bool
+json_has(const JsonDoc *doc, const char *path)
+{
+	return value_at(doc, path) != NULL;
+}
+
+bool
+json_member_at(const JsonDoc *doc, const char *path, int n, const char **name, const char **value)
+{
+	json_t *object = (json_t *) value_at(doc, path); /* to be iterated over, not changed */
+	void *iterator = json_object_iter(object); /* NULL if no object */
+
+	while (iterator != NULL && n-- > 0)
+		iterator = json_object_iter_next(object, iterator);
+	if (iterator == NULL)
+		return false;
+	*name = json_object_iter_key(iterator);
+	*value = json_string_value(json_object_iter_value(iterator));
+	return true;
+}
+
+int
+json_length_at(const JsonDoc *doc, const char *path)
+{
+	return (int) json_array_size(value_at(doc, path)); /* 0 if no array */
+}
+
+void
+json_append_string(StringInfo buf, const char *text)
+{
+	if (text == NULL)
+		appendStringInfoString(buf, "null");
+	else
+		escape_json(buf, text);
+}
+
+const char *
+json_library_version(void)
+{
+	return jansson_version_str();
+}

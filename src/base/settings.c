@@ -1,0 +1,333 @@
+/*
+ * settings.c
+ *	  Every GUC of ours, and what "now" is.
+ *
+ * A check hook judges a value by its looks only: files and hosts may come and
+ * go after it was set, so they are judged when they are used.  Connection and
+ * cost are PGC_SUSET and not PGC_SIGHUP, so that ALTER DATABASE … SET works.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/timestamp.h"
+#include "utils/varlena.h"
+
+#include "base/settings.h"
+
+char *settings_credentials_file = NULL;
+char *settings_project = NULL;
+char *settings_location = NULL;
+char *settings_endpoint = NULL;
+char *settings_ca_file = NULL;
+char *settings_proxy = NULL;
+int settings_max_bytes_billed = 1024;
+
+int settings_connect_timeout = 10 * 1000;
+int settings_request_timeout = 240 * 1000;
+int settings_job_timeout = 10 * 60 * 1000;
+int settings_page_rows = 50000;
+int settings_parallel_pages = 4;
+int settings_min_parallel_load_size = 32;
+
+char *settings_databases = NULL;
+char *settings_role = NULL;
+int settings_retries = 3;
+int settings_retry_delay = 60 * 1000;
+int settings_lock_timeout = 60 * 1000;
+int settings_history_days = 400;
+double settings_notify_limit = 0.9;
+
+/* Read by settings_bytes_per_day() alone; MB. */
+static int max_bytes_per_day = 0;
+
+/* Read by settings_now() alone; '' follows the real clock. */
+static char *pretended_now = NULL;
+
+/*
+ * What all check hooks of strings do; '' means "none" and is always right.
+ * The message leaves out the value, which core would put there: it may be a
+ * key or a password that went astray.
+ */
+static bool
+check_text(const char *name, const char *value, const char *(*problem)(const char *), const char *hint)
+{
+	const char *why = (value && *value) ? problem(value) : NULL;
+
+	if (why == NULL)
+		return true;
+	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
+	GUC_check_errmsg("invalid value for parameter \"%s\"", name);
+	GUC_check_errdetail("%s", why);
+	if (hint)
+		GUC_check_errhint("%s", hint);
+	return false;
+}
+
+static bool
+check_credentials_file(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
+{
+	return check_text("contratos.credentials_file", *newval, settings_credentials_problem, NULL);
+}
+
+static bool
+check_ca_file(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
+{
+	return check_text("contratos.ca_file", *newval, settings_path_problem, NULL);
+}
+
+static bool
+check_project(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
+{
+	return check_text("contratos.project", *newval, settings_project_problem, NULL);
+}
+
+static bool
+check_location(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
+{
+	return check_text("contratos.location", *newval, settings_location_problem, NULL);
+}
+
+static bool
+check_endpoint(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
+{
+	return check_text("contratos.endpoint", *newval, settings_endpoint_problem,
+					  "The default is \"" SETTINGS_DEFAULT_ENDPOINT "\".");
+}
+
+static bool
+check_proxy(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
+{
+	return check_text("contratos.proxy", *newval, settings_proxy_problem,
+					  "For example \"http://proxy.example.com:3128\".");
+}
+
+/*
+ * A list of names, which are taken as they are: unlike identifiers in SQL they
+ * are not folded to lower case, so that what stands in a configuration file is
+ * the name of the database, quoted or not.
+ */
+static const char *
+name_list_problem(const char *text)
+{
+	char *copy = pstrdup(text);
+	List *names;
+	const char *why = NULL;
+	if (!SplitGUCList(copy, ',', &names))
+		why = "A list is names with commas in between; a name with a comma or a blank in it is in double quotes.";
+	ListCell *cell;
+	foreach (cell, names)
+	{
+		if (*(char *) lfirst(cell) == '\0' || strlen(lfirst(cell)) >= NAMEDATALEN)
+			why = "A name is empty or too long.";
+	}
+	list_free(names);
+	pfree(copy);
+	return why;
+}
+
+static bool
+check_databases(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
+{
+	return check_text("contratos.databases", *newval, name_list_problem, NULL);
+}
+
+static const char *
+name_problem(const char *name)
+{
+	return strlen(name) >= NAMEDATALEN ? "The name is too long." : NULL;
+}
+
+static bool
+check_role(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
+{
+	return check_text("contratos.role", *newval, name_problem, NULL);
+}
+
+/* A string setting for superusers. */
+static void
+define_text(const char *name, const char *short_desc, const char *long_desc, char **variable, const char *boot,
+			int flags, GucStringCheckHook check)
+{
+	DefineCustomStringVariable(name, short_desc, long_desc, variable, boot, PGC_SUSET, flags, check, NULL, NULL);
+}
+
+static void
+define_connection(void)
+{
+	define_text(
+		"contratos.credentials_file", "Sets the file with the credentials used for BigQuery.",
+		"It serves servers owned by a superuser; a user mapping can name another file. The word " SETTINGS_METADATA
+		" stands for the service account of a machine of Google Cloud's.",
+		&settings_credentials_file, "", GUC_SUPERUSER_ONLY, check_credentials_file);
+	define_text("contratos.project", "Sets the Google Cloud project that is billed for queries.",
+				"An empty string means the project of the credentials.", &settings_project, "", 0, check_project);
+	define_text("contratos.location", "Sets the location of the BigQuery datasets that are read.", NULL,
+				&settings_location, SETTINGS_DEFAULT_LOCATION, 0, check_location);
+	define_text("contratos.endpoint", "Sets the URL of the BigQuery service.",
+				"Plain http is accepted for this machine only.", &settings_endpoint, SETTINGS_DEFAULT_ENDPOINT, 0,
+				check_endpoint);
+	define_text("contratos.ca_file", "Sets the file with the certificate authorities that are trusted.",
+				"An empty string means those of the operating system.", &settings_ca_file, "", GUC_SUPERUSER_ONLY,
+				check_ca_file);
+	define_text("contratos.proxy", "Sets the URL of the proxy through which BigQuery is reached.",
+				"An empty string means none.", &settings_proxy, "", 0, check_proxy);
+	DefineCustomIntVariable("contratos.max_bytes_billed", "Sets the most that one query may be billed for.",
+							"BigQuery refuses a query above it before it runs; 0 means no limit.",
+							&settings_max_bytes_billed, 1024, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomIntVariable("contratos.max_bytes_per_day",
+							"Sets the most that the worker lets a source be billed for in a UTC day.",
+							"What counts is what the ledger says of its loads and rechecks; 0 means no limit.",
+							&max_bytes_per_day, 0, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
+}
+
+/* A timeout that anyone may set. */
+static void
+define_timeout(const char *name, const char *short_desc, const char *long_desc, int *variable, int boot, int max)
+{
+	DefineCustomIntVariable(name, short_desc, long_desc, variable, boot, SETTINGS_MIN_TIMEOUT, max, PGC_USERSET,
+							GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+static void
+define_tuning(void)
+{
+	define_timeout("contratos.connect_timeout", "Sets the maximum time to wait for a connection to BigQuery.",
+				   "It covers the look-up of the name, TCP and TLS.", &settings_connect_timeout, 10 * 1000,
+				   SETTINGS_MAX_CONNECT_TIMEOUT);
+	define_timeout("contratos.request_timeout", "Sets the maximum time to spend on one request to BigQuery.",
+				   "It covers all repetitions of the request and the pauses between them.", &settings_request_timeout,
+				   240 * 1000, SETTINGS_MAX_REQUEST_TIMEOUT);
+	define_timeout("contratos.job_timeout", "Sets the maximum time to wait for a BigQuery job to finish.",
+				   "A job that takes longer is cancelled.", &settings_job_timeout, 10 * 60 * 1000,
+				   SETTINGS_MAX_JOB_TIMEOUT);
+	DefineCustomIntVariable("contratos.page_rows", "Sets how many rows are asked of BigQuery at a time.", NULL,
+							&settings_page_rows, 50000, 1, SETTINGS_MAX_PAGE_ROWS, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("contratos.parallel_pages", "Sets how many pages are fetched ahead of the one being read.",
+							NULL, &settings_parallel_pages, 4, 0, SETTINGS_MAX_PARALLEL_PAGES, PGC_USERSET, 0, NULL,
+							NULL, NULL);
+	DefineCustomIntVariable("contratos.min_parallel_load_size",
+							"Sets how much of a day must be left after its first page for a second process to fetch "
+							"and decode it.",
+							"-1: never.  The process takes one of max_worker_processes while it runs; where none is "
+							"free, the load does all by itself.",
+							&settings_min_parallel_load_size, 32, -1, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_MB, NULL,
+							NULL, NULL);
+}
+
+/* A whole number for the worker. */
+static void
+define_worker_number(const char *name, const char *short_desc, const char *long_desc, int *variable, int boot, int min,
+					 int max, int flags)
+{
+	DefineCustomIntVariable(name, short_desc, long_desc, variable, boot, min, max, PGC_SIGHUP, flags, NULL, NULL, NULL);
+}
+
+static void
+define_worker(void)
+{
+	DefineCustomStringVariable("contratos.databases", "Sets the databases in which days are loaded by themselves.",
+							   "It takes contratos in shared_preload_libraries. An empty string means none.",
+							   &settings_databases, "", PGC_SIGHUP, GUC_LIST_INPUT, check_databases, NULL, NULL);
+	DefineCustomStringVariable("contratos.role", "Sets the role the worker connects as.",
+							   "An empty string means the bootstrap superuser.", &settings_role, "", PGC_SIGHUP, 0,
+							   check_role, NULL, NULL);
+	define_worker_number("contratos.retries", "Sets how many more attempts the worker makes at a day that fails.",
+						 "What cannot pass by itself is not tried again.", &settings_retries, 3, 0, 100, 0);
+	define_worker_number("contratos.retry_delay", "Sets the time between two attempts at a day.", NULL,
+						 &settings_retry_delay, 60 * 1000, 1, SETTINGS_MAX_INTERVAL, GUC_UNIT_MS);
+	define_worker_number("contratos.lock_timeout",
+						 "Sets how long the worker waits for each lock on what belongs to users.",
+						 "A day that meets a longer one waits for its source's ready_interval, and uses no attempt up.",
+						 &settings_lock_timeout, 60 * 1000, 1, SETTINGS_MAX_INTERVAL, GUC_UNIT_MS);
+	define_worker_number("contratos.history_days", "Sets for how many days attempts are kept in contratos_runs.",
+						 "The last success of a day is kept for good.", &settings_history_days, 400, 1, 36500, 0);
+}
+
+void
+settings_define(void)
+{
+	define_connection();
+	define_tuning();
+	define_worker();
+
+	/*
+	 * No check hook: PostgreSQL 15 cannot parse a timestamp without throwing,
+	 * and what it means may depend on TimeZone, so settings_now() judges it.
+	 */
+	define_text("contratos.now", "Sets the time that takes the place of the current time in tests.",
+				"An empty string means the real clock.", &pretended_now, "", GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL);
+
+	DefineCustomRealVariable(
+		"contratos.notify_limit", "Sets how full the NOTIFY queue may be for days to be told of, for tests.", NULL,
+		&settings_notify_limit, 0.9, 0, 2, PGC_SUSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+
+	MarkGUCPrefixReserved("contratos");
+}
+
+List *
+settings_database_names(void)
+{
+	List *names;
+	List *distinct = NIL;
+	char *copy = pstrdup(settings_databases ? settings_databases : "");
+	if (!SplitGUCList(copy, ',', &names))
+		elog(ERROR, "contratos.databases is not a list"); /* its check hook has seen to that */
+	ListCell *cell;
+	foreach (cell, names)
+	{
+		bool seen = false;
+		ListCell *other;
+		foreach (other, distinct)
+			seen |= strcmp(lfirst(other), lfirst(cell)) == 0;
+		if (!seen)
+			distinct = lappend(distinct, pstrdup(lfirst(cell)));
+	}
+	list_free(names);
+	pfree(copy);
+	return distinct;
+}
+
+/* CREATE DATABASE copies template1 whether or not it says so of itself. */
+bool
+settings_refuse_template(const char *name, bool is_template)
+{
+	return is_template || strcmp(name, "template0") == 0 || strcmp(name, "template1") == 0;
+}
+
+int64
+settings_bytes_per_day(void)
+{
+	return (int64) max_bytes_per_day * 1024 * 1024;
+}
+
+static void
+name_the_setting(void *arg pg_attribute_unused())
+{
+	errcontext("setting \"contratos.now\"");
+}
+
+TimestampTz
+settings_now(void)
+{
+	if (pretended_now == NULL || *pretended_now == '\0')
+		return GetCurrentTimestamp();
+
+	ErrorContextCallback context = {.previous = error_context_stack, .callback = name_the_setting};
+
+	error_context_stack = &context;
+
+	TimestampTz now = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(pretended_now),
+															  ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+
+	if (TIMESTAMP_NOT_FINITE(now))
+		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("the current time cannot be infinite")));
+
+	error_context_stack = context.previous;
+	return now;
+}

@@ -1,0 +1,292 @@
+/*
+ * bigquery.c
+ *	  The REST dialogue: start a query job, wait for it, page its result.
+ *
+ * Why jobs.insert under an id of our own, and not the shorter jobs.query: an
+ * answer that is lost is found again (asking once more says 409, the job is
+ * there), and from the first moment there is something to cancel.  Its price
+ * is one request.  The wait is done by the server (timeoutMs), and the answer
+ * that says "done" already brings the first page.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "auth/auth.h"
+#include "base/json.h"
+#include "bigquery/bigquery.h"
+#include "bigquery/bigquery_internal.h"
+
+/* For what may as well fail. */
+#define SIDE_TIMEOUT_MS 2000
+
+static char *
+copy_or_null(const char *text)
+{
+	return text ? pstrdup(text) : NULL;
+}
+
+Bigquery *
+bigquery_open(const BqConnection *connection, MemoryContext parent)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "contratos BigQuery connection", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Bigquery *bq = palloc0(sizeof(Bigquery));
+
+	bq->context = context;
+	bq->connection = *connection;
+	bq->connection.endpoint = pstrdup(connection->endpoint);
+	bq->connection.project = copy_or_null(connection->project);
+	bq->connection.location = pstrdup(connection->location);
+	bq->connection.credentials_file = copy_or_null(connection->credentials_file);
+	bq->connection.ca_file = copy_or_null(connection->ca_file);
+	bq->connection.proxy = copy_or_null(connection->proxy);
+	bq->connection.cap_name = copy_or_null(connection->cap_name);
+	bq->requester.connection = &bq->connection;
+	bq->requester.http = http_client_create(context);
+	bq->project = bq->connection.project;
+	MemoryContextSwitchTo(old);
+	return bq;
+}
+
+void
+bigquery_close(Bigquery *bq)
+{
+	if (bq != NULL)
+		MemoryContextDelete(bq->context);
+}
+
+void
+bigquery_make_job_id(char *job_id, size_t size)
+{
+	uint8 random[16];
+	size_t len;
+
+	if (!pg_strong_random(random, sizeof(random)))
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values for a job id")));
+	len = strlcpy(job_id, "contratos_", size);
+	for (int i = 0; i < (int) lengthof(random) && len + 2 < size; i++, len += 2)
+		snprintf(job_id + len, size - len, "%02x", random[i]);
+}
+
+bool
+bigquery_find_project(Bigquery *bq, Failure *f)
+{
+	AuthConfig config = {.credentials_file = bq->connection.credentials_file,
+						 .ca_file = bq->connection.ca_file,
+						 .proxy = bq->connection.proxy,
+						 .connect_timeout_ms = bq->connection.connect_timeout_ms,
+						 .timeout_ms = bq->connection.request_timeout_ms};
+	MemoryContext old;
+
+	if (bq->project != NULL)
+		return true;
+	f->sqlstate = 0;
+	if (bq->connection.credentials_file != NULL)
+	{
+		old = MemoryContextSwitchTo(bq->context);
+		bq->project = auth_project(&config, bq->requester.http, f);
+		MemoryContextSwitchTo(old);
+	}
+	if (bq->project != NULL)
+		return true;
+	if (f->sqlstate == 0)
+	{
+		failure_set(f, ERRCODE_INVALID_PARAMETER_VALUE, "no project is known that BigQuery could bill");
+		failure_hint(f, "Set contratos.project or the option project of the server.");
+	}
+	f->every_day = true;
+	return false;
+}
+
+void
+bigquery_cancel(Bigquery *bq, const char *project, const char *location, const char *job_id)
+{
+	HttpResponse response;
+
+	(void) request_once(&bq->requester, message_job_path(project, "jobs", job_id, "/cancel", location), "",
+						SIDE_TIMEOUT_MS, &response);
+}
+
+void
+bigquery_cancel_by_id(Bigquery *bq, const char *job_id)
+{
+	Failure f;
+
+	if (bigquery_find_project(bq, &f))
+		bigquery_cancel(bq, bq->project, bq->connection.location, job_id);
+}
+
+void
+bigquery_learn_cost(BqJob *job)
+{
+	Bigquery *bq = job->bq;
+	HttpResponse response;
+	JsonDoc *doc;
+
+	if (job->bytes_processed >= 0 ||
+		!request_once(&bq->requester, message_job_path(job->project, "jobs", job->job_id, "", job->location), NULL,
+					  SIDE_TIMEOUT_MS, &response))
+		return;
+	doc = json_parse_document(response.body, response.len, NULL);
+	if (doc != NULL)
+		message_read_job_cost(job, doc);
+	json_free_document(doc);
+}
+
+/* Whether the job may still be running there although we have given up. */
+static bool
+may_be_running(const Failure *f)
+{
+	/* a reason of BigQuery's that is final is the job's own end */
+	bool given_up = f->retry == FAILURE_FINAL || f->retry == FAILURE_ASK_LATER;
+	bool unanswered = f->retry == FAILURE_ASK_AGAIN || (given_up && f->reason[0] == '\0');
+
+	return unanswered && f->sqlstate != ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
+}
+
+/*
+ * Start the job and wait.  Whatever ends the wait early, a cancelled query
+ * included, ends the job too: it would go on, and cost, for nobody.
+ */
+static bool
+start_and_wait(BqJob *job, const char *label, Failure *f)
+{
+	MemoryContext old = CurrentMemoryContext;
+	volatile bool ok = false;
+	volatile bool abandoned = false;
+
+	PG_TRY();
+	{
+		ok = bigquery_start_job(job, label, f) && bigquery_wait_for_result(job, f);
+		abandoned = !ok && may_be_running(f);
+	}
+	PG_CATCH();
+	{
+		ErrorData *edata;
+
+		MemoryContextSwitchTo(old);
+		edata = CopyErrorData();
+		FlushErrorState();
+		bigquery_cancel(job->bq, job->project, job->location, job->job_id);
+		ReThrowError(edata);
+	}
+	PG_END_TRY();
+	if (abandoned)
+		bigquery_cancel(job->bq, job->project, job->location, job->job_id);
+	return ok;
+}
+
+static BqParam
+copy_param(const BqParam *param)
+{
+	BqParam copy = *param;
+
+	copy.name = pstrdup(param->name);
+	copy.type = pstrdup(param->type);
+	copy.value = copy_or_null(param->value);
+	copy.values = palloc(sizeof(char *) * Max(param->nvalues, 1));
+	for (int i = 0; i < param->nvalues; i++)
+		copy.values[i] = pstrdup(param->values[i]);
+	return copy;
+}
+
+static BqQuery
+copy_query(const BqQuery *query)
+{
+	BqQuery copy = {.text = pstrdup(query->text), .nparams = query->nparams};
+
+	copy.params = palloc0(sizeof(BqParam) * Max(query->nparams, 1));
+	for (int i = 0; i < query->nparams; i++)
+		copy.params[i] = copy_param(&query->params[i]);
+	return copy;
+}
+
+static BqJob *
+make_job(Bigquery *bq, const BqQuery *query, const char *job_id, MemoryContext parent)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "contratos BigQuery job", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	BqJob *job = palloc0(sizeof(BqJob));
+
+	job->bq = bq;
+	job->connection = &bq->connection;
+	job->context = context;
+	job->project = pstrdup(bq->project);
+	job->location = pstrdup(bq->connection.location);
+	job->query = copy_query(query);
+	job->total_rows = job->bytes_processed = job->bytes_billed = -1;
+	if (job_id != NULL)
+		strlcpy(job->job_id, job_id, sizeof(job->job_id));
+	else
+		bigquery_make_job_id(job->job_id, sizeof(job->job_id));
+	MemoryContextSwitchTo(old);
+	return job;
+}
+
+BqJob *
+bigquery_finished_job(Bigquery *bq, const char *job_id, const char *location, int64 total_rows, int nfields,
+					  MemoryContext parent)
+{
+	BqQuery unknown = {.text = ""};
+	BqJob *job;
+
+	Assert(bq->project != NULL);
+	job = make_job(bq, &unknown, job_id, parent);
+	job->location = MemoryContextStrdup(job->context, location);
+	job->total_rows = total_rows;
+	job->nfields = nfields;
+	return job;
+}
+
+/*
+ * A job that BigQuery lost is asked for anew, under another id, as long as
+ * job_timeout lasts: its reasons are documented as passing.
+ */
+BqJob *
+bigquery_query(Bigquery *bq, const BqQuery *query, const char *job_id, int max_jobs, const char *label,
+			   MemoryContext parent, Failure *f)
+{
+	int64 deadline = request_clock_ms() + bq->connection.job_timeout_ms;
+
+	if (!bigquery_find_project(bq, f))
+		return NULL;
+	for (int tries = 0;; tries++)
+	{
+		BqJob *job = make_job(bq, query, tries == 0 ? job_id : NULL, parent);
+		MemoryContext old = MemoryContextSwitchTo(job->context);
+		bool ok = start_and_wait(job, label, f);
+		int pause = request_backoff_ms(tries, 0);
+
+		MemoryContextSwitchTo(old);
+		if (ok)
+			return job;
+		bigquery_forget(job);
+		if (f->retry != FAILURE_NEW_JOB || tries + 1 >= max_jobs || request_clock_ms() + pause >= deadline)
+			return NULL;
+		http_pause(pause);
+	}
+}
+
+HttpExchange *
+bigquery_page(BqJob *job, HttpExchange *begun, int64 start, int max_rows, MemoryContext parent, int *spent_ms,
+			  Failure *f)
+{
+	return request_open(&job->bq->requester, message_results_path(job, start, max_rows, BIGQUERY_SERVER_WAIT_MS), begun,
+						parent, 0, spent_ms, f);
+}
+
+HttpExchange *
+bigquery_page_start(BqJob *job, int64 start, int max_rows, MemoryContext parent, Failure *f)
+{
+	return request_start(&job->bq->requester, message_results_path(job, start, max_rows, BIGQUERY_SERVER_WAIT_MS),
+						 parent, f);
+}
+
+void
+bigquery_forget(BqJob *job)
+{
+	if (job != NULL)
+		MemoryContextDelete(job->context);
+}

@@ -1,0 +1,377 @@
+/*
+ * bigquery_wait.c
+ *	  Starting a job and waiting for its result.
+ *
+ * Answers are read as a page is: up to the first row, which stays where it is
+ * until the stream comes for it.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "base/json.h"
+#include "bigquery/bigquery_internal.h"
+
+/* Such an answer passes, but asking again at once would only bring it again. */
+static void
+blame_the_way(Failure *f)
+{
+	failure_hint(f, "Something between here and BigQuery may be changing its answers; see contratos.proxy and "
+					"contratos.endpoint.");
+	f->retry = FAILURE_ASK_LATER;
+}
+
+/* An answer of HTTP 200.  NULL with *f set when it is no JSON: a proxy's page, say. */
+static JsonDoc *
+read_answer(const char *text, size_t len, Failure *f)
+{
+	Failure why;
+	JsonDoc *doc = json_parse_document(text, len, &why);
+
+	if (doc != NULL)
+		return doc;
+	if (why.sqlstate == ERRCODE_OUT_OF_MEMORY || why.sqlstate == ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+		*f = why;
+	else
+	{
+		failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer cannot be read: %s", why.message);
+		blame_the_way(f);
+	}
+	return NULL;
+}
+
+/* Where a job stands, by jobs.get.  False with *f set when it has failed. */
+static bool
+check_job(BqJob *job, Failure *f)
+{
+	HttpResponse response;
+	JsonDoc *doc;
+	bool ok;
+
+	if (!request_fetch(&job->bq->requester, message_job_path(job->project, "jobs", job->job_id, "", job->location),
+					   NULL, &response, f))
+		return false;
+	doc = read_answer(response.body, response.len, f);
+	ok = doc != NULL && message_read_job(job, doc, f);
+	json_free_document(doc);
+	return ok;
+}
+
+bool
+bigquery_start_job(BqJob *job, const char *label, Failure *f)
+{
+	char *path = message_insert_path(job->project);
+	HttpResponse response;
+	JsonDoc *doc;
+	bool ok;
+
+	/* the one request whose path does not name it */
+	ereport(DEBUG1, (errmsg_internal("contratos: asking for job %s", job->job_id)));
+	if (!request_fetch(&job->bq->requester, path, message_insert_body(job, label), &response, f))
+	{
+		/* an earlier try did arrive, only its answer was lost */
+		if (f->http_status == 409)
+		{
+			job->found = true;
+			return check_job(job, f);
+		}
+		return false;
+	}
+	doc = read_answer(response.body, response.len, f);
+	ok = doc != NULL && message_read_job(job, doc, f);
+	json_free_document(doc);
+	return ok;
+}
+
+static void *
+decoder_alloc(void *arg, void *ptr, size_t size)
+{
+	if (size == 0)
+	{
+		if (ptr != NULL)
+			pfree(ptr);
+		return NULL;
+	}
+	if (ptr == NULL)
+		return MemoryContextAllocExtended((MemoryContext) arg, size, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+	return repalloc_huge(ptr, size);
+}
+
+RowsDecoder *
+bigquery_decoder(MemoryContext context)
+{
+	RowsDecoder *decoder = rows_create(decoder_alloc, context);
+
+	if (decoder == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	return decoder;
+}
+
+/*
+ * What BigQuery calls a column of the result: by the job's own head, where that
+ * is known here, else by the page's, which mostly comes before its rows.
+ */
+static char *
+column_name(const BqJob *job, RowsDecoder *decoder, int column)
+{
+	size_t len;
+	const char *envelope = rows_envelope(decoder, &len);
+	JsonDoc *doc;
+	const char *name;
+	char *copy;
+
+	if (job->fields != NULL && column < job->nfields)
+		return job->fields[column].name;
+	doc = json_parse_document(envelope, len, NULL);
+	name = doc ? json_string_at(doc, psprintf("schema.fields.%d.name", column)) : NULL;
+	copy = name ? pstrdup(name) : psprintf("number %d", column + 1);
+	json_free_document(doc);
+	return copy;
+}
+
+/* A row that nobody has room for. */
+static void
+too_large(Failure *f, const BqJob *job, RowsDecoder *decoder, int64 row, RowsTrouble trouble, int column)
+{
+	const char *name = column_name(job, decoder, column);
+
+	if (trouble == ROWS_VALUE_TOO_LONG)
+		failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+					"value of column \"%s\" in row " INT64_FORMAT " of BigQuery's result is longer than %d MB", name,
+					row + 1, ROWS_MAX_TEXT / (1024 * 1024));
+	else if (trouble == ROWS_ROW_TOO_LONG)
+		failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+					"row " INT64_FORMAT " of BigQuery's result is longer than %d MB, as far as column \"%s\"", row + 1,
+					ROWS_MAX_TEXT / (1024 * 1024), name);
+	else
+		failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+					"row " INT64_FORMAT " of BigQuery's result takes more than %d MB of JSON, as far as column \"%s\"",
+					row + 1, ROWS_MAX_ROW / (1024 * 1024), name);
+	failure_hint(f, "Leave such a column out of the foreign table (ALTER FOREIGN TABLE ... DROP COLUMN), or read a "
+					"part of it from a view in BigQuery.");
+}
+
+bool
+bigquery_bad_page(Failure *f, const BqJob *job, RowsDecoder *decoder, int64 row)
+{
+	uint64 offset;
+	const char *error = rows_error(decoder, &offset);
+	int column;
+	RowsTrouble trouble = rows_trouble(decoder, &column);
+
+	switch (trouble)
+	{
+		case ROWS_VALUE_TOO_LONG:
+		case ROWS_ROW_TOO_LONG:
+		case ROWS_ROW_TOO_WIDE:
+			too_large(f, job, decoder, row, trouble, column);
+			break;
+		case ROWS_ENVELOPE_TOO_LONG:
+			failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED, "BigQuery's answer has more than %d MB besides its rows",
+						ROWS_MAX_ENVELOPE / (1024 * 1024));
+			blame_the_way(f);
+			break;
+		case ROWS_NO_MEMORY:
+			failure_set(f, ERRCODE_OUT_OF_MEMORY, "out of memory");
+			break;
+		case ROWS_MALFORMED:
+			failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer cannot be read: %s at byte " UINT64_FORMAT, error,
+						offset);
+			blame_the_way(f);
+			break;
+	}
+	return false;
+}
+
+/*
+ * Read an answer up to its first row; without one to its end, which must be the
+ * body's end, too.  False with *f set.
+ */
+static bool
+read_to_first_row(const BqJob *job, HttpExchange *exchange, RowsDecoder *decoder, RowsResult *got, int64 *bytes,
+				  Failure *f)
+{
+	const char *piece;
+	ssize_t n;
+
+	while ((*got = rows_next(decoder)) == ROWS_MORE || *got == ROWS_END)
+	{
+		n = http_read(exchange, &piece, f);
+		if (n < 0)
+			return false;
+		if (n == 0 && *got == ROWS_END)
+			return true;
+		if (n == 0)
+		{
+			failure_set(f, ERRCODE_CONNECTION_FAILURE, "BigQuery's answer ended in the middle");
+			f->retry = FAILURE_ASK_AGAIN;
+			return false;
+		}
+		*bytes += n;
+		rows_feed(decoder, piece, n);
+	}
+	return *got != ROWS_ERROR || bigquery_bad_page(f, job, decoder, 0);
+}
+
+/* An answer to "what is the result?", read up to its first row or its end. */
+typedef struct Answer
+{
+	HttpExchange *exchange;
+	RowsDecoder *decoder;
+	RowsResult got;
+	int64 bytes; /* of the body, so far */
+	JsonDoc *head; /* all but the rows, as far as it has come */
+} Answer;
+
+static void
+drop_answer(Answer *answer)
+{
+	json_free_document(answer->head);
+	http_finish(answer->exchange);
+	rows_destroy(answer->decoder);
+}
+
+/* One try: the caller knows better than request.c whether to ask again. */
+static bool
+open_answer(BqJob *job, int max_rows, int wait_ms, Answer *answer, Failure *f)
+{
+	int spent_ms = 0;
+	size_t len;
+	const char *envelope;
+
+	*answer = (Answer){.decoder = bigquery_decoder(job->context)};
+	answer->exchange = request_open(&job->bq->requester, message_results_path(job, 0, max_rows, wait_ms), NULL,
+									job->context, 1, &spent_ms, f);
+	if (answer->exchange != NULL &&
+		read_to_first_row(job, answer->exchange, answer->decoder, &answer->got, &answer->bytes, f))
+	{
+		envelope = rows_envelope(answer->decoder, &len);
+		answer->head = read_answer(envelope, len, f);
+	}
+	if (answer->head != NULL)
+		return true;
+	drop_answer(answer);
+	return false;
+}
+
+/* The head alone, where the page's rows came before it. */
+static bool
+ask_for_head(BqJob *job, Failure *f)
+{
+	Answer answer;
+	bool ok;
+
+	if (!open_answer(job, 0, 0, &answer, f))
+		return false;
+	ok = message_read_head(job, answer.head, f);
+	drop_answer(&answer);
+	return ok;
+}
+
+/*
+ * Ask for the result once.  *done tells whether the job is; then the head has
+ * been read, and where it came first the answer is kept as the first page.
+ */
+static bool
+ask_for_result(BqJob *job, int wait_ms, bool *done, Failure *f)
+{
+	Answer answer;
+
+	if (!open_answer(job, job->bq->connection.page_rows, wait_ms, &answer, f))
+		return false;
+	*done = answer.got == ROWS_ROW || json_bool_at(answer.head, "jobComplete", false);
+	if (!*done)
+	{
+		drop_answer(&answer);
+		return true;
+	}
+	if (!json_has(answer.head, "schema") || !json_has(answer.head, "totalRows"))
+	{
+		drop_answer(&answer);
+		return ask_for_head(job, f);
+	}
+	if (!message_read_head(job, answer.head, f))
+	{
+		drop_answer(&answer);
+		return false;
+	}
+	json_free_document(answer.head);
+	job->first_page = answer.exchange;
+	job->first_decoder = answer.decoder;
+	job->first_bytes = answer.bytes;
+	job->first_row_ready = answer.got == ROWS_ROW;
+	return true;
+}
+
+/* BigQuery's own limit (jobTimeoutMs) is a best effort; ours ends the wait, and the job with it. */
+static bool
+stop_late_job(BqJob *job, Failure *f)
+{
+	failure_set(f, ERRCODE_FDW_ERROR, "BigQuery job did not finish within %d ms", job->bq->connection.job_timeout_ms);
+	failure_detail(f, "The job %s was cancelled.", job->job_id);
+	failure_hint(f, "Raise contratos.job_timeout or the server's option job_timeout, or try again later.");
+	f->retry = FAILURE_ASK_AGAIN; /* and it may still be running */
+	return false;
+}
+
+/*
+ * A question about the job went unanswered: ask the job itself whether there
+ * is still something to wait for.  (getQueryResults says a failed job's
+ * "internalError" with the same words as a passing one of its own.)
+ */
+static bool
+still_worth_waiting(BqJob *job, int tries, int64 failing_since, Failure *f)
+{
+	int pause = request_backoff_ms(tries, f->retry_after_ms);
+	Failure found;
+
+	if (f->retry != FAILURE_ASK_AGAIN)
+		return false;
+	if (request_clock_ms() - failing_since + pause >= job->bq->connection.request_timeout_ms)
+	{
+		request_given_up(f, tries + 1, request_clock_ms() - failing_since);
+		return false;
+	}
+	if (!check_job(job, &found))
+	{
+		*f = found;
+		return false;
+	}
+	http_pause(pause);
+	return true;
+}
+
+bool
+bigquery_wait_for_result(BqJob *job, Failure *f)
+{
+	const BqConnection *connection = &job->bq->connection;
+	int64 deadline = request_clock_ms() + connection->job_timeout_ms;
+	int64 failing_since = 0;
+	int tries = 0;
+	bool done = false;
+
+	for (;;)
+	{
+		int64 asked = request_clock_ms();
+		int wait_ms = Min(BIGQUERY_SERVER_WAIT_MS, connection->request_timeout_ms / 2);
+
+		CHECK_FOR_INTERRUPTS();
+		wait_ms = (int) Min((int64) wait_ms, deadline - asked);
+		if (wait_ms <= 0)
+			return stop_late_job(job, f);
+		if (!ask_for_result(job, wait_ms, &done, f))
+		{
+			failing_since = tries == 0 ? asked : failing_since;
+			if (!still_worth_waiting(job, tries++, failing_since, f))
+				return false;
+			continue;
+		}
+		if (done)
+			return true;
+		tries = 0;
+		/* a service that does not wait for us must not be asked in a rush */
+		if (request_clock_ms() - asked < wait_ms / 2)
+			http_pause(Min(request_backoff_ms(0, 0), wait_ms));
+	}
+}

@@ -1,0 +1,224 @@
+/*
+ * message.c
+ *	  What requests say and what answers mean.
+ *
+ * Integers of 64 bits travel as JSON strings, both ways; types come under
+ * their legacy names.  (google/cloud/bigquery/v2/{job,query,table}.proto)
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "bigquery/message.h"
+
+/* BigQuery bills whole MB, and 10 MB at least for each table. (pricing) */
+#define BILLED_UNIT (1024 * 1024)
+#define BILLED_MIN (10 * BILLED_UNIT)
+
+char *
+message_insert_path(const char *project)
+{
+	return psprintf("/bigquery/v2/projects/%s/jobs?prettyPrint=false", http_escape(project));
+}
+
+char *
+message_job_path(const char *project, const char *kind, const char *job_id, const char *suffix, const char *location)
+{
+	return psprintf("/bigquery/v2/projects/%s/%s/%s%s?location=%s&prettyPrint=false", http_escape(project), kind,
+					http_escape(job_id), suffix, http_escape(location));
+}
+
+/* useInt64Timestamp is not remembered by BigQuery: it goes with each page. */
+char *
+message_results_path(const BqJob *job, int64 start, int max_rows, int wait_ms)
+{
+	return psprintf("%s&startIndex=" INT64_FORMAT "&maxResults=%d&timeoutMs=%d&formatOptions.useInt64Timestamp=true",
+					message_job_path(job->project, "queries", job->job_id, "", job->location), start, max_rows,
+					wait_ms);
+}
+
+/* QueryParameterType and QueryParameterValue of an array */
+static void
+append_array(StringInfo buf, const BqParam *param)
+{
+	appendStringInfoString(buf, ",\"parameterType\":{\"type\":\"ARRAY\",\"arrayType\":{\"type\":");
+	json_append_string(buf, param->type);
+	appendStringInfoString(buf, "}},\"parameterValue\":{\"arrayValues\":[");
+	for (int i = 0; i < param->nvalues; i++)
+	{
+		appendStringInfoString(buf, i > 0 ? ",{\"value\":" : "{\"value\":");
+		json_append_string(buf, param->values[i]);
+		appendStringInfoChar(buf, '}');
+	}
+	appendStringInfoString(buf, "]}}");
+}
+
+static void
+append_scalar(StringInfo buf, const BqParam *param)
+{
+	appendStringInfoString(buf, ",\"parameterType\":{\"type\":");
+	json_append_string(buf, param->type);
+	appendStringInfoString(buf, "},\"parameterValue\":{\"value\":");
+	json_append_string(buf, param->value);
+	appendStringInfoString(buf, "}}");
+}
+
+static void
+append_parameters(StringInfo buf, const BqQuery *query)
+{
+	appendStringInfoString(buf, ",\"parameterMode\":\"NAMED\",\"queryParameters\":[");
+	for (int i = 0; i < query->nparams; i++)
+	{
+		appendStringInfoString(buf, i > 0 ? ",{\"name\":" : "{\"name\":");
+		json_append_string(buf, query->params[i].name);
+		if (query->params[i].is_array)
+			append_array(buf, &query->params[i]);
+		else
+			append_scalar(buf, &query->params[i]);
+	}
+	appendStringInfoChar(buf, ']');
+}
+
+/* "query":{"query":…, up to the members that only a real run has */
+static void
+append_query(StringInfo buf, const BqQuery *query)
+{
+	appendStringInfoString(buf, "\"query\":{\"query\":");
+	json_append_string(buf, query->text);
+	appendStringInfoString(buf, ",\"useLegacySql\":false");
+	if (query->nparams > 0)
+		append_parameters(buf, query);
+}
+
+/* Body of jobs.insert (google/cloud/bigquery/v2, JobConfigurationQuery). */
+char *
+message_insert_body(const BqJob *job, const char *label)
+{
+	const BqConnection *connection = job->connection;
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "{\"jobReference\":{\"projectId\":");
+	json_append_string(&buf, job->project);
+	appendStringInfoString(&buf, ",\"jobId\":");
+	json_append_string(&buf, job->job_id);
+	appendStringInfoString(&buf, ",\"location\":");
+	json_append_string(&buf, job->location);
+	appendStringInfoString(&buf, "},\"configuration\":{");
+	append_query(&buf, &job->query);
+	if (connection->max_bytes_billed > 0)
+		appendStringInfo(&buf, ",\"maximumBytesBilled\":\"" INT64_FORMAT "\"", connection->max_bytes_billed);
+	appendStringInfo(&buf, "},\"jobTimeoutMs\":\"%d\",\"labels\":{\"app\":\"contratos\"", connection->job_timeout_ms);
+	if (label != NULL)
+	{
+		appendStringInfoString(&buf, ",\"source\":");
+		json_append_string(&buf, label);
+	}
+	appendStringInfoString(&buf, "}}}");
+	return buf.data;
+}
+
+/* A dry run has no id: there is nothing to find again, and nothing to cancel. */
+char *
+message_estimate_body(const BqQuery *query, const char *project, const char *location)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "{\"jobReference\":{\"projectId\":");
+	json_append_string(&buf, project);
+	appendStringInfoString(&buf, ",\"location\":");
+	json_append_string(&buf, location);
+	appendStringInfoString(&buf, "},\"configuration\":{\"dryRun\":true,");
+	append_query(&buf, query);
+	appendStringInfoString(&buf, "}}}");
+	return buf.data;
+}
+
+bool
+message_read_estimate(const JsonDoc *doc, int64 *bytes, Failure *f)
+{
+	if (json_int64_at(doc, "statistics.totalBytesProcessed", bytes) ||
+		json_int64_at(doc, "statistics.query.totalBytesProcessed", bytes))
+		return true;
+	return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer to a dry run has no estimate");
+}
+
+/* There only once it is done; a sum still growing must not be taken. */
+static bool
+read_bill(BqJob *job, const JsonDoc *doc)
+{
+	const char *status = json_string_at(doc, "status.state");
+
+	return status != NULL && strcmp(status, "DONE") == 0 &&
+		   json_int64_at(doc, "statistics.query.totalBytesBilled", &job->bytes_billed);
+}
+
+void
+message_read_job_cost(BqJob *job, const JsonDoc *doc)
+{
+	if (read_bill(job, doc))
+		(void) json_int64_at(doc, "statistics.query.totalBytesProcessed", &job->bytes_processed);
+}
+
+bool
+message_read_job(BqJob *job, const JsonDoc *doc, Failure *f)
+{
+	const char *location = json_string_at(doc, "jobReference.location");
+
+	if (location != NULL)
+		job->location = MemoryContextStrdup(job->context, location);
+	if (json_has(doc, "status.errorResult"))
+	{
+		request_error(f, 0, json_string_at(doc, "status.errorResult.reason"),
+					  json_string_at(doc, "status.errorResult.message"), job->connection);
+		/* asking for the same job again will not mend it, a new one may */
+		if (f->retry == FAILURE_ASK_AGAIN)
+			f->retry = FAILURE_NEW_JOB;
+		return false;
+	}
+	(void) read_bill(job, doc);
+	return true;
+}
+
+int64
+message_billed(int64 bytes_processed)
+{
+	int64 units = bytes_processed / BILLED_UNIT + (bytes_processed % BILLED_UNIT > 0);
+
+	return bytes_processed == 0 ? 0 : Max(units * BILLED_UNIT, BILLED_MIN);
+}
+
+/* Without a word on the bill, BigQuery's own rule for one table is applied. */
+static void
+estimate_bill(BqJob *job)
+{
+	if (job->bytes_billed < 0 && job->bytes_processed >= 0)
+		job->bytes_billed = job->cache_hit ? 0 : message_billed(job->bytes_processed);
+}
+
+bool
+message_read_head(BqJob *job, const JsonDoc *doc, Failure *f)
+{
+	MemoryContext old;
+	bool ok;
+
+	if (!json_int64_at(doc, "totalRows", &job->total_rows) || job->total_rows < 0)
+		return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer does not say how many rows there are");
+	old = MemoryContextSwitchTo(job->context);
+	ok = message_read_fields(doc, "schema.fields", &job->fields, &job->nfields, f);
+	MemoryContextSwitchTo(old);
+	if (!ok)
+		return false;
+	message_read_cost(job, doc);
+	return true;
+}
+
+void
+message_read_cost(BqJob *job, const JsonDoc *doc)
+{
+	if (!json_int64_at(doc, "totalBytesProcessed", &job->bytes_processed))
+		return;
+	job->cache_hit = json_bool_at(doc, "cacheHit", false);
+	estimate_bill(job);
+}

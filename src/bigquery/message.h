@@ -1,0 +1,189 @@
+/*
+ * message.h
+ *	  What requests to BigQuery say and what its answers mean: paths, bodies,
+ *	  jobs, schemas.  No network.
+ */
+#ifndef CONTRATOS_MESSAGE_H
+#define CONTRATOS_MESSAGE_H
+
+#include "nodes/pg_list.h"
+
+#include "base/json.h"
+#include "bigquery/request.h"
+#include "rows/rows.h"
+
+/* A named parameter; values are UTF-8 text in BigQuery's format. */
+typedef struct BqParam
+{
+	char *name;
+	const char *type; /* "TIMESTAMP", …; of an array: of its elements */
+	char *value; /* NULL for NULL */
+	bool is_array;
+	int nvalues; /* of an array, with no NULL among them */
+	char **values;
+} BqParam;
+
+typedef struct BqQuery
+{
+	char *text; /* GoogleSQL, UTF-8 */
+	int nparams;
+	BqParam *params;
+} BqQuery;
+
+/* A column of a result or a table, or a field of a STRUCT, as a schema says it. */
+typedef struct BqField
+{
+	char *name;
+	char *type; /* GoogleSQL name: INT64, FLOAT64, BOOL, STRUCT, … */
+	bool repeated; /* an ARRAY of it */
+	bool required; /* of a table's columns: never NULL */
+	char *description; /* NULL: none */
+	char *range_element; /* of a RANGE: DATE, DATETIME or TIMESTAMP */
+	int nfields; /* of a STRUCT */
+	struct BqField *fields;
+} BqField;
+
+/* What tables.get tells of a table; a view is one, too. */
+typedef struct BqTable
+{
+	char *type; /* TABLE, VIEW, MATERIALIZED_VIEW, EXTERNAL, SNAPSHOT, … */
+	char *location; /* of its dataset; NULL: not said */
+	int nfields;
+	BqField *fields;
+	bool ingestion_time; /* partitioned by _PARTITIONTIME */
+	char *partition_field; /* or by this column; NULL: by none */
+	bool require_filter; /* queries must have a condition on it */
+	int64 modified_ms; /* of rows or definition, since 1970; 0: not said */
+} BqTable;
+
+/* A table as tables.list names it. */
+typedef struct BqListed
+{
+	char *name; /* without project and dataset */
+	char *type; /* as in BqTable */
+} BqListed;
+
+/* BigQuery allows 15 levels of STRUCT, and 10,000 columns, nested ones too; what has more is no schema of its. */
+#define MESSAGE_MAX_NESTING 15
+#define MESSAGE_MAX_FIELDS 10000
+
+/* A query job.  Made by bigquery_query(); read-only for others. */
+typedef struct BqJob
+{
+	/* written when it is made */
+	struct Bigquery *bq;
+	const BqConnection *connection; /* of bq */
+	MemoryContext context; /* the job's own; bigquery_forget() deletes it */
+	char job_id[128];
+	char *project; /* that is billed */
+	char *location; /* as configured, then as BigQuery says */
+	BqQuery query;
+
+	/* written when it is begun: it was there already, asked for earlier under this id */
+	bool found;
+
+	/* written when it is done */
+	int64 total_rows;
+	int64 bytes_processed; /* -1: not said */
+	int64 bytes_billed; /* -1: not known */
+	bool cache_hit;
+	int nfields;
+	BqField *fields;
+
+	/* the answer that brought "done", read up to its first row; stream.c takes
+	 * it.  NULL: there is none (any more) */
+	HttpExchange *first_page;
+	RowsDecoder *first_decoder;
+	int64 first_bytes; /* of its body, read so far */
+	bool first_row_ready; /* first_decoder holds the first row */
+} BqJob;
+
+/* jobs.insert */
+extern char *message_insert_path(const char *project);
+extern char *message_insert_body(const BqJob *job, const char *label);
+
+/*
+ * Anything about one job: `kind` is "jobs" or "queries", `suffix` "" or
+ * "/cancel".  The location goes with it: without it a job outside US and EU is
+ * not found.
+ */
+extern char *message_job_path(const char *project, const char *kind, const char *job_id, const char *suffix,
+							  const char *location);
+
+/* jobs.getQueryResults: `max_rows` from row `start` on, waiting `wait_ms`. */
+extern char *message_results_path(const BqJob *job, int64 start, int max_rows, int wait_ms);
+
+/*
+ * Take what a Job (the answer of jobs.insert and jobs.get) says.  False with
+ * *f set when the job has failed.
+ */
+extern bool message_read_job(BqJob *job, const JsonDoc *doc, Failure *f);
+
+/* Take what a Job says of its cost, if it does: once it is done. */
+extern void message_read_job_cost(BqJob *job, const JsonDoc *doc);
+
+/*
+ * Take what the head of a finished job's answer says of the whole result.
+ * False with *f set when something is missing.
+ */
+extern bool message_read_head(BqJob *job, const JsonDoc *doc, Failure *f);
+
+/*
+ * Take what an answer says of the query's cost, if it does: BigQuery says it
+ * behind the rows.
+ */
+extern void message_read_cost(BqJob *job, const JsonDoc *doc);
+
+/*
+ * The fields of the schema at `path` of a document ("schema.fields"), with
+ * those nested in them, in CurrentMemoryContext.  False with *f set when one
+ * has no name or type, or they are nested too deep.
+ */
+extern bool message_read_fields(const JsonDoc *doc, const char *path, BqField **fields, int *nfields, Failure *f);
+
+/*
+ * What BigQuery bills for the bytes of one table, by its own rule: whole MB, and
+ * 10 MB at least; nothing for none.
+ */
+extern int64 message_billed(int64 bytes_processed);
+
+/* A dry run's body; and the bytes its answer says the query would process. */
+extern char *message_estimate_body(const BqQuery *query, const char *project, const char *location);
+extern bool message_read_estimate(const JsonDoc *doc, int64 *bytes, Failure *f);
+
+/*
+ * tables.get of "project.dataset.table"; tables.list of "project.dataset", from
+ * page `token` on (NULL: the first).
+ */
+extern char *message_table_path(const char *table);
+extern char *message_tables_path(const char *dataset, const char *token);
+
+/* In CurrentMemoryContext; false with *f set when it describes no table. */
+extern bool message_read_table(const JsonDoc *doc, BqTable *table, Failure *f);
+
+/*
+ * Append a page's BqListed to *tables, in CurrentMemoryContext; *token is the
+ * next page's, NULL after the last.
+ */
+extern bool message_read_tables(const JsonDoc *doc, List **tables, char **token, Failure *f);
+
+/*
+ * The GoogleSQL name (INT64, FLOAT64, BOOL, STRUCT, …) of a type that may come
+ * under its legacy name; NULL when it is no BigQuery type.
+ */
+extern const char *message_type_name(const char *type);
+
+/*
+ * A column's whole type as its option `type` says it: a type's name, or
+ * RANGE<DATE>, ARRAY<INT64>, ARRAY<RANGE<DATE>>; of a STRUCT the word alone.  In
+ * GoogleSQL's names, in CurrentMemoryContext; NULL when it is no such type.
+ */
+extern char *message_column_type(const char *text);
+
+/* The same of a field; a type nobody knows stays as BigQuery says it. */
+extern char *message_field_type(const BqField *field);
+
+/* Whether a field is of the type that message_column_type() gave. */
+extern bool message_type_fits(const char *declared, const BqField *field);
+
+#endif /* CONTRATOS_MESSAGE_H */

@@ -1,0 +1,182 @@
+/*
+ * request_reason.c
+ *	  BigQuery's errors as Failures: what each of its reasons means to us.
+ *
+ * Three things are told apart: what the same request may get over, what only a
+ * new job may (a job that has failed stays failed), and what passes by itself
+ * but not while a caller waits: that is final for a call, and the worker comes
+ * back to it.
+ */
+#include "postgres.h"
+
+#include "bigquery/request.h"
+
+/* What BigQuery's reasons mean to us.  (bigquery/docs/error-messages) */
+typedef struct ReasonRule
+{
+	const char *reason;
+	FailureRetry retry;
+	bool every_day; /* the same for every day */
+	int sqlstate;
+	const char *hint;
+} ReasonRule;
+
+static const ReasonRule reason_rules[] = {
+	{"accessDenied", FAILURE_FINAL, true, ERRCODE_INSUFFICIENT_PRIVILEGE,
+	 "The service account needs roles/bigquery.jobUser on the billed project and read access to the table."},
+	/* no accessDenied: a role would not help */
+	{"accessNotConfigured", FAILURE_FINAL, true, ERRCODE_FDW_ERROR,
+	 "Enable the BigQuery API in Google Cloud, for the project that the message names, and try again some minutes "
+	 "later."},
+	{"attributeError", FAILURE_FINAL, true, ERRCODE_FDW_ERROR, NULL},
+	{"backendError", FAILURE_ASK_AGAIN, false, ERRCODE_FDW_ERROR, "This is BigQuery's own trouble: try again later."},
+	{"badGateway", FAILURE_ASK_AGAIN, false, ERRCODE_FDW_ERROR, "This is BigQuery's own trouble: try again later."},
+	{"badRequest", FAILURE_FINAL, true, ERRCODE_FDW_ERROR, NULL},
+	{"billingNotEnabled", FAILURE_FINAL, true, ERRCODE_FDW_ERROR, "Enable billing for the project that is billed."},
+	{"billingTierLimitExceeded", FAILURE_FINAL, true, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, NULL},
+	{"blocked", FAILURE_FINAL, true, ERRCODE_FDW_ERROR, "BigQuery has blocked it for now: ask Google's support."},
+	{"bytesBilledLimitExceeded", FAILURE_FINAL, false, ERRCODE_PROGRAM_LIMIT_EXCEEDED, NULL},
+	{"duplicate", FAILURE_FINAL, false, ERRCODE_DUPLICATE_OBJECT, NULL},
+	{"internalError", FAILURE_ASK_AGAIN, false, ERRCODE_FDW_ERROR, "This is BigQuery's own trouble: try again later."},
+	{"invalid", FAILURE_FINAL, true, ERRCODE_FDW_ERROR, NULL},
+	{"invalidQuery", FAILURE_FINAL, true, ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION,
+	 "See the query with EXPLAIN (VERBOSE); the columns and options of the foreign table decide its text."},
+	{"invalidUser", FAILURE_FINAL, true, ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+	 "Check contratos.credentials_file, or the credentials_file of the user mapping or server."},
+	{"jobBackendError", FAILURE_NEW_JOB, false, ERRCODE_FDW_ERROR, "This is BigQuery's own trouble: try again later."},
+	{"jobInternalError", FAILURE_NEW_JOB, false, ERRCODE_FDW_ERROR, "This is BigQuery's own trouble: try again later."},
+	{"jobRateLimitExceeded", FAILURE_NEW_JOB, false, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+	 "Too many jobs in the project at once: try again later."},
+	{"notFound", FAILURE_FINAL, true, ERRCODE_UNDEFINED_TABLE,
+	 "Check the options \"table\" of the foreign table and \"location\" of its server or contratos.location."},
+	{"notImplemented", FAILURE_FINAL, true, ERRCODE_FEATURE_NOT_SUPPORTED, NULL},
+	{"policyViolation", FAILURE_FINAL, true, ERRCODE_INSUFFICIENT_PRIVILEGE,
+	 "A policy of the organization forbids it: ask the project's administrators."},
+	{"proxyAuthenticationRequired", FAILURE_FINAL, true, ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+	 "It may hold no password: let this server pass, or name another one in contratos.proxy."},
+	{"quotaExceeded", FAILURE_FINAL, true, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+	 "A quota of the billed project is used up: wait for its next period, or raise it."},
+	{"rateLimitExceeded", FAILURE_ASK_AGAIN, false, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+	 "Too many requests of the project at once: try again later."},
+	{"resourceInUse", FAILURE_ASK_LATER, false, ERRCODE_OBJECT_IN_USE,
+	 "Somebody is changing the table: try again later."},
+	{"resourcesExceeded", FAILURE_FINAL, false, ERRCODE_INSUFFICIENT_RESOURCES,
+	 "Ask for fewer columns, or set the foreign table's option row_filter."},
+	{"responseTooLarge", FAILURE_FINAL, false, ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+	 "Ask for fewer columns, or set the foreign table's option row_filter."},
+	{"stopped", FAILURE_FINAL, false, ERRCODE_FDW_ERROR, "Somebody or something cancelled the BigQuery job."},
+	{"tableUnavailable", FAILURE_ASK_LATER, false, ERRCODE_FDW_ERROR,
+	 "This is BigQuery's own trouble: try again later."},
+	{"timeout", FAILURE_ASK_LATER, false, ERRCODE_FDW_ERROR,
+	 "BigQuery stopped the job: raise contratos.job_timeout or the server's option job_timeout."},
+	{"userRateLimitExceeded", FAILURE_ASK_AGAIN, false, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+	 "Too many requests of the service account at once: try again later."},
+};
+
+/* No reason was given: the status has to do. */
+static void
+judge_by_status(Failure *f, int status, const char *message)
+{
+	if (status == 401)
+	{
+		failure_set(f, ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, "BigQuery did not accept the access token");
+		if (message != NULL)
+			failure_detail(f, "%s", message);
+		failure_hint(f, "Check that the key in contratos.credentials_file (or the user mapping's credentials_file) is "
+						"still valid, and that this server's clock is right.");
+		f->retry = FAILURE_NEW_TOKEN;
+		f->every_day = true;
+		return;
+	}
+	failure_set(f, ERRCODE_FDW_ERROR, "BigQuery answered with HTTP status %d", status);
+	if (message != NULL)
+		failure_detail(f, "%s", message);
+	if (status == 408 || status == 429 || (status >= 500 && status != 501))
+		f->retry = FAILURE_ASK_AGAIN;
+	else
+		f->every_day = true;
+	if (status >= 300 && status < 400)
+		failure_hint(f, "Redirects are not followed: check contratos.endpoint or the server's option endpoint.");
+}
+
+/* The byte cap is known by its reason, or where that differs, by its words. */
+static bool
+is_byte_cap(const char *reason, const char *message)
+{
+	return strcmp(reason, "bytesBilledLimitExceeded") == 0 ||
+		   (message != NULL && strstr(message, "limit for bytes billed") != NULL);
+}
+
+static void
+judge_byte_cap(Failure *f, const char *message, const BqConnection *connection)
+{
+	failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED, "the query would bill more than the cap of " INT64_FORMAT " bytes",
+				connection->max_bytes_billed);
+	failure_detail(f, "BigQuery refused it without charge: %s", message ? message : "no message");
+	failure_hint(f, "Raise %s, or ask for fewer columns or days.",
+				 connection->cap_name ? connection->cap_name : "contratos.max_bytes_billed");
+}
+
+static void
+judge_by_rule(Failure *f, const ReasonRule *rule, const char *message)
+{
+	int sqlstate = rule->sqlstate;
+
+	if (message != NULL && strncmp(message, "Unrecognized name", 17) == 0)
+		sqlstate = ERRCODE_UNDEFINED_COLUMN;
+	failure_set(f, sqlstate, "BigQuery: %s", message ? message : rule->reason);
+	f->retry = rule->retry;
+	if (sqlstate == ERRCODE_UNDEFINED_COLUMN)
+		failure_hint(f, "The BigQuery table has no such column: correct the foreign table's column or its option "
+						"name, or drop it with ALTER FOREIGN TABLE ... DROP COLUMN.");
+	else if (strcmp(rule->reason, "stopped") == 0 && message != NULL && strstr(message, "timed out") != NULL)
+	{
+		f->retry = FAILURE_NEW_JOB;
+		failure_hint(f, "It ran longer than contratos.job_timeout or the server's option job_timeout allows.");
+	}
+	else if (rule->hint != NULL)
+		failure_hint(f, "%s", rule->hint);
+	f->every_day = rule->every_day;
+}
+
+/* A job that was there is no more: BigQuery has forgotten or lost it. */
+static bool
+is_lost_job(const char *reason, const char *message)
+{
+	return strcmp(reason, "notFound") == 0 && message != NULL && strncmp(message, "Not found: Job", 14) == 0;
+}
+
+static void
+judge_lost_job(Failure *f, const char *message)
+{
+	failure_set(f, ERRCODE_FDW_ERROR, "BigQuery: %s", message);
+	failure_hint(f, "The job was asked for, and is gone at BigQuery: try again, with a new one.");
+	f->retry = FAILURE_NEW_JOB;
+}
+
+bool
+request_error(Failure *f, int http_status, const char *reason, const char *message, const BqConnection *connection)
+{
+	const ReasonRule *rule = NULL;
+
+	for (int i = 0; reason != NULL && i < (int) lengthof(reason_rules); i++)
+		if (strcmp(reason, reason_rules[i].reason) == 0)
+			rule = &reason_rules[i];
+
+	if (reason != NULL && is_byte_cap(reason, message))
+		judge_byte_cap(f, message, connection);
+	else if (reason != NULL && is_lost_job(reason, message))
+		judge_lost_job(f, message);
+	else if (http_status == 401 || (rule == NULL && http_status != 0))
+		judge_by_status(f, http_status, message);
+	else if (rule != NULL)
+		judge_by_rule(f, rule, message);
+	else
+	{
+		failure_set(f, ERRCODE_FDW_ERROR, "BigQuery: %s", message ? message : "job failed");
+		f->every_day = false;
+	}
+	failure_reason(f, reason);
+	f->http_status = http_status;
+	return false;
+}

@@ -1,0 +1,372 @@
+/*
+ * run.c
+ *	  Days in a row: claim, subtransactions, what is recorded, what comes back.
+ *
+ * contratos_run() lets an error be an error: nothing of it stays.  A backfill
+ * puts each day into a subtransaction, so that one bad day does not undo the
+ * others, and records it in the call's own transaction.  What would fail every
+ * day alike ends the call: 365 attempts at a wrong key help nobody.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/timestamp.h"
+
+#include "base/settings.h"
+#include "call/run.h"
+#include "call/run_internal.h"
+#include "ledger/extension.h"
+#include "ledger/schedule.h"
+#include "load/load.h"
+#include "load/progress.h"
+#include "load/setup.h"
+#include "load/verdict.h"
+
+/* A call's source and connections, for all its days. */
+typedef struct Call
+{
+	const char *cause;
+	MemoryContext context; /* lives as long as the call */
+	LedgerSource *source;
+	LoadPlan *plan;
+	Bigquery *bq;
+	bool may_see_rows; /* of the target, in an error's detail */
+	int64 next_notice; /* NOTICEs are a second apart, whatever the day */
+	RunTotals totals;
+} Call;
+
+/*
+ * Under a snapshot that was taken before another session loaded the day, the
+ * DELETE would not see that day's rows, and the INSERT would double them.
+ */
+static void
+check_transaction(const char *function)
+{
+	PreventCommandDuringRecovery(function);
+	PreventCommandIfReadOnly(function);
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+				 errmsg("%s cannot run in a transaction of isolation level REPEATABLE READ or SERIALIZABLE", function),
+				 errdetail("It could not see a day that another session loads meanwhile, and would double it."),
+				 errhint("Run it in a READ COMMITTED transaction.")));
+}
+
+void
+run_check_day(const LedgerSource *source, DateADT day)
+{
+	TimestampTz now = settings_now();
+
+	if (DATE_NOT_FINITE(day) || day < SCHEDULE_FIRST_DAY)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("day is out of range"),
+						errhint("Days go from 0001-01-01 to yesterday in UTC.")));
+	if (day >= schedule_day_of(now))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("day %s is not over yet", schedule_day_text(day)),
+				 errdetail("Days are UTC days, and today is %s in UTC.", schedule_day_text(schedule_day_of(now))),
+				 errhint("The last day that can be loaded is %s.", schedule_day_text(schedule_yesterday(now)))));
+	load_check_snapshot(source, day);
+}
+
+/* Everything up to the first question; errors here are the call's. */
+static Call *
+begin_call(const char *function, const char *source, const char *cause)
+{
+	Call *call;
+
+	check_transaction(function);
+	/* at once: a backfill would catch it, day by day, and go on */
+	load_refuse_nested();
+	extension_lock();
+	setup_if_untouched();
+	call = palloc0(sizeof(Call));
+	call->context = CurrentMemoryContext;
+	call->cause = cause;
+	call->source = ledger_source(source);
+	return call;
+}
+
+/* Wait for our turn; what the source says is read again once it has come. */
+static void
+claim(Call *call)
+{
+	ledger_claim(call->source->name);
+	call->source = ledger_source(call->source->name);
+	call->plan = load_plan(call->source);
+	call->may_see_rows = run_may_see_rows(call->plan);
+	/* what was waited for another load is not this one's */
+	call->totals = run_totals_begin();
+	call->bq = bigquery_open(call->plan->connection, call->context);
+}
+
+static void
+end_call(Call *call)
+{
+	bigquery_close(call->bq);
+}
+
+static LoadOutcome *
+new_outcome(Call *call)
+{
+	LoadOutcome *outcome = palloc(sizeof(LoadOutcome));
+
+	load_begin(outcome, CurrentMemoryContext);
+	outcome->next_notice = call->next_notice;
+	return outcome;
+}
+
+/* Ask for the day and replace it, all in the present (sub)transaction. */
+static void
+load_day(Call *call, DateADT day, bool allow_shrink, LoadOutcome *outcome)
+{
+	BqJob *job;
+
+	load_check_budget(call->source);
+	/* what they would throw, and the locks, before anything is billed */
+	load_check_statements(call->plan, day);
+	job = load_ask(call->plan, call->bq, day, CurrentMemoryContext, outcome);
+	load_replace(call->plan, job, day, allow_shrink, outcome);
+	load_end(outcome);
+}
+
+bool
+run_may_see_rows(const LoadPlan *plan)
+{
+	return pg_class_aclcheck(plan->target, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+}
+
+void
+run_hide_rows(ErrorData *edata)
+{
+	if (verdict_cause(edata) != NULL)
+		return;
+	edata->detail = NULL;
+	if (verdict_blames_row(edata))
+		edata->context = NULL;
+}
+
+/* Which row it was may be told. */
+static void
+hide_rows(const Call *call, const LoadOutcome *outcome, ErrorData *edata)
+{
+	bool told = edata->context != NULL;
+
+	if (call->may_see_rows || outcome->refused)
+		return;
+	run_hide_rows(edata);
+	if (told && edata->context == NULL && outcome->at_row > 0)
+		edata->context = load_row_text(outcome, edata->sqlerrcode);
+}
+
+/* The one day of a call.  An error is the call's. */
+static void
+load_only_day(Call *call, DateADT day, bool allow_shrink, LoadOutcome *outcome)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		load_day(call, day, allow_shrink, outcome);
+	}
+	PG_CATCH();
+	{
+		ErrorData *edata;
+
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		hide_rows(call, outcome, edata);
+		ReThrowError(edata);
+	}
+	PG_END_TRY();
+}
+
+static char *
+success_message(const LoadOutcome *outcome)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	if (outcome->values_altered > 0)
+		appendStringInfo(&buf, INT64_FORMAT " values could not be kept as they were: see contratos_rejects",
+						 outcome->values_altered);
+	if (outcome->rows_inserted != outcome->rows_loaded)
+		appendStringInfo(&buf, "%sthe target's triggers or rules took " INT64_FORMAT " of the rows",
+						 buf.len > 0 ? "; " : "", outcome->rows_inserted);
+	return buf.len > 0 ? buf.data : NULL;
+}
+
+static RunResult *
+record_success(Call *call, DateADT day, const LoadOutcome *outcome)
+{
+	LedgerRun run = load_describe(call->plan->source, day, call->cause, "succeeded", outcome);
+	RunResult *result = palloc0(sizeof(RunResult));
+
+	result->day = day;
+	result->status = "succeeded";
+	result->rows_loaded = outcome->rows_loaded;
+	result->rows_replaced = outcome->rows_replaced;
+	result->message = success_message(outcome);
+	result->run = ledger_record(&run);
+	ledger_record_rejects(result->run, outcome->rejects, outcome->nrejects);
+	run_totals_add(&call->totals, result, outcome->bytes_received);
+	progress_end();
+	return result;
+}
+
+RunResult *
+run_day(const char *source, DateADT day, bool allow_shrink)
+{
+	Call *call = begin_call("contratos_run()", source, "manual");
+	LoadOutcome *outcome;
+	RunResult *result;
+
+	run_check_day(call->source, day);
+	claim(call);
+	outcome = new_outcome(call);
+	load_only_day(call, day, allow_shrink, outcome);
+	result = record_success(call, day, outcome);
+	end_call(call);
+	run_totals_tell_day(&call->totals, call->source->name, day);
+	return result;
+}
+
+/* --------------------------------------------------------------------------
+ * Backfill
+ * -------------------------------------------------------------------------- */
+
+static RunResult *
+record_failure(Call *call, DateADT day, LoadOutcome *outcome, ErrorData *edata)
+{
+	const char *status = outcome->refused ? "refused" : "failed";
+	const Failure *f = verdict_cause(edata);
+	LedgerRun run;
+	RunResult *result = palloc0(sizeof(RunResult));
+
+	load_end(outcome);
+	run = load_describe(call->plan->source, day, call->cause, status, outcome);
+	run.sqlstate = unpack_sql_state(edata->sqlerrcode);
+	run.reason = f != NULL && f->reason[0] ? f->reason : NULL;
+	run.error = load_error_text(outcome, edata);
+	run.message = edata->message;
+
+	result->day = day;
+	result->status = status;
+	result->rows_loaded = result->rows_replaced = -1;
+	result->message = edata->message;
+	result->run = ledger_record(&run);
+	run_totals_add(&call->totals, result, 0);
+	progress_end();
+	hide_rows(call, outcome, edata);
+	ereport(WARNING,
+			(errcode(edata->sqlerrcode),
+			 errmsg("%s of source \"%s\" %s: %s", schedule_day_text(day), call->source->name, status, edata->message),
+			 edata->detail ? errdetail("%s", edata->detail) : 0, edata->hint ? errhint("%s", edata->hint) : 0));
+	return result;
+}
+
+/*
+ * One day in a subtransaction.  NULL: it worked, and *outcome tells; else the
+ * error, with the subtransaction undone.
+ */
+static ErrorData *
+try_day(Call *call, DateADT day, bool allow_shrink, LoadOutcome *outcome)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *volatile edata = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		load_day(call, day, allow_shrink, outcome);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return edata;
+}
+
+typedef void (*Emit)(void *arg, const RunResult *result);
+
+/* The rest is not tried: it would fail just the same. */
+static void
+cancel_rest(Call *call, DateADT first, DateADT last, const char *why, Emit emit, void *arg)
+{
+	if (first > last)
+		return;
+	ereport(WARNING, (errmsg("backfill of source \"%s\" stopped: %d days were not tried", call->source->name,
+							 (int) (last - first + 1)),
+					  errdetail("They would fail for the same reason: %s", why)));
+	for (DateADT day = first; day <= last; day++)
+	{
+		RunResult result = {.day = day, .status = "canceled", .rows_loaded = -1, .rows_replaced = -1, .message = why};
+
+		run_totals_add(&call->totals, &result, 0);
+		emit(arg, &result);
+	}
+}
+
+void
+run_days(const char *function, const char *source, DateADT first, DateADT last, bool only_missing, bool allow_shrink,
+		 Emit emit, void *arg)
+{
+	Call *call = begin_call(function, source, "backfill");
+	MemoryContext per_day = AllocSetContextCreate(call->context, "contratos backfill day", ALLOCSET_DEFAULT_SIZES);
+	bool any_success = false;
+
+	run_check_day(call->source, first);
+	run_check_day(call->source, last);
+	claim(call);
+	for (DateADT day = first; day <= last; day++)
+	{
+		LoadOutcome *outcome;
+		ErrorData *edata;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(per_day);
+		MemoryContextSwitchTo(per_day);
+		if (only_missing && ledger_last_rows(call->source->name, day) >= 0)
+		{
+			call->totals.skipped++;
+			continue;
+		}
+		outcome = new_outcome(call);
+		edata = try_day(call, day, allow_shrink, outcome);
+		call->next_notice = outcome->next_notice;
+		if (edata == NULL)
+			emit(arg, record_success(call, day, outcome));
+		else if (verdict_must_rethrow(edata) || (!any_success && verdict_every_day(edata)))
+		{
+			hide_rows(call, outcome, edata);
+			ReThrowError(edata);
+		}
+		else
+		{
+			emit(arg, record_failure(call, day, outcome, edata));
+			if (verdict_every_day(edata))
+			{
+				cancel_rest(call, day + 1, last, edata->message, emit, arg);
+				break;
+			}
+		}
+		any_success |= edata == NULL;
+	}
+	MemoryContextSwitchTo(call->context);
+	end_call(call);
+	run_totals_tell_days(&call->totals, call->source->name, (int) (last - first + 1));
+}

@@ -1,0 +1,77 @@
+/*
+ * run.h
+ *	  One day of one source from start to finish, and a row of days.
+ */
+#ifndef CONTRATOS_RUN_H
+#define CONTRATOS_RUN_H
+
+#include "postgres.h"
+#include "utils/date.h"
+
+#include "load/verify.h"
+
+/* How a day ended; strings in the caller's context. */
+typedef struct RunResult
+{
+	DateADT day;
+	const char *status; /* "succeeded", "failed", "refused", "canceled" */
+	int64 rows_loaded; /* -1: null */
+	int64 rows_replaced; /* -1: null */
+	const char *message; /* NULL: nothing to say */
+	int64 run; /* id in contratos_runs; 0: null */
+} RunResult;
+
+/*
+ * Load one day now, in this transaction.  An error is an error, and leaves
+ * nothing in the ledger.
+ */
+extern RunResult *run_day(const char *source, DateADT day, bool allow_shrink);
+
+/*
+ * Load the days from first to last, oldest first, each in a subtransaction;
+ * `emit` is called for each with its result; errors name `function`.
+ */
+extern void run_days(const char *function, const char *source, DateADT first, DateADT last, bool only_missing,
+					 bool allow_shrink, void (*emit)(void *arg, const RunResult *result), void *arg);
+
+/* What one load of a day would cost. */
+typedef struct RunEstimate
+{
+	DateADT day;
+	int64 bytes_processed;
+	int64 bytes_billed; /* by BigQuery's rule for one table */
+} RunEstimate;
+
+/*
+ * Ask, free of charge, what loads of the days from first to last would cost;
+ * `emit` is called for each, oldest first.  Reads nothing and writes nothing;
+ * the days are checked as those of run_days().
+ */
+extern void run_estimate(const char *source, DateADT first, DateADT last,
+						 void (*emit)(void *arg, const RunEstimate *estimate), void *arg);
+
+/*
+ * Compare the days from first to last there, here and in the ledger (see
+ * verify_days()) by one query; `emit` is called for each, oldest first.  Writes
+ * nothing, so that it works in a read-only transaction and at any isolation
+ * level; the ledger does not have what it costs, a NOTICE tells it.  The days are
+ * checked as those of run_days(); 22023 also for more than 36,600 of them, 53400
+ * when the source has used up its bytes of today.
+ */
+extern void run_verify(const char *source, DateADT first, DateADT last, void (*emit)(void *arg, const VerifyDay *day),
+					   void *arg);
+
+/*
+ * Leave the days from first to last to the worker, which is woken at commit;
+ * how many were queued newly.  A NOTICE when no worker runs here.
+ */
+extern int run_enqueue(const char *source, DateADT first, DateADT last, bool only_missing);
+
+/*
+ * Take a queued or waiting run off, or one to be tried again, or have the worker
+ * stop the one in progress when this transaction commits.  False: it is over,
+ * or never was.
+ */
+extern bool run_cancel(int64 run);
+
+#endif /* CONTRATOS_RUN_H */

@@ -1,0 +1,234 @@
+/*
+ * check.c
+ *	  The checks in their order, each in a subtransaction of its own.
+ *
+ * A broken set-up is what this is for, so nothing may depend on anything being
+ * right: whatever a check throws is its verdict, and the next one goes on with
+ * what is known.  Checks write nothing, and all of their subtransactions are
+ * rolled back: that gives up the locks they took, before the next one waits for
+ * the network.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "check/check_internal.h"
+#include "ledger/extension.h"
+#include "load/setup.h"
+#include "load/verdict.h"
+
+/* A check, and what it is called in the column check_name. */
+typedef struct CheckItem
+{
+	const char *name;
+	void (*run)(Check *check);
+} CheckItem;
+
+static const CheckItem server_items[] = {
+	{"extension", check_extension},		  {"libraries", check_libraries}, {"preloaded", check_preloaded},
+	{"database", check_database},		  {"worker", check_worker},		  {"housekeeping", check_housekeeping},
+	{"subscription", check_subscription},
+};
+
+static const CheckItem source_items[] = {
+	{"enabled", check_enabled},
+	{"foreign_table", check_foreign_table},
+	{"target", check_target},
+	{"narrow_columns", check_narrow_columns},
+	{"unfilled_columns", check_unfilled_columns},
+	{"credentials_file", check_credentials_file},
+	{"credentials", check_credentials},
+	{"endpoint", check_endpoint},
+	{"clock", check_clock},
+	{"token", check_token},
+	{"project", check_project},
+	{"jobs", check_jobs},
+	{"table", check_table},
+	{"columns", check_columns},
+	{"location", check_location},
+	{"byte_cap", check_byte_cap},
+	{"budget", check_budget},
+	{"writable", check_writable},
+	{"hooks", check_hooks},
+	{"index", check_index},
+	{"missing_days", check_missing_days},
+};
+
+/* Where the rows go. */
+typedef struct Sink
+{
+	void (*emit)(void *arg, const CheckRow *row);
+	void *arg;
+} Sink;
+
+/* --------------------------------------------------------------------------
+ * What a check says
+ * -------------------------------------------------------------------------- */
+
+void
+check_say(Check *check, CheckStatus status, const char *found, const char *hint)
+{
+	check->status = status;
+	check->found = found;
+	check->hint = hint;
+}
+
+/* Message and detail in one line, as psql shows a row best. */
+static char *
+in_a_line(const char *message, const char *detail)
+{
+	char *line = detail != NULL && detail[0] != '\0' ? psprintf("%s. %s", message, detail) : pstrdup(message);
+
+	for (char *c = line; *c != '\0'; c++)
+		if ((unsigned char) *c < ' ')
+			*c = ' ';
+	return line;
+}
+
+void
+check_say_failure(Check *check, const Failure *f, const char *hint)
+{
+	check_say(check, CHECK_FAILED, in_a_line(failure_to_server(f->message), failure_to_server(f->detail)),
+			  f->hint[0] != '\0' ? failure_to_server(f->hint) : hint);
+}
+
+char *
+check_size(int64 bytes)
+{
+	return text_to_cstring(DatumGetTextPP(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes))));
+}
+
+/* --------------------------------------------------------------------------
+ * One check
+ * -------------------------------------------------------------------------- */
+
+/* Run it; what it throws is its verdict, unless it is not ours to catch. */
+static void
+run_item(Check *check, const CheckItem *item)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData *volatile edata = NULL;
+
+	check_say(check, CHECK_OK, NULL, NULL);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(check->context);
+	PG_TRY();
+	{
+		item->run(check);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(check->context);
+		edata = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (edata == NULL)
+		return;
+	if (verdict_must_rethrow(edata))
+		ReThrowError(edata);
+	MemoryContextSwitchTo(check->context);
+	check_say(check, CHECK_FAILED, in_a_line(edata->message, edata->detail),
+			  edata->hint != NULL ? edata->hint : check->hint);
+	MemoryContextSwitchTo(context);
+}
+
+static void
+run(Check *check, const CheckItem *item, const Sink *sink)
+{
+	static const char *const words[] = {"ok", "warning", "failed", "skipped"};
+
+	CHECK_FOR_INTERRUPTS();
+	run_item(check, item);
+	if (check->found == NULL)
+		return;
+
+	CheckRow row = {.source = check->source,
+					.name = item->name,
+					.status = words[check->status],
+					.found = check->found,
+					.hint = check->hint};
+
+	sink->emit(sink->arg, &row);
+}
+
+/* --------------------------------------------------------------------------
+ * All of them
+ * -------------------------------------------------------------------------- */
+
+/* One source: a Check of its own, with what is known of the server. */
+static void
+run_source(const Check *server, const char *source, const Sink *sink)
+{
+	static const CheckItem first = {"source", check_source};
+	Check check = *server;
+
+	check.context = AllocSetContextCreate(server->context, "contratos check", ALLOCSET_DEFAULT_SIZES);
+	check.source = source;
+	run(&check, &first, sink);
+	/* of a source that there is not, nothing else can be said */
+	for (int i = 0; i < (int) lengthof(source_items) && (check.schedule != NULL || check.builtin); i++)
+		run(&check, &source_items[i], sink);
+	MemoryContextDelete(check.context);
+}
+
+/* Of all sources, when there is none: where the built-in one will be, or why not. */
+static void
+look_for_sources(Check *check)
+{
+	ListCell *cell;
+
+	check->hint = "ALTER EXTENSION contratos UPDATE;";
+	foreach (cell, ledger_schedules(NULL))
+		check->names = lappend(check->names, pstrdup(((LedgerSchedule *) lfirst(cell))->source.name));
+	if (check->names == NIL && ledger_is_untouched())
+		check->names = list_make1(SETUP_SOURCE);
+	if (check->names == NIL)
+		check_say(check, CHECK_FAILED, "there is no source",
+				  psprintf("SELECT %scontratos_setup(); or insert a row into %scontratos_sources.", check->schema,
+						   check->schema));
+}
+
+/* What stands before the extension's names in a statement that can be pasted. */
+static const char *
+schema_prefix(void)
+{
+	List *path = fetch_search_path(false);
+	bool found = list_member_oid(path, extension_schema());
+
+	list_free(path);
+	return found ? "" : psprintf("%s.", extension_schema_name());
+}
+
+void
+check_all(const char *source, void (*emit)(void *arg, const CheckRow *row), void *arg)
+{
+	static const CheckItem all = {"source", look_for_sources};
+	Sink sink = {.emit = emit, .arg = arg};
+	ListCell *cell;
+
+	extension_lock();
+
+	Check server = {
+		.context = CurrentMemoryContext, .schema = schema_prefix(), .standby = RecoveryInProgress(), .billed = -1};
+
+	for (int i = 0; i < (int) lengthof(server_items); i++)
+		run(&server, &server_items[i], &sink);
+	if (source != NULL)
+		server.names = list_make1(pstrdup(source));
+	else
+		run(&server, &all, &sink);
+	foreach (cell, server.names)
+		run_source(&server, lfirst(cell), &sink);
+}

@@ -1,0 +1,287 @@
+/*
+ * check_connection.c
+ *	  From the credentials file to the right to ask BigQuery for something.
+ *
+ * What nobody answers is asked once and not for as long as a load would: a
+ * person is waiting.  The clock is the real one, not contratos.now: tokens go by
+ * it.
+ */
+#include "postgres.h"
+
+#include <time.h>
+
+#include "commands/defrem.h"
+#include "foreign/foreign.h"
+#include "miscadmin.h"
+
+#include "check/check_internal.h"
+#include "load/setup.h"
+
+/* For one question with its repetitions. */
+#define PATIENCE_MS 15000
+
+/* A clock that is off by more is worth a word; by more still, tokens are refused. */
+#define CLOCK_WARNING_S 30
+#define CLOCK_FAILED_S 300
+
+/* As whom the source is loaded. */
+static Oid
+loader(const Check *check)
+{
+	return check->plan != NULL ? check->plan->owner : GetUserId();
+}
+
+/* The server that contratos_setup() would use, if somebody has made it already. */
+static Oid
+builtin_server(void)
+{
+	Oid server = get_foreign_server_oid(SETUP_SERVER, true);
+	bool ours =
+		OidIsValid(server) && GetForeignServer(server)->fdwid == get_foreign_data_wrapper_oid("contratos", true);
+
+	return ours ? server : InvalidOid;
+}
+
+static BqConnection *
+connection_of(const Check *check)
+{
+	Oid server;
+
+	if (check->table != NULL)
+		return options_connection(check->table->relid, loader(check));
+	server = builtin_server();
+	return OidIsValid(server) ? options_server_connection(server, loader(check))
+							  : options_new_server_connection(SETUP_SERVER, loader(check));
+}
+
+/* Who waits for the answers is a person. */
+static Bigquery *
+open_impatiently(const BqConnection *connection, MemoryContext parent)
+{
+	BqConnection copy = *connection;
+
+	copy.request_timeout_ms = Min(copy.request_timeout_ms, PATIENCE_MS);
+	return bigquery_open(&copy, parent);
+}
+
+/* Without a foreign table nobody knows which server, and so which key. */
+static bool
+skip_unknown_server(Check *check)
+{
+	if (check->table == NULL && !check->builtin)
+		check_say(check, CHECK_SKIPPED, "the foreign table, which names the server, cannot be used", NULL);
+	return check->table == NULL && !check->builtin;
+}
+
+/* --------------------------------------------------------------------------
+ * As whom
+ * -------------------------------------------------------------------------- */
+
+/* Whether what is wrong is the file itself, and not what is in it. */
+static bool
+is_about_file(const Failure *f)
+{
+	return f->sqlstate == ERRCODE_UNDEFINED_FILE || f->sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE ||
+		   f->sqlstate == ERRCODE_WRONG_OBJECT_TYPE || f->sqlstate == ERRCODE_IO_ERROR;
+}
+
+void
+check_credentials_file(Check *check)
+{
+	if (skip_unknown_server(check))
+		return;
+
+	check->connection = connection_of(check);
+	check->bq = open_impatiently(check->connection, check->context);
+
+	const char *file = check->connection->credentials_file;
+	AuthConfig config = {.credentials_file = file,
+						 .ca_file = check->connection->ca_file,
+						 .proxy = check->connection->proxy,
+						 .connect_timeout_ms = check->connection->connect_timeout_ms,
+						 .timeout_ms = PATIENCE_MS};
+
+	if (file == NULL)
+	{
+		check_say(check, CHECK_OK, psprintf("none, and %s needs none", check->connection->endpoint), NULL);
+		return;
+	}
+	check->inspected = auth_inspect(&config, &check->facts, &check->why);
+	if (!check->inspected && is_about_file(&check->why))
+		check_say_failure(check, &check->why, NULL);
+	else
+		check_say(check, CHECK_OK,
+				  check->inspected && strcmp(check->facts.kind, "metadata") == 0
+					  ? "none: the metadata server of this machine is asked"
+					  : psprintf("%s can be read, and its mode is safe", file),
+				  NULL);
+}
+
+void
+check_credentials(Check *check)
+{
+	const AuthFacts *facts = &check->facts;
+
+	if (check->connection == NULL)
+		check_say(check, CHECK_SKIPPED, "the connection is not known (see credentials_file)", NULL);
+	else if (check->connection->credentials_file == NULL)
+		check_say(check, CHECK_SKIPPED, "none are needed", NULL);
+	else if (check->inspected)
+		check_say(check, CHECK_OK,
+				  psprintf("%s%s%s%s%s", facts->kind, facts->principal ? " " : "",
+						   facts->principal ? facts->principal : "", facts->project ? " of project " : "",
+						   facts->project ? facts->project : ""),
+				  NULL);
+	else if (is_about_file(&check->why))
+		check_say(check, CHECK_SKIPPED, "the credentials file cannot be used", NULL);
+	else
+		check_say_failure(check, &check->why, NULL);
+}
+
+/* --------------------------------------------------------------------------
+ * Where
+ * -------------------------------------------------------------------------- */
+
+static void
+note_clock(Check *check, int64 before, int64 there, int64 after)
+{
+	check->has_clock = there > 0;
+	/* whatever it was between the question and the answer */
+	check->ahead_s = there < before ? before - there : there > after ? after - there : 0;
+}
+
+static void
+say_status(Check *check, const char *endpoint, int status)
+{
+	char *found = psprintf("%s answers with HTTP status %d", endpoint, status);
+
+	if (status >= 300 && status < 400)
+		check_say(check, CHECK_FAILED, found,
+				  "Redirects are not followed: check contratos.endpoint or the server's option endpoint.");
+	else if (status >= 500)
+		check_say(check, CHECK_WARNING, found, "This is BigQuery's own trouble, or a proxy's: try again later.");
+	else
+		check_say(check, CHECK_OK, psprintf("%s answers", endpoint), NULL);
+}
+
+/* Known without credentials, and so checked without them. */
+void
+check_endpoint(Check *check)
+{
+	BqConnection *route;
+	Bigquery *bq;
+	Failure f;
+	int64 there;
+	int64 before = (int64) time(NULL);
+	int status;
+
+	if (skip_unknown_server(check))
+		return;
+	route =
+		options_route(check->table ? check->table->relid : InvalidOid, builtin_server(), SETUP_SERVER, loader(check));
+	bq = open_impatiently(route, check->context);
+	status = bigquery_probe(bq, Min(route->request_timeout_ms, PATIENCE_MS), &there, &f);
+	bigquery_close(bq);
+	if (status == 0)
+	{
+		check_say_failure(check, &f,
+						  psprintf("This server must reach %s: check its name service and firewall, and the settings "
+								   "contratos.endpoint and contratos.proxy.",
+								   route->endpoint));
+		return;
+	}
+	note_clock(check, before, there, (int64) time(NULL));
+	say_status(check, route->endpoint, status);
+	check->reachable = check->status != CHECK_FAILED;
+}
+
+void
+check_clock(Check *check)
+{
+	int64 off = check->ahead_s < 0 ? -check->ahead_s : check->ahead_s;
+	char *found = psprintf(INT64_FORMAT " s %s the endpoint's", off, check->ahead_s > 0 ? "ahead of" : "behind");
+	static const char cure[] = "Set this server's clock, and keep it right with NTP (timedatectl set-ntp true).";
+
+	if (!check->reachable)
+		check_say(check, CHECK_SKIPPED, "the endpoint cannot be reached", NULL);
+	else if (!check->has_clock)
+		check_say(check, CHECK_SKIPPED, "the endpoint does not tell its time", NULL);
+	else if (off >= CLOCK_FAILED_S)
+		check_say(check, CHECK_FAILED, psprintf("%s: tokens will be refused", found), cure);
+	else if (off >= CLOCK_WARNING_S)
+		check_say(check, CHECK_WARNING, found, cure);
+	else
+		check_say(check, CHECK_OK, off == 0 ? "the same as the endpoint's" : found, NULL);
+}
+
+/* --------------------------------------------------------------------------
+ * With which rights
+ * -------------------------------------------------------------------------- */
+
+void
+check_token(Check *check)
+{
+	bool needed = check->connection != NULL && check->connection->credentials_file != NULL;
+	Failure f;
+
+	if (check->connection == NULL)
+		check_say(check, CHECK_SKIPPED, "the connection is not known (see credentials_file)", NULL);
+	else if (needed && !check->inspected)
+		check_say(check, CHECK_SKIPPED, "the credentials cannot be used", NULL);
+	else if (!bigquery_token(check->bq, &f))
+		check_say_failure(check, &f, "Check the credentials, and that this server reaches the token endpoint.");
+	else
+	{
+		check->has_token = true;
+		check_say(check, needed ? CHECK_OK : CHECK_SKIPPED, needed ? "obtained" : "none is needed", NULL);
+	}
+}
+
+void
+check_project(Check *check)
+{
+	const char *project;
+	Failure f;
+
+	if (check->connection == NULL)
+	{
+		check_say(check, CHECK_SKIPPED, "the connection is not known (see credentials_file)", NULL);
+		return;
+	}
+	project = bigquery_project(check->bq, &f);
+	check->has_project = project != NULL;
+	if (project == NULL && check->connection->credentials_file != NULL && !check->inspected)
+		check_say(check, CHECK_SKIPPED, "none is set, and the credentials cannot be used", NULL);
+	else if (project == NULL)
+		check_say_failure(check, &f, NULL);
+	else
+		check_say(check, CHECK_OK,
+				  psprintf("%s is billed%s", failure_to_server(project),
+						   check->connection->project ? "" : ", as the credentials say"),
+				  NULL);
+}
+
+/* A query of nothing takes nothing but the right to make jobs. */
+void
+check_jobs(Check *check)
+{
+	BqQuery nothing = {.text = pstrdup("SELECT 1")};
+	int64 bytes;
+	Failure f;
+
+	if (!check->reachable)
+		check_say(check, CHECK_SKIPPED, "the endpoint cannot be reached", NULL);
+	else if (!check->has_token)
+		check_say(check, CHECK_SKIPPED, "there is no token", NULL);
+	else if (!check->has_project)
+		check_say(check, CHECK_SKIPPED, "no project is known", NULL);
+	else if (bigquery_estimate(check->bq, &nothing, &bytes, &f))
+		check_say(check, CHECK_OK, "may be made (a dry run)", NULL);
+	else
+	{
+		if (f.sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE)
+			failure_hint(&f, "Grant roles/bigquery.jobUser on the billed project to the service account, or bill "
+							 "another project: contratos.project or the server's option project.");
+		check_say_failure(check, &f, NULL);
+	}
+}

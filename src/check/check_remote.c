@@ -1,0 +1,243 @@
+/*
+ * check_remote.c
+ *	  BigQuery's table: whether it can be read, whether it is what the foreign
+ *	  table says, and what a day of it costs.  All of it is free of charge.
+ */
+#include "postgres.h"
+
+#include "foreign/foreign.h"
+#include "utils/builtins.h"
+
+#include "base/settings.h"
+#include "check/check_internal.h"
+#include "load/setup.h"
+#include "load/verify.h"
+
+#define MEGABYTE (INT64CONST(1024) * 1024)
+
+/* Says why BigQuery cannot be asked; false: it can. */
+static bool
+skip_unasked(Check *check)
+{
+	if (check->table == NULL && !check->builtin)
+		check_say(check, CHECK_SKIPPED, "the foreign table cannot be used", NULL);
+	else if (!check->reachable)
+		check_say(check, CHECK_SKIPPED, "the endpoint cannot be reached", NULL);
+	else if (!check->has_token)
+		check_say(check, CHECK_SKIPPED, "there is no token", NULL);
+	else
+		return false;
+	return true;
+}
+
+static bool
+skip_without_table(Check *check)
+{
+	if (check->there == NULL)
+		check_say(check, CHECK_SKIPPED, "BigQuery's table is not known", NULL);
+	else if (check->plan == NULL)
+		check_say(check, CHECK_SKIPPED,
+				  check->builtin ? "nothing is set up yet" : "foreign table and target must be in order first", NULL);
+	else
+		return false;
+	return true;
+}
+
+void
+check_table(Check *check)
+{
+	const char *name = check->table ? check->table->table : SETUP_TABLE;
+	BqTable there;
+	Failure f;
+
+	if (skip_unasked(check))
+		return;
+	if (!bigquery_table(check->bq, name, &there, &f))
+	{
+		check_say_failure(check, &f, "Check option \"table\" of the foreign table.");
+		return;
+	}
+	check->there = memcpy(palloc(sizeof(there)), &there, sizeof(there));
+	check_say(check, CHECK_OK,
+			  psprintf("%s can be seen, a %s of %d columns", failure_to_server(name), failure_to_server(there.type),
+					   there.nfields),
+			  NULL);
+}
+
+/* --------------------------------------------------------------------------
+ * Its columns
+ * -------------------------------------------------------------------------- */
+
+static const BqField *
+field_of(const BqTable *there, const RemoteColumn *column)
+{
+	for (int i = 0; i < there->nfields; i++)
+		if (pg_strcasecmp(there->fields[i].name, column->remote_name) == 0)
+			return &there->fields[i];
+	return NULL;
+}
+
+/* _PARTITIONTIME and its like are in no schema. */
+static bool
+is_hidden(const BqTable *there, const RemoteColumn *column)
+{
+	return column->remote_name[0] == '_' && (there->ingestion_time || strcmp(there->type, "EXTERNAL") == 0);
+}
+
+/* Whether a load's query would find a column as it is declared; else *f. */
+static bool
+column_fits(const Check *check, int i, Failure *f)
+{
+	const RemoteColumn *column = &check->plan->table->columns[i];
+	const BqField *field = field_of(check->there, column);
+
+	if (field != NULL)
+		return load_check_type(check->plan, i, field, f);
+	if (is_hidden(check->there, column))
+		return true;
+	load_column_gone(check->plan, i, f);
+	return false;
+}
+
+void
+check_columns(Check *check)
+{
+	VerifyDrift *drift;
+	int wrong = 0;
+	Failure first;
+	Failure f;
+
+	if (skip_without_table(check))
+		return;
+	for (int i = 0; i < check->plan->ncolumns; i++)
+		if (!column_fits(check, i, &f) && wrong++ == 0)
+			first = f;
+	if (wrong > 0)
+	{
+		check_say_failure(check, &first, NULL);
+		if (wrong > 1)
+			check->found = psprintf("%s And %d more columns do not fit.", check->found, wrong - 1);
+		return;
+	}
+	drift = verify_differences(check->plan, check->there);
+	if (drift != NULL)
+		check_say(check, CHECK_WARNING, drift->what,
+				  drift->remedy[0] != '\0' ? drift->remedy : "Add the columns that are wanted to both tables.");
+	else
+		check_say(check, CHECK_OK, psprintf("all %d are there, and of their types", check->plan->ncolumns), NULL);
+}
+
+/* --------------------------------------------------------------------------
+ * Where it is
+ * -------------------------------------------------------------------------- */
+
+/* The statement that has the source's server look there. */
+static char *
+move_server(const Check *check, const char *location)
+{
+	ForeignServer *server;
+	const char *verb = "ADD";
+	ListCell *cell;
+
+	if (check->table == NULL)
+		return psprintf("Set contratos.location to '%s'.", location);
+	server = GetForeignServer(GetForeignTable(check->table->relid)->serverid);
+	foreach (cell, server->options)
+		if (strcmp(((DefElem *) lfirst(cell))->defname, "location") == 0)
+			verb = "SET";
+	return psprintf("ALTER SERVER %s OPTIONS (%s location %s);", quote_identifier(server->servername), verb,
+					quote_literal_cstr(location));
+}
+
+void
+check_location(Check *check)
+{
+	const char *wanted = check->connection ? check->connection->location : NULL;
+	const char *location;
+
+	if (check->there == NULL || wanted == NULL)
+		check_say(check, CHECK_SKIPPED, "BigQuery's table is not known", NULL);
+	else if (check->there->location == NULL)
+		check_say(check, CHECK_SKIPPED, "BigQuery does not say where the table is", NULL);
+	else
+	{
+		location = failure_to_server(check->there->location);
+		if (pg_strcasecmp(location, wanted) == 0)
+			check_say(check, CHECK_OK, location, NULL);
+		else
+			check_say(check, CHECK_FAILED,
+					  psprintf("the table is in %s, and its queries are sent to %s", location, wanted),
+					  move_server(check, location));
+	}
+}
+
+/* --------------------------------------------------------------------------
+ * What it costs
+ * -------------------------------------------------------------------------- */
+
+/* What loading that day would bill; false with the verdict said. */
+static bool
+estimate(Check *check, DateADT day)
+{
+	BqQuery *query = load_query(check->plan, day);
+	int64 bytes;
+	Failure f;
+
+	if (!bigquery_estimate(check->bq, query, &bytes, &f))
+	{
+		load_explain(check->plan, query->text, &f);
+		check_say_failure(check, &f, NULL);
+		return false;
+	}
+	check->billed = message_billed(bytes);
+	return true;
+}
+
+void
+check_byte_cap(Check *check)
+{
+	DateADT day = schedule_yesterday(settings_now());
+	int64 cap;
+	char *found;
+
+	if (skip_unasked(check) || skip_without_table(check))
+		return;
+	if (!check->has_project)
+	{
+		check_say(check, CHECK_SKIPPED, "no project is known", NULL);
+		return;
+	}
+	if (!estimate(check, day))
+		return;
+	cap = check->connection->max_bytes_billed;
+	found = psprintf("loading %s would bill %s", schedule_day_text(day), check_size(check->billed));
+	if (cap == 0)
+		check_say(check, CHECK_OK, psprintf("%s; there is no cap", found), NULL);
+	else if (check->billed <= cap)
+		check_say(check, CHECK_OK, psprintf("%s of at most %s", found, check_size(cap)), NULL);
+	else
+		check_say(check, CHECK_FAILED, psprintf("%s, but %s are allowed", found, check_size(cap)),
+				  psprintf("Raise %s to at least '" INT64_FORMAT "MB'.", check->connection->cap_name,
+						   (check->billed + MEGABYTE - 1) / MEGABYTE));
+}
+
+void
+check_budget(Check *check)
+{
+	int64 cap = settings_bytes_per_day();
+	int64 billed = ledger_billed_today(check->source, settings_now());
+	char *found = psprintf("%s billed today", check_size(billed));
+	static const char cure[] = "Raise contratos.max_bytes_per_day, or wait until tomorrow (UTC).";
+
+	if (cap == 0)
+		check_say(check, CHECK_OK, psprintf("%s; there is no limit (contratos.max_bytes_per_day)", found), NULL);
+	else if (billed >= cap)
+		check_say(check, CHECK_FAILED, psprintf("%s, and %s are allowed: used up", found, check_size(cap)), cure);
+	else if (check->billed > 0 && billed + check->billed > cap)
+		check_say(check, CHECK_WARNING,
+				  psprintf("%s of %s: not enough left for another load of %s", found, check_size(cap),
+						   check_size(check->billed)),
+				  cure);
+	else
+		check_say(check, CHECK_OK, psprintf("%s of %s", found, check_size(cap)), NULL);
+}

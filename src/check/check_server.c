@@ -1,0 +1,176 @@
+/*
+ * check_server.c
+ *	  What all sources have in common: the library, and the worker.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
+#include "utils/varlena.h"
+
+#include "base/json.h"
+#include "base/jwt.h"
+#include "base/settings.h"
+#include "check/check_internal.h"
+#include "http/http.h"
+#include "ledger/extension.h"
+#include "ledger/wake.h"
+
+void
+check_extension(Check *check)
+{
+	const char *installed = extension_version();
+
+	if (strcmp(installed, CONTRATOS_VERSION) == 0)
+		check_say(check, CHECK_OK, psprintf("version %s, and the library's is the same", installed), NULL);
+	else
+		check_say(check, CHECK_FAILED,
+				  psprintf("version %s, but the library's is %s: the worker stays idle", installed, CONTRATOS_VERSION),
+				  "After an update of the library: ALTER EXTENSION contratos UPDATE; after one of the extension: "
+				  "restart the server, which still has the old library loaded.");
+}
+
+void
+check_libraries(Check *check)
+{
+	const char *curl = http_library_version();
+	const char *openssl = jwt_library_version();
+	size_t words = strcspn(openssl, " ");
+
+	/* "libcurl/7.88.1 and much else", "OpenSSL 3.0.15 and its date" */
+	if (openssl[words] == ' ')
+		words += 1 + strcspn(openssl + words + 1, " ");
+	check_say(check, CHECK_OK,
+			  psprintf("%s, %s, jansson %s", pnstrdup(curl, strcspn(curl, " ")), pnstrdup(openssl, words),
+					   json_library_version()),
+			  NULL);
+}
+
+/* Whether shared_preload_libraries, as it was when the server started, has it. */
+static bool
+is_preloaded(void)
+{
+	List *names;
+	ListCell *cell;
+	char *value = pstrdup(shared_preload_libraries_string ? shared_preload_libraries_string : "");
+
+	if (!SplitDirectoriesString(value, ',', &names))
+		return false;
+	foreach (cell, names)
+	{
+		const char *name = last_dir_separator(lfirst(cell));
+
+		name = name ? name + 1 : lfirst(cell);
+		if (strcmp(name, "contratos") == 0 || strcmp(name, "contratos.so") == 0)
+			return true;
+	}
+	return false;
+}
+
+void
+check_preloaded(Check *check)
+{
+	const char *others = shared_preload_libraries_string ? shared_preload_libraries_string : "";
+
+	check->preloaded = is_preloaded();
+	if (check->preloaded)
+		check_say(check, CHECK_OK, "shared_preload_libraries has contratos", NULL);
+	else
+		check_say(check, CHECK_WARNING,
+				  "shared_preload_libraries has no contratos: there is no worker, only calls load",
+				  psprintf("In postgresql.conf: shared_preload_libraries = '%s%scontratos' and contratos.databases = "
+						   "'%s'; then restart the server.",
+						   others, others[0] != '\0' ? ", " : "", quote_identifier(get_database_name(MyDatabaseId))));
+}
+
+/* Of this database. */
+static bool
+is_template(void)
+{
+	HeapTuple tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(MyDatabaseId));
+	bool found;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for database %u", MyDatabaseId);
+	found = settings_refuse_template(NameStr(((Form_pg_database) GETSTRUCT(tuple))->datname),
+									 ((Form_pg_database) GETSTRUCT(tuple))->datistemplate);
+	ReleaseSysCache(tuple);
+	return found;
+}
+
+void
+check_database(Check *check)
+{
+	const char *name = get_database_name(MyDatabaseId);
+	const char *others = settings_databases;
+	ListCell *cell;
+
+	foreach (cell, settings_database_names())
+		check->listed |= strcmp(lfirst(cell), name) == 0;
+	if (check->listed && is_template())
+	{
+		check->listed = false;
+		check->template = true;
+		check_say(check, CHECK_WARNING,
+				  psprintf("contratos.databases has %s, which is a template and gets no worker", name),
+				  "A database that is copied by CREATE DATABASE must have no sessions. Load in one made from it, or: "
+				  "ALTER DATABASE ... IS_TEMPLATE false;");
+	}
+	else if (check->listed)
+		check_say(check, CHECK_OK, psprintf("contratos.databases has %s", name), NULL);
+	else
+		check_say(check, CHECK_WARNING, psprintf("contratos.databases has no %s: no worker loads its sources", name),
+				  psprintf("In postgresql.conf: contratos.databases = '%s%s%s'; then reload it: SELECT "
+						   "pg_reload_conf();",
+						   others, others[0] != '\0' ? ", " : "", quote_identifier(name)));
+}
+
+void
+check_worker(Check *check)
+{
+	check->worker = wake_worker_pid();
+	if (check->worker != 0)
+		check_say(check, CHECK_OK, psprintf("runs as process %d", check->worker), NULL);
+	else if (check->standby)
+		check_say(check, CHECK_SKIPPED, "this server is a standby: the worker runs on the primary", NULL);
+	else if (!check->preloaded)
+		check_say(check, CHECK_SKIPPED, "the library is not preloaded", NULL);
+	else if (!check->listed)
+		check_say(check, CHECK_SKIPPED, check->template ? "the database is a template" : "the database is not listed",
+				  NULL);
+	else
+		check_say(check, CHECK_FAILED, "no worker runs for this database",
+				  "Look for contratos in the server's log: max_worker_processes may be too small, or contratos.role "
+				  "name a role that cannot log in. It is started anew within a minute.");
+}
+
+void
+check_housekeeping(Check *check)
+{
+	const char *failed = ledger_failed_steps();
+
+	if (failed == NULL)
+		check_say(check, CHECK_OK, "the worker has no trouble besides loading", NULL);
+	else
+		check_say(
+			check, CHECK_WARNING, failed,
+			"The server's log has the whole error. The worker tries again within the hour, and when contratos_sources "
+			"is written.");
+}
+
+void
+check_subscription(Check *check)
+{
+	if (!ledger_is_subscribed())
+		check_say(check, CHECK_OK, "no subscription brings rows of contratos' own tables", NULL);
+	else
+		check_say(check, CHECK_WARNING,
+				  "a subscription brings rows of contratos_sources, contratos_runs or contratos_rejects from another "
+				  "server, which loads them: the worker leaves this database alone, and calls may collide with its "
+				  "numbers of runs",
+				  "Publish the tables that are loaded, without contratos' own; or take this database out of "
+				  "contratos.databases here, and load by no call.");
+}

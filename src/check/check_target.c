@@ -1,0 +1,326 @@
+/*
+ * check_target.c
+ *	  The local table: whether its owner may load it, whether a day is found in
+ *	  it quickly, and which days are not there.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_partitioned_table.h"
+#include "miscadmin.h"
+#include "optimizer/plancat.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/syscache.h"
+
+#include "base/settings.h"
+#include "check/check_internal.h"
+#include "load/setup.h"
+
+/* A day is found in a table of fewer rows soon enough. */
+#define FEW_ROWS 10000
+
+static bool
+skip_without_plan(Check *check)
+{
+	if (check->plan == NULL)
+		check_say(check, CHECK_SKIPPED,
+				  check->builtin ? "nothing is set up yet" : "foreign table and target must be in order first", NULL);
+	return check->plan == NULL;
+}
+
+/* --------------------------------------------------------------------------
+ * Columns that fit, but not as one may think
+ * -------------------------------------------------------------------------- */
+
+static void
+say_misfit(Check *check, const char *name, const char *fine)
+{
+	ListCell *cell;
+
+	if (skip_without_plan(check))
+		return;
+	check_say(check, CHECK_OK, fine, NULL);
+	foreach (cell, load_misfits(check->plan))
+	{
+		const LoadMisfit *misfit = lfirst(cell);
+
+		if (strcmp(misfit->name, name) == 0)
+			check_say(check, CHECK_WARNING, misfit->what, misfit->hint);
+	}
+}
+
+void
+check_narrow_columns(Check *check)
+{
+	say_misfit(check, LOAD_NARROW_COLUMNS, "each column of the target holds what the foreign table's does");
+}
+
+void
+check_unfilled_columns(Check *check)
+{
+	say_misfit(check, LOAD_UNFILLED_COLUMNS, "each column of the target is filled by a load, or by itself");
+}
+
+/* --------------------------------------------------------------------------
+ * Rights
+ * -------------------------------------------------------------------------- */
+
+/* By way of the SQL function: what lies beneath has another name from PostgreSQL 16 on. */
+static bool
+may_use_schema(Oid role, Oid relid)
+{
+	Datum may = DirectFunctionCall3(has_schema_privilege_id_id, ObjectIdGetDatum(role),
+									ObjectIdGetDatum(get_rel_namespace(relid)), CStringGetTextDatum("USAGE"));
+
+	return DatumGetBool(may);
+}
+
+/* An owner can have taken his own rights away; NULL: he has them all. */
+static const char *
+missing_right(const LoadPlan *plan)
+{
+	const char *role = quote_identifier(GetUserNameFromId(plan->owner, false));
+	const Oid relids[] = {plan->target, plan->table->relid};
+
+	for (int i = 0; i < (int) lengthof(relids); i++)
+		if (!may_use_schema(plan->owner, relids[i]))
+			return psprintf("GRANT USAGE ON SCHEMA %s TO %s;",
+							quote_identifier(get_namespace_name(get_rel_namespace(relids[i]))), role);
+	if (pg_class_aclmask(plan->target, plan->owner, ACL_SELECT | ACL_INSERT | ACL_DELETE, ACLMASK_ALL) !=
+		(ACL_SELECT | ACL_INSERT | ACL_DELETE))
+		return psprintf("GRANT SELECT, INSERT, DELETE ON %s TO %s;", plan->target_name, role);
+	return NULL;
+}
+
+/* What can be told before the statements are planned, with a cure; false: nothing. */
+static bool
+say_missing_right(Check *check, const char *role)
+{
+	const LoadPlan *plan = check->plan;
+	const char *cure = missing_right(plan);
+
+	if (cure != NULL)
+		check_say(check, CHECK_FAILED,
+				  psprintf("role %s, which owns %s and loads it, has not all rights to do so", role, plan->target_name),
+				  cure);
+	/* a load ends there, rather than delete half of a day */
+	else if (check_enable_rls(plan->target, plan->owner, true) == RLS_ENABLED)
+		check_say(check, CHECK_FAILED,
+				  psprintf("row-level security may hide rows of %s from its owner, %s", plan->target_name, role),
+				  psprintf("ALTER TABLE %s NO FORCE ROW LEVEL SECURITY;", plan->target_name));
+	else
+		return false;
+	return true;
+}
+
+void
+check_writable(Check *check)
+{
+	const char *role;
+
+	if (skip_without_plan(check))
+		return;
+	role = GetUserNameFromId(check->plan->owner, false);
+	if (say_missing_right(check, role))
+		return;
+	check->hint =
+		psprintf("Loads run as role %s, the owner of %s: give it what it lacks.", role, check->plan->target_name);
+	load_check_statements(check->plan, schedule_yesterday(settings_now()));
+	check_say(check, CHECK_OK, psprintf("by its owner, %s", role), NULL);
+}
+
+void
+check_hooks(Check *check)
+{
+	const char *after_load;
+	const char *on_failure;
+
+	if (skip_without_plan(check))
+		return;
+	after_load = check->schedule->source.after_load;
+	on_failure = check->schedule->on_failure;
+	load_check_hooks(check->plan, on_failure);
+	check_say(check, CHECK_OK,
+			  psprintf("%s%s%s%s", after_load ? "after_load " : "no after_load", after_load ? after_load : "",
+					   on_failure ? ", on_failure " : ", no on_failure", on_failure ? on_failure : ""),
+			  NULL);
+}
+
+/* --------------------------------------------------------------------------
+ * How a day is found
+ * -------------------------------------------------------------------------- */
+
+/*
+ * Whether its rows are parted by the column: then a day's partition is all that is
+ * read.  From the catalog: RelationGetPartitionKey() evaluates what is constant in
+ * the key's expressions, and so runs functions of the table's owner as whoever asks.
+ */
+static bool
+is_parted_by(Relation table, const char *column)
+{
+	HeapTuple tuple = SearchSysCache1(PARTRELID, ObjectIdGetDatum(RelationGetRelid(table)));
+	bool found;
+
+	if (!HeapTupleIsValid(tuple)) /* it is no partitioned table */
+		return false;
+	found = ((Form_pg_partitioned_table) GETSTRUCT(tuple))->partattrs.values[0] ==
+			get_attnum(RelationGetRelid(table), column);
+	ReleaseSysCache(tuple);
+	return found;
+}
+
+/* Rows, by the planner's estimate, of the table and those below it that have no such index. */
+static double
+unindexed_rows(Oid relid, const char *column)
+{
+	double rows = 0;
+	ListCell *cell;
+
+	foreach (cell, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
+		Relation table = table_open(lfirst_oid(cell), NoLock);
+
+		if (RELKIND_HAS_TABLE_AM(table->rd_rel->relkind) && !setup_has_index(table, column))
+		{
+			BlockNumber pages;
+			double tuples;
+			double visible;
+
+			estimate_rel_size(table, NULL, &pages, &tuples, &visible);
+			rows += tuples;
+		}
+		table_close(table, NoLock);
+	}
+	return rows;
+}
+
+/* A plain or partitioned table, its day cut by `column`. */
+static void
+judge_index(Check *check, Relation table, const char *column)
+{
+	const char *name = check->plan->target_name;
+	bool parted = table->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
+	double rows;
+
+	if (is_parted_by(table, column))
+	{
+		check_say(check, CHECK_OK, psprintf("%s is partitioned by %s", name, column), NULL);
+		return;
+	}
+	rows = unindexed_rows(RelationGetRelid(table), column);
+	if (setup_has_index(table, column) || (parted && rows == 0))
+		check_say(check, CHECK_OK, psprintf("there is one on %s", column), NULL);
+	else if (rows < FEW_ROWS)
+		check_say(check, CHECK_OK, psprintf("none on %s, but there are few rows (about %.0f)", column, rows), NULL);
+	else
+		check_say(
+			check, CHECK_WARNING, psprintf("none on %s: each load reads about %.0f rows to find a day's", column, rows),
+			psprintf("CREATE INDEX %sON %s (%s);", parted ? "" : "CONCURRENTLY ", name, quote_identifier(column)));
+}
+
+void
+check_index(Check *check)
+{
+	Relation table;
+	char kind;
+
+	if (skip_without_plan(check))
+		return;
+	if (check->plan->timestamp == NULL)
+	{
+		check_say(check, CHECK_SKIPPED, "a snapshot is replaced as a whole", NULL);
+		return;
+	}
+	table = table_open(check->plan->target, AccessShareLock);
+	kind = table->rd_rel->relkind;
+	if (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE)
+		judge_index(check, table, check->plan->timestamp->name);
+	else
+		check_say(check, CHECK_SKIPPED,
+				  psprintf("%s is a %s", check->plan->target_name, kind == RELKIND_VIEW ? "view" : "foreign table"),
+				  NULL);
+	table_close(table, AccessShareLock);
+}
+
+/* --------------------------------------------------------------------------
+ * Which days are there
+ * -------------------------------------------------------------------------- */
+
+/*
+ * The last day that should be there by now: one the worker is going to load
+ * when it is due is not missing before.
+ */
+static DateADT
+last_wanted(const Check *check, TimestampTz now)
+{
+	const ScheduleRules *rules = &check->schedule->rules;
+	DateADT yesterday = schedule_yesterday(now);
+	bool awaited = check->worker != 0 && rules->enabled && schedule_due_at(rules, yesterday) > now;
+
+	return awaited ? yesterday - 1 : yesterday;
+}
+
+static char *
+name_days(const LedgerGaps *gaps)
+{
+	StringInfoData days;
+
+	initStringInfo(&days);
+	for (int i = 0; i < gaps->nnamed; i++)
+		appendStringInfo(&days, "%s%s", i > 0 ? ", " : "", schedule_day_text(gaps->named[i]));
+	if (gaps->count > gaps->nnamed)
+		appendStringInfoString(&days, ", ...");
+	return days.data;
+}
+
+static char *
+load_them(const Check *check, const LedgerGaps *gaps)
+{
+	const char *source = quote_literal_cstr(check->source);
+	const char *first = schedule_day_text(gaps->named[0]);
+	const char *last = schedule_day_text(gaps->last);
+
+	/* a disabled source's queue stays queued */
+	if (check->worker != 0 && check->schedule->rules.enabled)
+		return psprintf("SELECT %scontratos_enqueue('%s', '%s', %s);", check->schema, first, last, source);
+	return psprintf("SELECT * FROM %scontratos_backfill_range('%s', '%s', %s, only_missing => true);", check->schema,
+					first, last, source);
+}
+
+void
+check_missing_days(Check *check)
+{
+	TimestampTz now = settings_now();
+	DateADT first;
+	DateADT last;
+	LedgerGaps gaps;
+
+	if (check->builtin)
+	{
+		check_say(check, CHECK_SKIPPED, "nothing is set up yet", NULL);
+		return;
+	}
+	first = check->schedule->source.start_date;
+	last = last_wanted(check, now);
+	/* of a snapshot there is no day but yesterday */
+	if (check->schedule->rules.snapshot)
+		first = Max(first, schedule_yesterday(now));
+	ledger_gaps(check->source, first, last, &gaps);
+	if (first > last)
+		check_say(check, CHECK_OK, psprintf("no day is due before %s", schedule_day_text(first + 1)), NULL);
+	else if (gaps.count == 0)
+		check_say(check, CHECK_OK, psprintf("none from %s to %s", schedule_day_text(first), schedule_day_text(last)),
+				  NULL);
+	else
+		check_say(check, CHECK_WARNING,
+				  psprintf(INT64_FORMAT " of %d days from %s to %s: %s", gaps.count, last - first + 1,
+						   schedule_day_text(first), schedule_day_text(last), name_days(&gaps)),
+				  load_them(check, &gaps));
+}

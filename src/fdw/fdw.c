@@ -1,0 +1,190 @@
+/*
+ * fdw.c
+ *	  The foreign-data wrapper: planning and EXPLAIN.
+ *
+ * A foreign table is read by one BigQuery query that names just the columns
+ * used (they are what is billed) and the conditions that may be pushed.  All
+ * conditions are checked here as well.  There is one path: BigQuery returns
+ * rows in no order, and each parameterised scan would be a job and a bill.
+ */
+#include "postgres.h"
+
+#include "access/sysattr.h"
+#include "foreign/fdwapi.h"
+#include "nodes/makefuncs.h"
+#include "optimizer/cost.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/pathnode.h"
+#include "optimizer/planmain.h"
+#include "optimizer/restrictinfo.h"
+#include "utils/builtins.h"
+
+#include "base/compat.h"
+#include "fdw/fdw.h"
+#include "fdw/fdw_internal.h"
+#include "fdw/pushdown.h"
+#include "fdw/scan.h"
+
+/* A job takes a second or two whatever it reads; a row costs a little more
+ * than one from a file. */
+#define STARTUP_COST 10000.0
+#define ROW_COST 0.02
+
+/* Rows a foreign table is taken to have, as long as nobody says. */
+#define DEFAULT_ROWS 5000
+
+/* So many elements of a list EXPLAIN shows. */
+#define SHOWN_ELEMENTS 20
+
+static void
+get_rel_size(PlannerInfo *root, RelOptInfo *rel, Oid relid)
+{
+	rel->fdw_private = options_table(relid);
+	if (rel->tuples <= 0)
+		rel->tuples = DEFAULT_ROWS;
+	set_baserel_size_estimates(root, rel);
+}
+
+static void
+get_paths(PlannerInfo *root, RelOptInfo *rel, Oid relid pg_attribute_unused())
+{
+	Cost total = STARTUP_COST + rel->rows * ROW_COST + rel->baserestrictcost.per_tuple * rel->tuples;
+
+	add_path(rel, (Path *) create_foreignscan_path_compat(root, rel, rel->rows, STARTUP_COST, total));
+}
+
+/* Attribute numbers that must come from BigQuery, ascending. */
+static List *
+used_columns(RelOptInfo *rel, const RemoteTable *table, List *clauses)
+{
+	Bitmapset *used = NULL;
+	List *columns = NIL;
+	bool whole_row;
+
+	pull_varattnos((Node *) rel->reltarget->exprs, rel->relid, &used);
+	pull_varattnos((Node *) clauses, rel->relid, &used);
+	whole_row = bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, used);
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		AttrNumber attnum = table->columns[i].attnum;
+
+		if (whole_row || bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber, used))
+			columns = lappend_int(columns, attnum);
+	}
+	return columns;
+}
+
+static ForeignScan *
+get_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid pg_attribute_unused(),
+		 ForeignPath *best_path pg_attribute_unused(), List *tlist, List *scan_clauses, Plan *outer_plan)
+{
+	RemoteTable *table = rel->fdw_private;
+	List *clauses = extract_actual_clauses(scan_clauses, false);
+	List *values;
+	List *pushed = pushdown_find(root, rel, table, clauses, &values);
+
+	return make_foreignscan(tlist, clauses, rel->relid, values, list_make2(used_columns(rel, table, clauses), pushed),
+							NIL, NIL, outer_plan);
+}
+
+/* It is UTF-8, as BigQuery wants it. */
+static char *
+shown(const char *text)
+{
+	return failure_to_server(text);
+}
+
+/* A string is told from what stands around it, and a NULL from 'NULL'. */
+static void
+append_value(StringInfo buf, const BqParam *param, const char *value)
+{
+	if (strcmp(param->type, "STRING") == 0)
+		appendStringInfoString(buf, quote_literal_cstr(shown(value)));
+	else
+		appendStringInfoString(buf, value);
+}
+
+/* [1, 2, 3]; of long lists the first. */
+static void
+append_list(StringInfo buf, const BqParam *param)
+{
+	appendStringInfoChar(buf, '[');
+	for (int i = 0; param->values != NULL && i < Min(param->nvalues, SHOWN_ELEMENTS); i++)
+	{
+		appendStringInfoString(buf, i > 0 ? ", " : "");
+		append_value(buf, param, param->values[i]);
+	}
+	if (param->nvalues > SHOWN_ELEMENTS)
+		appendStringInfo(buf, ", ... %d in all", param->nvalues);
+	appendStringInfoChar(buf, ']');
+}
+
+/* "DATE 2026-11-20", "ARRAY<INT64> [1, 2, 3]" */
+static char *
+explain_parameter(const BqParam *param)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, param->is_array ? "ARRAY<%s> " : "%s ", param->type);
+	if (param->value != NULL)
+		append_value(&buf, param, param->value);
+	else if (param->values != NULL)
+		append_list(&buf, param);
+	else
+		appendStringInfoString(&buf, "(known at execution)");
+	return buf.data;
+}
+
+static void
+explain_query(ForeignScanState *node, ExplainState *es)
+{
+	BqQuery *query = scan_query(node);
+
+	ExplainPropertyText("GoogleSQL", shown(query->text), es);
+	for (int i = 0; i < query->nparams; i++)
+		ExplainPropertyText(psprintf("Parameter @%s", query->params[i].name), explain_parameter(&query->params[i]), es);
+}
+
+static void
+explain_scan(ForeignScanState *node, ExplainState *es)
+{
+	int pages;
+	int64 bytes;
+	const BqJob *job;
+
+	if (es->verbose)
+		explain_query(node, es);
+	if (!es->analyze)
+		return;
+	job = scan_job(node, &pages, &bytes);
+	if (job == NULL)
+		return;
+	ExplainPropertyText("BigQuery Job", job->job_id, es);
+	/* not known when the scan was stopped before the first page's end */
+	if (job->bytes_processed >= 0)
+	{
+		ExplainPropertyInteger("Bytes Processed", "B", job->bytes_processed, es);
+		ExplainPropertyInteger("Bytes Billed", "B", job->bytes_billed, es);
+	}
+	ExplainPropertyInteger("Pages", NULL, pages, es);
+	ExplainPropertyInteger("Bytes Received", "B", bytes, es);
+}
+
+FdwRoutine *
+fdw_routine(void)
+{
+	FdwRoutine *routine = makeNode(FdwRoutine);
+
+	routine->GetForeignRelSize = get_rel_size;
+	routine->GetForeignPaths = get_paths;
+	routine->GetForeignPlan = get_plan;
+	routine->BeginForeignScan = scan_begin;
+	routine->IterateForeignScan = scan_next;
+	routine->ReScanForeignScan = scan_again;
+	routine->EndForeignScan = scan_end;
+	routine->ExplainForeignScan = explain_scan;
+	fdw_refuse_writing(routine);
+	routine->ImportForeignSchema = fdw_import;
+	return routine;
+}

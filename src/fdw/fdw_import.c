@@ -1,0 +1,401 @@
+/*
+ * fdw_import.c
+ *	  IMPORT FOREIGN SCHEMA: a dataset's tables as foreign tables.
+ *
+ * Free calls: one for each table, and one for each 1,000 of them where they must
+ * be listed.  Whoever names tables with LIMIT TO is not made to wait for a list
+ * of the others.  Of what is only found on the way, a column of a new type or a
+ * table that has just gone, a NOTICE tells, and the rest is imported.
+ */
+#include "postgres.h"
+
+#include "commands/defrem.h"
+#include "foreign/foreign.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "base/compat.h"
+#include "base/names.h"
+#include "fdw/fdw_internal.h"
+#include "remote/options.h"
+
+/* One table to be, perhaps, imported. */
+typedef struct Candidate
+{
+	FdwName name; /* first: a Candidate * is an FdwName * */
+	char *type; /* as BigQuery's list says; NULL: not listed */
+} Candidate;
+
+/* One statement. */
+typedef struct Import
+{
+	ImportForeignSchemaStmt *stmt;
+	Bigquery *bq;
+	char *dataset; /* "project.dataset", UTF-8 */
+	const char *location; /* where the server looks for data */
+	bool location_said;
+	int nlisted; /* -1: not listed yet */
+	Candidate **listed; /* by name; with local names */
+	List *commands;
+} Import;
+
+/* --------------------------------------------------------------------------
+ * Which tables
+ * -------------------------------------------------------------------------- */
+
+static int
+by_name(const void *a, const void *b)
+{
+	return strcmp((*(Candidate *const *) a)->name.remote, (*(Candidate *const *) b)->name.remote);
+}
+
+/* What came into being while the list was read may stand in it twice. */
+static void
+drop_doubles(Import *import)
+{
+	int kept = 0;
+
+	for (int i = 0; i < import->nlisted; i++)
+		if (kept == 0 || by_name(&import->listed[kept - 1], &import->listed[i]) != 0)
+			import->listed[kept++] = import->listed[i];
+	import->nlisted = kept;
+}
+
+static void
+list_tables(Import *import)
+{
+	List *tables;
+	ListCell *cell;
+	Failure f;
+
+	if (import->nlisted >= 0)
+		return;
+	if (!bigquery_tables(import->bq, import->dataset, &tables, &f))
+		failure_throw(&f);
+	import->listed = palloc(sizeof(Candidate *) * Max(list_length(tables), 1));
+	import->nlisted = 0;
+	foreach (cell, tables)
+	{
+		BqListed *listed = lfirst(cell);
+		Candidate *candidate = palloc0(sizeof(Candidate));
+
+		candidate->name.remote = fdw_server_name(listed->name);
+		candidate->type = listed->type;
+		if (candidate->name.remote != NULL)
+			import->listed[import->nlisted++] = candidate;
+		else
+			fdw_leave_out(psprintf("table \"%s\"", failure_to_server(listed->name)),
+						  "Its name has characters that this database's encoding has not");
+	}
+	qsort(import->listed, import->nlisted, sizeof(Candidate *), by_name);
+	drop_doubles(import);
+	fdw_name_locally((FdwName **) import->listed, import->nlisted, NULL);
+}
+
+/* The newest of the tables `prefix`YYYYMMDD from listed[from] on, and their number. */
+static Candidate *
+newest_shard(const Import *import, int from, const char *prefix, int len, int *count)
+{
+	Candidate *newest = NULL;
+
+	*count = 0;
+	/* they are in order, so that all that begin alike stand together */
+	for (int i = from; i < import->nlisted && strncmp(import->listed[i]->name.remote, prefix, len) == 0; i++)
+	{
+		if (fdw_shard_prefix(import->listed[i]->name.remote) != len)
+			continue;
+		newest = import->listed[i];
+		(*count)++;
+	}
+	return newest;
+}
+
+static void
+say_shards(const Candidate *newest, int prefix, int count)
+{
+	const char *name = newest->name.remote;
+
+	if (count > 1)
+		ereport(NOTICE,
+				(errmsg("of the tables \"%.*sYYYYMMDD\" only the newest, \"%s\", is imported", prefix, name, name),
+				 errdetail("There are %d older ones, a table for each day.", count - 1),
+				 errhint("LIMIT TO imports those that it names.")));
+}
+
+/* Whether EXCEPT names it. */
+static bool
+is_excepted(const Import *import, const char *local)
+{
+	ListCell *cell;
+
+	if (import->stmt->list_type != FDW_IMPORT_SCHEMA_EXCEPT)
+		return false;
+	foreach (cell, import->stmt->table_list)
+		if (strcmp(((RangeVar *) lfirst(cell))->relname, local) == 0)
+			return true;
+	return false;
+}
+
+static bool
+is_readable(const char *type)
+{
+	static const char *const readable[] = {"TABLE", "VIEW", "MATERIALIZED_VIEW", "EXTERNAL", "SNAPSHOT"};
+
+	for (size_t i = 0; i < lengthof(readable); i++)
+		if (strcmp(type, readable[i]) == 0)
+			return true;
+	return false;
+}
+
+/* What is left after EXCEPT and without older shards. */
+static List *
+choose_listed(Import *import)
+{
+	List *chosen = NIL;
+	Candidate *shard = NULL;
+	int kept = 0;
+
+	list_tables(import);
+	for (int i = 0; i < import->nlisted; i++)
+		if (!is_excepted(import, import->listed[i]->name.local))
+			import->listed[kept++] = import->listed[i];
+	import->nlisted = kept;
+	for (int i = 0; i < import->nlisted; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+
+		Candidate *candidate = import->listed[i];
+		int prefix = fdw_shard_prefix(candidate->name.remote);
+		bool same = prefix > 0 && shard != NULL && fdw_shard_prefix(shard->name.remote) == prefix &&
+					strncmp(shard->name.remote, candidate->name.remote, prefix) == 0;
+		int count;
+
+		if (prefix > 0 && !same)
+		{
+			shard = newest_shard(import, i, candidate->name.remote, prefix, &count);
+			say_shards(shard, prefix, count);
+		}
+		if (prefix == 0 || candidate == shard)
+			chosen = lappend(chosen, candidate);
+	}
+	return chosen;
+}
+
+pg_noreturn static void refuse_missing(const Import *import, const char *name);
+
+static void
+refuse_missing(const Import *import, const char *name)
+{
+	const char *other = NULL;
+
+	for (int i = 0; i < import->nlisted && other == NULL; i++)
+		if (pg_strcasecmp(import->listed[i]->name.local, name) == 0 ||
+			(strlen(name) > NAMEDATALEN - MAX_MULTIBYTE_CHAR_LEN &&
+			 pg_strncasecmp(import->listed[i]->name.remote, name, strlen(name)) == 0))
+			other = import->listed[i]->name.local;
+	ereport(ERROR, (errcode(ERRCODE_FDW_TABLE_NOT_FOUND),
+					errmsg("BigQuery has no table \"%s\" in dataset \"%s\"", name, failure_to_server(import->dataset)),
+					other ? errdetail("There is one named \"%s\".", other) : 0,
+					errhint("BigQuery tells upper case from lower case: write the name in double quotes.")));
+}
+
+/* The statement's name for a table is the one that it gets. */
+static Candidate *
+named_so(const Candidate *candidate, const char *name)
+{
+	Candidate *copy = palloc(sizeof(Candidate));
+
+	*copy = *candidate;
+	copy->name.local = pstrdup(name);
+	return copy;
+}
+
+/* The table whose name PostgreSQL has cut to this, if it is the only one. */
+static Candidate *
+find_cut(const Import *import, const char *name)
+{
+	Candidate *found = NULL;
+
+	for (int i = 0; i < import->nlisted; i++)
+	{
+		const char *remote = import->listed[i]->name.remote;
+		int len = (int) strlen(remote);
+
+		if (names_fit(remote) || pg_mbcliplen(remote, len, NAMEDATALEN - 1) != (int) strlen(name) ||
+			strncmp(remote, name, strlen(name)) != 0)
+			continue;
+		if (found != NULL)
+			return NULL;
+		found = import->listed[i];
+	}
+	return found;
+}
+
+/*
+ * A name of LIMIT TO under which no table was found: that of a table whose own
+ * name is too long, or what tables of days have in common.
+ */
+static Candidate *
+find_by_list(Import *import, const char *name)
+{
+	size_t len = strlen(name);
+	char *prefix = psprintf("%s%s", name, len > 0 && name[len - 1] == '_' ? "" : "_");
+	Candidate *shard = NULL;
+	int count = 0;
+
+	list_tables(import);
+	for (int i = 0; i < import->nlisted; i++)
+		if (strcmp(import->listed[i]->name.local, name) == 0)
+			return import->listed[i];
+	if (find_cut(import, name) != NULL)
+		return named_so(find_cut(import, name), name);
+	len = strlen(prefix);
+	for (int i = 0; i < import->nlisted && shard == NULL; i++)
+		if (strncmp(import->listed[i]->name.remote, prefix, len) == 0)
+			shard = newest_shard(import, i, prefix, (int) len, &count);
+	if (shard == NULL)
+		refuse_missing(import, name);
+	say_shards(shard, (int) len, count);
+	return named_so(shard, name);
+}
+
+/* --------------------------------------------------------------------------
+ * The statement
+ * -------------------------------------------------------------------------- */
+
+/* Tables can be described wherever they are; queries look in one place only. */
+static void
+check_location(Import *import, const char *location)
+{
+	if (import->location_said || location == NULL || pg_strcasecmp(location, import->location) == 0)
+		return;
+	import->location_said = true;
+	ereport(WARNING, (errmsg("dataset \"%s\" is in location %s, and server \"%s\" looks for data in %s",
+							 failure_to_server(import->dataset), failure_to_server(location), import->stmt->server_name,
+							 import->location),
+					  errdetail("Queries of its tables will not find them."),
+					  errhint("Set option \"location\" of the server to '%s'.", failure_to_server(location))));
+}
+
+static bool
+describe(const Import *import, const char *name, BqTable *described, Failure *f)
+{
+	char *table = pg_server_to_any(name, strlen(name), PG_UTF8);
+
+	return bigquery_table(import->bq, psprintf("%s.%s", import->dataset, table), described, f);
+}
+
+/* Ask what a table is like, and add its command.  False: it is not there. */
+static bool
+add_table(Import *import, const FdwName *name, MemoryContext scratch)
+{
+	MemoryContext old = MemoryContextSwitchTo(scratch);
+	BqTable described;
+	Failure f;
+	bool found = describe(import, name->remote, &described, &f);
+	char *command = NULL;
+
+	if (!found && f.sqlstate != ERRCODE_UNDEFINED_TABLE)
+		failure_throw(&f);
+	if (found && !is_readable(described.type))
+		fdw_leave_out(psprintf("table \"%s\"", name->remote),
+					  psprintf("It is a %s", failure_to_server(described.type)));
+	else if (found)
+	{
+		check_location(import, described.location);
+		command = fdw_import_command(import->stmt->server_name, import->dataset, name, &described);
+	}
+	MemoryContextSwitchTo(old);
+	if (command != NULL)
+		import->commands = lappend(import->commands, pstrdup(command));
+	MemoryContextReset(scratch);
+	return found;
+}
+
+static void
+import_named(Import *import, MemoryContext scratch)
+{
+	List *seen = NIL;
+	ListCell *cell;
+
+	foreach (cell, import->stmt->table_list)
+	{
+		char *wanted = ((RangeVar *) lfirst(cell))->relname;
+		FdwName name = {.remote = wanted, .local = wanted};
+		String *value = makeString(wanted);
+
+		if (list_member(seen, value))
+			continue;
+		seen = lappend(seen, value);
+		if (!add_table(import, &name, scratch) && !add_table(import, &find_by_list(import, wanted)->name, scratch))
+			refuse_missing(import, wanted);
+	}
+}
+
+static void
+import_listed(Import *import, MemoryContext scratch)
+{
+	List *chosen = choose_listed(import);
+	ListCell *cell;
+
+	foreach (cell, chosen)
+	{
+		Candidate *candidate = lfirst(cell);
+		char *what = psprintf("table \"%s\"", candidate->name.remote);
+
+		if (candidate->type != NULL && !is_readable(candidate->type))
+			fdw_leave_out(what, psprintf("It is a %s", failure_to_server(candidate->type)));
+		else if (!add_table(import, &candidate->name, scratch))
+			fdw_leave_out(what, "It has been dropped meanwhile");
+	}
+}
+
+/*
+ * The dataset: PostgreSQL cuts the statement's own name for it at 63 bytes, an
+ * option it does not.
+ */
+static const char *
+dataset_name(const ImportForeignSchemaStmt *stmt)
+{
+	const char *name = stmt->remote_schema;
+	ListCell *cell;
+
+	foreach (cell, stmt->options)
+	{
+		DefElem *option = lfirst_node(DefElem, cell);
+
+		if (strcmp(option->defname, "dataset") != 0)
+			ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_OPTION_NAME), errmsg("invalid option \"%s\"", option->defname),
+							errhint("Valid options in this context are: dataset")));
+		name = defGetString(option);
+	}
+	if (name == stmt->remote_schema && strlen(name) == NAMEDATALEN - 1)
+		ereport(NOTICE, (errmsg("the name of the dataset may have been cut: \"%s\"", name),
+						 errhint("A longer one goes into IMPORT FOREIGN SCHEMA ... OPTIONS (dataset '...').")));
+	return name;
+}
+
+List *
+fdw_import(ImportForeignSchemaStmt *stmt, Oid serverid)
+{
+	Import import = {.stmt = stmt, .nlisted = -1};
+	char *dataset = options_dataset(dataset_name(stmt), serverid);
+	BqConnection *connection = options_server_connection(serverid, GetUserId());
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "contratos import", ALLOCSET_DEFAULT_SIZES);
+	Failure f;
+
+	import.bq = bigquery_open(connection, CurrentMemoryContext);
+	import.location = connection->location;
+	import.dataset = bigquery_dataset(import.bq, dataset, &f);
+	if (import.dataset == NULL)
+		failure_throw(&f);
+	if (stmt->list_type == FDW_IMPORT_SCHEMA_LIMIT_TO)
+		import_named(&import, scratch);
+	else
+		import_listed(&import, scratch);
+	bigquery_close(import.bq);
+	MemoryContextDelete(scratch);
+	return import.commands;
+}

@@ -1,0 +1,151 @@
+/*
+ * fdw_import_command.c
+ *	  The CREATE FOREIGN TABLE of a table of BigQuery's.
+ *
+ * Names and descriptions are what others have typed; each goes through
+ * quote_identifier() or quote_literal_cstr().
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "utils/builtins.h"
+
+#include "fdw/fdw_internal.h"
+#include "values/values.h"
+
+void
+fdw_leave_out(const char *what, const char *why)
+{
+	ereport(NOTICE, (errmsg("%s is left out", what), errdetail_internal("%s.", why)));
+}
+
+typedef struct ImportColumn
+{
+	FdwName name; /* first: an ImportColumn * is an FdwName * */
+	const BqField *field;
+	const char *type; /* SQL */
+} ImportColumn;
+
+/* Names that a column of a table cannot have. */
+static const char *const system_columns[] = {"ctid", "xmin", "cmin", "xmax", "cmax", "tableoid", NULL};
+
+/* The column, unless it must be left out. */
+static ImportColumn *
+make_column(const FdwName *table, const BqField *field)
+{
+	ImportColumn *column = palloc0(sizeof(ImportColumn));
+	const char *why = NULL;
+
+	column->field = field;
+	column->type = values_natural_sql(field);
+	column->name.remote = fdw_server_name(field->name);
+	if (column->type == NULL)
+		why = psprintf("Its type is %s, which has no equal here", failure_to_server(message_field_type(field)));
+	else if (column->name.remote == NULL)
+		why = "Its name has characters that this database's encoding has not";
+	if (why == NULL)
+		return column;
+	fdw_leave_out(psprintf("column \"%s\" of table \"%s\"", failure_to_server(field->name), table->remote), why);
+	return NULL;
+}
+
+/*
+ * The columns, named; their number.  Where BigQuery cuts the table by the time
+ * rows came in, that time is one of them: as a condition it is as good as any.
+ */
+static int
+make_columns(const FdwName *table, const BqTable *described, ImportColumn **columns)
+{
+	static const BqField arrival = {.name = "_PARTITIONTIME", .type = "TIMESTAMP"};
+	int room = MaxHeapAttributeNumber - (described->ingestion_time ? 1 : 0);
+	int n = 0;
+
+	for (int i = 0; i < described->nfields; i++)
+	{
+		ImportColumn *column = n < room ? make_column(table, &described->fields[i]) : NULL;
+
+		if (column != NULL)
+			columns[n++] = column;
+		else if (n == room)
+		{
+			fdw_leave_out(psprintf("what follows column %d of table \"%s\"", n, table->remote),
+						  "PostgreSQL's tables have no more columns");
+			break;
+		}
+	}
+	if (n > 0 && described->ingestion_time)
+	{
+		columns[n] = make_column(table, &arrival);
+		columns[n++]->name.remote = pstrdup("_partitiontime");
+	}
+	fdw_name_locally((FdwName **) columns, n, system_columns);
+	return n;
+}
+
+/* name 'value', in a list of options */
+static void
+append_option(StringInfo buf, const char *name, const char *value)
+{
+	bool first = buf->data[buf->len - 1] == '(';
+
+	appendStringInfo(buf, "%s%s %s", first ? "" : ", ", name, quote_literal_cstr(value));
+}
+
+static void
+append_column(StringInfo buf, const ImportColumn *column)
+{
+	const BqField *field = column->field;
+	char *name = failure_to_server(field->name);
+
+	appendStringInfo(buf, "\n\t%s %s OPTIONS (", quote_identifier(column->name.local), column->type);
+	if (strcmp(name, column->name.local) != 0)
+		append_option(buf, "name", name);
+	append_option(buf, "type", message_field_type(field));
+	if (field->description != NULL && field->description[0] != '\0')
+		append_option(buf, "description", failure_to_server(field->description));
+	appendStringInfo(buf, ")%s", field->required ? " NOT NULL" : "");
+}
+
+/* The column that cuts the table there, or NULL. */
+static const ImportColumn *
+partition_column(const BqTable *described, ImportColumn **columns, int n)
+{
+	const char *name = described->ingestion_time ? "_PARTITIONTIME" : described->partition_field;
+
+	for (int i = 0; name != NULL && i < n; i++)
+		if (pg_strcasecmp(columns[i]->field->name, name) == 0)
+			return columns[i];
+	return NULL;
+}
+
+char *
+fdw_import_command(const char *server, const char *dataset, const FdwName *table, const BqTable *described)
+{
+	ImportColumn **columns = palloc(sizeof(ImportColumn *) * (described->nfields + 1));
+	int n = make_columns(table, described, columns);
+	const ImportColumn *partition = partition_column(described, columns, n);
+	StringInfoData buf;
+
+	if (n == 0)
+	{
+		fdw_leave_out(psprintf("table \"%s\"", table->remote), "It has no columns that could be read");
+		return NULL;
+	}
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "CREATE FOREIGN TABLE %s (", quote_identifier(table->local));
+	for (int i = 0; i < n; i++)
+	{
+		if (i > 0)
+			appendStringInfoChar(&buf, ',');
+		append_column(&buf, columns[i]);
+	}
+	appendStringInfo(&buf, "\n) SERVER %s OPTIONS (", quote_identifier(server));
+	append_option(&buf, "table", psprintf("%s.%s", failure_to_server(dataset), table->remote));
+	if (partition != NULL)
+	{
+		append_option(&buf, "partition_column", partition->name.local);
+		append_option(&buf, "require_filter", "true");
+	}
+	appendStringInfoChar(&buf, ')');
+	return buf.data;
+}

@@ -1,0 +1,251 @@
+/*
+ * pushdown_find.c
+ *	  Conditions of the planner, recognised.
+ *
+ * The planner has simplified them: BETWEEN is two comparisons, IN is "= ANY",
+ * "flag = true" is the bare flag.
+ */
+#include "postgres.h"
+
+#include "access/stratnum.h"
+#include "catalog/pg_type.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+
+#include "fdw/pushdown_internal.h"
+
+/* Where conditions are looked for, and the one that is being looked at. */
+typedef struct Search
+{
+	PlannerInfo *root;
+	RelOptInfo *rel;
+	const RemoteTable *table;
+	Expr *value; /* what the condition found compares with */
+} Search;
+
+static const char *
+operator_text(int strategy)
+{
+	switch (strategy)
+	{
+		case BTLessStrategyNumber:
+			return "<";
+		case BTLessEqualStrategyNumber:
+			return "<=";
+		case BTEqualStrategyNumber:
+			return "=";
+		case BTGreaterEqualStrategyNumber:
+			return ">=";
+		case BTGreaterStrategyNumber:
+			return ">";
+		default:
+			return NULL;
+	}
+}
+
+static const RemoteColumn *
+find_column(const Search *search, const Node *node)
+{
+	const Var *var = (const Var *) node;
+
+	if (node == NULL || !IsA(node, Var) || var->varno != (int) search->rel->relid || var->varlevelsup != 0)
+		return NULL;
+	for (int i = 0; i < search->table->ncolumns; i++)
+		if (search->table->columns[i].attnum == var->varattno)
+			return &search->table->columns[i];
+	return NULL;
+}
+
+/* A column as a comparison sees it. */
+typedef struct Operand
+{
+	const RemoteColumn *column;
+	const PushdownKind *kind;
+	Oid family; /* that the comparison's operator must belong to */
+} Operand;
+
+/* The integer column under a cast to numeric, or NULL. */
+static Node *
+under_numeric(Node *node)
+{
+	FuncExpr *call = (FuncExpr *) node;
+
+	if (!IsA(node, FuncExpr))
+		return NULL;
+	if (call->funcid != F_NUMERIC_INT2 && call->funcid != F_NUMERIC_INT4 && call->funcid != F_NUMERIC_INT8)
+		return NULL;
+	return linitial(call->args);
+}
+
+static bool
+find_operand(const Search *search, Node *node, Operand *operand)
+{
+	Node *integer = under_numeric(node);
+	const RemoteColumn *column;
+
+	/* varchar is compared as text, with the same bytes */
+	if (IsA(node, RelabelType) && ((RelabelType *) node)->resulttype == TEXTOID)
+		node = (Node *) ((RelabelType *) node)->arg;
+	column = find_column(search, integer ? integer : node);
+	if (column == NULL)
+		return false;
+	operand->column = column;
+	operand->kind = pushdown_kind(search->table, column);
+	if (operand->kind == NULL)
+		return false;
+	operand->family = integer ? NUMERIC_BTREE_FAM_OID : operand->kind->family;
+	return true;
+}
+
+/* The GoogleSQL of an operator that compares the operand with a value of that type, or NULL. */
+static const char *
+comparison(const Operand *operand, Oid opno, Oid collation, Expr *value)
+{
+	Oid type = exprType((Node *) value);
+	Oid element = get_element_type(type);
+	int strategy = get_op_opfamily_strategy(opno, operand->family);
+
+	if (!pushdown_takes(operand->kind->remote, OidIsValid(element) ? element : type))
+		return NULL;
+	if (!operand->kind->equality_only)
+		return operator_text(strategy);
+	if (strategy != BTEqualStrategyNumber || !OidIsValid(collation) || !get_collation_isdeterministic(collation))
+		return NULL;
+	return "=";
+}
+
+/* column operator value, or the other way round */
+static List *
+examine_comparison(Search *search, OpExpr *op)
+{
+	Oid opno = op->opno;
+	Operand operand;
+	const char *text;
+
+	if (list_length(op->args) != 2)
+		return NIL;
+	search->value = lsecond(op->args);
+	if (!find_operand(search, linitial(op->args), &operand))
+	{
+		search->value = linitial(op->args);
+		opno = get_commutator(opno);
+		if (!OidIsValid(opno) || !find_operand(search, lsecond(op->args), &operand))
+			return NIL;
+	}
+	if (type_is_array(exprType((Node *) search->value)))
+		return NIL;
+	text = comparison(&operand, opno, op->inputcollid, search->value);
+	if (text == NULL || !pushdown_is_constant(search->root, search->value))
+		return NIL;
+	return pushdown_make(operand.column, text, operand.kind->remote);
+}
+
+/* column = ANY (array) */
+static List *
+examine_list(Search *search, ScalarArrayOpExpr *op)
+{
+	Operand operand;
+	const char *text;
+
+	search->value = lsecond(op->args);
+	if (!op->useOr || !find_operand(search, linitial(op->args), &operand))
+		return NIL;
+	if (!type_is_array(exprType((Node *) search->value)))
+		return NIL;
+	text = comparison(&operand, op->opno, op->inputcollid, search->value);
+	if (text == NULL || strcmp(text, "=") != 0 || !pushdown_is_constant(search->root, search->value))
+		return NIL;
+	return pushdown_make(operand.column, "IN", operand.kind->remote);
+}
+
+static List *
+null_test(Search *search, Node *arg, bool is_null)
+{
+	const RemoteColumn *column = find_column(search, arg);
+	const PushdownKind *kind = column ? pushdown_kind(search->table, column) : NULL;
+
+	/* a value that cannot be held here is NULL here only */
+	if (kind == NULL || (is_null && search->table->null_on_bad_value))
+		return NIL;
+	search->value = (Expr *) makeBoolConst(true, false);
+	return pushdown_make(column, is_null ? "IS NULL" : "IS NOT NULL", kind->remote);
+}
+
+/* A boolean column, by itself or under NOT. */
+static List *
+examine_flag(Search *search, Node *arg, bool wanted)
+{
+	const RemoteColumn *column = find_column(search, arg);
+	const PushdownKind *kind = column ? pushdown_kind(search->table, column) : NULL;
+
+	if (kind == NULL || kind->local != BOOLOID)
+		return NIL;
+	search->value = (Expr *) makeBoolConst(wanted, false);
+	return pushdown_make(column, "=", kind->remote);
+}
+
+static List *
+examine_boolean_test(Search *search, BooleanTest *test)
+{
+	switch (test->booltesttype)
+	{
+		case IS_TRUE:
+			return examine_flag(search, (Node *) test->arg, true);
+		case IS_FALSE:
+			return examine_flag(search, (Node *) test->arg, false);
+		case IS_UNKNOWN:
+			return null_test(search, (Node *) test->arg, true);
+		case IS_NOT_UNKNOWN:
+			return null_test(search, (Node *) test->arg, false);
+		default:
+			return NIL; /* NULL satisfies them, too */
+	}
+}
+
+/* What can be pushed of a clause, or NIL. */
+static List *
+examine(Search *search, Node *clause)
+{
+	switch (nodeTag(clause))
+	{
+		case T_OpExpr:
+			return examine_comparison(search, (OpExpr *) clause);
+		case T_ScalarArrayOpExpr:
+			return examine_list(search, (ScalarArrayOpExpr *) clause);
+		case T_NullTest:
+			return null_test(search, (Node *) ((NullTest *) clause)->arg,
+							 ((NullTest *) clause)->nulltesttype == IS_NULL);
+		case T_BooleanTest:
+			return examine_boolean_test(search, (BooleanTest *) clause);
+		case T_Var:
+			return examine_flag(search, clause, true);
+		case T_BoolExpr:
+			if (((BoolExpr *) clause)->boolop == NOT_EXPR)
+				return examine_flag(search, linitial(((BoolExpr *) clause)->args), false);
+			return NIL;
+		default:
+			return NIL;
+	}
+}
+
+List *
+pushdown_find(PlannerInfo *root, RelOptInfo *rel, const RemoteTable *table, List *clauses, List **values)
+{
+	Search search = {.root = root, .rel = rel, .table = table};
+	List *conditions = NIL;
+	ListCell *cell;
+
+	*values = NIL;
+	foreach (cell, clauses)
+	{
+		List *condition = examine(&search, lfirst(cell));
+
+		if (condition == NIL)
+			continue;
+		conditions = lappend(conditions, condition);
+		*values = lappend(*values, search.value);
+	}
+	return conditions;
+}

@@ -1,0 +1,348 @@
+/*
+ * scan.c
+ *	  A foreign scan's life.
+ *
+ * Nothing happens at the network until the first row is wanted.  Then either
+ * the finished job of a load is adopted, or a job is asked for and waited for
+ * here, in the middle of the statement.  Rows are converted as they arrive:
+ * what lives as long as the scan is in a context of its own, what lives as
+ * long as a row in the executor's per-tuple context.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "executor/executor.h"
+#include "foreign/fdwapi.h"
+#include "lib/ilist.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "base/compat.h"
+#include "base/settings.h"
+#include "fdw/scan.h"
+#include "fdw/scan_internal.h"
+#include "values/values.h"
+
+/* As much of a bad value as a message shows. */
+#define SHOWN_BYTES 100
+
+void
+scan_begin(ForeignScanState *node, int eflags)
+{
+	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+	MemoryContext context =
+		AllocSetContextCreate(node->ss.ps.state->es_query_cxt, "contratos scan", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	BqScan *scan = palloc0(sizeof(BqScan));
+	List *columns = list_nth(plan->fdw_private, SCAN_COLUMNS);
+	Oid user = foreign_scan_user_compat(node);
+
+	scan->context = context;
+	scan->table = options_table(RelationGetRelid(node->ss.ss_currentRelation));
+	scan->userid = OidIsValid(user) ? user : GetUserId();
+	scan->pushed = list_nth(plan->fdw_private, SCAN_PUSHED);
+	scan->ncolumns = list_length(columns);
+	scan->attnums = palloc(sizeof(AttrNumber) * Max(scan->ncolumns, 1));
+	for (int i = 0; i < scan->ncolumns; i++)
+		scan->attnums[i] = (AttrNumber) list_nth_int(columns, i);
+	MemoryContextSwitchTo(old);
+
+	if ((eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
+		scan_adopt_begin(scan);
+
+	/* the executor's own context: these are part of the plan's state */
+	scan->values = ExecInitExprList(plan->fdw_exprs, (PlanState *) node);
+	node->fdw_state = scan;
+}
+
+static void
+ask(BqScan *scan)
+{
+	/* who may not ask at all hears of that first */
+	BqConnection *connection = options_connection(scan->table->relid, scan->userid);
+	BqQuery *query = deparse_query(scan->table, scan->attnums, scan->ncolumns, scan->conditions, scan->nconditions);
+	Failure f;
+
+	scan_check_filter(scan, connection, query);
+	scan->bq = bigquery_open(connection, scan->context);
+	scan->job = bigquery_query(scan->bq, query, NULL, BIGQUERY_MAX_JOBS, NULL, scan->context, &f);
+	if (scan->job == NULL)
+		failure_throw(&f);
+}
+
+/* Before the first row: each column there, of the type it should be. */
+static void
+prepare_columns(BqScan *scan)
+{
+	const RemoteTable *table = scan->table;
+	int expected = scan->adoption ? scan->adoption->ncolumns : Max(scan->ncolumns, 1);
+	const char *table_name =
+		quote_qualified_identifier(get_namespace_name(get_rel_namespace(table->relid)), get_rel_name(table->relid));
+	const char *needed;
+	Failure f;
+
+	if (scan->job->nfields != expected)
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer has %d columns where %d were asked for",
+														   scan->job->nfields, expected)));
+	scan->columns = palloc0(sizeof(ScanColumn) * Max(scan->ncolumns, 1));
+	for (int i = 0, c = 0; c < table->ncolumns && i < scan->ncolumns; c++)
+	{
+		const RemoteColumn *column = &table->columns[c];
+		ScanColumn *mine = &scan->columns[i];
+		const BqField *field;
+
+		if (column->attnum != scan->attnums[i])
+			continue;
+		mine->column = column;
+		mine->position = scan->adoption ? scan_adopt_position(scan->adoption, column->attnum) : i;
+		field = &scan->job->fields[mine->position];
+		if (!scan_check_column(table_name, column, field, &needed, &f))
+			failure_throw(&f);
+		scan_check_pushed(scan, column, field);
+		if (scan->adoption != NULL && column->attnum == scan->adoption->timestamp_column)
+			scan->timestamp_type = column->type;
+		mine->reader = values_reader(field, column->type, column->typmod, column->name, &f);
+		if (mine->reader == NULL)
+			failure_throw(&f);
+		i++;
+	}
+}
+
+/* Of a load all rows are wanted, so that another process may read ahead; others may stop anywhere. */
+static int64
+parallel_size(const BqScan *scan)
+{
+	if (!scan->reports || settings_min_parallel_load_size < 0)
+		return -1;
+	return (int64) settings_min_parallel_load_size * 1024 * 1024;
+}
+
+/* How the load's rows become tuples of the foreign table; NULL when they cannot without its database. */
+static ReaderShape *
+tuple_shape(ForeignScanState *node, const BqScan *scan)
+{
+	ReaderShape *shape = palloc0(sizeof(ReaderShape));
+
+	shape->desc = node->ss.ss_ScanTupleSlot->tts_tupleDescriptor;
+	shape->ncolumns = scan->ncolumns;
+	shape->columns = palloc(sizeof(ReaderColumn) * Max(scan->ncolumns, 1));
+	for (int i = 0; i < scan->ncolumns; i++)
+	{
+		const ScanColumn *mine = &scan->columns[i];
+		const RemoteColumn *column = mine->column;
+
+		shape->columns[i] = (ReaderColumn){
+			.attnum = column->attnum,
+			.position = mine->position,
+			.simple = values_simple(&scan->job->fields[mine->position], column->type, column->typmod),
+			.not_null = column->not_null,
+		};
+		if (shape->columns[i].simple == VALUE_NOT_SIMPLE)
+			return NULL;
+	}
+	return shape;
+}
+
+/* The first row is wanted. */
+static void
+start(ForeignScanState *node, BqScan *scan)
+{
+	MemoryContext old = MemoryContextSwitchTo(scan->context);
+
+	scan_evaluate(node, scan);
+	if (!scan->no_rows)
+	{
+		if (!scan_adopt(scan))
+			ask(scan);
+		prepare_columns(scan);
+		if (scan->reports && scan->fingerprint == NULL)
+			scan->fingerprint =
+				fingerprint_create(scan->table, scan->adoption->columns, scan->adoption->ncolumns, scan->job->fields);
+		scan->reader = reader_open(scan->job, scan->fingerprint, scan->reports ? tuple_shape(node, scan) : NULL,
+								   parallel_size(scan), scan->context);
+	}
+	scan->started = true;
+	MemoryContextSwitchTo(old);
+}
+
+/* A value that cannot be held as it is: recorded in a load, else an error. */
+static void
+bad_value(BqScan *scan, const ScanColumn *mine, const RowsCell *cell, const char *reason)
+{
+	int64 row = reader_rows(scan->reader);
+
+	if (scan->adoption != NULL)
+	{
+		if (!scan->news)
+			return;
+		scan->adoption->values_altered++;
+		scan->adoption->reject(scan->adoption->arg, row, mine->column->name, cell, reason);
+		return;
+	}
+	if (scan->table->null_on_bad_value)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+			 errmsg("value of column \"%s\" in row " INT64_FORMAT " cannot be held as it is", mine->column->name, row),
+			 errdetail("\"%s\": %s.", values_shown(cell, SHOWN_BYTES), reason),
+			 errhint("The foreign table's option on_bad_value 'null' gives NULL instead.")));
+}
+
+static void
+refuse_null(const BqScan *scan, const ScanColumn *mine, const char *reason)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_NOT_NULL_VIOLATION),
+		 errmsg("null value in column \"%s\" of foreign table \"%s\"", mine->column->name,
+				get_rel_name(scan->table->relid)),
+		 errdetail("Row " INT64_FORMAT ": %s.", reader_rows(scan->reader),
+				   reason ? reason : "BigQuery's value is NULL"),
+		 mine->column->not_null
+			 ? errhint("The column is declared NOT NULL: ALTER FOREIGN TABLE ... ALTER COLUMN ... DROP NOT NULL lets "
+					   "it be NULL here.")
+			 : errhint("The column's domain does not allow NULL: declare the column as the domain's base type.")));
+}
+
+static void
+fill_slot(BqScan *scan, const RowsCell *cells, TupleTableSlot *slot)
+{
+	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts);
+	for (int i = 0; i < scan->ncolumns; i++)
+	{
+		ScanColumn *mine = &scan->columns[i];
+		const RowsCell *cell = &cells[mine->position];
+		int attribute = mine->column->attnum - 1;
+		const char *reason = NULL;
+		ValueResult result =
+			values_read(mine->reader, cell, &slot->tts_values[attribute], &slot->tts_isnull[attribute], &reason);
+
+		if (unlikely(result != VALUE_OK))
+			bad_value(scan, mine, cell, reason);
+		if (slot->tts_isnull[attribute] && (mine->column->not_null || !values_allows_null(mine->reader)))
+			refuse_null(scan, mine, reason);
+		if (scan->news && mine->column->attnum == scan->adoption->timestamp_column && !slot->tts_isnull[attribute])
+			scan_adopt_note_timestamp(scan->adoption, mine->column->type, slot->tts_values[attribute]);
+	}
+}
+
+/* A row that was made a tuple beside has no bad value. */
+static TupleTableSlot *
+store_tuple(const BqScan *scan, HeapTuple tuple, TupleTableSlot *slot)
+{
+	ExecForceStoreHeapTuple(tuple, slot, false);
+	if (scan->news && scan->adoption->timestamp_column > 0)
+	{
+		/* taken out of the tuple for good: the statement's condition needs it, too */
+		bool null;
+		Datum value = slot_getattr(slot, scan->adoption->timestamp_column, &null);
+
+		if (!null)
+			scan_adopt_note_timestamp(scan->adoption, scan->timestamp_type, value);
+	}
+	return slot;
+}
+
+static TupleTableSlot *
+next_row(BqScan *scan, TupleTableSlot *slot)
+{
+	ReaderRow row;
+	bool found;
+
+	ExecClearTuple(slot);
+	if (scan->no_rows)
+		return slot;
+	found = reader_next(scan->reader, &row);
+	scan_adopt_report(scan, !found);
+	if (!found)
+		return slot;
+	/* of the wire's values: conversion may lose something */
+	if (scan->news && scan->fingerprint != NULL)
+		reader_note(scan->reader);
+	if (row.tuple != NULL)
+		return store_tuple(scan, row.tuple, slot);
+	fill_slot(scan, row.cells, slot);
+	return ExecStoreVirtualTuple(slot);
+}
+
+TupleTableSlot *
+scan_next(ForeignScanState *node)
+{
+	BqScan *scan = node->fdw_state;
+	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
+
+	if (scan->orphaned)
+		scan_adopt_refuse_orphan(scan);
+	if (!scan->started)
+		start(node, scan);
+	if (!scan->reports)
+		return next_row(scan, slot);
+
+	scan->adoption->at_row = 0;
+	slot = next_row(scan, slot);
+	if (!TupIsNull(slot))
+		scan->adoption->at_row = reader_rows(scan->reader);
+	return slot;
+}
+
+static void
+stop(BqScan *scan)
+{
+	reader_close(scan->reader);
+	scan->reader = NULL;
+	if (scan->bq != NULL)
+	{
+		bigquery_forget(scan->job);
+		bigquery_close(scan->bq);
+	}
+	scan_adopt_leave(scan);
+	scan->bq = NULL;
+	scan->job = NULL;
+	scan->adoption = NULL;
+	scan->started = false;
+}
+
+void
+scan_again(ForeignScanState *node)
+{
+	BqScan *scan = node->fdw_state;
+
+	if (!scan->started || scan->orphaned)
+		return;
+	/* other rows are another job */
+	if (node->ss.ps.chgParam != NULL && (!scan_evaluate(node, scan) || scan->reader == NULL))
+	{
+		stop(scan);
+		return;
+	}
+	if (scan->reader != NULL)
+		reader_rewind(scan->reader);
+}
+
+void
+scan_end(ForeignScanState *node)
+{
+	BqScan *scan = node->fdw_state;
+
+	/* nothing to end if scan_begin() did not get there */
+	if (scan == NULL)
+		return;
+	stop(scan);
+	MemoryContextDelete(scan->context);
+	node->fdw_state = NULL;
+}
+
+const BqJob *
+scan_job(ForeignScanState *node, int *pages, int64 *bytes)
+{
+	BqScan *scan = node->fdw_state;
+
+	if (scan->reader == NULL)
+		return NULL;
+	*pages = reader_pages(scan->reader);
+	*bytes = reader_bytes(scan->reader);
+	return scan->job;
+}

@@ -1,0 +1,161 @@
+/*
+ * scan_adopt.c
+ *	  Scans within a load: they read its finished job, and tell it what they
+ *	  read.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/date.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "fdw/scan_internal.h"
+
+/* Rows between two looks at the clock for progress. */
+#define PROGRESS_ROWS 256
+
+/* The load's finished job, while its statement runs, and who reads it. */
+static ScanAdoption *armed = NULL;
+static dlist_head adopters = DLIST_STATIC_INIT(adopters);
+
+void
+scan_arm(ScanAdoption *adoption)
+{
+	Assert(armed == NULL);
+	armed = adoption;
+}
+
+void
+scan_adopt_leave(BqScan *scan)
+{
+	if (scan->linked)
+		dlist_delete(&scan->link);
+	scan->linked = false;
+}
+
+static void
+leave_with_memory(void *arg)
+{
+	scan_adopt_leave(arg);
+}
+
+/*
+ * A cursor that a trigger left open is still reading: what it reads, and
+ * reports to, ends with the load.
+ */
+void
+scan_disarm(void)
+{
+	dlist_mutable_iter iter;
+
+	armed = NULL;
+	dlist_foreach_modify(iter, &adopters)
+	{
+		BqScan *scan = dlist_container(BqScan, link, iter.cur);
+
+		scan_adopt_leave(scan);
+		reader_close(scan->reader);
+		scan->reader = NULL;
+		scan->job = NULL;
+		scan->adoption = NULL;
+		scan->reports = scan->news = false;
+		scan->orphaned = true;
+	}
+}
+
+void
+scan_adopt_refuse_orphan(const BqScan *scan)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the load whose rows this scan of foreign table \"%s\" reads is over",
+					get_rel_name(scan->table->relid)),
+			 errhint("A trigger that opens a cursor on the foreign table during a load must close it as well.")));
+}
+
+void
+scan_adopt_begin(BqScan *scan)
+{
+	/* the load's own scan is begun before any trigger can begin another */
+	if (armed != NULL && armed->relid == scan->table->relid && !armed->begun)
+		armed->begun = scan->own = true;
+}
+
+int
+scan_adopt_position(const ScanAdoption *adoption, AttrNumber attnum)
+{
+	for (int i = 0; i < adoption->ncolumns; i++)
+		if (adoption->columns[i] == attnum)
+			return i;
+	return -1;
+}
+
+/* Whether the load's job holds all this scan reads. */
+static bool
+is_held_by(const BqScan *scan, const ScanAdoption *adoption)
+{
+	if (strcmp(scan->rows_key, adoption->rows_key) != 0)
+		return false;
+	for (int i = 0; i < scan->ncolumns; i++)
+		if (scan_adopt_position(adoption, scan->attnums[i]) < 0)
+			return false;
+	return true;
+}
+
+bool
+scan_adopt(BqScan *scan)
+{
+	ScanAdoption *adoption = armed;
+
+	if (adoption == NULL || adoption->relid != scan->table->relid)
+		return false;
+	if (!is_held_by(scan, adoption))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("a load reads other rows of foreign table \"%s\" than it has asked BigQuery for",
+							   get_rel_name(scan->table->relid)),
+						errdetail("A trigger, rule or view of the target reads the foreign table."),
+						errhint("Let it read the target instead: during a load the foreign table gives just the day "
+								"that is loaded.")));
+	scan->adoption = adoption;
+	scan->reports = scan->own;
+	scan->job = adoption->job;
+	dlist_push_tail(&adopters, &scan->link);
+	scan->linked = true;
+
+	/* this memory may go without scan_end(), with a subtransaction of a trigger */
+	scan->unlink = (MemoryContextCallback){.func = leave_with_memory, .arg = scan};
+	MemoryContextRegisterResetCallback(scan->context, &scan->unlink);
+	return true;
+}
+
+void
+scan_adopt_note_timestamp(ScanAdoption *adoption, Oid type, Datum value)
+{
+	TimestampTz instant =
+		type == DATEOID ? (TimestampTz) DatumGetDateADT(value) * USECS_PER_DAY : DatumGetTimestampTz(value);
+
+	if (!adoption->has_max_timestamp || instant > adoption->max_timestamp)
+		adoption->max_timestamp = instant;
+	adoption->has_max_timestamp = true;
+}
+
+/* Keep the load informed: of each row once, however often it is read again. */
+void
+scan_adopt_report(BqScan *scan, bool at_end)
+{
+	ScanAdoption *adoption = scan->adoption;
+
+	scan->news = scan->reports && !at_end && reader_rows(scan->reader) > adoption->rows;
+	if (!scan->news && !(scan->reports && at_end))
+		return;
+	adoption->rows = reader_rows(scan->reader);
+	if (!at_end && adoption->rows % PROGRESS_ROWS != 0)
+		return;
+	adoption->bytes = reader_bytes(scan->reader);
+	adoption->pages = reader_pages(scan->reader);
+	adoption->complete |= at_end;
+	if (at_end && scan->fingerprint != NULL)
+		fingerprint_text(scan->fingerprint, adoption->fingerprint);
+	adoption->progress(adoption->arg, adoption->rows, adoption->bytes, adoption->pages);
+}

@@ -1,0 +1,87 @@
+/*
+ * scan_check.c
+ *	  Whether a column in BigQuery's answer is what the foreign table says.
+ *
+ * Tables there change without a word.  What is said here comes with the
+ * statement that puts the foreign table right.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "fdw/scan.h"
+#include "values/values.h"
+
+/*
+ * The local type that a column needs for what it is there; NULL: its own will
+ * do, as a text does for all, or nobody knows.  No catalog is asked: a worker
+ * that waits for BigQuery has no transaction.
+ */
+static const char *
+needed_type(const RemoteColumn *column, const BqField *field)
+{
+	static const struct
+	{
+		Oid local;
+		const char *name;
+	} types[] = {{TEXTOID, "text"},
+				 {INT8OID, "bigint"},
+				 {FLOAT8OID, "double precision"},
+				 {NUMERICOID, "numeric"},
+				 {BOOLOID, "boolean"},
+				 {BYTEAOID, "bytea"},
+				 {DATEOID, "date"},
+				 {TIMEOID, "time"},
+				 {TIMESTAMPOID, "timestamp"},
+				 {TIMESTAMPTZOID, "timestamptz"},
+				 {INTERVALOID, "interval"},
+				 {JSONBOID, "jsonb"}};
+	const char *now = values_natural_type(column->type);
+
+	if (column->type == TEXTOID || (!field->repeated && now != NULL && strcmp(now, field->type) == 0))
+		return NULL;
+	if (field->repeated || strcmp(field->type, "STRUCT") == 0)
+		return column->type == JSONBOID ? NULL : "jsonb";
+	for (size_t i = 0; i < lengthof(types); i++)
+	{
+		const char *natural = values_natural_type(types[i].local);
+
+		if (natural != NULL && strcmp(natural, field->type) == 0)
+			return types[i].name;
+	}
+	return NULL;
+}
+
+const char *
+scan_changed_type(const char *table_name, const RemoteColumn *column, const BqField *field, Failure *f)
+{
+	const char *column_name = failure_from_server(quote_identifier(column->name));
+	const char *there = message_field_type(field);
+	const char *needed = needed_type(column, field);
+
+	failure_set(f, ERRCODE_DATATYPE_MISMATCH, "column \"%s\" of foreign table %s is of another type in BigQuery",
+				failure_from_server(column->name), failure_from_server(table_name));
+	f->every_day = true;
+	if (column->remote_type != NULL)
+		failure_detail(f, "It is %s there, and the column's option type says %s.", there, column->remote_type);
+	else
+		failure_detail(f, "It is %s there.", there);
+	failure_hint(f, "ALTER FOREIGN TABLE %s %s%s%s%s%sALTER COLUMN %s OPTIONS (%s type '%s');",
+				 failure_from_server(table_name), needed ? "ALTER COLUMN " : "", needed ? column_name : "",
+				 needed ? " TYPE " : "", needed ? needed : "", needed ? ", " : "", column_name,
+				 column->remote_type ? "SET" : "ADD", there);
+	return needed;
+}
+
+bool
+scan_check_column(const char *table_name, const RemoteColumn *column, const BqField *field, const char **needed,
+				  Failure *f)
+{
+	*needed = NULL;
+	if (column->remote_type == NULL || message_type_fits(column->remote_type, field))
+		return true;
+	*needed = scan_changed_type(table_name, column, field, f);
+	return false;
+}

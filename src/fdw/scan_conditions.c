@@ -1,0 +1,220 @@
+/*
+ * scan_conditions.c
+ *	  What a scan asks for: conditions evaluated, and those it must have.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "nodes/nodeFuncs.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "fdw/pushdown.h"
+#include "fdw/scan_internal.h"
+
+/* The estimate in a refusal is a courtesy: nobody wants to wait long for it. */
+#define ESTIMATE_TIMEOUT_MS 10000
+
+static void
+evaluate(ForeignScanState *node, BqScan *scan)
+{
+	ExprContext *econtext = node->ss.ps.ps_ExprContext;
+
+	scan->conditions = palloc(sizeof(RemoteCondition) * Max(list_length(scan->pushed), 1));
+	scan->nconditions = 0;
+	scan->no_rows = false;
+	for (int i = 0; i < list_length(scan->pushed); i++)
+	{
+		ExprState *state = list_nth(scan->values, i);
+		bool isnull;
+		Datum value = ExecEvalExpr(state, econtext, &isnull);
+
+		switch (pushdown_condition(list_nth(scan->pushed, i), exprType((Node *) state->expr), value, isnull,
+								   &scan->conditions[scan->nconditions]))
+		{
+			case PUSHDOWN_SENT:
+				scan->nconditions++;
+				break;
+			case PUSHDOWN_LEFT:
+				break;
+			case PUSHDOWN_NO_ROWS:
+				scan->no_rows = true;
+				break;
+		}
+	}
+	scan->rows_key = deparse_rows_key(scan->table, scan->conditions, scan->nconditions);
+}
+
+bool
+scan_evaluate(ForeignScanState *node, BqScan *scan)
+{
+	MemoryContext before = scan->conditions_context;
+	const char *key = scan->rows_key;
+	MemoryContext old;
+	bool same;
+
+	scan->conditions_context = AllocSetContextCreate(scan->context, "contratos conditions", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(scan->conditions_context);
+	evaluate(node, scan);
+	MemoryContextSwitchTo(old);
+	same = key != NULL && strcmp(key, scan->rows_key) == 0;
+	if (before != NULL)
+		MemoryContextDelete(before);
+	return same;
+}
+
+/* Numbers that BigQuery compares with each other exactly. */
+static bool
+is_exact_number(const char *type)
+{
+	return strcmp(type, "INT64") == 0 || strcmp(type, "NUMERIC") == 0 || strcmp(type, "BIGNUMERIC") == 0;
+}
+
+/*
+ * A column without the option `type` is taken for what its own type suggests.
+ * If it is something else, BigQuery may still have compared it: a DATETIME with
+ * a DATE, as its midnight, or a FLOAT64 with a NUMERIC, rounded.  Then rows may
+ * be missing.
+ */
+void
+scan_check_pushed(const BqScan *scan, const RemoteColumn *column, const BqField *field)
+{
+	for (int i = 0; i < scan->nconditions; i++)
+	{
+		const char *taken = scan->conditions[i].type;
+		bool fits = strcmp(taken, field->type) == 0 || (is_exact_number(taken) && is_exact_number(field->type));
+
+		if (scan->conditions[i].attnum != column->attnum || (fits && !field->repeated))
+			continue;
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("column \"%s\" of foreign table \"%s\" is of another type in BigQuery", column->name,
+					get_rel_name(scan->table->relid)),
+			 errdetail("It is %s there, and a condition on it has been sent as one on %s.", field->type, taken),
+			 errhint("ALTER FOREIGN TABLE %s ALTER COLUMN %s OPTIONS (ADD type '%s'); conditions on the column "
+					 "are then checked here.",
+					 quote_identifier(get_rel_name(scan->table->relid)), quote_identifier(column->name), field->type)));
+	}
+}
+
+/* --------------------------------------------------------------------------
+ * For EXPLAIN
+ * -------------------------------------------------------------------------- */
+
+/* Only constants are known without executing; what may be sent is taken to be. */
+static int
+known_conditions(const BqScan *scan, RemoteCondition *conditions)
+{
+	int n = 0;
+
+	for (int i = 0; i < list_length(scan->pushed); i++)
+	{
+		List *pushed = list_nth(scan->pushed, i);
+		Const *value = (Const *) ((ExprState *) list_nth(scan->values, i))->expr;
+
+		conditions[n] = pushdown_unknown(pushed);
+		if (!IsA(value, Const) || pushdown_condition(pushed, value->consttype, value->constvalue, value->constisnull,
+													 &conditions[n]) != PUSHDOWN_LEFT)
+			n++;
+	}
+	return n;
+}
+
+BqQuery *
+scan_query(ForeignScanState *node)
+{
+	BqScan *scan = node->fdw_state;
+	RemoteCondition *conditions = scan->conditions;
+	int n = scan->nconditions;
+
+	if (!scan->started)
+	{
+		conditions = palloc(sizeof(RemoteCondition) * Max(list_length(scan->pushed), 1));
+		n = known_conditions(scan, conditions);
+	}
+	return deparse_query(scan->table, scan->attnums, scan->ncolumns, conditions, n);
+}
+
+/* --------------------------------------------------------------------------
+ * require_filter
+ * -------------------------------------------------------------------------- */
+
+/* Whether a condition lets BigQuery leave partitions out: IS NOT NULL keeps all that matter. */
+static bool
+is_pruned(const BqScan *scan, const RemoteColumn *column)
+{
+	for (int i = 0; i < scan->nconditions; i++)
+		if (scan->conditions[i].attnum == column->attnum && strcmp(scan->conditions[i].op, "IS NOT NULL") != 0)
+			return true;
+	return false;
+}
+
+/* What the query would cost, as a sentence's end; NULL when BigQuery does not say. */
+static char *
+estimate(const BqScan *scan, const BqConnection *connection, const BqQuery *query)
+{
+	BqConnection impatient = *connection;
+	Bigquery *bq;
+	int64 bytes;
+	Failure f;
+	bool ok;
+
+	impatient.request_timeout_ms = Min(connection->request_timeout_ms, ESTIMATE_TIMEOUT_MS);
+	bq = bigquery_open(&impatient, scan->context);
+	ok = bigquery_estimate(bq, query, &bytes, &f);
+	bigquery_close(bq);
+	if (!ok)
+		return NULL;
+	return text_to_cstring(DatumGetTextPP(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes))));
+}
+
+/* A condition that would do, for the hint. */
+static const char *
+example(const RemoteColumn *column)
+{
+	switch (column->type)
+	{
+		case DATEOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			return ">= current_date - 7";
+		case TEXTOID:
+		case VARCHAROID:
+			return "= '...'";
+		default:
+			return "BETWEEN 1 AND 1000";
+	}
+}
+
+static void
+refuse(const BqScan *scan, const RemoteColumn *column, const BqConnection *connection, const BqQuery *query)
+{
+	const char *name = quote_identifier(column->name);
+	char *bytes = estimate(scan, connection, query);
+
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("a query of foreign table \"%s\" needs a condition on column \"%s\"", get_rel_name(scan->table->relid),
+				column->name),
+		 bytes ? errdetail("Without one BigQuery would process, and bill, %s.", bytes)
+			   : errdetail("Without one BigQuery would read, and bill, the whole table."),
+		 pushdown_can_compare(scan->table, column)
+			 ? errhint("Compare the column itself, as in %s %s, or set the table's option require_filter to 'false'.",
+					   name, example(column))
+			 : errhint("Let column %s of the foreign table be of the type that stands for BigQuery's, so that "
+					   "conditions on it can be sent, or set the table's option require_filter to 'false'.",
+					   name)));
+}
+
+void
+scan_check_filter(const BqScan *scan, const BqConnection *connection, const BqQuery *query)
+{
+	RemoteTable *table = scan->table;
+	const RemoteColumn *column = table->partition_column ? options_column(table, table->partition_column) : NULL;
+
+	if (table->require_filter && column != NULL && !is_pruned(scan, column))
+		refuse(scan, column, connection, query);
+}

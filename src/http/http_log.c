@@ -1,0 +1,44 @@
+/*
+ * http_log.c
+ *	  Requests in the log, for whoever looks for what goes wrong on the way.
+ *
+ * A line a request at debug1, when its answer begins.  A path may be told, it
+ * names projects, tables and jobs; what stands behind it may not.
+ */
+#include "postgres.h"
+
+#include "http/http_internal.h"
+
+/* The path of a URL, or NULL when nobody will want it. */
+char *
+http_log_path(MemoryContext context, const char *url)
+{
+	const char *rest;
+	const char *path;
+	char *copy;
+
+	if (!message_level_is_interesting(DEBUG1))
+		return NULL;
+	rest = strstr(url, "://");
+	path = strchr(rest != NULL ? rest + 3 : url, '/');
+	copy = MemoryContextStrdup(context, path != NULL ? path : "/");
+	copy[strcspn(copy, "?#")] = '\0';
+	return copy;
+}
+
+void
+http_log(HttpExchange *exchange, int status, const Failure *f)
+{
+	char outcome[32] = "no answer";
+	const char *id = exchange->request_id;
+
+	if (exchange->logged || exchange->path == NULL)
+		return;
+	exchange->logged = true;
+	if (status != 0)
+		snprintf(outcome, sizeof(outcome), "%d", status);
+	ereport(DEBUG1, (errmsg_internal("contratos: %s %s%s: %s, " INT64_FORMAT " ms%s%s%s%s", exchange->method,
+									 exchange->host, exchange->path, outcome, http_wait_now() - exchange->started_at,
+									 id[0] ? ", request id " : "", id, status == 0 ? ": " : "",
+									 status == 0 ? f->message : "")));
+}

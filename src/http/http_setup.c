@@ -1,0 +1,335 @@
+/*
+ * http_setup.c
+ *	  One request as options of a libcurl handle, and the callbacks that
+ *	  receive its answer.
+ *
+ * Whatever libcurl would take from its surroundings (environment, .netrc,
+ * built-in paths) is set explicitly, so that only our own settings count.
+ * The callbacks record and return: no palloc, no ereport, no interrupts.
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "http/http_internal.h"
+
+/* Longer waits are not ours to honour; it also keeps the product in range. */
+#define MAX_RETRY_AFTER_S (24 * 60 * 60)
+
+/*
+ * What libcurl reads at once.  Of what it has unpacked while we are not ready
+ * for more it keeps at most 64 MB; gzip makes at most 1032 bytes of one, so this
+ * and no other encoding (the others have no such bound) stay well below.
+ */
+#define RECEIVE_SIZE (16 * 1024)
+
+/* Set one option; true if libcurl took it. */
+#define SET(exchange, option, value) (curl_easy_setopt((exchange)->easy, (option), (value)) == CURLE_OK)
+
+/* Retry-After's value, seconds or a date, in milliseconds. */
+static int
+parse_retry_after(const char *value)
+{
+	long long seconds;
+
+	if (isdigit((unsigned char) *value))
+		seconds = strtoll(value, NULL, 10);
+	else
+	{
+		time_t when = curl_getdate(value, NULL);
+
+		seconds = when == (time_t) -1 ? 0 : (long long) when - (long long) time(NULL);
+	}
+	return (int) Min(Max(seconds, 0), MAX_RETRY_AFTER_S) * 1000;
+}
+
+/*
+ * Copy the value of a header line, which is not terminated, into a fixed array;
+ * false if the line is of another name (given in lower case, with its colon).
+ */
+static bool
+header_value(const char *line, size_t len, const char *name, char *value, size_t size)
+{
+	size_t name_len = strlen(name);
+
+	if (len <= name_len || pg_strncasecmp(line, name, name_len) != 0)
+		return false;
+	line += name_len;
+	len -= name_len;
+	while (len > 0 && (*line == ' ' || *line == '\t'))
+	{
+		line++;
+		len--;
+	}
+	while (len > 0 && isspace((unsigned char) line[len - 1]))
+		len--;
+	len = Min(len, size - 1);
+	memcpy(value, line, len);
+	value[len] = '\0';
+	return true;
+}
+
+/* Only what an identifier is made of comes into the log. */
+static void
+keep_identifier(char *text)
+{
+	size_t len = strspn(text, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_.:/+=");
+
+	text[len] = '\0';
+}
+
+/* Look at one header line for what is wanted of any. */
+static void
+note_header(HttpExchange *exchange, const char *line, size_t len)
+{
+	char value[64];
+
+	if (header_value(line, len, "retry-after:", value, sizeof(value)))
+		exchange->retry_after_ms = parse_retry_after(value);
+	else if (header_value(line, len, "x-request-id:", value, sizeof(value)) ||
+			 header_value(line, len, "x-guploader-uploadid:", value, sizeof(value)))
+	{
+		keep_identifier(value);
+		strlcpy(exchange->request_id, value, sizeof(exchange->request_id));
+	}
+	else if (header_value(line, len, "metadata-flavor:", value, sizeof(value)))
+		exchange->google_metadata = strcmp(value, "Google") == 0;
+	else if (header_value(line, len, "date:", value, sizeof(value)))
+		exchange->date_s = Max((int64) curl_getdate(value, NULL), 0);
+}
+
+/* CURLOPT_HEADERFUNCTION: one line at a time, the empty one at the end too. */
+static size_t
+on_header(char *line, size_t size, size_t nitems, void *arg)
+{
+	HttpExchange *exchange = arg;
+	size_t len = size * nitems;
+
+	exchange->activity++;
+	exchange->header_bytes += len;
+	if (exchange->header_bytes > HTTP_MAX_HEADER)
+	{
+		exchange->cap = HTTP_CAP_HEADER;
+		return 0;
+	}
+	if (exchange->status != 0)
+		return len; /* a trailer, behind the body */
+	if (len > 0 && (line[0] == '\r' || line[0] == '\n'))
+	{
+		long status = 0;
+
+		/* a status below 200 announces another one */
+		curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
+		if (status >= 200)
+			exchange->status = (int) status;
+	}
+	else
+		note_header(exchange, line, len);
+	return len;
+}
+
+/* CURLOPT_WRITEFUNCTION: keep what fits, else let libcurl hold it back. */
+static size_t
+on_body(char *data, size_t size, size_t nmemb, void *arg)
+{
+	HttpExchange *exchange = arg;
+	size_t len = size * nmemb;
+
+	if (len > HTTP_BUFFER_SIZE - exchange->end)
+	{
+		exchange->paused = true;
+		return CURL_WRITEFUNC_PAUSE;
+	}
+	if (exchange->max_body != 0 && len > exchange->max_body - exchange->body_bytes)
+	{
+		exchange->cap = HTTP_CAP_BODY;
+		return 0;
+	}
+	memcpy(exchange->buffer + exchange->end, data, len);
+	exchange->end += len;
+	exchange->body_bytes += len;
+	exchange->activity++;
+	return len;
+}
+
+static bool
+set_callbacks(HttpExchange *exchange)
+{
+	return SET(exchange, CURLOPT_PRIVATE, exchange) && SET(exchange, CURLOPT_ERRORBUFFER, exchange->errbuf) &&
+		   SET(exchange, CURLOPT_HEADERFUNCTION, on_header) && SET(exchange, CURLOPT_HEADERDATA, exchange) &&
+		   SET(exchange, CURLOPT_WRITEFUNCTION, on_body) && SET(exchange, CURLOPT_WRITEDATA, exchange);
+}
+
+/* The connection: HTTP/1.1 over TCP, nothing followed, nothing remembered. */
+static bool
+set_connection(HttpExchange *exchange, const HttpUrl *url)
+{
+	return SET(exchange, CURLOPT_NOSIGNAL, 1L) && curl_quick_exit_compat(exchange->easy) == CURLE_OK &&
+		   curl_http_only_compat(exchange->easy, url->tls) == CURLE_OK && SET(exchange, CURLOPT_FOLLOWLOCATION, 0L) &&
+		   SET(exchange, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1) &&
+		   SET(exchange, CURLOPT_TCP_NODELAY, 1L) && SET(exchange, CURLOPT_TCP_KEEPALIVE, 1L) &&
+		   SET(exchange, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED) && SET(exchange, CURLOPT_ACCEPT_ENCODING, "gzip") &&
+		   SET(exchange, CURLOPT_USERAGENT, "contratos/1.0 (gzip)") &&
+		   SET(exchange, CURLOPT_BUFFERSIZE, (long) RECEIVE_SIZE) &&
+		   SET(exchange, CURLOPT_CONNECTTIMEOUT_MS, (long) exchange->connect_timeout_ms);
+}
+
+/*
+ * TLS is always verified.  With a ca_file of the user's the built-in directory
+ * of roots is switched off, else both would be trusted.
+ */
+static bool
+set_tls(HttpExchange *exchange)
+{
+	bool ok = SET(exchange, CURLOPT_SSL_VERIFYPEER, 1L) && SET(exchange, CURLOPT_SSL_VERIFYHOST, 2L) &&
+			  SET(exchange, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+
+	if (ok && exchange->ca_file != NULL)
+		ok = SET(exchange, CURLOPT_CAINFO, exchange->ca_file) && SET(exchange, CURLOPT_CAPATH, NULL) &&
+			 SET(exchange, CURLOPT_PROXY_CAINFO, exchange->ca_file) && SET(exchange, CURLOPT_PROXY_CAPATH, NULL);
+	return ok;
+}
+
+/*
+ * An empty proxy keeps libcurl from asking the environment, and an empty
+ * no-proxy list likewise.  The proxy's answer to CONNECT is not ours to read.
+ */
+static bool
+set_proxy(HttpExchange *exchange, const char *proxy)
+{
+	return SET(exchange, CURLOPT_PROXY, exchange->proxied ? proxy : "") && SET(exchange, CURLOPT_NOPROXY, "") &&
+		   SET(exchange, CURLOPT_HTTPPROXYTUNNEL, exchange->proxied ? 1L : 0L) &&
+		   SET(exchange, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&
+		   SET(exchange, CURLOPT_HEADEROPT, (long) CURLHEADER_SEPARATE);
+}
+
+/* Append one request header; our own copy of the line, the only one, is overwritten. */
+static bool
+add_header(HttpExchange *exchange, const char *name, const char *scheme, const char *value)
+{
+	/* not psprintf(): it begins with less and leaves that behind */
+	size_t size = strlen(name) + strlen(scheme) + strlen(value) + sizeof(": ");
+	char *line = palloc(size);
+	struct curl_slist *list;
+
+	snprintf(line, size, "%s: %s%s", name, scheme, value);
+	list = curl_slist_append(exchange->headers, line);
+
+	explicit_bzero(line, strlen(line));
+	pfree(line);
+	if (list != NULL)
+		exchange->headers = list;
+	return list != NULL;
+}
+
+/* Whether a header of the caller's is one line with a name and a value. */
+static bool
+check_header(const HttpHeader *header, Failure *f)
+{
+	bool sane = header->name[0] != '\0' && header->value[0] != '\0';
+
+	for (const char *c = header->name; *c != '\0'; c++)
+		sane = sane && (isalnum((unsigned char) *c) || strchr("-_", *c) != NULL) && !IS_HIGHBIT_SET(*c);
+	for (const char *c = header->value; *c != '\0'; c++)
+		sane = sane && *c >= ' ' && *c <= '~';
+	if (!sane)
+	{
+		failure_set(f, ERRCODE_INVALID_PARAMETER_VALUE, "a header cannot be sent as it is");
+		failure_detail(f, "Its name may have letters, digits, hyphens and underscores, its value ASCII in one line.");
+		f->every_day = true;
+	}
+	return sane;
+}
+
+static bool
+check_headers(const HttpRequest *request, Failure *f)
+{
+	for (int i = 0; i < request->nheaders; i++)
+		if (!check_header(&request->headers[i], f))
+			return false;
+	return true;
+}
+
+static bool
+set_headers(HttpExchange *exchange, const HttpRequest *request)
+{
+	struct curl_slist *list;
+
+	for (int i = 0; i < request->nheaders; i++)
+		if (!add_header(exchange, request->headers[i].name, "", request->headers[i].value))
+			return false;
+	if (!add_header(exchange, "Accept", "", "application/json"))
+		return false;
+	if (request->content_type != NULL && !add_header(exchange, "Content-Type", "", request->content_type))
+		return false;
+	if (request->bearer != NULL && !add_header(exchange, "Authorization", "Bearer ", request->bearer))
+		return false;
+	/* no header, so no round trip before a body of more than 1 MB */
+	list = curl_slist_append(exchange->headers, "Expect:");
+	if (list == NULL)
+		return false;
+	exchange->headers = list;
+	return SET(exchange, CURLOPT_HTTPHEADER, exchange->headers);
+}
+
+static bool
+set_method(HttpExchange *exchange, const HttpRequest *request)
+{
+	if (strcmp(request->method, "GET") == 0)
+		return SET(exchange, CURLOPT_HTTPGET, 1L);
+
+	Assert(strcmp(request->method, "POST") == 0);
+	exchange->body_len = request->body ? request->body_len : 0;
+	exchange->body = MemoryContextAllocHuge(exchange->context, exchange->body_len + 1);
+	if (exchange->body_len > 0)
+		memcpy(exchange->body, request->body, exchange->body_len);
+	return SET(exchange, CURLOPT_POST, 1L) && SET(exchange, CURLOPT_POSTFIELDS, exchange->body) &&
+		   SET(exchange, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) exchange->body_len);
+}
+
+/* Whether the file of trusted roots is there to be read. */
+static bool
+check_ca_file(const char *path, Failure *f)
+{
+	int sqlstate;
+
+	if (path == NULL || access(path, R_OK) == 0)
+		return true;
+	sqlstate = errno == ENOENT	 ? ERRCODE_UNDEFINED_FILE
+			   : errno == EACCES ? ERRCODE_INSUFFICIENT_PRIVILEGE
+								 : ERRCODE_IO_ERROR;
+	failure_set(f, sqlstate, "could not read the trusted certificates in \"%s\": %s", path, strerror(errno));
+	failure_hint(
+		f, "contratos.ca_file (or the server's option ca_file) must name a file that the server's user can read.");
+	f->every_day = true;
+	return false;
+}
+
+bool
+http_setup(HttpExchange *exchange, const HttpRequest *request, Failure *f)
+{
+	HttpUrl url;
+
+	if (!http_url_parse(request->url, request->metadata, &url, f) || !check_ca_file(request->ca_file, f) ||
+		!check_headers(request, f))
+		return false;
+
+	exchange->host = MemoryContextStrdup(exchange->context, url.host);
+	exchange->port = url.port;
+	exchange->method = strcmp(request->method, "GET") == 0 ? "GET" : "POST";
+	exchange->path = request->untold ? NULL : http_log_path(exchange->context, request->url);
+	exchange->ca_file = request->ca_file ? MemoryContextStrdup(exchange->context, request->ca_file) : NULL;
+	/* what is meant for this machine would end at the proxy's own loopback, or tell who the proxy is */
+	exchange->proxied = request->proxy != NULL && request->proxy[0] != '\0' && !url.loopback && !url.metadata;
+	exchange->connect_timeout_ms = request->connect_timeout_ms;
+	exchange->timeout_ms = request->timeout_ms;
+	exchange->max_body = request->max_body;
+
+	if (!set_callbacks(exchange) || !set_connection(exchange, &url) || !set_tls(exchange) ||
+		!set_proxy(exchange, request->proxy) || !set_headers(exchange, request) || !set_method(exchange, request) ||
+		!SET(exchange, CURLOPT_URL, request->url))
+		return failure_set(f, ERRCODE_OUT_OF_MEMORY, "libcurl did not take the options of a request");
+	return true;
+}

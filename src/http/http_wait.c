@@ -1,0 +1,304 @@
+/*
+ * http_wait.c
+ *	  The loop: libcurl's sockets and the process latch in one wait.
+ *
+ * Not curl_multi_poll(): a backend that sleeps there neither sees a cancel nor
+ * takes part in a ProcSignalBarrier, and so holds up DROP DATABASE of any
+ * database.  The wait event set is built anew for each wait (events cannot be
+ * taken out of one), as WaitLatchOrSocket() does.
+ *
+ * Deadlines are counted in time spent in here.  What the executor does with
+ * the rows between two reads may take as long as it likes.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "libpq/pqsignal.h"
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "utils/snapmgr.h"
+
+#include "http/http_internal.h"
+
+/* Events taken from one wait; more are simply found by the next. */
+#define MAX_EVENTS 8
+
+int64
+http_wait_now(void)
+{
+	instr_time now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	return (int64) INSTR_TIME_GET_MILLISEC(now);
+}
+
+static uint32
+wait_event_id(void)
+{
+	static uint32 id = 0;
+
+	if (id == 0)
+		id = wait_event_compat("ContratosHttp");
+	return id;
+}
+
+int
+http_wait_record_socket(CURL *easy pg_attribute_unused(), curl_socket_t fd, int what, void *client,
+						void *socketp pg_attribute_unused())
+{
+	HttpClient *c = client;
+	int i = 0;
+
+	while (i < c->nsockets && c->sockets[i].fd != fd)
+		i++;
+	if (what == CURL_POLL_REMOVE)
+	{
+		if (i < c->nsockets)
+			c->sockets[i] = c->sockets[--c->nsockets];
+		return 0;
+	}
+	if (i == HTTP_MAX_SOCKETS)
+	{
+		c->overflow = true;
+		return -1;
+	}
+	c->sockets[i] = (HttpSocket){.fd = fd, .what = what};
+	if (i == c->nsockets)
+		c->nsockets++;
+	return 0;
+}
+
+/* Note which exchanges libcurl has finished with. */
+static void
+collect_finished(HttpClient *client)
+{
+	CURLMsg *msg;
+	int left;
+
+	while ((msg = curl_multi_info_read(client->multi, &left)) != NULL)
+	{
+		HttpExchange *exchange = NULL;
+
+		if (msg->msg != CURLMSG_DONE)
+			continue;
+		if (curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, (char **) &exchange) != CURLE_OK || exchange == NULL)
+			continue;
+		exchange->done = true;
+		exchange->result = msg->data.result;
+	}
+}
+
+/*
+ * Let libcurl work on one socket, or on its timers (CURL_SOCKET_TIMEOUT).
+ *
+ * Signals are blocked meanwhile: libcurl may start its resolver thread here,
+ * which inherits the mask, and PostgreSQL's handlers must only ever run in the
+ * main thread.
+ */
+static void
+drive(HttpClient *client, curl_socket_t fd, int mask)
+{
+	sigset_t saved;
+	int running;
+	CURLMcode rc;
+
+	sigprocmask(SIG_SETMASK, &BlockSig, &saved);
+	rc = curl_multi_socket_action(client->multi, fd, mask, &running);
+	sigprocmask(SIG_SETMASK, &saved, NULL);
+
+	if (client->overflow)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_RESOURCES), errmsg("too many HTTP connections at once"),
+						errhint("Lower contratos.parallel_pages.")));
+	if (rc != CURLM_OK)
+		ereport(ERROR, (errcode(rc == CURLM_OUT_OF_MEMORY ? ERRCODE_OUT_OF_MEMORY : ERRCODE_INTERNAL_ERROR),
+						errmsg("libcurl failed: %s", curl_multi_strerror(rc))));
+	collect_finished(client);
+}
+
+void
+http_wait_resume(HttpExchange *exchange)
+{
+	sigset_t saved;
+	CURLcode rc;
+
+	exchange->paused = false;
+
+	/* expect the write callback to run in here, for data held back */
+	sigprocmask(SIG_SETMASK, &BlockSig, &saved);
+	rc = curl_easy_pause(exchange->easy, CURLPAUSE_CONT);
+	sigprocmask(SIG_SETMASK, &saved, NULL);
+	if (rc != CURLE_OK)
+	{
+		exchange->done = true;
+		exchange->result = rc;
+	}
+}
+
+/* Put the latch and all of libcurl's sockets into a wait event set. */
+static void
+fill_set(WaitEventSet *set, const HttpClient *client)
+{
+	if (IsUnderPostmaster) /* single-user mode has none to die */
+		AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
+	for (int i = 0; i < client->nsockets; i++)
+	{
+		uint32 events = 0;
+
+		if (client->sockets[i].what & CURL_POLL_IN)
+			events |= WL_SOCKET_READABLE;
+		if (client->sockets[i].what & CURL_POLL_OUT)
+			events |= WL_SOCKET_WRITEABLE;
+		if (events != 0)
+			AddWaitEventToSet(set, events, client->sockets[i].fd, NULL, NULL);
+	}
+}
+
+/* One wait of at most `ms`; the number of events, 0 when the time is over. */
+static int
+wait_for_events(const HttpClient *client, long ms, WaitEvent *events)
+{
+	WaitEventSet *set = CreateWaitEventSet_compat(client->nsockets + 2);
+	volatile int n = 0;
+
+	PG_TRY();
+	{
+		fill_set(set, client);
+		n = WaitEventSetWait(set, ms, events, MAX_EVENTS, wait_event_id());
+	}
+	PG_FINALLY();
+	{
+		FreeWaitEventSet(set);
+	}
+	PG_END_TRY();
+	return n;
+}
+
+/* Wait at most `max_ms` for something to happen and let libcurl act on it. */
+static void
+wait_once(HttpClient *client, int64 max_ms)
+{
+	WaitEvent events[MAX_EVENTS];
+	long due = -1;
+	int n;
+
+	/* a stream that is always readable would never see the latch */
+	CHECK_FOR_INTERRUPTS();
+	/* inside a transaction, do not hold up vacuum for a catalog lookup of ours */
+	InvalidateCatalogSnapshotConditionally();
+
+	/*
+	 * Asked for each time instead of recorded by CURLMOPT_TIMERFUNCTION, which
+	 * is not called again for a timer that came a rounded millisecond early.
+	 */
+	curl_multi_timeout(client->multi, &due);
+	if (due < 0 || due > max_ms)
+		due = max_ms;
+
+	n = wait_for_events(client, due, events);
+	for (int i = 0; i < n; i++)
+	{
+		if (events[i].events & WL_LATCH_SET)
+		{
+			ResetLatch(MyLatch);
+			CHECK_FOR_INTERRUPTS();
+		}
+		else
+			drive(client, events[i].fd,
+				  ((events[i].events & WL_SOCKET_READABLE) ? CURL_CSELECT_IN : 0) |
+					  ((events[i].events & WL_SOCKET_WRITEABLE) ? CURL_CSELECT_OUT : 0));
+	}
+	if (n == 0)
+		drive(client, CURL_SOCKET_TIMEOUT, 0);
+}
+
+/* Whether name, TCP and TLS are behind it. */
+static bool
+is_connected(const HttpExchange *exchange)
+{
+	curl_off_t when = 0;
+
+	return exchange->status != 0 || exchange->done ||
+		   (curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME_T, &when) == CURLE_OK && when > 0);
+}
+
+/*
+ * libcurl counts its connect timeout by the clock on the wall; add the time
+ * that nobody was in here to let it connect.
+ */
+static void
+extend_connect_timeouts(HttpClient *client)
+{
+	int64 now = http_wait_now();
+	dlist_iter iter;
+
+	dlist_foreach (iter, &client->exchanges)
+	{
+		HttpExchange *exchange = dlist_container(HttpExchange, node, iter.cur);
+		int64 away = (now - exchange->started_at) - (client->driven_ms - exchange->driven_at_start);
+
+		if (!is_connected(exchange))
+			curl_easy_setopt(exchange->easy, CURLOPT_CONNECTTIMEOUT_MS,
+							 (long) Min(exchange->connect_timeout_ms + Max(away, 0), INT_MAX));
+	}
+}
+
+/* Milliseconds until the exchange's next deadline; with none left, false and *f set. */
+static bool
+next_deadline(const HttpExchange *exchange, int64 *left, Failure *f)
+{
+	*left = exchange->timeout_ms - exchange->waited_ms;
+	if (*left <= 0)
+		return http_error_timeout(exchange, f);
+
+	if (is_connected(exchange))
+	{
+		*left = Min(*left, HTTP_STALL_MS - exchange->silent_ms);
+		return *left > 0 || http_error_silent(exchange, f);
+	}
+	*left = Min(*left, exchange->connect_timeout_ms - (exchange->client->driven_ms - exchange->driven_at_start));
+	return *left > 0 || http_error_connect_timeout(exchange, f);
+}
+
+bool
+http_wait_exchange(HttpExchange *exchange, Failure *f)
+{
+	HttpClient *client = exchange->client;
+	uint64 activity = exchange->activity;
+	int64 entered = http_wait_now();
+	int64 left;
+	int64 elapsed;
+
+	if (!next_deadline(exchange, &left, f))
+		return false;
+	extend_connect_timeouts(client);
+	wait_once(client, left);
+
+	elapsed = http_wait_now() - entered;
+	client->driven_ms += elapsed;
+	exchange->waited_ms += elapsed;
+	if (activity != exchange->activity || !is_connected(exchange))
+		exchange->silent_ms = 0;
+	else
+		exchange->silent_ms += elapsed;
+	return true;
+}
+
+void
+http_pause(int ms)
+{
+	int64 until = http_wait_now() + ms;
+
+	for (;;)
+	{
+		int64 left = until - http_wait_now();
+
+		CHECK_FOR_INTERRUPTS();
+		if (left <= 0)
+			return;
+		InvalidateCatalogSnapshotConditionally();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, left, wait_event_id());
+		ResetLatch(MyLatch);
+	}
+}

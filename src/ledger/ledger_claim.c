@@ -1,0 +1,149 @@
+/*
+ * ledger_claim.c
+ *	  The locks on a source: who loads it, who changes its queue.
+ *
+ * Both are advisory locks with tags of our own, so they need no shared memory
+ * and show in pg_locks.  One lock per source and not one per day: a backfill of
+ * years would fill the lock table.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "lib/ilist.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "ledger/extension.h"
+#include "ledger/ledger.h"
+#include "ledger/ledger_internal.h"
+
+/*
+ * Fourth field of our advisory lock tags.  SQL's own functions use 1 and 2
+ * there, so no user's key is ever ours; the worker's own lock uses 0x6303.
+ */
+#define LEDGER_CLAIM_SPACE 0x6301
+#define LEDGER_QUEUE_SPACE 0x6302
+
+/* A claim held at session level. */
+typedef struct HeldClaim
+{
+	slist_node node;
+	LOCKTAG tag; /* as it was taken: the extension may be gone, or another, by now */
+	char source[FLEXIBLE_ARRAY_MEMBER];
+} HeldClaim;
+
+static slist_head held_claims = SLIST_STATIC_INIT(held_claims);
+
+static void
+source_tag(LOCKTAG *tag, const char *source, uint16 space)
+{
+	uint32 key = DatumGetUInt32(hash_any((const unsigned char *) source, strlen(source)));
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, extension_relation("contratos_sources"), key, space);
+}
+
+/* Into a char *: one sentence on the session found. */
+static void
+ledger_read_holder(void *result)
+{
+	if (SPI_processed == 0)
+		return;
+	*(char **) result = psprintf("Process %s of user \"%s\" (application \"%s\") holds it.", ledger_first_text(1),
+								 ledger_first_text(2), ledger_first_text(3));
+}
+
+/* Say for whom we are about to wait, unless he is gone by now. */
+static void
+ledger_tell_holder(const LOCKTAG *tag, const char *source)
+{
+	LedgerArgs args = {0};
+	char *holder = NULL;
+	ledger_count(&args, "database", tag->locktag_field1);
+	ledger_count(&args, "classid", tag->locktag_field2);
+	ledger_count(&args, "objid", tag->locktag_field3);
+	ledger_count(&args, "objsubid", tag->locktag_field4);
+	ledger_execute("contratos_sources",
+				   "SELECT l.pid, coalesce(a.usename, '?'), coalesce(a.application_name, '?') FROM pg_locks l LEFT "
+				   "JOIN pg_stat_activity a ON a.pid = l.pid "
+				   "WHERE l.locktype = 'advisory' AND l.granted AND l.database = $1 AND l.classid = $2 "
+				   "AND l.objid = $3 AND l.objsubid = $4 LIMIT 1",
+				   &args, SPI_OK_SELECT, ledger_read_holder, &holder);
+	if (holder)
+		ereport(NOTICE,
+				(errmsg("waiting for another load of source \"%s\"", source), errdetail_internal("%s", holder)));
+}
+
+void
+ledger_claim(const char *source)
+{
+	LOCKTAG tag;
+	source_tag(&tag, source, LEDGER_CLAIM_SPACE);
+	if (LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
+		return;
+	ledger_tell_holder(&tag, source);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+bool
+ledger_try_claim(const char *source)
+{
+	LOCKTAG tag;
+	source_tag(&tag, source, LEDGER_CLAIM_SPACE);
+
+	/* allocated first: a lock must not be forgotten for want of memory */
+	HeldClaim *held = MemoryContextAlloc(TopMemoryContext, offsetof(HeldClaim, source) + strlen(source) + 1);
+	held->tag = tag;
+	strcpy(held->source, source);
+	if (LockAcquire(&tag, ExclusiveLock, true, true) == LOCKACQUIRE_NOT_AVAIL)
+	{
+		pfree(held);
+		return false;
+	}
+	slist_push_head(&held_claims, &held->node);
+	return true;
+}
+
+void
+ledger_unclaim(const char *source)
+{
+	slist_mutable_iter iter;
+	slist_foreach_modify(iter, &held_claims)
+	{
+		HeldClaim *held = slist_container(HeldClaim, node, iter.cur);
+		if (strcmp(held->source, source) != 0)
+			continue;
+		slist_delete_current(&iter);
+		(void) LockRelease(&held->tag, ExclusiveLock, true);
+		pfree(held);
+		return;
+	}
+}
+
+bool
+ledger_claim_is_free(const char *source)
+{
+	LOCKTAG tag;
+	source_tag(&tag, source, LEDGER_CLAIM_SPACE);
+	switch (LockAcquire(&tag, ExclusiveLock, false, true))
+	{
+		case LOCKACQUIRE_OK:
+			return true;
+		case LOCKACQUIRE_NOT_AVAIL:
+			return false;
+		default: /* it was ours before: only undo what has just been added */
+			(void) LockRelease(&tag, ExclusiveLock, false);
+			return false;
+	}
+}
+
+bool
+ledger_lock_queue(const char *source, bool wait)
+{
+	LOCKTAG tag;
+	source_tag(&tag, source, LEDGER_QUEUE_SPACE);
+	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}

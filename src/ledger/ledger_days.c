@@ -1,0 +1,188 @@
+/*
+ * ledger_days.c
+ *	  The attempts of each day, one after the other, become what the schedule
+ *	  wants to know of the day.
+ *
+ * Told in C and not in SQL: which attempt counts depends on those before it.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "ledger/ledger.h"
+#include "ledger/ledger_internal.h"
+
+/* One attempt: what is read of a row of contratos_runs. */
+typedef struct Attempt
+{
+	int64 id;
+	DateADT day;
+	const char *status;
+	bool recheck;
+	int attempt;
+	TimestampTz started_at; /* 0: null, here and below */
+	TimestampTz finished_at;
+	TimestampTz next_attempt_at;
+	bool confirmed;
+} Attempt;
+
+/* The days found so far. */
+typedef struct Days
+{
+	ScheduleDay *days;
+	int ndays;
+	int allocated;
+} Days;
+
+static bool
+has_status(const Attempt *a, const char *status)
+{
+	return strcmp(a->status, status) == 0;
+}
+
+/* The day's latest attempt is this one. */
+static void
+take_over(ScheduleDay *d, const Attempt *a, ScheduleState state)
+{
+	d->state = state;
+	d->recheck = a->recheck;
+	d->attempt = a->attempt;
+	d->ended_at = a->finished_at;
+	d->next_at = a->next_attempt_at;
+}
+
+/* It compared the day with BigQuery, whether or not it loaded it. */
+static void
+note_checked(ScheduleDay *d, const Attempt *a)
+{
+	take_over(d, a, SCHEDULE_SUCCEEDED);
+	d->checked_at = a->finished_at;
+	d->differs = has_status(a, "differs");
+	d->started_at = 0;
+	if (has_status(a, "succeeded"))
+	{
+		d->loaded = true;
+		d->confirmed = a->confirmed;
+	}
+}
+
+/* It did not load the day, and not because it was queued or had to wait. */
+static void
+note_failure(ScheduleDay *d, const Attempt *a)
+{
+	if (has_status(a, "refused"))
+		take_over(d, a, SCHEDULE_REFUSED);
+	else if (has_status(a, "canceled"))
+	{
+		/* taken off the queue before it began: a day that is loaded stays what it was */
+		if (!d->loaded || a->started_at != 0)
+			take_over(d, a, SCHEDULE_CANCELED);
+	}
+	else
+		take_over(d, a, has_status(a, "failed") ? SCHEDULE_FAILED : SCHEDULE_INTERRUPTED);
+
+	/* a dead process's run, not yet cleared away: another attempt is due */
+	if (has_status(a, "running"))
+		d->next_at = d->ended_at = a->started_at;
+	if (d->started_at == 0)
+		d->started_at = a->started_at;
+}
+
+static void
+note_attempt(ScheduleDay *d, const Attempt *a)
+{
+	if (has_status(a, "succeeded") || has_status(a, "unchanged") || has_status(a, "differs"))
+		note_checked(d, a);
+	else if (has_status(a, "queued") || has_status(a, "waiting"))
+	{
+		d->run = a->id;
+		if (d->started_at == 0)
+			d->started_at = a->started_at;
+	}
+	else
+		note_failure(d, a);
+}
+
+/* An open row goes before whatever has been tried since it was written. */
+static void
+note_open(ScheduleDay *d, const Attempt *a)
+{
+	take_over(d, a, has_status(a, "queued") ? SCHEDULE_QUEUED : SCHEDULE_WAITING);
+	d->waits_since = a->started_at;
+}
+
+static Attempt
+read_attempt(uint64 row)
+{
+	bool isnull;
+	Attempt a = {.id = ledger_value_int64(row, 1, 0), .status = ledger_value_text(row, 3)};
+	a.day = DatumGetDateADT(ledger_value(row, 2, &isnull));
+	a.attempt = DatumGetInt32(ledger_value(row, 4, &isnull));
+	a.started_at = ledger_value_time(row, 5);
+	a.finished_at = ledger_value_time(row, 6);
+	a.next_attempt_at = ledger_value_time(row, 7);
+	a.confirmed = ledger_value_time(row, 8) != 0;
+	a.recheck = DatumGetBool(ledger_value(row, 9, &isnull)) && !isnull;
+	return a;
+}
+
+static void
+add_day(Days *days, DateADT day)
+{
+	if (days->ndays == days->allocated)
+	{
+		days->allocated *= 2;
+		days->days = repalloc(days->days, days->allocated * sizeof(ScheduleDay));
+	}
+	ScheduleDay *d = &days->days[days->ndays++];
+	memset(d, 0, sizeof(ScheduleDay));
+	d->day = day;
+}
+
+/* Rows come by day and in the order of the attempts; each day has one at least. */
+static void
+read_days(void *result)
+{
+	Days *days = result;
+	Attempt open = {.status = ""}; /* the day's, once d->run is set */
+	days->allocated = 64;
+	days->days = palloc(days->allocated * sizeof(ScheduleDay));
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		Attempt a = read_attempt(row);
+		if (days->ndays == 0 || days->days[days->ndays - 1].day != a.day)
+			add_day(days, a.day);
+		ScheduleDay *d = &days->days[days->ndays - 1];
+		if (a.status == NULL)
+			continue; /* a day without attempts */
+		note_attempt(d, &a);
+		if (d->run == a.id)
+			open = a;
+		if (d->run != 0)
+			note_open(d, &open);
+	}
+}
+
+ScheduleDay *
+ledger_days(const char *source, DateADT first, DateADT last, int *ndays)
+{
+	LedgerArgs args = {0};
+	Days days = {0};
+	ledger_text(&args, "source", source);
+	ledger_arg(&args, "first", DATEOID, DateADTGetDatum(first), false);
+	ledger_arg(&args, "last", DATEOID, DateADTGetDatum(last), false);
+	ledger_execute("contratos_runs",
+				   "SELECT r.id, d.day, r.status, r.attempt, r.started_at, r.finished_at, r.next_attempt_at, "
+				   "r.confirmed_at, r.cause = 'recheck' FROM (SELECT $2 + i AS day FROM generate_series(0, $3 - $2) i "
+				   "UNION SELECT o.day FROM %1$s.contratos_runs o WHERE o.source = $1 AND o.day < least($2, $3 + 1) "
+				   "AND (o.status IN ('queued', 'running', 'waiting') OR (o.next_attempt_at IS NOT NULL "
+				   "AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = $1 AND n.day = o.day "
+				   "AND n.id > o.id)))) d "
+				   "LEFT JOIN %1$s.contratos_runs r ON r.source = $1 AND r.day = d.day ORDER BY d.day, r.id",
+				   &args, SPI_OK_SELECT, read_days, &days);
+	*ndays = days.ndays;
+	return days.days;
+}

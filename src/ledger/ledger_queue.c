@@ -1,0 +1,137 @@
+/*
+ * ledger_queue.c
+ *	  The queue and what is told of it: days put in and taken off, days that
+ *	  ended announced, and the state of all days as the worker sees it.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "base/json.h"
+#include "base/settings.h"
+#include "ledger/ledger.h"
+#include "ledger/ledger_internal.h"
+#include "ledger/notify.h"
+
+int
+ledger_enqueue(const char *source, DateADT first, DateADT last, bool only_missing)
+{
+	LedgerArgs args = {0};
+	int64 queued = 0;
+	(void) ledger_lock_queue(source, true);
+	ledger_text(&args, "source", source);
+	ledger_arg(&args, "first", DATEOID, DateADTGetDatum(first), false);
+	ledger_arg(&args, "last", DATEOID, DateADTGetDatum(last), false);
+	ledger_arg(&args, "only_missing", BOOLOID, BoolGetDatum(only_missing), false);
+	ledger_execute("contratos_runs",
+				   "INSERT INTO %1$s.contratos_runs (source, day, cause, status, attempt) "
+				   "SELECT $1, $2 + i, 'queue', 'queued', 0 FROM generate_series(0, $3 - $2) i "
+				   "WHERE NOT $4 OR NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs r "
+				   "WHERE r.source = $1 AND r.day = $2 + i AND r.status = 'succeeded') ORDER BY i "
+				   "ON CONFLICT (source, day) WHERE status IN ('queued', 'running', 'waiting') DO NOTHING",
+				   &args, SPI_OK_INSERT, ledger_read_count, &queued);
+	return (int) queued;
+}
+
+/* A run that was canceled, and what it was doing. */
+typedef struct Canceled
+{
+	char *source; /* NULL: there was nothing to cancel */
+	DateADT day;
+	bool was_running;
+} Canceled;
+
+static void
+read_canceled(void *result)
+{
+	Canceled *canceled = result;
+	if (SPI_processed == 0)
+		return;
+	bool isnull;
+	canceled->source = ledger_first_text(1);
+	canceled->day = DatumGetDateADT(ledger_first(2, &isnull));
+	canceled->was_running = DatumGetBool(ledger_first(3, &isnull));
+}
+
+bool
+ledger_cancel(int64 run, bool *running)
+{
+	LedgerArgs args = {0};
+	Canceled canceled = {0};
+	ledger_arg(&args, "id", INT8OID, Int64GetDatum(run), false);
+	ledger_time(&args, "finished_at", settings_now(), false);
+	/* the status it had is read under the row's lock; what has failed is over only when nothing follows */
+	ledger_execute("contratos_runs",
+				   "UPDATE %1$s.contratos_runs r SET status = 'canceled', next_attempt_at = NULL, "
+				   "finished_at = greatest($2, r.started_at) "
+				   "FROM (SELECT id, status FROM %1$s.contratos_runs c WHERE id = $1 "
+				   "AND (status IN ('queued', 'waiting', 'running') OR (status IN ('failed', 'interrupted') "
+				   "AND next_attempt_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n "
+				   "WHERE n.source = c.source AND n.day = c.day AND n.id > c.id))) FOR UPDATE) old WHERE r.id = old.id "
+				   "RETURNING r.source, r.day, old.status = 'running'",
+				   &args, SPI_OK_UPDATE_RETURNING, read_canceled, &canceled);
+	*running = canceled.was_running;
+	if (canceled.source == NULL)
+		return false;
+	LedgerRun end = {.source = canceled.source, .day = canceled.day, .status = "canceled", .rows_loaded = -1};
+	ledger_notify(&end, run);
+	return true;
+}
+
+/* --------------------------------------------------------------------------
+ * NOTIFY
+ * -------------------------------------------------------------------------- */
+
+/* Append a JSON string of at most `room` bytes, quotes included: as many whole characters as fit. */
+static void
+append_cut_string(StringInfo buf, const char *text, int room)
+{
+	StringInfoData one;
+	initStringInfo(&one);
+	appendStringInfoChar(buf, '"');
+	for (room -= 2; *text; text += pg_mblen(text))
+	{
+		char character[MAX_MULTIBYTE_CHAR_LEN + 1] = {0};
+		memcpy(character, text, pg_mblen(text));
+		resetStringInfo(&one);
+		json_append_string(&one, character);
+		room -= one.len - 2; /* without its own quotes */
+		if (room < 0)
+			break;
+		appendBinaryStringInfo(buf, one.data + 1, one.len - 2);
+	}
+	appendStringInfoChar(buf, '"');
+	pfree(one.data);
+}
+
+void
+ledger_notify(const LedgerRun *run, int64 id)
+{
+	StringInfoData buf;
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "{\"source\": ");
+	json_append_string(&buf, run->source);
+	appendStringInfo(&buf, ", \"day\": \"%s\", \"status\": \"%s\", \"rows\": ", schedule_day_text(run->day),
+					 run->status);
+	if (run->rows_loaded < 0)
+		appendStringInfoString(&buf, "null");
+	else
+		appendStringInfo(&buf, INT64_FORMAT, run->rows_loaded);
+	appendStringInfo(&buf, ", \"run\": " INT64_FORMAT ", \"sqlstate\": ", id);
+	if (run->sqlstate == NULL)
+		appendStringInfoString(&buf, "null");
+	else
+		json_append_string(&buf, run->sqlstate);
+	appendStringInfoString(&buf, ", \"error\": ");
+	if (run->message == NULL)
+		appendStringInfoString(&buf, "null");
+	else
+		append_cut_string(&buf, run->message, NOTIFY_MAX_BYTES - buf.len - 1);
+	appendStringInfoChar(&buf, '}');
+	notify_at_commit(buf.data);
+}

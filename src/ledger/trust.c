@@ -1,0 +1,270 @@
+/*
+ * trust.c
+ *	  Whether the role that a statement on a table runs as may trust all whose
+ *	  code the statement can have run.
+ *
+ * The catalogs do not tell who has made a trigger: only its function has an owner.
+ * So a function that the table's owner has chosen from another role is refused like
+ * one that somebody else has hung there.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "catalog/catalog.h"
+#include "catalog/partition.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_statistic_ext.h"
+#include "commands/trigger.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "rewrite/prs2lock.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/reltrigger.h"
+#include "utils/syscache.h"
+
+#include "ledger/extension.h"
+#include "ledger/trust.h"
+
+typedef struct Trust
+{
+	Oid role;
+	List *reached; /* tables, by OID; grows while it is gone through */
+} Trust;
+
+static char *
+qualified(Oid schema, const char *name)
+{
+	return quote_qualified_identifier(get_namespace_name(schema), name);
+}
+
+static char *
+relation_name(Oid relid)
+{
+	return qualified(get_rel_namespace(relid), get_rel_name(relid));
+}
+
+/* --------------------------------------------------------------------------
+ * What is judged
+ * -------------------------------------------------------------------------- */
+
+static void
+check_owner(const Trust *trust, Oid relid)
+{
+	Oid owner = extension_relation_owner(relid);
+	const char *name = relation_name(relid);
+	const char *table = relation_name(linitial_oid(trust->reached));
+	const char *role = quote_identifier(GetUserNameFromId(trust->role, false));
+	const char *other = quote_identifier(GetUserNameFromId(owner, true));
+
+	if (has_privs_of_role(owner, trust->role))
+		return;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		 errmsg("table %s may not be touched by a statement on %s", name, table),
+		 errdetail("Such a statement runs what hangs on it, its triggers for example, as role %s; but it belongs to "
+				   "role %s, which does not have the privileges of role %s.",
+				   role, other, role),
+		 errhint("Drop the foreign key, rule or inheritance by which it is reached; or look at what hangs on it, "
+				 "and then: ALTER TABLE %s OWNER TO %s;",
+				 name, role)));
+}
+
+/* Whose they are: InvalidOid when they have no expression, and so run nothing. */
+static Oid
+statistics_owner(Oid statistics, char **name)
+{
+	HeapTuple tuple = SearchSysCache1(STATEXTOID, ObjectIdGetDatum(statistics));
+	Oid owner = InvalidOid;
+	bool isnull;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	(void) SysCacheGetAttr(STATEXTOID, tuple, Anum_pg_statistic_ext_stxexprs, &isnull);
+	if (!isnull)
+	{
+		Form_pg_statistic_ext form = (Form_pg_statistic_ext) GETSTRUCT(tuple);
+
+		owner = form->stxowner;
+		*name = qualified(form->stxnamespace, NameStr(form->stxname));
+	}
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+static void
+check_statistics(Oid role, Relation relation)
+{
+	const char *table = relation_name(RelationGetRelid(relation));
+	ListCell *cell;
+
+	foreach (cell, RelationGetStatExtList(relation))
+	{
+		char *name;
+		Oid owner = statistics_owner(lfirst_oid(cell), &name);
+
+		if (OidIsValid(owner) && !has_privs_of_role(owner, role))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 relation->rd_rel->relkind == RELKIND_FOREIGN_TABLE
+						 ? errmsg("foreign table %s has statistics that may not be used by a load: %s", table, name)
+						 : errmsg("table %s has statistics that may not be used by a load: %s", table, name),
+					 errdetail("Their expressions would run as role \"%s\", but they belong to role \"%s\", which does "
+							   "not have its privileges.",
+							   GetUserNameFromId(role, false), GetUserNameFromId(owner, true)),
+					 errhint("DROP STATISTICS %s;", name)));
+	}
+}
+
+static void
+refuse_trigger(const Trust *trust, Relation relation, const Trigger *trigger, Form_pg_proc function)
+{
+	const char *table = relation_name(RelationGetRelid(relation));
+	const char *name = qualified(function->pronamespace, NameStr(function->proname));
+	const char *role = quote_identifier(GetUserNameFromId(trust->role, false));
+	const char *owner = quote_identifier(GetUserNameFromId(function->proowner, true));
+
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("trigger \"%s\" of table %s may not be fired as role %s", trigger->tgname, table, role),
+					errdetail("Its function %s belongs to role %s, which does not have the privileges of role %s.",
+							  name, owner, role),
+					errhint("DROP TRIGGER %s ON %s; and, if others may make triggers there: REVOKE TRIGGER ON %s FROM "
+							"...; or read the function, and then: ALTER FUNCTION %s() OWNER TO %s;",
+							quote_identifier(trigger->tgname), table, table, name, role)));
+}
+
+static void
+check_trigger(const Trust *trust, Relation relation, const Trigger *trigger)
+{
+	HeapTuple tuple;
+	Form_pg_proc function;
+
+	if (trigger->tgenabled == TRIGGER_DISABLED)
+		return;
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(trigger->tgfoid));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", trigger->tgfoid);
+	function = (Form_pg_proc) GETSTRUCT(tuple);
+	if (!has_privs_of_role(function->proowner, trust->role))
+		refuse_trigger(trust, relation, trigger, function);
+	ReleaseSysCache(tuple);
+}
+
+/* --------------------------------------------------------------------------
+ * What is reached
+ * -------------------------------------------------------------------------- */
+
+static void
+reach(Trust *trust, Oid relid)
+{
+	List *all;
+
+	if (list_member_oid(trust->reached, relid))
+		return;
+	all = find_all_inheritors(relid, AccessShareLock, NULL);
+	trust->reached = trust->reached == NIL ? all : list_concat_unique_oid(trust->reached, all);
+}
+
+/* Every table that a rule's query names. */
+static bool
+reach_named(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, reach_named, context, QTW_EXAMINE_RTES_BEFORE);
+	if (IsA(node, RangeTblEntry))
+	{
+		if (((RangeTblEntry *) node)->rtekind == RTE_RELATION)
+			reach(context, ((RangeTblEntry *) node)->relid);
+		return false;
+	}
+	return expression_tree_walker(node, reach_named, context);
+}
+
+static void
+reach_rules(Trust *trust, Relation relation)
+{
+	for (int i = 0; relation->rd_rules != NULL && i < relation->rd_rules->numLocks; i++)
+	{
+		RewriteRule *rule = relation->rd_rules->rules[i];
+		ListCell *cell;
+
+		(void) reach_named(rule->qual, trust);
+		foreach (cell, rule->actions)
+			(void) reach_named(lfirst(cell), trust);
+	}
+}
+
+/* Their triggers are copied to what is below: who owns them makes triggers here. */
+static void
+check_ancestors(const Trust *trust, Oid relid)
+{
+	ListCell *cell;
+
+	foreach (cell, get_partition_ancestors(relid))
+	{
+		LockRelationOid(lfirst_oid(cell), AccessShareLock);
+		check_owner(trust, lfirst_oid(cell));
+	}
+}
+
+/* Its rows may be deleted or changed with these, and are looked at in any case. */
+static void
+reach_referencing(Trust *trust, const Trigger *trigger)
+{
+	if (OidIsValid(trigger->tgconstrrelid) && RI_FKey_trigger_type(trigger->tgfoid) == RI_TRIGGER_PK)
+		reach(trust, trigger->tgconstrrelid);
+}
+
+static void
+check_relation(Trust *trust, Relation relation)
+{
+	check_owner(trust, RelationGetRelid(relation));
+	check_statistics(trust->role, relation);
+	if (relation->rd_rel->relispartition)
+		check_ancestors(trust, RelationGetRelid(relation));
+	reach_rules(trust, relation);
+	for (int i = 0; relation->trigdesc != NULL && i < relation->trigdesc->numtriggers; i++)
+	{
+		check_trigger(trust, relation, &relation->trigdesc->triggers[i]);
+		reach_referencing(trust, &relation->trigdesc->triggers[i]);
+	}
+}
+
+void
+trust_check(Oid relid, Oid role, LOCKMODE mode)
+{
+	Trust trust = {.role = role};
+
+	reach(&trust, relid);
+	for (int i = 0; i < list_length(trust.reached); i++)
+	{
+		Oid next = list_nth_oid(trust.reached, i);
+		Relation relation;
+
+		CHECK_FOR_INTERRUPTS();
+		relation = try_relation_open(next, get_rel_relispartition(next) && next != relid ? AccessShareLock : mode);
+		if (relation == NULL)
+			continue; /* dropped since */
+		/* nothing of anybody's hangs on a catalog */
+		if (!IsSystemRelation(relation))
+			check_relation(&trust, relation);
+		relation_close(relation, NoLock);
+	}
+	list_free(trust.reached);
+}
+
+void
+trust_check_statistics(Oid relid, Oid role)
+{
+	Relation relation = relation_open(relid, NoLock);
+
+	check_statistics(role, relation);
+	relation_close(relation, NoLock);
+}

@@ -1,0 +1,203 @@
+/*
+ * load_drift.c
+ *	  Columns that have gone, or changed their type, at BigQuery.
+ *
+ * BigQuery says it as an error of our query, which the user has never seen, or
+ * by the schema of an answer that does not fit.  Either way nothing has been
+ * written yet, and what the user needs is the statement to run.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "parser/parse_coerce.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+
+#include "fdw/scan.h"
+#include "load/load.h"
+#include "load/load_internal.h"
+
+/* What BigQuery's messages begin with (failure.h has them after "BigQuery: "). */
+#define SAYS "BigQuery: "
+#define SAYS_GONE SAYS "Unrecognized name: "
+#define SAYS_MISMATCH SAYS "No matching signature for "
+
+/* The column that stands for a name of `len` bytes there; -1: none does. */
+static int
+column_of(const LoadPlan *plan, const char *name, size_t len)
+{
+	for (int i = 0; i < plan->ncolumns; i++)
+	{
+		const char *remote = plan->table->columns[i].remote_name;
+
+		if (strlen(remote) == len && pg_strncasecmp(remote, name, len) == 0)
+			return i;
+	}
+	return -1;
+}
+
+/* "X at [1:8]", "X; Did you mean Y? at [1:8]", X perhaps between backticks. */
+static int
+column_gone(const LoadPlan *plan, const char *said)
+{
+	size_t len = *said == '`' ? strcspn(++said, "`") : strcspn(said, "; ");
+
+	return column_of(plan, said, len);
+}
+
+/* Y of "Did you mean Y?"; NULL: no guess is made. */
+static char *
+renamed_to(const char *said)
+{
+	static const char guess[] = "Did you mean ";
+	const char *name = strstr(said, guess);
+
+	return name ? pnstrdup(name + strlen(guess), strcspn(name + strlen(guess), "?")) : NULL;
+}
+
+/* `said`: by whom it is known, for the detail. */
+static void
+explain_gone(const LoadPlan *plan, int i, const char *said, Failure *f)
+{
+	const RemoteColumn *column = &plan->table->columns[i];
+	const char *name = failure_from_server(quote_identifier(column->name));
+	const char *table = failure_from_server(plan->remote_name);
+	char *guess = renamed_to(said);
+	char *reason = pstrdup(f->reason);
+	const char *alter_target = "";
+
+	if (plan->needed[i])
+		alter_target =
+			psprintf(" ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL;", failure_from_server(plan->target_name), name);
+	failure_set(f, ERRCODE_UNDEFINED_COLUMN, "column \"%s\" of foreign table %s is gone from BigQuery",
+				failure_from_server(column->name), table);
+	failure_detail(f, "%s", said);
+	if (column == plan->timestamp)
+		failure_hint(f,
+					 "It is the timestamp_column of source \"%s\": name another in contratos_sources, or set the "
+					 "column's option name to what it is called now.",
+					 plan->source->name);
+	else
+		failure_hint(f,
+					 "ALTER FOREIGN TABLE %s DROP COLUMN %s;%s Or, if it has another name now: ALTER FOREIGN TABLE "
+					 "%s ALTER COLUMN %s OPTIONS (%s name '%s');",
+					 table, name, alter_target, table, name,
+					 strcmp(column->name, column->remote_name) == 0 ? "ADD" : "SET", guess ? guess : "...");
+	failure_reason(f, reason);
+	f->every_day = true;
+}
+
+void
+load_column_gone(const LoadPlan *plan, int i, Failure *f)
+{
+	memset(f, 0, sizeof(*f));
+	explain_gone(
+		plan, i,
+		psprintf("BigQuery's table %s has no column \"%s\".", plan->table->table, plan->table->columns[i].remote_name),
+		f);
+}
+
+/*
+ * The column that a mismatch is about: what our text names first from the
+ * place "at [1:N]" on, which is that of the function or operator.
+ */
+static int
+column_mismatched(const LoadPlan *plan, const char *text, const char *said)
+{
+	const char *place = strstr(said, " at [1:");
+	size_t position = place ? strtoul(place + strlen(" at [1:"), NULL, 10) : 0;
+	const char *name = position > 0 && position <= strlen(text) ? strchr(text + position - 1, '`') : NULL;
+	int column = name ? column_of(plan, name + 1, strcspn(name + 1, "`")) : -1;
+
+	/* an operator: only the window and the row filter have some */
+	if (column < 0 && plan->timestamp != NULL && plan->table->row_filter == NULL)
+		column = (int) (plan->timestamp - plan->table->columns);
+	return column;
+}
+
+/* The first of "argument types: INT64, STRING. …"; false when it does not say. */
+static bool
+type_said(const char *said, BqField *field)
+{
+	static const char types[] = "rgument types: ";
+	const char *type = strstr(said, types);
+	size_t len;
+
+	if (type == NULL)
+		return false;
+	type += strlen(types);
+	field->repeated = strncmp(type, "ARRAY<", strlen("ARRAY<")) == 0;
+	type += field->repeated ? strlen("ARRAY<") : 0;
+	len = strspn(type, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
+	field->type = pnstrdup(type, len);
+	return len > 0;
+}
+
+static void
+explain_mismatch(const LoadPlan *plan, const char *text, Failure *f)
+{
+	int i = column_mismatched(plan, text, f->message);
+	char *reason = pstrdup(f->reason);
+	BqField field = {0};
+
+	/* as declared: then it is the row filter's fault, and BigQuery says it best */
+	if (i < 0 || !type_said(f->message, &field))
+		return;
+	(void) scan_changed_type(plan->remote_name, &plan->table->columns[i], &field, f);
+	failure_reason(f, reason);
+}
+
+void
+load_explain(const LoadPlan *plan, const char *text, Failure *f)
+{
+	if (strncmp(f->message, SAYS_GONE, strlen(SAYS_GONE)) == 0)
+	{
+		int i = column_gone(plan, f->message + strlen(SAYS_GONE));
+
+		if (i >= 0)
+			explain_gone(plan, i, pstrdup(f->message), f);
+	}
+	else if (strncmp(f->message, SAYS_MISMATCH, strlen(SAYS_MISMATCH)) == 0)
+		explain_mismatch(plan, text, f);
+}
+
+/* Add to the hint what the target needs besides, if it does. */
+static void
+explain_target(const LoadPlan *plan, const RemoteColumn *column, const char *needed, Failure *f)
+{
+	Oid from = DatumGetObjectId(DirectFunctionCall1(regtypein, CStringGetDatum(needed)));
+	Oid to = get_atttype(plan->target, get_attnum(plan->target, column->name));
+	char *hint = pstrdup(f->hint);
+	const char *name = failure_from_server(quote_identifier(column->name));
+
+	if (!can_coerce_type(1, &from, &to, COERCION_ASSIGNMENT))
+		failure_hint(f, "%s ALTER TABLE %s ALTER COLUMN %s TYPE %s USING %s::text::%s;", hint,
+					 failure_from_server(plan->target_name), name, needed, name, needed);
+}
+
+bool
+load_check_type(const LoadPlan *plan, int i, const BqField *field, Failure *f)
+{
+	const RemoteColumn *column = &plan->table->columns[i];
+	const char *needed;
+
+	if (scan_check_column(plan->remote_name, column, field, &needed, f))
+		return true;
+	if (needed != NULL)
+		explain_target(plan, column, needed, f);
+	return false;
+}
+
+void
+load_check_types(const LoadPlan *plan, const BqJob *job)
+{
+	Failure f;
+
+	if (job->nfields != plan->ncolumns)
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer has %d columns where %d were asked for",
+														   job->nfields, plan->ncolumns)));
+	for (int i = 0; i < plan->ncolumns; i++)
+		if (!load_check_type(plan, i, &job->fields[i], &f))
+			failure_throw(&f);
+}

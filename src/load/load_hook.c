@@ -1,0 +1,285 @@
+/*
+ * load_hook.c
+ *	  The user's functions that a source names: after_load, on_failure.
+ *
+ * Both run as the owner of the target.  Whoever may write contratos_sources
+ * must not get at that role through a function of his own, so the function has
+ * to belong to somebody who can act as the target's owner anyway.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/parsenodes.h"
+#include "parser/parse_func.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/varlena.h"
+
+#include "ledger/extension.h"
+#include "ledger/statement.h"
+#include "load/load_internal.h"
+
+/* Of both, after_load being called with the first two. */
+#define MAX_ARGS 3
+static const Oid hook_types[MAX_ARGS] = {TEXTOID, DATEOID, TEXTOID};
+static const char *const hook_signatures[MAX_ARGS + 1] = {NULL, NULL, "source text, day date",
+														  "source text, day date, error text"};
+
+/* A function that is to be called: of a column of contratos_sources. */
+typedef struct Hook
+{
+	const char *column;
+	const char *name; /* as it stands there */
+	int nargs;
+} Hook;
+
+static void
+refuse_unknown(const LoadPlan *plan, const Hook *hook)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_FUNCTION),
+			 errmsg("%s of source \"%s\" is no function that exists: %s", hook->column, plan->source->name, hook->name),
+			 errdetail("It is called with (%s).", hook_signatures[hook->nargs]),
+			 errhint("Make the function or procedure with these arguments, or change %s in contratos_sources; "
+					 "its name must have its schema.",
+					 hook->column)));
+}
+
+static void
+refuse_owner(const LoadPlan *plan, const Hook *hook, const char *name, Oid owner)
+{
+	const char *role = GetUserNameFromId(plan->owner, false);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("%s may not be %s of source \"%s\"", name, hook->column, plan->source->name),
+			 errdetail("It would run as role \"%s\", the owner of %s, but belongs to role \"%s\".", role,
+					   plan->target_name, GetUserNameFromId(owner, true)),
+			 errhint("Read what it does, and then: ALTER ROUTINE %s OWNER TO %s;", name, quote_identifier(role))));
+}
+
+/* By way of the SQL function: what lies beneath has another name from 16 on. */
+static bool
+may_execute(Oid role, Oid function)
+{
+	return DatumGetBool(DirectFunctionCall3(has_function_privilege_id_id, ObjectIdGetDatum(role),
+											ObjectIdGetDatum(function), CStringGetTextDatum("EXECUTE")));
+}
+
+static void
+check_execute(const LoadPlan *plan, const Hook *hook, const char *name, Oid function)
+{
+	const char *role = GetUserNameFromId(plan->owner, false);
+
+	if (!may_execute(plan->owner, function))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("%s of source \"%s\" may not be called by role \"%s\"", hook->column, plan->source->name, role),
+				 errdetail("That role owns %s, and the call runs as it.", plan->target_name),
+				 errhint("GRANT EXECUTE ON ROUTINE %s TO %s;", name, quote_identifier(role))));
+}
+
+/* How a function is called; *code is what SPI says when that has worked. */
+static char *
+call_text(const Hook *hook, const char *name, char kind, int *code)
+{
+	const char *args = hook->nargs == 2 ? "$1, $2" : "$1, $2, $3";
+
+	*code = kind == PROKIND_PROCEDURE ? SPI_OK_UTILITY : SPI_OK_SELECT;
+	return psprintf("%s %s(%s)", kind == PROKIND_PROCEDURE ? "CALL" : "SELECT", name, args);
+}
+
+static void
+check_kind(const LoadPlan *plan, const Hook *hook, char kind)
+{
+	if (kind != PROKIND_PROCEDURE && kind != PROKIND_FUNCTION)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("%s of source \"%s\" is neither a function nor a procedure: %s", hook->column,
+							   plan->source->name, hook->name),
+						errhint("Name one that takes (%s).", hook_signatures[hook->nargs])));
+}
+
+/* A function or a procedure of just these arguments; InvalidOid: there is none. */
+static Oid
+find(const Hook *hook, List *name)
+{
+	ObjectWithArgs *routine = makeNode(ObjectWithArgs);
+
+	routine->objname = name;
+	for (int i = 0; i < hook->nargs; i++)
+		routine->objargs = lappend(routine->objargs, makeTypeNameFromOid(hook_types[i], -1));
+	return LookupFuncWithArgs(OBJECT_ROUTINE, routine, true);
+}
+
+/*
+ * Find it and make sure that the current user, the target's owner, may call it.
+ * Returns the statement that does; *name is its name with its schema, *routine
+ * what that must still mean when the statement is run.
+ */
+static char *
+resolve(const LoadPlan *plan, const Hook *hook, char **name, StatementObjects *routine, int *code)
+{
+	List *parts = textToQualifiedNameList(cstring_to_text(hook->name));
+	/* by search_path whoever calls for a load could choose among the owner's functions */
+	Oid function = list_length(parts) > 1 ? find(hook, parts) : InvalidOid;
+	HeapTuple tuple;
+	FormData_pg_proc form;
+
+	if (!OidIsValid(function))
+		refuse_unknown(plan, hook);
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	memcpy(&form, GETSTRUCT(tuple), sizeof(form));
+	ReleaseSysCache(tuple);
+
+	*name = quote_qualified_identifier(get_namespace_name(form.pronamespace), NameStr(form.proname));
+	check_kind(plan, hook, form.prokind);
+	if (!has_privs_of_role(form.proowner, plan->owner))
+		refuse_owner(plan, hook, *name, form.proowner);
+	check_execute(plan, hook, *name, function);
+	*routine = (StatementObjects){.routine = function};
+	return call_text(hook, *name, form.prokind, code);
+}
+
+/*
+ * Who registers a source chooses what is called as the target's owner: only what he
+ * may call himself, or he would have another act for him.
+ */
+static void
+check_registrar(const Hook *hook, Oid function)
+{
+	const char *role = GetUserNameFromId(GetUserId(), false);
+
+	if (may_execute(GetUserId(), function))
+		return;
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("permission denied to register function %s as %s", hook->name, hook->column),
+					errdetail("Who registers it must be allowed to call it, and role \"%s\" is not.", role),
+					errhint("GRANT EXECUTE ON ROUTINE %s(%s) TO %s;", hook->name,
+							hook->nargs == 2 ? "text, date" : "text, date, text", quote_identifier(role))));
+}
+
+char *
+load_qualify_hook(const char *name, int nargs, const char *column)
+{
+	Hook hook = {.column = column, .name = name, .nargs = nargs};
+	List *parts;
+	Oid function;
+
+	if (!SplitIdentifierString(pstrdup(name), '.', &parts) || parts == NIL || list_length(parts) > 2)
+		return pstrdup(name);
+	function = find(&hook, textToQualifiedNameList(cstring_to_text(name)));
+	if (OidIsValid(function))
+		check_registrar(&hook, function);
+	if (list_length(parts) == 2)
+		return pstrdup(name);
+	if (!OidIsValid(function))
+	{
+		ereport(WARNING, (errcode(ERRCODE_UNDEFINED_FUNCTION),
+						  errmsg("function \"%s\", %s of a source, does not exist", name, column),
+						  errdetail("It is called with (%s).", hook_signatures[nargs]),
+						  errhint("Write it as schema.function: a load does not look for it by search_path.")));
+		return pstrdup(name);
+	}
+	return quote_qualified_identifier(get_namespace_name(get_func_namespace(function)), get_func_name(function));
+}
+
+/*
+ * The name with its schema.  It is the target's owner who needs USAGE on the
+ * schema, not the caller.
+ */
+static char *
+qualified(const LoadPlan *plan, const Hook *hook)
+{
+	StatementObjects routine;
+	char *name;
+	Oid user;
+	int context;
+	int code;
+
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(plan->owner, context | SECURITY_LOCAL_USERID_CHANGE);
+	(void) resolve(plan, hook, &name, &routine, &code);
+	SetUserIdAndSecContext(user, context);
+	return name;
+}
+
+static void
+say_which(void *arg)
+{
+	const Hook *hook = arg;
+
+	errcontext("%s \"%s\"", hook->column, hook->name);
+}
+
+/* In a load's scope.  A procedure cannot commit there: half a day would stay. */
+static void
+call(const LoadPlan *plan, Hook *hook, Datum *values)
+{
+	ErrorContextCallback context = {.previous = error_context_stack, .callback = say_which, .arg = hook};
+	StatementObjects routine;
+	Oid types[MAX_ARGS];
+	char *name;
+	char *sql;
+	int code;
+
+	memcpy(types, hook_types, sizeof(types));
+	error_context_stack = &context;
+	/* again: it may have gone while BigQuery was asked */
+	sql = resolve(plan, hook, &name, &routine, &code);
+	statement_execute(sql, hook->nargs, types, values, NULL, &routine, code);
+	error_context_stack = context.previous;
+}
+
+char *
+load_find_after_load(const LoadPlan *plan)
+{
+	Hook hook = {.column = "after_load", .name = plan->source->after_load, .nargs = 2};
+
+	return hook.name != NULL ? qualified(plan, &hook) : NULL;
+}
+
+void
+load_check_hooks(const LoadPlan *plan, const char *on_failure)
+{
+	Hook hook = {.column = "on_failure", .name = on_failure, .nargs = 3};
+
+	(void) load_find_after_load(plan);
+	if (on_failure != NULL)
+		(void) qualified(plan, &hook);
+}
+
+void
+load_call_after_load(const LoadPlan *plan, DateADT day)
+{
+	Hook hook = {.column = "after_load", .name = plan->after_load, .nargs = 2};
+	Datum values[MAX_ARGS] = {CStringGetTextDatum(plan->source->name), DateADTGetDatum(day)};
+
+	if (hook.name != NULL)
+		call(plan, &hook, values);
+}
+
+void
+load_tell_failure(const LedgerSource *source, DateADT day, const char *name, const char *error)
+{
+	Hook hook = {.column = "on_failure", .name = name, .nargs = 3};
+	Datum values[MAX_ARGS] = {CStringGetTextDatum(source->name), DateADTGetDatum(day), CStringGetTextDatum(error)};
+	LoadPlan plan = {.source = source};
+	LoadScope scope;
+
+	/* who has locked the target must not keep anybody from being told of it */
+	load_find_target(&plan, false);
+	hook.name = qualified(&plan, &hook);
+	load_scope_enter(&scope, &plan, true);
+	call(&plan, &hook, values);
+	load_scope_leave(&scope);
+}

@@ -1,0 +1,84 @@
+/*
+ * load_lock.c
+ *	  Waiting for what belongs to users: for how long, and what is said meanwhile.
+ *
+ * A worker serves many sources, and a table that somebody has locked must not stop
+ * them all.  Its waits on users' tables are bounded, those of its ledger are not: a
+ * paid load would be thrown away.
+ */
+#include "postgres.h"
+
+#include "pgstat.h"
+#include "storage/lmgr.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "base/settings.h"
+#include "ledger/schedule.h"
+#include "load/load_internal.h"
+
+/* What the worker is at: "tokens 2026-11-29"; NULL: nothing, or this is no worker. */
+static char *task = NULL;
+
+/* What of it is going on. */
+static char shown[256] = "";
+
+void
+load_show_begin(const char *source, DateADT day)
+{
+	load_show_end();
+	task = MemoryContextStrdup(TopMemoryContext, psprintf("%s %s", source, schedule_day_text(day)));
+}
+
+void
+load_show_end(void)
+{
+	if (task == NULL)
+		return;
+	pfree(task);
+	task = NULL;
+	shown[0] = '\0';
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+void
+load_show(const char *format, ...)
+{
+	va_list args;
+
+	if (task == NULL)
+		return;
+	va_start(args, format);
+	vsnprintf(shown, sizeof(shown), format, args);
+	va_end(args);
+
+	char *text = psprintf("%s: %s", task, shown);
+
+	pgstat_report_activity(STATE_RUNNING, text);
+	pfree(text);
+}
+
+const char *
+load_shown(void)
+{
+	return shown;
+}
+
+int
+load_bound_waits(void)
+{
+	int nest_level = NewGUCNestLevel();
+
+	(void) set_config_option("lock_timeout", psprintf("%d", settings_lock_timeout), PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return nest_level;
+}
+
+void
+load_lock(Oid relid, LOCKMODE mode, const char *name)
+{
+	if (ConditionalLockRelationOid(relid, mode))
+		return;
+	load_show("waiting for a lock on %s", name);
+	LockRelationOid(relid, mode);
+}

@@ -1,0 +1,149 @@
+/*
+ * load_measure.c
+ *	  Days as the target has them: how they are cut out of it, and what is there.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "ledger/schedule.h"
+#include "load/load.h"
+#include "load/load_internal.h"
+
+LoadWindow
+load_window_here(const LoadPlan *plan, Oid type, DateADT first, DateADT last)
+{
+	LoadWindow window = {.nargs = plan->timestamp != NULL ? 2 : 0};
+
+	for (int i = 0; i < 2; i++)
+	{
+		DateADT day = i == 0 ? first : last + 1;
+
+		window.types[i] = type;
+		/* a timestamp without time zone is UTC's here */
+		window.values[i] = type == DATEOID ? DateADTGetDatum(day) : TimestampTzGetDatum(schedule_day_start(day));
+	}
+	return window;
+}
+
+char *
+load_window_clause(const LoadPlan *plan)
+{
+	const char *column;
+
+	if (plan->timestamp == NULL)
+		return "";
+	column = quote_identifier(plan->timestamp->name);
+	return psprintf(" WHERE %s >= $1 AND %s < $2", column, column);
+}
+
+StatementObjects
+load_objects(const LoadPlan *plan)
+{
+	return (StatementObjects){.nrelations = 2, .relations = {plan->target, plan->table->relid}};
+}
+
+int64
+load_execute(const LoadPlan *plan, const char *sql, LoadWindow window)
+{
+	StatementObjects objects = load_objects(plan);
+	int code = statement_run(sql, window.nargs, window.types, window.values, NULL, &objects);
+
+	/* a rule may have put something else in its place */
+	if (code != SPI_OK_DELETE && code != SPI_OK_INSERT && code != SPI_OK_REWRITTEN && code != SPI_OK_SELECT)
+		elog(ERROR, "unexpected result of a load's statement: %s", SPI_result_code_string(code));
+	return (int64) SPI_processed;
+}
+
+/* Count and maximum, from the column of that number on. */
+static LoadMeasure
+read_measure(uint64 row, int column)
+{
+	HeapTuple tuple = SPI_tuptable->vals[row];
+	TupleDesc desc = SPI_tuptable->tupdesc;
+	LoadMeasure measure;
+	bool isnull;
+
+	measure.rows = DatumGetInt64(SPI_getbinval(tuple, desc, column, &isnull));
+	measure.max_timestamp = DatumGetTimestampTz(SPI_getbinval(tuple, desc, column + 1, &isnull));
+	measure.has_max = !isnull;
+	return measure;
+}
+
+LoadMeasure
+load_measure_now(const LoadPlan *plan, DateADT day)
+{
+	const char *column = plan->timestamp ? quote_identifier(plan->timestamp->name) : "NULL";
+
+	/* the cast is made in UTC, as the scope has it */
+	load_execute(plan,
+				 psprintf("SELECT count(*), max(%s)::timestamptz FROM %s%s", column, plan->target_name,
+						  load_window_clause(plan)),
+				 load_window_here(plan, plan->timestamp_target, day, day));
+	return read_measure(0, 1);
+}
+
+LoadMeasure
+load_measure(const LoadPlan *plan, DateADT day)
+{
+	LoadScope scope;
+	LoadMeasure measure;
+
+	load_scope_enter(&scope, plan, true);
+	measure = load_measure_now(plan, day);
+	load_scope_leave(&scope);
+	return measure;
+}
+
+/*
+ * Whose it is among the days asked for.  The condition has seen to that, unless
+ * a function of a view has changed TimeZone between it and the cast.
+ */
+static int
+number_of_day(const LoadPlan *plan, DateADT day, DateADT first, DateADT last)
+{
+	if (day < first || day > last)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("%s has a row of %s among those from %s to %s", plan->target_name,
+							   schedule_day_text(day), schedule_day_text(first), schedule_day_text(last)),
+						errdetail("A function that it calls has changed TimeZone."),
+						errhint("Let the function leave TimeZone as it was.")));
+	return day - first;
+}
+
+/* A day without rows stays as it is. */
+static void
+measure_by_day(const LoadPlan *plan, DateADT first, DateADT last, LoadMeasure *measures)
+{
+	const char *column = quote_identifier(plan->timestamp->name);
+
+	/* of days far back only the window, and an index, keep it from reading all */
+	load_execute(plan,
+				 psprintf("SELECT %s::date, count(*), max(%s)::timestamptz FROM %s%s GROUP BY 1", column, column,
+						  plan->target_name, load_window_clause(plan)),
+				 load_window_here(plan, plan->timestamp_target, first, last));
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		bool isnull;
+		Datum day = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &isnull);
+
+		measures[number_of_day(plan, DatumGetDateADT(day), first, last)] = read_measure(row, 2);
+	}
+}
+
+void
+load_measure_days(const LoadPlan *plan, DateADT first, DateADT last, LoadMeasure *measures)
+{
+	LoadScope scope;
+
+	memset(measures, 0, sizeof(LoadMeasure) * (last - first + 1));
+	load_scope_enter(&scope, plan, false);
+	if (plan->timestamp != NULL)
+		measure_by_day(plan, first, last, measures);
+	else
+		measures[0] = load_measure_now(plan, first);
+	load_scope_leave(&scope);
+}

@@ -1,0 +1,319 @@
+/*
+ * load_plan.c
+ *	  A source resolved into plain data.
+ *
+ * Names are resolved at each load and never kept: after a restore, or when a
+ * table was made anew, the name still says what is meant and a number would
+ * not.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/varlena.h"
+
+#include "ledger/extension.h"
+#include "ledger/trust.h"
+#include "load/load.h"
+#include "load/load_internal.h"
+
+Oid
+load_find_relation(const char *name)
+{
+	RangeVar *range = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
+	Oid schema = range->schemaname != NULL ? get_namespace_oid(range->schemaname, true) : InvalidOid;
+
+	return OidIsValid(schema) ? get_relname_relid(range->relname, schema) : InvalidOid;
+}
+
+/* It was there when the row was written: dropped or renamed since, or not yet restored. */
+static void
+refuse_unknown(const char *name, const char *column)
+{
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation \"%s\" does not exist", name),
+					errhint("Put it back, or correct %s in contratos_sources.", column)));
+}
+
+/*
+ * Without a right of the caller's on the schema: he may load a source whatever
+ * schema its tables are in, and it is the target's owner who must have the rights.
+ */
+Oid
+load_relation(const char *name, const char *column)
+{
+	Oid relid = load_find_relation(name);
+
+	/* what it is called while the lock is waited for may be another's afterwards */
+	while (OidIsValid(relid))
+	{
+		Oid now;
+
+		load_lock(relid, AccessShareLock, name);
+		now = load_find_relation(name);
+		if (now == relid)
+			return relid;
+		UnlockRelationOid(relid, AccessShareLock);
+		relid = now;
+	}
+	refuse_unknown(name, column);
+	return InvalidOid;
+}
+
+static char *
+qualified_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
+}
+
+static void
+check_rights(const LoadPlan *plan)
+{
+	if (pg_class_aclcheck(plan->table->relid, plan->owner, ACL_SELECT) != ACLCHECK_OK)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied for foreign table %s", plan->remote_name),
+						errdetail("Source \"%s\" is loaded as role \"%s\", the owner of %s.", plan->source->name,
+								  GetUserNameFromId(plan->owner, false), plan->target_name),
+						errhint("GRANT SELECT ON %s TO %s;", plan->remote_name,
+								quote_identifier(GetUserNameFromId(plan->owner, false)))));
+}
+
+/*
+ * What hangs on a foreign table is planned, and with it run, as the target's
+ * owner: only who has his privileges anyway may have put it there.
+ */
+static void
+check_remote_owner(const LoadPlan *plan)
+{
+	Oid owner = extension_relation_owner(plan->table->relid);
+	const char *remote_role = quote_identifier(GetUserNameFromId(owner, true));
+	const char *role = quote_identifier(GetUserNameFromId(plan->owner, false));
+
+	if (has_privs_of_role(owner, plan->owner))
+		return;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		 errmsg("foreign table %s may not be loaded into %s", plan->remote_name, plan->target_name),
+		 errdetail("A load reads it as role %s, the owner of %s, and what hangs on it, such as statistics, would "
+				   "run as that role; but it belongs to role %s, which does not have the privileges of role %s.",
+				   role, plan->target_name, remote_role, role),
+		 superuser_arg(plan->owner)
+			 ? errhint("ALTER FOREIGN TABLE %s OWNER TO %s;", plan->remote_name, role)
+			 : errhint("ALTER FOREIGN TABLE %s OWNER TO %s; or, if role %s may do all that role %s may: GRANT %s TO "
+					   "%s;",
+					   plan->remote_name, role, remote_role, role, role, remote_role)));
+}
+
+/* Each column of the foreign table goes into the target's of the same name. */
+static void
+match_columns(LoadPlan *plan)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	plan->ncolumns = plan->table->ncolumns;
+	plan->columns = palloc(sizeof(AttrNumber) * Max(plan->ncolumns, 1));
+	for (int i = 0; i < plan->ncolumns; i++)
+	{
+		const char *name = plan->table->columns[i].name;
+
+		if (get_attnum(plan->target, name) == InvalidAttrNumber)
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+							errmsg("table %s has no column \"%s\"", plan->target_name, name),
+							errdetail("Foreign table %s has it, and columns are matched by name.", plan->remote_name),
+							errhint("Add the column to the table, or drop it from the foreign table.")));
+		plan->columns[i] = plan->table->columns[i].attnum;
+		appendStringInfo(&list, "%s%s", i > 0 ? ", " : "", quote_identifier(name));
+	}
+	if (plan->ncolumns == 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+						errmsg("foreign table %s has no columns", plan->remote_name),
+						errhint("Add some with ALTER FOREIGN TABLE ... ADD COLUMN.")));
+	plan->column_list = list.data;
+}
+
+/* How a local type that can cut a day is called there; NULL: it cannot. */
+static const char *
+remote_type_of(Oid type)
+{
+	switch (type)
+	{
+		case TIMESTAMPTZOID:
+			return "TIMESTAMP";
+		case TIMESTAMPOID:
+			return "DATETIME";
+		case DATEOID:
+			return "DATE";
+		default:
+			return NULL;
+	}
+}
+
+static void
+find_timestamp_column(LoadPlan *plan)
+{
+	const char *name = plan->source->timestamp_column;
+	const char *type;
+
+	if (name == NULL)
+		return;
+	plan->timestamp = options_column(plan->table, name);
+	if (plan->timestamp == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+						errmsg("foreign table %s has no column \"%s\"", plan->remote_name, name),
+						errdetail("It is the timestamp_column of source \"%s\".", plan->source->name),
+						errhint("Correct timestamp_column in contratos_sources.")));
+	type = remote_type_of(plan->timestamp->type);
+	if (type == NULL || (plan->timestamp->remote_type != NULL && strcmp(plan->timestamp->remote_type, type) != 0))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+						errmsg("column \"%s\" of foreign table %s cannot cut a day", name, plan->remote_name),
+						errdetail("The timestamp_column of a source must be timestamp with time zone here and "
+								  "TIMESTAMP in BigQuery, or timestamp and DATETIME, or date and DATE."),
+						errhint("Correct timestamp_column in contratos_sources, or the column's type.")));
+	load_check_precision(plan->timestamp->name, plan->remote_name, "FOREIGN TABLE", plan->timestamp->type,
+						 plan->timestamp->typmod);
+	plan->timestamp_remote = type;
+}
+
+static Oid
+type_owner(Oid type)
+{
+	HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", type);
+	owner = ((Form_pg_type) GETSTRUCT(tuple))->typowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/*
+ * A domain's CHECK and a type's casts are functions of the type's owner, and a
+ * load would call them as the target's: what holds for after_load holds for
+ * them.  A type that the target has as well, its owner has chosen.
+ */
+static void
+check_column_types(const LoadPlan *plan)
+{
+	for (int i = 0; i < plan->ncolumns; i++)
+	{
+		const RemoteColumn *column = &plan->table->columns[i];
+		Oid owner = type_owner(column->type);
+		const char *type = format_type_be(column->type);
+		const char *role;
+
+		if (column->type == get_atttype(plan->target, get_attnum(plan->target, column->name)) ||
+			has_privs_of_role(owner, plan->owner))
+			continue;
+		role = GetUserNameFromId(plan->owner, false);
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("type %s of column \"%s\" of foreign table %s may not be used by a load", type, column->name,
+					plan->remote_name),
+			 errdetail("What it checks and how it is cast would run as role \"%s\", the owner of %s, but the "
+					   "type belongs to role \"%s\".",
+					   role, plan->target_name, GetUserNameFromId(owner, true)),
+			 errhint("Make the column another type, or: ALTER TYPE %s OWNER TO %s;", type, quote_identifier(role))));
+	}
+}
+
+/*
+ * The scan would be refused, but only after BigQuery has read, and billed, the
+ * whole table for the day.
+ */
+static void
+check_filter(const LoadPlan *plan)
+{
+	const char *wanted = plan->table->partition_column;
+
+	if (!plan->table->require_filter || wanted == NULL)
+		return;
+	if (plan->timestamp != NULL && strcmp(plan->timestamp->name, wanted) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+			 errmsg("a load of source \"%s\" would read the whole BigQuery table", plan->source->name),
+			 errdetail("Foreign table %s requires a condition on its partition_column \"%s\", and a load has one "
+					   "only on the source's timestamp_column.",
+					   plan->remote_name, wanted),
+			 errhint("Make both the same column, or set the foreign table's option require_filter to 'false'.")));
+}
+
+void
+load_find_target(LoadPlan *plan, bool lock)
+{
+	const char *name = plan->source->target_table;
+
+	plan->target = lock ? load_relation(name, "target_table") : load_find_relation(name);
+	if (!OidIsValid(plan->target))
+		refuse_unknown(name, "target_table");
+	plan->target_name = qualified_name(plan->target);
+	plan->owner = extension_relation_owner(plan->target);
+}
+
+LoadPlan *
+load_plan_tables(const LedgerSource *source)
+{
+	LoadPlan *plan = palloc0(sizeof(LoadPlan));
+
+	load_report_undecided(source, ERROR);
+	plan->source = source;
+	plan->table = options_table(load_relation(source->remote_table, "remote_table"));
+	plan->remote_name = qualified_name(plan->table->relid);
+	load_find_target(plan, true);
+
+	match_columns(plan);
+	find_timestamp_column(plan);
+	load_check_target(plan);
+	check_filter(plan);
+	check_rights(plan);
+	check_remote_owner(plan);
+	trust_check_statistics(plan->table->relid, plan->owner);
+	trust_check(plan->target, plan->owner, AccessShareLock);
+	check_column_types(plan);
+	return plan;
+}
+
+static void
+refuse_replaced(const char *table)
+{
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("table %s was replaced while the query was running", table),
+					errdetail("Its name now stands for another table, or it was given to another owner."),
+					errhint("Load the day again.")));
+}
+
+void
+load_check_again(const LoadPlan *plan)
+{
+	LoadPlan now = {.source = plan->source};
+
+	load_find_target(&now, plan->table != NULL);
+	if (now.target != plan->target || now.owner != plan->owner)
+		refuse_replaced(plan->target_name);
+	if (plan->table != NULL && load_relation(plan->source->remote_table, "remote_table") != plan->table->relid)
+		refuse_replaced(plan->remote_name);
+	if (plan->table != NULL)
+		(void) load_plan_tables(plan->source);
+}
+
+LoadPlan *
+load_plan(const LedgerSource *source)
+{
+	LoadPlan *plan = load_plan_tables(source);
+
+	load_check_rivals(plan);
+	plan->after_load = load_find_after_load(plan);
+	plan->connection = options_connection(plan->table->relid, plan->owner);
+	return plan;
+}

@@ -1,0 +1,375 @@
+/*
+ * load_replace.c
+ *	  Replacing a day in the target: the statements, what their scan tells
+ *	  while it runs, and the counts that must agree in the end.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "utils/timestamp.h"
+
+#include "fdw/scan.h"
+#include "ledger/extension.h"
+#include "ledger/schedule.h"
+#include "ledger/trust.h"
+#include "load/load.h"
+#include "load/load_internal.h"
+#include "load/progress.h"
+#include "load/verdict.h"
+#include "values/values.h"
+
+/* Rejects kept of a run, and bytes of each. */
+#define MAX_REJECTS 1000
+#define MAX_RAW_BYTES 8192
+
+/* Between two NOTICEs. */
+#define NOTICE_MS 1000
+
+/* True while rows are replaced: what runs then is triggers, rules, after_load. */
+static bool replacing = false;
+
+/*
+ * A day loaded by a trigger of the same day's DELETE would be there twice, and
+ * the scan of one load would find the job of the other.
+ */
+void
+load_refuse_nested(void)
+{
+	if (replacing)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("a load cannot begin while another one replaces rows"),
+						errdetail("A trigger, rule or function of the table that is being loaded, or its source's "
+								  "after_load, called for it."),
+						errhint("Load the other source after this load, in a statement of its own, or leave it to the "
+								"worker with contratos_enqueue().")));
+}
+
+/* As soon as BigQuery has said it: a day that fails is billed as well. */
+void
+load_note_cost(LoadOutcome *outcome, const BqJob *job)
+{
+	/* the earlier attempt has noted it, in the same row */
+	if (outcome->kept && job->found)
+		return;
+	outcome->bytes_processed = job->bytes_processed;
+	outcome->bytes_billed = job->bytes_billed;
+}
+
+/* --------------------------------------------------------------------------
+ * What the scan tells while it runs
+ * -------------------------------------------------------------------------- */
+
+typedef struct Progress
+{
+	const LoadPlan *plan;
+	DateADT day;
+	int64 total;
+	int64 started; /* request_clock_ms() */
+	LoadOutcome *outcome;
+} Progress;
+
+/* To the session that has called, or in the worker's pg_stat_activity. */
+static void
+tell_progress(const Progress *progress, int64 rows, int64 bytes, int64 now)
+{
+	bool background = progress->outcome->background;
+
+	if (!background && !message_level_is_interesting(NOTICE))
+		return;
+
+	char *text = progress_text(rows, progress->total, bytes, now - progress->started);
+	if (background)
+		load_show("%s", text);
+	else
+		ereport(NOTICE,
+				(errmsg_internal("%s %s: %s", progress->plan->source->name, schedule_day_text(progress->day), text)));
+	pfree(text);
+}
+
+static void
+show_progress(void *arg, int64 rows, int64 bytes, int pages)
+{
+	Progress *progress = arg;
+	int64 now = request_clock_ms();
+
+	progress_received(rows, bytes, pages);
+	if (now < progress->outcome->next_notice || rows == 0)
+		return;
+	progress->outcome->next_notice = now + NOTICE_MS;
+	tell_progress(progress, rows, bytes, now);
+}
+
+static void
+keep_reject(void *arg, int64 row_number, const char *column, const RowsCell *raw, const char *reason)
+{
+	LoadOutcome *outcome = ((Progress *) arg)->outcome;
+	MemoryContext old;
+
+	if (outcome->nrejects == MAX_REJECTS)
+		return;
+	old = MemoryContextSwitchTo(outcome->context);
+	if (outcome->rejects == NULL)
+		outcome->rejects = palloc(sizeof(LedgerReject) * MAX_REJECTS);
+	outcome->rejects[outcome->nrejects++] = (LedgerReject){
+		.row_number = row_number,
+		.column = pstrdup(column),
+		.raw_value = values_shown(raw, MAX_RAW_BYTES),
+		.reason = pstrdup(reason),
+	};
+	MemoryContextSwitchTo(old);
+}
+
+/* --------------------------------------------------------------------------
+ * Which row the target refuses
+ * -------------------------------------------------------------------------- */
+
+char *
+load_row_text(const LoadOutcome *outcome, int sqlerrcode)
+{
+	bool nameless =
+		sqlerrcode == ERRCODE_STRING_DATA_RIGHT_TRUNCATION || sqlerrcode == ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
+
+	return psprintf("row " INT64_FORMAT " of BigQuery's result%s%s", outcome->at_row,
+					nameless && outcome->narrow ? "; columns that are narrower than BigQuery's: " : "",
+					nameless && outcome->narrow ? outcome->narrow : "");
+}
+
+const char *
+load_error_text(const LoadOutcome *outcome, const ErrorData *edata)
+{
+	const char *text = verdict_text(edata);
+
+	if (outcome->at_row == 0 || !verdict_blames_row(edata))
+		return text;
+	return psprintf("%s\nCONTEXT:  %s", text, load_row_text(outcome, edata->sqlerrcode));
+}
+
+/* While rows are inserted.  No catalog may be asked here. */
+static void
+say_row(void *arg)
+{
+	ScanAdoption *adoption = arg;
+	LoadOutcome *outcome = ((Progress *) adoption->arg)->outcome;
+
+	outcome->at_row = adoption->at_row;
+	if (outcome->at_row > 0)
+		errcontext("%s", load_row_text(outcome, geterrcode()));
+}
+
+/* --------------------------------------------------------------------------
+ * Replace
+ * -------------------------------------------------------------------------- */
+
+static int64
+insert_adopting(const LoadPlan *plan, const char *sql, LoadWindow window, ScanAdoption *adoption, LoadOutcome *outcome)
+{
+	ErrorContextCallback context = {.previous = error_context_stack, .callback = say_row, .arg = adoption};
+	volatile int64 inserted = 0;
+
+	scan_arm(adoption);
+	PG_TRY();
+	{
+		/* PG_END_TRY() puts back what there was before */
+		error_context_stack = &context;
+		inserted = load_execute(plan, sql, window);
+	}
+	PG_FINALLY();
+	{
+		scan_disarm();
+		load_note_cost(outcome, adoption->job);
+	}
+	PG_END_TRY();
+	/* a NOTICE of a trigger's has had it set as well */
+	outcome->at_row = 0;
+	return inserted;
+}
+
+static void
+check_counts(const LoadPlan *plan, const BqJob *job, const ScanAdoption *adoption, int64 inserted)
+{
+	if (!adoption->complete || adoption->rows != job->total_rows)
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
+						errmsg("only " INT64_FORMAT " of " INT64_FORMAT " rows were read for table %s", adoption->rows,
+							   job->total_rows, plan->target_name),
+						errhint("A rule of the table may replace the INSERT: a load needs one that reads all rows.")));
+	if (inserted != adoption->rows && !load_may_filter(plan->target))
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_ERROR),
+				 errmsg("table %s took " INT64_FORMAT " of " INT64_FORMAT " rows", plan->target_name, inserted,
+						adoption->rows),
+				 errdetail("BigQuery sent rows outside of the day that was asked for."),
+				 errhint("Check timestamp_column in contratos_sources and the foreign table's option row_filter.")));
+}
+
+static void
+take_from_scan(LoadOutcome *outcome, const ScanAdoption *adoption)
+{
+	outcome->rows_loaded = adoption->rows;
+	outcome->values_altered = adoption->values_altered;
+	outcome->pages = adoption->pages;
+	outcome->bytes_received = adoption->bytes;
+	outcome->has_max_timestamp = adoption->has_max_timestamp;
+	outcome->source_max_timestamp = adoption->max_timestamp;
+	strlcpy(outcome->fingerprint, adoption->fingerprint, FINGERPRINT_SIZE);
+}
+
+static char *
+delete_text(const LoadPlan *plan)
+{
+	return psprintf("DELETE FROM %s%s", plan->target_name, load_window_clause(plan));
+}
+
+/* What inherits from the foreign table is nothing of BigQuery's: hence ONLY. */
+static char *
+insert_text(const LoadPlan *plan)
+{
+	return psprintf("INSERT INTO %s (%s) SELECT %s FROM ONLY %s%s", plan->target_name, plan->column_list,
+					plan->column_list, plan->remote_name, load_window_clause(plan));
+}
+
+/* For an error, and so where an error leaves it. */
+static const char *
+narrow_columns(const LoadPlan *plan, MemoryContext context)
+{
+	const char *columns = load_narrow_columns(plan);
+
+	return columns != NULL ? MemoryContextStrdup(context, columns) : NULL;
+}
+
+/* The INSERT, reading the job that was judged; its scan tells what it reads. */
+static void
+insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
+{
+	RemoteCondition conditions[2];
+	Progress progress = {
+		.plan = plan, .day = day, .total = job->total_rows, .started = request_clock_ms(), .outcome = outcome};
+	ScanAdoption adoption = {
+		.relid = plan->table->relid,
+		.rows_key = deparse_rows_key(plan->table, conditions, load_window(plan, day, day, conditions)),
+		.ncolumns = plan->ncolumns,
+		.columns = plan->columns,
+		.timestamp_column = plan->timestamp ? plan->timestamp->attnum : InvalidAttrNumber,
+		.job = job,
+		.progress = show_progress,
+		.reject = keep_reject,
+		.arg = &progress,
+	};
+
+	outcome->narrow = narrow_columns(plan, outcome->context);
+	progress_receive();
+	outcome->rows_inserted = insert_adopting(
+		plan, insert_text(plan), load_window_here(plan, plan->timestamp ? plan->timestamp->type : InvalidOid, day, day),
+		&adoption, outcome);
+	check_counts(plan, job, &adoption, outcome->rows_inserted);
+	take_from_scan(outcome, &adoption);
+}
+
+/*
+ * What stands in the target now.  Where nothing could have made it other than
+ * what was inserted, reading all of it again would tell nothing new.
+ */
+static void
+take_measure(const LoadPlan *plan, DateADT day, LoadOutcome *outcome)
+{
+	LoadMeasure measure = {outcome->rows_inserted, outcome->has_max_timestamp, outcome->source_max_timestamp};
+
+	if (plan->after_load != NULL || plan->timestamp == NULL || plan->timestamp->type != plan->timestamp_target ||
+		!load_is_plain(plan->target))
+		measure = load_measure_now(plan, day);
+	outcome->target_rows = measure.rows;
+	outcome->has_target_max = measure.has_max;
+	outcome->target_max_timestamp = measure.max_timestamp;
+}
+
+/* What a trigger or rule keeps of the day would be there twice. */
+static void
+check_deleted(const LoadPlan *plan, DateADT day)
+{
+	if (!load_may_keep(plan->target))
+		return;
+	load_execute(plan, psprintf("SELECT FROM %s%s LIMIT 1", plan->target_name, load_window_clause(plan)),
+				 load_window_here(plan, plan->timestamp_target, day, day));
+	if (SPI_processed > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %s keeps rows of %s that a load has deleted", plan->target_name, schedule_day_text(day)),
+				 errdetail("A trigger or rule of the table does not let them go, and the day would be there twice."),
+				 errhint("Let the table delete what a load deletes; what is to be kept can be copied to another "
+						 "table.")));
+}
+
+/* EXPLAIN goes as far as to check the rights, and no further. */
+static void
+explain(const LoadPlan *plan, const char *sql, LoadWindow window)
+{
+	StatementObjects objects = load_objects(plan);
+
+	statement_execute(psprintf("EXPLAIN %s", sql), window.nargs, window.types, window.values, NULL, &objects,
+					  SPI_OK_UTILITY);
+}
+
+/*
+ * Lock the target as a load does, and as much of what is below it as a DELETE of the
+ * day takes; from then on nobody can hang a trigger on it, so that whom a load must
+ * trust is judged once more.
+ */
+static void
+lock_target(const LoadPlan *plan, DateADT day)
+{
+	load_lock(plan->target, RowExclusiveLock, plan->target_name);
+	load_show("locking what belongs to %s", plan->target_name);
+	explain(plan, delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
+	trust_check(plan->target, plan->owner, RowExclusiveLock);
+}
+
+/* As whoever we are now, with the settings pinned. */
+static void
+replace(const LoadPlan *plan, BqJob *job, DateADT day, const LoadGuard *limit, LoadOutcome *outcome)
+{
+	progress_delete(job->total_rows);
+	lock_target(plan, day);
+	load_show("deleting from %s", plan->target_name);
+	outcome->rows_replaced =
+		load_execute(plan, delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
+	check_deleted(plan, day);
+	load_guard_deleted(plan, day, job->total_rows, limit, outcome);
+	load_show("inserting into %s", plan->target_name);
+	insert(plan, job, day, outcome);
+	progress_finish();
+	if (plan->after_load != NULL)
+		load_show("calling %s", plan->after_load);
+	load_call_after_load(plan, day);
+	take_measure(plan, day, outcome);
+}
+
+void
+load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, const LoadGuard *limit, LoadOutcome *outcome)
+{
+	LoadScope scope;
+
+	if (outcome->next_notice == 0)
+		outcome->next_notice = request_clock_ms() + NOTICE_MS;
+	load_scope_enter(&scope, plan, outcome->background);
+	replacing = true;
+	PG_TRY();
+	{
+		replace(plan, job, day, limit, outcome);
+	}
+	PG_FINALLY();
+	{
+		replacing = false;
+	}
+	PG_END_TRY();
+	load_scope_leave(&scope);
+}
+
+void
+load_check_statements(const LoadPlan *plan, DateADT day)
+{
+	LoadScope scope;
+	Oid type = plan->timestamp ? plan->timestamp->type : InvalidOid;
+
+	load_scope_enter(&scope, plan, false);
+	lock_target(plan, day);
+	explain(plan, insert_text(plan), load_window_here(plan, type, day, day));
+	load_scope_leave(&scope);
+}

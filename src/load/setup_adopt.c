@@ -1,0 +1,177 @@
+/*
+ * setup_adopt.c
+ *	  Whether a table tokens that was there before can be loaded.
+ *
+ * A team that has had these rows from elsewhere keeps its table: what counts
+ * is that an INSERT of the eight columns can succeed.  All that is in the way
+ * is told at once, so that one ALTER TABLE can put it right.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "nodes/nodes.h"
+#include "parser/parse_coerce.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "load/setup.h"
+#include "load/setup_internal.h"
+
+static void setup_misfit(StringInfo misfits, const char *format, ...) pg_attribute_printf(2, 3);
+
+static void
+setup_misfit(StringInfo misfits, const char *format, ...)
+{
+	if (misfits->len > 0)
+		appendStringInfoString(misfits, "; ");
+	for (;;)
+	{
+		va_list args;
+		va_start(args, format);
+		int more = appendStringInfoVA(misfits, format, args);
+		va_end(args);
+		if (more == 0)
+			return;
+		enlargeStringInfo(misfits, more);
+	}
+}
+
+static Form_pg_attribute
+setup_attribute(TupleDesc columns, const char *name)
+{
+	for (int i = 0; i < columns->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(columns, i);
+		if (!attribute->attisdropped && strcmp(NameStr(attribute->attname), name) == 0)
+			return attribute;
+	}
+	return NULL;
+}
+
+/*
+ * Whether a value of `from` can be put in a column of type `to`.  A day is cut
+ * out of the target by comparing its timestamp column with instants, which a
+ * text, although it takes everything, does not allow.
+ */
+static bool
+setup_takes(const SetupColumn *column, Oid from, Oid to)
+{
+	Oid base = getBaseType(to);
+	if (strcmp(column->name, SETUP_TIMESTAMP) == 0)
+		return base == TIMESTAMPTZOID || base == TIMESTAMPOID || base == DATEOID;
+	return can_coerce_type(1, &from, &to, COERCION_ASSIGNMENT);
+}
+
+static void
+setup_check_column(StringInfo misfits, const SetupColumn *column, TupleDesc target, TupleDesc remote)
+{
+	Form_pg_attribute from = remote ? setup_attribute(remote, column->name) : NULL;
+	Oid type = from ? from->atttypid : column->remote_local_type;
+	Form_pg_attribute to = setup_attribute(target, column->name);
+	if (to == NULL)
+		setup_misfit(misfits, "%s: not there, wanted %s", column->name, format_type_be(type));
+	else if (to->attgenerated || to->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)
+		setup_misfit(misfits, "%s: generated, wanted a plain %s", column->name, format_type_be(type));
+	else if (!setup_takes(column, type, to->atttypid))
+		setup_misfit(misfits, "%s: %s, wanted %s", column->name, format_type_be(to->atttypid), format_type_be(type));
+}
+
+/* A column we do not fill must be able to do without. */
+static void
+setup_check_other_columns(StringInfo misfits, TupleDesc target)
+{
+	for (int i = 0; i < target->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(target, i);
+		bool ours = false;
+		for (int j = 0; j < SETUP_NCOLUMNS; j++)
+			ours = ours || strcmp(NameStr(attribute->attname), setup_columns[j].name) == 0;
+		if (!ours && !attribute->attisdropped && attribute->attnotnull && !attribute->atthasdef &&
+			!attribute->attidentity)
+			setup_misfit(misfits, "%s: not null and without a default, wanted either", NameStr(attribute->attname));
+	}
+}
+
+/* A kind of relation that takes rows and gives them up again. */
+static void
+setup_check_relation(Relation target, const char *name)
+{
+	const int wanted = (1 << CMD_INSERT) | (1 << CMD_DELETE);
+	char kind = target->rd_rel->relkind;
+	bool may_fit = kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE || kind == RELKIND_FOREIGN_TABLE ||
+				   kind == RELKIND_VIEW;
+	if (!may_fit)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("%s exists and is no table that can be loaded", name),
+				 errhint("Rename it and call contratos_setup() again.")));
+	if ((relation_is_updatable(RelationGetRelid(target), NIL, true, NULL) & wanted) != wanted)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("%s exists and does not allow both INSERT and DELETE", name),
+						errhint("Give it INSTEAD OF triggers, or rename it, and call contratos_setup() again.")));
+}
+
+/*
+ * Of a predicate only that there is one: RelationGetIndexPredicate() evaluates what
+ * is constant in it, and so runs functions of the table's owner as whoever asks.
+ */
+bool
+setup_has_index(Relation table, const char *column)
+{
+	AttrNumber wanted = setup_attribute(RelationGetDescr(table), column)->attnum;
+	List *indexes = RelationGetIndexList(table);
+	bool found = false;
+	ListCell *cell;
+	foreach (cell, indexes)
+	{
+		Relation index = index_open(lfirst_oid(cell), AccessShareLock);
+		if (index->rd_index->indisvalid && index->rd_index->indkey.values[0] == wanted &&
+			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
+			found = true;
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return found;
+}
+
+static void
+setup_check_index(Relation target, const char *name)
+{
+	char kind = target->rd_rel->relkind;
+	if ((kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) && !setup_has_index(target, SETUP_TIMESTAMP))
+		ereport(NOTICE, (errmsg("%s has no index on %s: each load reads all of it", name, SETUP_TIMESTAMP),
+						 errhint("CREATE INDEX ON %s (%s);", name, SETUP_TIMESTAMP)));
+}
+
+void
+setup_adopt(Oid target_id, Oid remote_id)
+{
+	Relation target = relation_open(target_id, AccessShareLock);
+	Relation remote = OidIsValid(remote_id) ? relation_open(remote_id, AccessShareLock) : NULL;
+	const char *name =
+		quote_qualified_identifier(get_namespace_name(RelationGetNamespace(target)), RelationGetRelationName(target));
+	setup_check_relation(target, name);
+
+	StringInfoData misfits;
+	initStringInfo(&misfits);
+	for (int i = 0; i < SETUP_NCOLUMNS; i++)
+		setup_check_column(&misfits, &setup_columns[i], RelationGetDescr(target),
+						   remote ? RelationGetDescr(remote) : NULL);
+	setup_check_other_columns(&misfits, RelationGetDescr(target));
+	if (misfits.len > 0)
+		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("%s exists and does not fit", name),
+						errdetail("%s.", misfits.data),
+						errhint("Change these columns, or rename the table, and call contratos_setup() again.")));
+
+	ereport(NOTICE, (errmsg("using existing %s", name)));
+	setup_check_index(target, name);
+	if (remote)
+		relation_close(remote, NoLock);
+	relation_close(target, NoLock);
+}

@@ -1,0 +1,98 @@
+/*
+ * verdict.c
+ *	  What an error means for a day.
+ *
+ * Errors of ours carry what BigQuery or the network said (a Failure); those of
+ * PostgreSQL are judged by the class of their SQLSTATE.
+ */
+#include "postgres.h"
+
+#include "utils/errcodes.h"
+
+#include "load/verdict.h"
+
+#define CLASS(a, b) MAKE_SQLSTATE(a, b, '0', '0', '0')
+
+const Failure *
+verdict_cause(const ErrorData *edata)
+{
+	const Failure *f = failure_last();
+
+	return f != NULL && f->sqlstate == edata->sqlerrcode ? f : NULL;
+}
+
+bool
+verdict_must_rethrow(const ErrorData *edata)
+{
+	return ERRCODE_TO_CATEGORY(edata->sqlerrcode) == CLASS('5', '7') || edata->sqlerrcode == ERRCODE_OUT_OF_MEMORY ||
+		   edata->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE || edata->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
+}
+
+bool
+verdict_every_day(const ErrorData *edata)
+{
+	const Failure *f = verdict_cause(edata);
+
+	if (f != NULL && f->every_day)
+		return true;
+	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
+	{
+		case CLASS('0', '8'): /* not reached, after all repetitions */
+		case CLASS('2', '8'): /* key or token */
+		case CLASS('4', '2'): /* names and rights */
+		case CLASS('F', '0'): /* the key file */
+			return true;
+		default:
+			return edata->sqlerrcode == ERRCODE_UNDEFINED_FILE ||
+				   edata->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED; /* the day's bytes */
+	}
+}
+
+bool
+verdict_may_pass(const ErrorData *edata)
+{
+	const Failure *f = verdict_cause(edata);
+
+	if (f != NULL)
+		return f->retry == FAILURE_ASK_AGAIN || f->retry == FAILURE_ASK_LATER || f->retry == FAILURE_NEW_JOB;
+	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
+	{
+		case CLASS('0', '8'): /* connections, of a target elsewhere too */
+		case CLASS('4', '0'): /* serialization, deadlock */
+		case CLASS('5', '3'): /* memory, disk, connections */
+		case CLASS('5', '7'): /* operator intervention */
+		case CLASS('5', '8'): /* system */
+			return true;
+		case CLASS('5', '5'): /* locks and objects in use, not what is set up so */
+			return edata->sqlerrcode != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+		case CLASS('H', 'V'): /* counts that do not add up, another wrapper's connection; no wrong options */
+			return edata->sqlerrcode != ERRCODE_FDW_DYNAMIC_PARAMETER_VALUE_NEEDED &&
+				   edata->sqlerrcode != ERRCODE_FDW_INVALID_COLUMN_NAME &&
+				   edata->sqlerrcode != ERRCODE_FDW_COLUMN_NAME_NOT_FOUND &&
+				   edata->sqlerrcode != ERRCODE_FDW_INVALID_OPTION_NAME;
+		default:
+			return false;
+	}
+}
+
+bool
+verdict_blames_row(const ErrorData *edata)
+{
+	int category = ERRCODE_TO_CATEGORY(edata->sqlerrcode);
+
+	return category == CLASS('2', '2') || category == CLASS('2', '3');
+}
+
+bool
+verdict_tomorrow(const ErrorData *edata)
+{
+	return verdict_cause(edata) == NULL && edata->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
+}
+
+const char *
+verdict_text(const ErrorData *edata)
+{
+	if (edata->detail == NULL)
+		return edata->message;
+	return psprintf("%s\nDETAIL:  %s", edata->message, edata->detail);
+}

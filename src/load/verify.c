@@ -1,0 +1,210 @@
+/*
+ * verify.c
+ *	  There against here.
+ *
+ * One aggregate query says of a day how many rows there are, the latest
+ * timestamp and the fingerprint: as cheap as a query of the same columns, and
+ * one row to transfer.  The fingerprint here is the ledger's, taken from the
+ * wire values while they were loaded: the table's own columns may not read
+ * back as they came.
+ */
+#include "postgres.h"
+
+#include "common/int.h"
+#include "utils/timestamp.h"
+
+#include "load/verify.h"
+#include "load/verify_internal.h"
+#include "read/stream.h"
+#include "remote/fingerprint.h"
+
+/* By hand: the other room's readers need a transaction. */
+static bool
+read_integer(const RowsCell *cell, int64 *value)
+{
+	char *text;
+	char *end;
+
+	if (cell->kind != ROWS_STRING)
+		return false;
+	text = pnstrdup(cell->data, cell->len);
+	errno = 0;
+	*value = strtoll(text, &end, 10);
+	return errno == 0 && end != text && *end == '\0';
+}
+
+static int64
+read_count(const RowsCell *cell)
+{
+	int64 count;
+
+	if (!read_integer(cell, &count) || count < 0)
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer to a recheck has no count of rows")));
+	return count;
+}
+
+/* Microseconds since 1970. */
+static TimestampTz
+read_max(const RowsCell *cell)
+{
+	const int64 epochs_apart = (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	int64 micros;
+
+	if (!read_integer(cell, &micros) || pg_sub_s64_overflow(micros, epochs_apart, &micros))
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer to a recheck has no timestamp")));
+	return micros;
+}
+
+/* n, m, f of fingerprint_query(), in this order. */
+static VerifyThere
+read_there(const RowsCell *cells)
+{
+	VerifyThere there = {.rows = read_count(&cells[0]), .has_max = cells[1].kind != ROWS_NULL};
+
+	if (there.has_max)
+		there.max_timestamp = read_max(&cells[1]);
+	/* a longer one is no fingerprint: enough of it to be another than ours */
+	there.fingerprint = pnstrdup(cells[2].data, Min(cells[2].len, FINGERPRINT_SIZE));
+	return there;
+}
+
+/* One row of three. */
+static void
+read_answer(RowStream *stream, const BqJob *job, VerifyThere *there)
+{
+	const RowsCell *cells = stream_next(stream);
+
+	if (cells == NULL || job->nfields != 3 || job->total_rows != 1)
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer to a recheck is not one row of three")));
+	*there = read_there(cells);
+	/* to the end of the page: what it has cost stands there */
+	(void) stream_next(stream);
+}
+
+/* A row of four for each day that has rows; d of fingerprint_query_by_day() is the first. */
+static void
+read_days(RowStream *stream, const BqJob *job, DateADT first, DateADT last, VerifyThere *there)
+{
+	const int64 unix_first = (int64) first + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE);
+	const RowsCell *cells;
+
+	for (DateADT day = first; day <= last; day++)
+		there[day - first] = (VerifyThere){.fingerprint = FINGERPRINT_NOTHING};
+	while ((cells = stream_next(stream)) != NULL)
+	{
+		int64 day;
+
+		if (job->nfields != 4 || !read_integer(&cells[0], &day) || day < unix_first ||
+			day - unix_first > (int64) last - first)
+			ereport(ERROR,
+					(errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer has a row that is of no day from %s to %s",
+														schedule_day_text(first), schedule_day_text(last))));
+		there[day - unix_first] = read_there(&cells[1]);
+	}
+}
+
+/* Start the query and wait; names what is wrong with the tables if that is it. */
+static BqJob *
+ask(const LoadPlan *plan, Bigquery *bq, const BqQuery *query, const VerifyJob *asked)
+{
+	const char *job_id = asked->job_id[0] ? asked->job_id : NULL;
+	Failure f;
+	BqJob *job =
+		bigquery_query(bq, query, job_id, job_id ? 1 : BIGQUERY_MAX_JOBS, plan->source->name, CurrentMemoryContext, &f);
+
+	if (job == NULL)
+	{
+		load_explain(plan, query->text, &f);
+		failure_throw(&f);
+	}
+	return job;
+}
+
+/* Once its rows are read. */
+static void
+finish(RowStream *stream, BqJob *job, VerifyJob *asked)
+{
+	stream_close(stream);
+	strlcpy(asked->job_id, job->job_id, sizeof(asked->job_id));
+	asked->bytes_processed = job->bytes_processed;
+	asked->bytes_billed = job->bytes_billed;
+	bigquery_forget(job);
+}
+
+static AttrNumber
+timestamp_of(const LoadPlan *plan)
+{
+	return plan->timestamp ? plan->timestamp->attnum : InvalidAttrNumber;
+}
+
+void
+verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *asked, VerifyThere *there)
+{
+	RemoteCondition window[2];
+	int n = load_window(plan, day, day, window);
+	BqJob *job = ask(
+		plan, bq, fingerprint_query(plan->table, plan->columns, plan->ncolumns, timestamp_of(plan), window, n), asked);
+	RowStream *stream = stream_open(job, job->context);
+
+	read_answer(stream, job, there);
+	finish(stream, job, asked);
+}
+
+void
+verify_ask_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *asked, VerifyThere *there)
+{
+	RemoteCondition window[2];
+	int n = load_window(plan, first, last, window);
+	BqJob *job =
+		ask(plan, bq,
+			fingerprint_query_by_day(plan->table, plan->columns, plan->ncolumns, timestamp_of(plan), window, n), asked);
+	RowStream *stream = stream_open(job, job->context);
+
+	read_days(stream, job, first, last, there);
+	finish(stream, job, asked);
+}
+
+/* "rows 12 instead of 14", … */
+static void
+say_rows(StringInfo said, int64 now, int64 before)
+{
+	if (now != before)
+		appendStringInfo(said, "%s" INT64_FORMAT " rows instead of " INT64_FORMAT, said->len > 0 ? ", " : "", now,
+						 before);
+}
+
+static void
+say_max(StringInfo said, bool has_now, TimestampTz now, bool has_before, TimestampTz before)
+{
+	if (has_now != has_before || (has_now && now != before))
+		appendStringInfo(said, "%slatest timestamp %s", said->len > 0 ? ", " : "",
+						 has_now ? timestamptz_to_str(now) : "none");
+}
+
+char *
+verify_source(const VerifyThere *there, const LedgerSuccess *success)
+{
+	StringInfoData said;
+
+	initStringInfo(&said);
+	say_rows(&said, there->rows, success->rows_loaded);
+	say_max(&said, there->has_max, there->max_timestamp, success->has_max_timestamp, success->source_max_timestamp);
+	if (success->fingerprint != NULL && strcmp(success->fingerprint, there->fingerprint) != 0 && said.len == 0)
+		appendStringInfoString(&said, "other contents");
+	return said.len > 0 ? psprintf("BigQuery has %s", said.data) : NULL;
+}
+
+char *
+verify_target(const LoadPlan *plan, DateADT day, const LedgerSuccess *success)
+{
+	StringInfoData said;
+	LoadMeasure here;
+
+	if (success->target_rows < 0)
+		return NULL;
+	initStringInfo(&said);
+	here = load_measure(plan, day);
+	say_rows(&said, here.rows, success->target_rows);
+	say_max(&said, here.has_max, here.max_timestamp, success->has_target_max, success->target_max_timestamp);
+	return said.len > 0 ? psprintf("%s has %s", plan->target_name, said.data) : NULL;
+}

@@ -1,0 +1,94 @@
+/*
+ * verify.h
+ *	  There against here: what BigQuery has of a day now, and whether that is
+ *	  what was loaded and what still stands in the target.
+ */
+#ifndef CONTRATOS_VERIFY_H
+#define CONTRATOS_VERIFY_H
+
+#include "load/load.h"
+
+/* What BigQuery has of a day now. */
+typedef struct VerifyThere
+{
+	int64 rows;
+	bool has_max;
+	TimestampTz max_timestamp;
+	const char *fingerprint;
+} VerifyThere;
+
+/* One query: the job it was, and what that has cost. */
+typedef struct VerifyJob
+{
+	char job_id[128]; /* "": any */
+	int64 bytes_processed; /* -1: not known */
+	int64 bytes_billed; /* -1: not known */
+} VerifyJob;
+
+/*
+ * Ask for a day under the id in job->job_id.  Needs no transaction; strings live
+ * in CurrentMemoryContext; throws what BigQuery fails with.
+ */
+extern void verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *job, VerifyThere *there);
+
+/* In words what differs there from the last success of the day; NULL: nothing. */
+extern char *verify_source(const VerifyThere *there, const LedgerSuccess *success);
+
+/*
+ * In words what differs in the target from what was measured at the end of the
+ * load; NULL: nothing.  In the current transaction.
+ */
+extern char *verify_target(const LoadPlan *plan, DateADT day, const LedgerSuccess *success);
+
+/* A day there, here and in the ledger. */
+typedef struct VerifyDay
+{
+	DateADT day;
+	VerifyThere there;
+	LoadMeasure here;
+	LedgerSuccess ledger; /* run 0: the day has no success */
+	bool agrees;
+} VerifyDay;
+
+/*
+ * The days from first to last, oldest first, in CurrentMemoryContext: one query
+ * for all of them, then one look at the target and one at the ledger, in the
+ * current transaction, which may be read-only.  Of a snapshot first and last are
+ * the same day, and the ledger's newest success stands for it.
+ *
+ * A day agrees when a recheck would leave it as it is: BigQuery has the rows,
+ * latest timestamp and fingerprint that were loaded, and the target what was
+ * measured in it at the end of the load.  A day that was never loaded, or not
+ * measured, agrees when the target has as many rows as BigQuery and the same
+ * latest timestamp, or neither has any.
+ *
+ * Throws what BigQuery fails with, and what a SELECT from the target may.
+ */
+extern VerifyDay *verify_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job);
+
+/* How BigQuery's table differs from the foreign table, in words. */
+typedef struct VerifyDrift
+{
+	char *what; /* which columns are new, or changed; the same for the same */
+	char *remedy; /* statements that follow; may be empty */
+} VerifyDrift;
+
+/* contratos_runs.reason of a run whose `error` tells of it. */
+#define VERIFY_DRIFT_REASON "schemaDrift"
+
+/*
+ * Ask what columns there are, by one free call.  Needs no transaction.  False
+ * when BigQuery would not tell, which is logged and harms nobody.
+ */
+extern bool verify_ask_columns(const LoadPlan *plan, Bigquery *bq, BqTable *there);
+
+/* How they differ from the foreign table's; NULL: they are alike.  In the current transaction. */
+extern VerifyDrift *verify_differences(const LoadPlan *plan, const BqTable *there);
+
+/*
+ * Compare them with the foreign table's.  NULL: they are alike, or differ as the
+ * ledger has last said of the source.  In the current transaction.
+ */
+extern VerifyDrift *verify_columns(const LoadPlan *plan, const BqTable *there);
+
+#endif /* CONTRATOS_VERIFY_H */

@@ -1,0 +1,202 @@
+/*
+ * verify_drift.c
+ *	  The columns BigQuery's table has now against those of the foreign table.
+ *
+ * What upstream drops, a query names and fails; what it adds, nothing would ever
+ * tell.  So it is looked for, by one free call.  A foreign table may leave
+ * columns out on purpose: that is said as well, as nobody can tell the one from
+ * the other, but in the same words only once.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/heap.h"
+#include "catalog/pg_attribute.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "base/failure.h"
+#include "base/names.h"
+#include "ledger/ledger.h"
+#include "load/verify.h"
+#include "values/values.h"
+
+/* As many columns as one message names. */
+#define MAX_NAMED 20
+
+/* What is being put together. */
+typedef struct Drift
+{
+	const LoadPlan *plan;
+	StringInfoData what;
+	StringInfoData remedy;
+	int named;
+	int unnamed;
+} Drift;
+
+/* The number of the foreign table's column that stands for it; -1: none does. */
+static int
+column_of(const RemoteTable *table, const BqField *field)
+{
+	for (int i = 0; i < table->ncolumns; i++)
+		if (pg_strcasecmp(table->columns[i].remote_name, field->name) == 0)
+			return i;
+	return -1;
+}
+
+/* Whether one more column is to be named; separates it from the one before. */
+static bool
+has_room(Drift *drift)
+{
+	if (drift->named == MAX_NAMED)
+	{
+		drift->unnamed++;
+		return false;
+	}
+	if (drift->named++ > 0)
+		appendStringInfoString(&drift->what, ", ");
+	return true;
+}
+
+static bool
+is_taken(const RemoteTable *table, const char *name)
+{
+	return options_column(unconstify(RemoteTable *, table), name) != NULL || SystemAttributeByName(name) != NULL;
+}
+
+/* A name that a new column can have here, as IMPORT FOREIGN SCHEMA would give it. */
+static const char *
+local_name(const RemoteTable *table, const char *remote)
+{
+	Digest *digest;
+	const char *name;
+
+	if (names_fit(remote) && !is_taken(table, remote))
+		return remote;
+	digest = digest_create();
+	for (int round = 0; is_taken(table, name = names_cut(digest, remote, round)); round++)
+		CHECK_FOR_INTERRUPTS();
+	return name;
+}
+
+/* The statements by which both tables get a column for it. */
+static void
+say_how_to_add(Drift *drift, const char *remote, const char *type, const char *natural)
+{
+	const LoadPlan *plan = drift->plan;
+	const char *local = local_name(plan->table, remote);
+	const char *name = quote_identifier(local);
+	const char *option = strcmp(local, remote) != 0 ? psprintf("name %s, ", quote_literal_cstr(remote)) : "";
+
+	appendStringInfo(&drift->remedy, "ALTER FOREIGN TABLE %s ADD COLUMN %s %s OPTIONS (%stype %s); ", plan->remote_name,
+					 name, natural, option, quote_literal_cstr(type));
+	if (get_attnum(plan->target, local) == InvalidAttrNumber)
+		appendStringInfo(&drift->remedy, "ALTER TABLE %s ADD COLUMN IF NOT EXISTS %s %s; ", plan->target_name, name,
+						 natural);
+}
+
+static void
+say_new(Drift *drift, const BqField *field)
+{
+	const char *name = quote_identifier(failure_to_server(field->name));
+	const char *type = failure_to_server(message_field_type(field));
+	const char *natural = values_natural_sql(field);
+
+	if (!has_room(drift))
+		return;
+	appendStringInfo(&drift->what, "%s (%s) is new there", name, type);
+	if (natural != NULL)
+		say_how_to_add(drift, failure_to_server(field->name), type, natural);
+}
+
+static bool
+target_refuses_null(const LoadPlan *plan, const char *column)
+{
+	HeapTuple tuple = SearchSysCacheAttName(plan->target, column);
+	bool refuses = HeapTupleIsValid(tuple) && ((Form_pg_attribute) GETSTRUCT(tuple))->attnotnull;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return refuses;
+}
+
+/* Rows without it will come, and the target has its NOT NULL from the foreign table. */
+static void
+say_nullable(Drift *drift, const RemoteColumn *column)
+{
+	const LoadPlan *plan = drift->plan;
+	const char *name = quote_identifier(column->name);
+
+	appendStringInfo(&drift->what, "%s may be NULL there", name);
+	appendStringInfo(&drift->remedy, "ALTER FOREIGN TABLE %s ALTER COLUMN %s DROP NOT NULL; ", plan->remote_name, name);
+	if (target_refuses_null(plan, column->name))
+		appendStringInfo(&drift->remedy, "ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL; ", plan->target_name, name);
+}
+
+static void
+say_changed(Drift *drift, int i, const BqField *field)
+{
+	const RemoteColumn *column = &drift->plan->table->columns[i];
+	Failure f;
+
+	if (!load_check_type(drift->plan, i, field, &f) && has_room(drift))
+	{
+		appendStringInfo(&drift->what, "%s is %s there, not %s", quote_identifier(column->name),
+						 failure_to_server(message_field_type(field)), column->remote_type);
+		appendStringInfo(&drift->remedy, "%s ", failure_to_server(f.hint));
+	}
+	if (column->not_null && !field->required && has_room(drift))
+		say_nullable(drift, column);
+}
+
+bool
+verify_ask_columns(const LoadPlan *plan, Bigquery *bq, BqTable *there)
+{
+	Failure f;
+
+	if (bigquery_table(bq, plan->table->table, there, &f))
+		return true;
+	ereport(LOG, (errmsg("source \"%s\": could not look for new columns: %s", plan->source->name,
+						 failure_to_server(f.message))));
+	return false;
+}
+
+VerifyDrift *
+verify_differences(const LoadPlan *plan, const BqTable *there)
+{
+	Drift drift = {.plan = plan};
+	VerifyDrift *result;
+
+	initStringInfo(&drift.what);
+	initStringInfo(&drift.remedy);
+	for (int i = 0; i < there->nfields; i++)
+	{
+		int column = column_of(plan->table, &there->fields[i]);
+
+		if (column < 0)
+			say_new(&drift, &there->fields[i]);
+		else
+			say_changed(&drift, column, &there->fields[i]);
+	}
+	if (drift.unnamed > 0)
+		appendStringInfo(&drift.what, ", and %d more", drift.unnamed);
+	if (drift.named == 0)
+		return NULL;
+
+	result = palloc(sizeof(VerifyDrift));
+	result->what = psprintf("BigQuery's table %s has other columns than foreign table %s: %s",
+							failure_to_server(plan->table->table), plan->remote_name, drift.what.data);
+	result->remedy = drift.remedy.data;
+	return result;
+}
+
+VerifyDrift *
+verify_columns(const LoadPlan *plan, const BqTable *there)
+{
+	VerifyDrift *drift = verify_differences(plan, there);
+	char *said = drift != NULL ? ledger_last_error(plan->source->name, VERIFY_DRIFT_REASON) : NULL;
+
+	return said != NULL && strstr(said, drift->what) != NULL ? NULL : drift;
+}

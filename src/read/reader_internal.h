@@ -1,0 +1,95 @@
+/*
+ * reader_internal.h
+ *	  Between reader.c, which reads for a load, reader_queue.c, which has what
+ *	  two processes share, reader_beside.c, the process beside, and
+ *	  reader_tuple.c, which makes tuples there.
+ */
+#ifndef CONTRATOS_READER_INTERNAL_H
+#define CONTRATOS_READER_INTERNAL_H
+
+#include "lib/stringinfo.h"
+#include "storage/dsm.h"
+#include "storage/shm_mq.h"
+
+#include "read/reader.h"
+
+/*
+ * What a message holds: a head, and then, of READER_ROWS, for each row
+ *
+ *	its hash            FINGERPRINT_ROW_BYTES; not without a fingerprint
+ *	length of a tuple   uint32; 0: it comes as cells
+ *	the tuple           aligned as tuples are, counting from the head
+ * or
+ *	the cells           for each its kind and length (READER_PACK) and its bytes,
+ *	                    not aligned
+ *
+ * READER_END has no rows; READER_FAILURE has a Failure behind its head.
+ */
+typedef enum ReaderMessage
+{
+	READER_ROWS,
+	READER_END,
+	READER_FAILURE
+} ReaderMessage;
+
+typedef struct ReaderHead
+{
+	ReaderMessage message;
+	int32 nrows;
+	int64 bytes; /* of bodies, since the process began */
+	int32 pages; /* … and pages */
+	bool cache_hit; /* what the query has cost, once it is known; -1: not yet */
+	int64 bytes_processed;
+	int64 bytes_billed;
+} ReaderHead;
+
+/* A cell's kind and length in one number. */
+#define READER_PACK(kind, len) (((uint32) (len) << 2) | (uint32) (kind))
+#define READER_KIND(packed) ((RowsKind) ((packed) &3))
+#define READER_LEN(packed) ((packed) >> 2)
+
+StaticAssertDecl(ROWS_MAX_TEXT < (1u << 30), "a cell's length must leave two bits of a uint32");
+
+/* What the process beside is told.  Its strings are copies. */
+typedef struct ReaderTask
+{
+	BqConnection connection; /* its project is the one that is billed */
+	const char *location; /* of the job */
+	const char *job_id;
+	const char *agreements; /* fingerprint_agreements(), or NULL: no hashes */
+	int64 first; /* row to begin with, from 0 */
+	int64 total_rows;
+	int nfields;
+	ReaderShape shape; /* desc NULL: rows are sent as cells */
+} ReaderTask;
+
+/* A shape as bytes behind a task, and back in CurrentMemoryContext; moves *at behind it. */
+extern void reader_tuple_put_shape(StringInfo buf, const ReaderShape *shape);
+extern void reader_tuple_take_shape(const char **at, ReaderShape *shape);
+
+/* Makes tuples of a shape. */
+typedef struct TupleMaker TupleMaker;
+
+extern TupleMaker *reader_tuple_maker(const ReaderShape *shape);
+
+/* A row as a tuple, valid until the next one; NULL for one that only the load can read. */
+extern HeapTuple reader_tuple_make(TupleMaker *maker, const RowsCell *cells);
+
+/* The shared memory of a task and its queue, and the process at its other end. */
+typedef struct ReaderQueue
+{
+	dsm_segment *segment;
+	shm_mq_handle *handle;
+} ReaderQueue;
+
+/*
+ * Start a process with that task; false when none can be had.  It ends when the
+ * segment is detached, which happens with the resource owner at the latest.
+ */
+extern bool reader_queue_start(ReaderQueue *queue, const ReaderTask *task);
+extern void reader_queue_close(ReaderQueue *queue);
+
+/* In the process: attach to what it was started for; false when that is gone. */
+extern bool reader_queue_attach(ReaderQueue *queue, uint32 segment, ReaderTask *task);
+
+#endif /* CONTRATOS_READER_INTERNAL_H */

@@ -1,0 +1,246 @@
+/*
+ * reader_queue.c
+ *	  What a load and the process that reads beside it share: a task, and a
+ *	  queue of messages.
+ *
+ * No secret is in it: the process reads the credentials file by itself.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "storage/proc.h"
+#include "storage/shm_toc.h"
+#include "utils/memutils.h"
+
+#include "read/reader_internal.h"
+
+/* the layouts are part of it: a library replaced under a session must not read the old one's messages */
+#define MAGIC (UINT64CONST(0xc0274706) << 32 | sizeof(ReaderTask) << 16 | sizeof(ReaderHead) << 8 | sizeof(RowsCell))
+#define KEY_TASK 1
+#define KEY_QUEUE 2
+
+/* Room for a few batches on their way. */
+#define QUEUE_BYTES (1024 * 1024)
+
+/* --------------------------------------------------------------------------
+ * The task as one text: numbers as they are, strings with their end
+ * -------------------------------------------------------------------------- */
+
+static void
+put_string(StringInfo buf, const char *text)
+{
+	appendStringInfoChar(buf, text ? 1 : 0);
+	if (text != NULL)
+		appendBinaryStringInfo(buf, text, (int) strlen(text) + 1);
+}
+
+static char *
+take_string(const char **at)
+{
+	char *text;
+
+	if (*(*at)++ == 0)
+		return NULL;
+	text = pstrdup(*at);
+	*at += strlen(*at) + 1;
+	return text;
+}
+
+static void
+write_task(StringInfo buf, const ReaderTask *task)
+{
+	initStringInfo(buf);
+	appendBinaryStringInfo(buf, (const char *) task, sizeof(ReaderTask));
+	put_string(buf, task->connection.endpoint);
+	put_string(buf, task->connection.credentials_file);
+	put_string(buf, task->connection.ca_file);
+	put_string(buf, task->connection.proxy);
+	put_string(buf, task->connection.project);
+	put_string(buf, task->location);
+	put_string(buf, task->job_id);
+	put_string(buf, task->agreements);
+	if (task->shape.desc != NULL)
+		reader_tuple_put_shape(buf, &task->shape);
+}
+
+static void
+read_task(const char *at, ReaderTask *task)
+{
+	memcpy(task, at, sizeof(ReaderTask));
+	at += sizeof(ReaderTask);
+	task->connection.endpoint = take_string(&at);
+	task->connection.credentials_file = take_string(&at);
+	task->connection.ca_file = take_string(&at);
+	task->connection.proxy = take_string(&at);
+	task->connection.project = take_string(&at);
+	task->location = take_string(&at);
+	task->job_id = take_string(&at);
+	task->agreements = take_string(&at);
+	if (task->shape.desc != NULL)
+		reader_tuple_take_shape(&at, &task->shape);
+	task->connection.location = pstrdup(task->location);
+	task->connection.cap_name = NULL;
+}
+
+/* --------------------------------------------------------------------------
+ * The load's end
+ * -------------------------------------------------------------------------- */
+
+static bool
+start_process(dsm_segment *segment, BackgroundWorkerHandle **handle)
+{
+	BackgroundWorker worker = {0};
+
+	/* no database: it holds up no DROP DATABASE */
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS;
+	worker.bgw_start_time = BgWorkerStart_ConsistentState;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_notify_pid = MyProcPid;
+	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(segment));
+	strlcpy(worker.bgw_library_name, "contratos", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "contratos_reader_main", sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "contratos reader for process %d", MyProcPid);
+	strlcpy(worker.bgw_type, "contratos reader", sizeof(worker.bgw_type));
+	return RegisterDynamicBackgroundWorker(&worker, handle);
+}
+
+/* The segment goes, however that comes about: so does the process. */
+static void
+end_process(dsm_segment *segment pg_attribute_unused(), Datum arg)
+{
+	BackgroundWorkerHandle *process = (BackgroundWorkerHandle *) DatumGetPointer(arg);
+
+	TerminateBackgroundWorker(process);
+	pfree(process);
+}
+
+/* Lay out a segment; NULL when there is no shared memory left. */
+static dsm_segment *
+make_segment(const ReaderTask *task, shm_mq **queue)
+{
+	StringInfoData text;
+	shm_toc_estimator estimate;
+	dsm_segment *segment;
+	shm_toc *toc;
+	char *place;
+
+	write_task(&text, task);
+	shm_toc_initialize_estimator(&estimate);
+	shm_toc_estimate_chunk(&estimate, text.len);
+	shm_toc_estimate_chunk(&estimate, QUEUE_BYTES);
+	shm_toc_estimate_keys(&estimate, 2);
+	segment = dsm_create(shm_toc_estimate(&estimate), DSM_CREATE_NULL_IF_MAXSEGMENTS);
+	if (segment == NULL)
+		return NULL;
+	toc = shm_toc_create(MAGIC, dsm_segment_address(segment), shm_toc_estimate(&estimate));
+	place = shm_toc_allocate(toc, text.len);
+	memcpy(place, text.data, text.len);
+	shm_toc_insert(toc, KEY_TASK, place);
+	*queue = shm_mq_create(shm_toc_allocate(toc, QUEUE_BYTES), QUEUE_BYTES);
+	shm_toc_insert(toc, KEY_QUEUE, *queue);
+	pfree(text.data);
+	return segment;
+}
+
+/*
+ * The same, or NULL where the system has no shared memory to give: an error, of
+ * which a load need not die.  It takes a subtransaction to get over one.
+ */
+static dsm_segment *
+try_segment(const ReaderTask *task, shm_mq **queue)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	dsm_segment *volatile segment = NULL;
+	ErrorData *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		segment = make_segment(task, queue);
+		/* the subtransaction's end is not the segment's */
+		if (segment != NULL)
+			dsm_pin_mapping(segment);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (error != NULL && ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED))
+		ReThrowError(error);
+	if (error != NULL)
+		ereport(DEBUG1, (errmsg_internal("contratos: all rows are read here: %s", error->message)));
+	else if (segment != NULL)
+		dsm_unpin_mapping(segment);
+	return segment;
+}
+
+bool
+reader_queue_start(ReaderQueue *queue, const ReaderTask *task)
+{
+	BackgroundWorkerHandle *process;
+	MemoryContext old;
+	shm_mq *mq;
+
+	queue->segment = try_segment(task, &mq);
+	if (queue->segment == NULL)
+		return false;
+	/* attached before there is a process: if that is all we come to, it does not wait for us */
+	shm_mq_set_receiver(mq, MyProc);
+	queue->handle = shm_mq_attach(mq, queue->segment, NULL);
+
+	/* needed when the segment goes, which may be later than any context */
+	old = MemoryContextSwitchTo(TopMemoryContext);
+	if (!start_process(queue->segment, &process))
+	{
+		MemoryContextSwitchTo(old);
+		reader_queue_close(queue);
+		return false;
+	}
+	on_dsm_detach(queue->segment, end_process, PointerGetDatum(process));
+	MemoryContextSwitchTo(old);
+	shm_mq_set_handle(queue->handle, process);
+	return true;
+}
+
+void
+reader_queue_close(ReaderQueue *queue)
+{
+	if (queue->segment != NULL)
+		dsm_detach(queue->segment);
+	queue->segment = NULL;
+	queue->handle = NULL;
+}
+
+/* --------------------------------------------------------------------------
+ * The process's end
+ * -------------------------------------------------------------------------- */
+
+bool
+reader_queue_attach(ReaderQueue *queue, uint32 segment, ReaderTask *task)
+{
+	shm_toc *toc;
+	shm_mq *mq;
+
+	queue->segment = dsm_attach(segment);
+	if (queue->segment == NULL)
+		return false;
+	toc = shm_toc_attach(MAGIC, dsm_segment_address(queue->segment));
+	if (toc == NULL)
+		return false;
+	read_task(shm_toc_lookup(toc, KEY_TASK, false), task);
+	mq = shm_toc_lookup(toc, KEY_QUEUE, false);
+	shm_mq_set_sender(mq, MyProc);
+	queue->handle = shm_mq_attach(mq, queue->segment, NULL);
+	return true;
+}

@@ -1,0 +1,382 @@
+/*
+ * stream.c
+ *	  A finished job → its rows, in order, each exactly once.
+ *
+ * Pages are asked for by startIndex and not by pageToken: the position is then
+ * ours, so pages can be asked for ahead (stream_window.c), a page that breaks
+ * off is taken up at the very next row, and a page that the service cut short
+ * is followed by a request for the rest of it.  A page that breaks off behind its
+ * last row is not complete, either: that row is then asked for again.  That the
+ * rows add up to the promised number is checked in any case.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "read/stream.h"
+#include "read/stream_window.h"
+
+struct RowStream
+{
+	MemoryContext context;
+	BqJob *job;
+
+	/* the page being read, and those that follow */
+	StreamPage page;
+	StreamWindow ahead;
+	RowsDecoder *decoder;
+	bool row_ready; /* the decoder already holds the next row */
+	int64 request_rows; /* rows of the request under way, so far */
+	bool broke_off; /* the page: what is missing of it is asked for next */
+	bool drops; /* the first row of the request under way has been given before */
+	int tries; /* failed ones at the present position */
+	int spent_ms; /* of request_timeout, at the present position */
+
+	int64 next; /* number of the row to give next, from 0 */
+	int64 end; /* of the first that is not given any more */
+	int64 given; /* rows since it was opened, and … */
+	int64 bytes; /* … bytes of bodies */
+	int pages;
+};
+
+static RowStream *
+make_stream(BqJob *job, MemoryContext parent)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "contratos row stream", ALLOCSET_DEFAULT_SIZES);
+	RowStream *stream = MemoryContextAllocZero(context, sizeof(RowStream));
+
+	stream->context = context;
+	stream->job = job;
+	stream->end = job->total_rows;
+	return stream;
+}
+
+RowStream *
+stream_open(BqJob *job, MemoryContext parent)
+{
+	RowStream *stream = make_stream(job, parent);
+
+	if (job->first_page != NULL)
+	{
+		/* taken: a second stream over this job asks for the page again */
+		stream->page.exchange = job->first_page;
+		stream->page.end = job->connection->page_rows;
+		stream->decoder = job->first_decoder;
+		stream->row_ready = job->first_row_ready;
+		stream->bytes = job->first_bytes;
+		stream->pages = 1;
+		job->first_page = NULL;
+		job->first_decoder = NULL;
+	}
+	else
+		stream->decoder = bigquery_decoder(stream->context);
+	return stream;
+}
+
+RowStream *
+stream_open_at(BqJob *job, int64 first, MemoryContext parent)
+{
+	RowStream *stream = make_stream(job, parent);
+
+	stream->next = stream->page.end = first;
+	stream->decoder = bigquery_decoder(stream->context);
+	return stream;
+}
+
+void
+stream_end_at(RowStream *stream, int64 end)
+{
+	Assert(end >= stream->next);
+	stream->end = Min(end, stream->job->total_rows);
+}
+
+static void
+drop_page(RowStream *stream)
+{
+	http_finish(stream->page.exchange);
+	stream->page.exchange = NULL;
+	stream->row_ready = false;
+	rows_reset(stream->decoder);
+}
+
+void
+stream_close(RowStream *stream)
+{
+	if (stream == NULL)
+		return;
+	drop_page(stream);
+	stream_window_clear(&stream->ahead);
+	MemoryContextDelete(stream->context);
+}
+
+void
+stream_rewind(RowStream *stream)
+{
+	stream->end = stream->job->total_rows;
+	/* an untouched first page is as good as a new one */
+	if (stream->next == 0)
+		return;
+	drop_page(stream);
+	stream_window_clear(&stream->ahead);
+	stream->page = (StreamPage){0};
+	stream->broke_off = false;
+	stream->next = 0;
+	stream->tries = stream->spent_ms = 0;
+}
+
+/* Throw *f, saying how far the result had come. */
+static void
+give_up(RowStream *stream, Failure *f)
+{
+	char said[sizeof(f->detail)];
+
+	strlcpy(said, f->detail, sizeof(said));
+	failure_detail(f, "%s%sIt came after row " INT64_FORMAT " of " INT64_FORMAT " of job %s.", said,
+				   said[0] ? "  " : "", stream->next, stream->job->total_rows, stream->job->job_id);
+	failure_throw(f);
+}
+
+/*
+ * The page broke off.  Rows already given stay given: what is asked for again
+ * begins with the next one.
+ */
+static void
+take_up_again(RowStream *stream, Failure *f)
+{
+	int pause = request_backoff_ms(stream->tries++, f->retry_after_ms);
+
+	CHECK_FOR_INTERRUPTS();
+	if (f->retry != FAILURE_ASK_AGAIN ||
+		stream->spent_ms + pause + REQUEST_MIN_TRY_MS > stream->job->connection->request_timeout_ms)
+		give_up(stream, f);
+	ereport(DEBUG1, (errmsg_internal("contratos: page broke off at row " INT64_FORMAT " (%s), next try in %d ms",
+									 stream->next, f->message, pause)));
+	drop_page(stream);
+	stream->broke_off = true;
+	http_pause(pause);
+	stream->spent_ms += pause;
+}
+
+/* How many rows make a page. */
+static int
+rows_of_page(const RowStream *stream)
+{
+	int64 most = stream->given > 0 ? STREAM_PAGE_BYTES / (stream->bytes / stream->given + 1) : PG_INT32_MAX;
+
+	return (int) Min(Max(most, 1), stream->job->connection->page_rows);
+}
+
+/*
+ * Have pages fetched while this one is read.  Whoever wants the first rows only
+ * does not get that far.
+ */
+static void
+look_ahead(RowStream *stream)
+{
+	if (stream->given == 0)
+		return;
+	stream_window_fill(&stream->ahead, stream->job, stream->page.end, stream->end, rows_of_page(stream),
+					   stream->context);
+}
+
+/*
+ * What comes next: the rest of a page that broke off or was cut short, else the
+ * page that follows.
+ */
+static void
+open_page(RowStream *stream)
+{
+	int64 first = stream->next;
+	Failure f;
+
+	/* where nothing but the end is missing, it comes with the last row */
+	stream->drops = stream->broke_off && first > 0 && first == Min(stream->page.end, stream->job->total_rows);
+	if (stream->drops)
+		first--;
+	else if (stream->next == stream->page.end)
+	{
+		look_ahead(stream);
+		stream->page = stream_window_take(&stream->ahead);
+		if (stream->page.exchange == NULL)
+			stream->page = (StreamPage){.first = stream->next, .end = stream->next + rows_of_page(stream)};
+	}
+	look_ahead(stream);
+	stream->broke_off = false;
+	stream->request_rows = 0;
+	stream->page.exchange = bigquery_page(stream->job, stream->page.exchange, first, (int) (stream->page.end - first),
+										  stream->context, &stream->spent_ms, &f);
+	if (stream->page.exchange == NULL)
+		give_up(stream, &f);
+	stream->pages++;
+}
+
+/* What stood behind the rows: what the query has cost. */
+static void
+note_cost(RowStream *stream)
+{
+	size_t len;
+	const char *envelope;
+	JsonDoc *doc;
+
+	if (stream->job->bytes_processed >= 0)
+		return;
+	envelope = rows_envelope(stream->decoder, &len);
+	doc = json_parse_document(envelope, len, NULL);
+	if (doc != NULL)
+		message_read_cost(stream->job, doc);
+	json_free_document(doc);
+}
+
+/* The document is complete: what follows must be the body's end. */
+static void
+end_page(RowStream *stream)
+{
+	const char *piece;
+	ssize_t n;
+	Failure f;
+
+	note_cost(stream);
+
+	while ((n = http_read(stream->page.exchange, &piece, &f)) > 0)
+	{
+		stream->bytes += n;
+		rows_feed(stream->decoder, piece, n);
+		if (rows_next(stream->decoder) == ROWS_ERROR)
+		{
+			bigquery_bad_page(&f, stream->job, stream->decoder, stream->next);
+			give_up(stream, &f);
+		}
+	}
+	if (n < 0)
+	{
+		take_up_again(stream, &f);
+		return;
+	}
+	if (stream->request_rows == 0 && (stream->drops || stream->next < stream->job->total_rows))
+	{
+		failure_set(&f, ERRCODE_FDW_ERROR, "BigQuery's result ended early");
+		failure_hint(&f, "Nothing was kept of it; try again later.");
+		give_up(stream, &f);
+	}
+	drop_page(stream);
+	stream->tries = stream->spent_ms = 0;
+}
+
+/* Give the decoder more of the page. */
+static void
+feed(RowStream *stream)
+{
+	int64 asked = request_clock_ms();
+	const char *piece;
+	Failure f;
+	ssize_t n;
+
+	look_ahead(stream);
+	n = http_read(stream->page.exchange, &piece, &f);
+
+	stream->spent_ms += (int) (request_clock_ms() - asked);
+	if (n > 0)
+	{
+		stream->bytes += n;
+		rows_feed(stream->decoder, piece, n);
+		return;
+	}
+	if (n == 0)
+	{
+		failure_set(&f, ERRCODE_CONNECTION_FAILURE, "BigQuery's answer ended in the middle");
+		f.retry = FAILURE_ASK_AGAIN;
+	}
+	take_up_again(stream, &f);
+}
+
+/* A row has come: it must be one that was promised. */
+static const RowsCell *
+accept_row(RowStream *stream)
+{
+	int ncells;
+	const RowsCell *cells = rows_cells(stream->decoder, &ncells);
+	Failure f;
+
+	if (ncells != stream->job->nfields)
+	{
+		failure_set(&f, ERRCODE_FDW_ERROR, "BigQuery sent a row of %d values for %d columns", ncells,
+					stream->job->nfields);
+		give_up(stream, &f);
+	}
+	if (stream->next >= stream->job->total_rows)
+	{
+		failure_set(&f, ERRCODE_FDW_ERROR, "BigQuery sent more rows than it promised");
+		give_up(stream, &f);
+	}
+	/* a row too many here would take the place of the next page's first */
+	if (stream->next >= stream->page.end)
+	{
+		failure_set(&f, ERRCODE_FDW_ERROR, "BigQuery sent more rows than were asked for");
+		give_up(stream, &f);
+	}
+	stream->request_rows++;
+	stream->next++;
+	stream->given++;
+	return cells;
+}
+
+const RowsCell *
+stream_next(RowStream *stream)
+{
+	Failure f;
+
+	/* in the middle of a page; otherwise the answer's end is looked at, too */
+	if (stream->next == stream->end && stream->end < stream->page.end && stream->end < stream->job->total_rows)
+		return NULL;
+	for (;;)
+	{
+		if (stream->page.exchange == NULL)
+		{
+			if (stream->next == stream->end && !stream->broke_off)
+				return NULL;
+			open_page(stream);
+		}
+		if (stream->row_ready)
+		{
+			stream->row_ready = false;
+			return accept_row(stream);
+		}
+		switch (rows_next(stream->decoder))
+		{
+			case ROWS_ROW:
+				if (!stream->drops)
+					return accept_row(stream);
+				stream->drops = false;
+				stream->request_rows++;
+				break;
+			case ROWS_MORE:
+				feed(stream);
+				break;
+			case ROWS_END:
+				end_page(stream);
+				break;
+			case ROWS_ERROR:
+				bigquery_bad_page(&f, stream->job, stream->decoder, stream->next);
+				give_up(stream, &f);
+		}
+	}
+}
+
+int64
+stream_rows(const RowStream *stream)
+{
+	return stream->next;
+}
+
+int64
+stream_bytes(const RowStream *stream)
+{
+	return stream->bytes;
+}
+
+int
+stream_pages(const RowStream *stream)
+{
+	return stream->pages;
+}

@@ -1,0 +1,225 @@
+/*
+ * rows_json.c
+ *	  A reader of JSON documents, a token at a time.
+ *
+ * Neither jansson (numbers are rounded, U+0000 and large integers refused) nor
+ * PostgreSQL's parser (throws, and recurses) will do for what a value may
+ * hold.  The tokens are the page's, so rows_token.c reads them; the grammar
+ * between them is small.
+ */
+#include "rows/rows_internal.h"
+
+struct RowsJson
+{
+	RowsDecoder *d;
+	RowsToken scalar; /* what the token being read is */
+	bool lists[ROWS_MAX_JSON_DEPTH]; /* open containers: is it a list? */
+};
+
+RowsJson *
+rows_json_create(RowsAlloc alloc, void *arg)
+{
+	RowsJson *j = alloc(arg, NULL, sizeof(RowsJson));
+
+	if (j == NULL)
+		return NULL;
+	j->d = rows_create(alloc, arg);
+	if (j->d != NULL)
+		return j;
+	alloc(arg, j, 0);
+	return NULL;
+}
+
+void
+rows_json_destroy(RowsJson *j)
+{
+	if (j == NULL)
+		return;
+	RowsMemory memory = j->d->memory;
+
+	rows_destroy(j->d);
+	memory.alloc(memory.arg, j, 0);
+}
+
+void
+rows_json_begin(RowsJson *j, const char *text, size_t len)
+{
+	rows_reset(j->d);
+	/* every scalar becomes the decoder's one cell */
+	j->d->value = PLACE_VALUE;
+	rows_feed(j->d, text, len);
+}
+
+const char *
+rows_json_error(const RowsJson *j)
+{
+	return j->d->error;
+}
+
+static RowsToken
+fail(RowsJson *j, const char *error)
+{
+	rows_fail(j->d, error);
+	return ROWS_TOKEN_ERROR;
+}
+
+static RowsToken
+open_container(RowsJson *j, bool list)
+{
+	if (j->d->depth == ROWS_MAX_JSON_DEPTH)
+		return fail(j, "nested too deeply");
+	j->lists[j->d->depth++] = list;
+	j->d->state = list ? STATE_FIRST_VALUE : STATE_FIRST_KEY;
+	j->d->p++;
+	return list ? ROWS_TOKEN_LIST : ROWS_TOKEN_OBJECT;
+}
+
+static RowsToken
+close_container(RowsJson *j)
+{
+	bool list = j->lists[--j->d->depth];
+
+	j->d->state = j->d->depth > 0 ? STATE_AFTER : STATE_DONE;
+	j->d->p++;
+	return list ? ROWS_TOKEN_LIST_END : ROWS_TOKEN_OBJECT_END;
+}
+
+/* A number is complete only when something else follows, or nothing. */
+static bool
+ends_number(RowsDecoder *d)
+{
+	bool complete = d->number == NUMBER_ZERO || d->number == NUMBER_INTEGER || d->number == NUMBER_FRACTION ||
+					d->number == NUMBER_EXPONENT;
+
+	return d->state == STATE_NUMBER && complete && rows_end_value(d, d->value, ROWS_JSON) == ROWS_MORE;
+}
+
+/* Read the token that has been begun; it is the decoder's only cell then. */
+static RowsToken
+finish_token(RowsJson *j, RowsState after, const char **data, size_t *len)
+{
+	RowsDecoder *d = j->d;
+
+	while (d->ncells == 0 && d->p < d->stop)
+		if (rows_step_token(d) == ROWS_ERROR)
+			return ROWS_TOKEN_ERROR;
+	if (d->ncells == 0 && !ends_number(d))
+		return d->error ? ROWS_TOKEN_ERROR : fail(j, "ends too early");
+	d->state = after;
+	*data = d->memory.cells[0].data;
+	*len = d->memory.cells[0].len;
+	return j->scalar;
+}
+
+static RowsToken
+read_string(RowsJson *j, RowsToken token, RowsState after, const char **data, size_t *len)
+{
+	rows_begin_string(j->d, STRING_CELL);
+	j->scalar = token;
+	return finish_token(j, after, data, len);
+}
+
+static RowsToken
+read_literal(RowsJson *j, const char *rest, RowsToken token, const char **data, size_t *len)
+{
+	rows_copy_begin(j->d, &j->d->memory.text, j->d->p);
+	rows_begin_literal(j->d, rest);
+	j->scalar = token;
+	return finish_token(j, j->d->depth > 0 ? STATE_AFTER : STATE_DONE, data, len);
+}
+
+static RowsToken
+read_number(RowsJson *j, char c, const char **data, size_t *len)
+{
+	if (c != '-' && (c < '0' || c > '9'))
+		return fail(j, "unexpected character");
+	rows_copy_begin(j->d, &j->d->memory.text, j->d->p);
+	rows_begin_number(j->d, c);
+	j->scalar = ROWS_TOKEN_NUMBER;
+	return finish_token(j, j->d->depth > 0 ? STATE_AFTER : STATE_DONE, data, len);
+}
+
+static RowsToken
+read_value(RowsJson *j, const char **data, size_t *len)
+{
+	char c = *j->d->p;
+
+	switch (c)
+	{
+		case '{':
+		case '[':
+			return open_container(j, c == '[');
+		case ']':
+			return j->d->state == STATE_FIRST_VALUE ? close_container(j) : fail(j, "unexpected character");
+		case '"':
+			return read_string(j, ROWS_TOKEN_STRING, j->d->depth > 0 ? STATE_AFTER : STATE_DONE, data, len);
+		case 't':
+			return read_literal(j, "rue", ROWS_TOKEN_TRUE, data, len);
+		case 'f':
+			return read_literal(j, "alse", ROWS_TOKEN_FALSE, data, len);
+		case 'n':
+			return read_literal(j, "ull", ROWS_TOKEN_NULL, data, len);
+		default:
+			return read_number(j, c, data, len);
+	}
+}
+
+static RowsToken
+read_key(RowsJson *j, const char **data, size_t *len)
+{
+	if (*j->d->p == '}' && j->d->state == STATE_FIRST_KEY)
+		return close_container(j);
+	if (*j->d->p != '"')
+		return fail(j, "unexpected character");
+	return read_string(j, ROWS_TOKEN_KEY, STATE_COLON, data, len);
+}
+
+/* Take white space, commas and colons; false at the end of the text. */
+static bool
+skip_marks(RowsDecoder *d, const bool *lists)
+{
+	for (; d->p < d->stop; d->p++)
+	{
+		if (*d->p == ' ' || *d->p == '\n' || *d->p == '\r' || *d->p == '\t')
+			continue;
+		if (d->state == STATE_COLON && *d->p == ':')
+			d->state = STATE_VALUE;
+		else if (d->state == STATE_AFTER && *d->p == ',')
+			d->state = lists[d->depth - 1] ? STATE_VALUE : STATE_KEY;
+		else
+			return true;
+	}
+	return false;
+}
+
+RowsToken
+rows_json_next(RowsJson *j, const char **data, size_t *len)
+{
+	RowsDecoder *d = j->d;
+
+	*data = "";
+	*len = 0;
+	if (d->error != NULL)
+		return ROWS_TOKEN_ERROR;
+	d->ncells = 0;
+	d->memory.text.len = 0;
+	if (!rows_room_for_cell(d))
+		return ROWS_TOKEN_ERROR;
+	if (!skip_marks(d, j->lists))
+		return d->state == STATE_DONE ? ROWS_TOKEN_DONE : fail(j, "ends too early");
+	switch (d->state)
+	{
+		case STATE_VALUE:
+		case STATE_FIRST_VALUE:
+			return read_value(j, data, len);
+		case STATE_KEY:
+		case STATE_FIRST_KEY:
+			return read_key(j, data, len);
+		case STATE_AFTER:
+			if (*d->p == (j->lists[d->depth - 1] ? ']' : '}'))
+				return close_container(j);
+			return fail(j, "unexpected character");
+		default:
+			return fail(j, "unexpected character");
+	}
+}

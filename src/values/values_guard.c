@@ -1,0 +1,299 @@
+/*
+ * values_guard.c
+ *	  Input functions of any type, and whatever else may throw.
+ *
+ * Before PostgreSQL 16 an input function has no way to refuse a text but to
+ * throw, and those of extensions, and the checks of domains, have none since.
+ * What is thrown can only be caught whole: in a subtransaction, which gives
+ * back whatever had been taken.  That is what PL/pgSQL's EXCEPTION does, at the
+ * same price, so that types which are common are read without it.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "pgtime.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/resowner.h"
+
+#include "base/compat.h"
+#include "values/values_internal.h"
+
+/* --------------------------------------------------------------------------
+ * Anything that may throw
+ * -------------------------------------------------------------------------- */
+
+static bool
+formats_are_pinned(void)
+{
+	return DateStyle == USE_ISO_DATES && DateOrder == DATEORDER_YMD && IntervalStyle == INTSTYLE_POSTGRES &&
+		   strcmp(pg_get_timezone_name(session_timezone), "UTC") == 0;
+}
+
+/*
+ * What a text means must not hang on who reads it.  Until the end of the GUC
+ * nest level that is open; asked first, since to set them takes longer than
+ * most input functions.
+ */
+static void
+pin_formats(void)
+{
+	static const char *const settings[][2] = {
+		{"datestyle", "ISO, YMD"}, {"intervalstyle", "postgres"}, {"timezone", "UTC"}};
+
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+								 false);
+}
+
+/*
+ * Whether an error says something of the value, and not of the server or the
+ * statement: what is thrown on is what another value would meet as well.
+ */
+static bool
+blames_value(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case MAKE_SQLSTATE('2', '5', '0', '0', '0'): /* e.g. a check that writes, read-only */
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'): /* serialization failure, deadlock */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'): /* out of memory, of disk */
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'): /* cancel, shutdown */
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'): /* input and output */
+		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'): /* a bug */
+			return false;
+		default:
+			return sqlstate != ERRCODE_INSUFFICIENT_PRIVILEGE && sqlstate != ERRCODE_LOCK_NOT_AVAILABLE;
+	}
+}
+
+/* There is no way back: what was thrown ends the statement, as an error of the column. */
+static void
+fail_in_parallel(const ValueReader *reader, const ErrorData *error)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+			 errmsg("value of column \"%s\" cannot be held as it is", reader->column), errdetail("%s.", error->message),
+			 errhint("SET max_parallel_workers_per_gather = 0 before the query lets on_bad_value 'null' have "
+					 "its effect.")));
+}
+
+static void
+leave_subtransaction(bool commit, MemoryContext context, ResourceOwner owner)
+{
+	if (commit)
+		ReleaseCurrentSubTransaction();
+	else
+		RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+}
+
+bool
+values_guarded(ValueReader *reader, void (*body)(void *arg), void *arg, const char **reason)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	bool sub = can_start_subtransaction_compat();
+	int nest_level = 0;
+	ErrorData *volatile error = NULL;
+
+	if (sub)
+		BeginInternalSubTransaction(NULL);
+	else
+		nest_level = NewGUCNestLevel();
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		if (!formats_are_pinned())
+			pin_formats();
+		body(arg);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	/* the end of the subtransaction is the end of its GUC nest level */
+	if (sub)
+		leave_subtransaction(error == NULL, context, owner);
+	else if (error == NULL)
+		AtEOXact_GUC(true, nest_level);
+	if (error == NULL)
+		return true;
+	if (!blames_value(error->sqlerrcode))
+		ReThrowError(error);
+	if (!sub)
+		fail_in_parallel(reader, error);
+	(void) values_bad_said(reason, error->message);
+	return false;
+}
+
+/* --------------------------------------------------------------------------
+ * Input functions
+ * -------------------------------------------------------------------------- */
+
+/* What cuts, rounds or wraps without a word, or reads what the session has set. */
+static bool
+is_careless(Oid type)
+{
+	switch (type)
+	{
+		case CHAROID:
+		case NAMEOID:
+		case OIDOID:
+		case XIDOID:
+		case XID8OID:
+		case CIDOID:
+		case CASHOID:
+		case FLOAT4OID:
+		case FLOAT8OID:
+		case TIMEOID:
+		case TIMETZOID:
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+		case INTERVALOID:
+		case POINTOID:
+		case LINEOID:
+		case LSEGOID:
+		case BOXOID:
+		case PATHOID:
+		case POLYGONOID:
+		case CIRCLEOID:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* The type that the parts of a container are of; InvalidOid: it is none. */
+static Oid
+part_type(Oid type)
+{
+	Oid part = get_element_type(type);
+
+	if (!OidIsValid(part) && type_is_range(type))
+		part = get_range_subtype(type);
+	if (!OidIsValid(part) && type_is_multirange(type))
+		part = get_range_subtype(get_multirange_range(type));
+	return part;
+}
+
+/*
+ * Array_in() and the like hand the typmod, or their parts' domain's, to the
+ * parts' input functions, which round: what is in a container must have none.
+ * And jsonb_in() drops equal keys.
+ */
+bool
+values_input_fits(const BqField *field, Oid type, int32 typmod)
+{
+	Oid part = part_type(type);
+
+	if (type_is_rowtype(type) || is_careless(type) || get_typtype(type) == TYPTYPE_PSEUDO)
+		return false;
+	if (strcmp(field->type, "BYTES") == 0)
+		return false;
+	if (!OidIsValid(part))
+		return true;
+	part = getBaseTypeAndTypmod(part, &typmod);
+	return typmod < 0 && part != JSONBOID && values_input_fits(field, part, -1);
+}
+
+typedef struct Input
+{
+	FmgrInfo function;
+	Oid ioparam;
+	int32 typmod;
+	bool soft; /* it reports what it refuses, and does not throw */
+	StringInfoData text; /* UTF-8, of the value being read */
+
+	/* of the call under way */
+	char *given;
+	Datum made;
+} Input;
+
+static void
+call_input(void *arg)
+{
+	Input *input = arg;
+
+	input->made = InputFunctionCall(&input->function, input->given, input->ioparam, input->typmod);
+}
+
+/*
+ * A built-in function of a built-in type reports softly where that is known
+ * (16); array_in() of a type of an extension is built in, and still throws.
+ */
+static bool
+is_soft(Oid function, Oid type)
+{
+	return has_soft_input_compat() && function < FirstUnpinnedObjectId && type < FirstUnpinnedObjectId;
+}
+
+static bool
+call_softly(Input *input, const char **reason)
+{
+	int nest_level = formats_are_pinned() ? 0 : NewGUCNestLevel();
+
+	if (nest_level > 0)
+		pin_formats();
+
+	bool ok = input_softly_compat(&input->function, input->given, input->ioparam, input->typmod, &input->made, reason);
+
+	if (nest_level > 0)
+		AtEOXact_GUC(true, nest_level);
+	if (!ok)
+		(void) values_bad_said(reason, *reason);
+	return ok;
+}
+
+bool
+values_input(ValueReader *reader, char *text, Datum *value, const char **reason)
+{
+	Input *input = reader->state;
+
+	input->given = text;
+	if (!(input->soft ? call_softly(input, reason) : values_guarded(reader, call_input, input, reason)))
+		return false;
+	*value = input->made;
+	return true;
+}
+
+static ValueResult
+read_input(ValueReader *reader, const RowsCell *cell, Datum *value, const char **reason)
+{
+	Input *input = reader->state;
+	char *text;
+
+	resetStringInfo(&input->text);
+	if (!values_text(reader->field, cell->data, cell->len, &input->text, reason) ||
+		!values_to_server(reader, &input->text, &text, reason))
+		return VALUE_BAD;
+	return values_input(reader, text, value, reason) ? VALUE_OK : VALUE_BAD;
+}
+
+ValueReader *
+values_input_reader(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f)
+{
+	ValueReader *reader = values_make(read_input, field, type, typmod, column, f);
+	Oid function;
+
+	if (reader == NULL)
+		return NULL;
+
+	Input *input = palloc0(sizeof(Input));
+
+	getTypeInputInfo(type, &function, &input->ioparam);
+	fmgr_info(function, &input->function);
+	input->typmod = typmod;
+	input->soft = is_soft(function, type);
+	initStringInfo(&input->text);
+	reader->state = input;
+	return reader;
+}

@@ -1,0 +1,120 @@
+/*
+ * values_interval.c
+ *	  Intervals: months, days and a clock, each with a sign of its own.
+ *
+ * By hand, since interval_in() reads the sign of "-1-2 3 4:5:6" as
+ * IntervalStyle says, and rounds a seventh digit without a word.
+ */
+#include "postgres.h"
+
+#include "common/int.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "values/values_internal.h"
+
+/* BigQuery's are no more than 10,000 years; more digits than this fit no part. */
+#define MAX_PART_DIGITS 9
+
+/* Digits, at least one; false for more than fit. */
+static bool
+part(const char **p, const char *end, int64 *number)
+{
+	const char *start = *p;
+
+	*number = 0;
+	for (; *p < end && **p >= '0' && **p <= '9'; (*p)++)
+	{
+		if (*p - start == MAX_PART_DIGITS)
+			return false;
+		*number = *number * 10 + (**p - '0');
+	}
+	return *p > start;
+}
+
+static bool
+sign(const char **p, const char *end)
+{
+	if (*p == end || **p != '-')
+		return false;
+	(*p)++;
+	return true;
+}
+
+static bool
+mark(const char **p, const char *end, char c)
+{
+	if (*p == end || **p != c)
+		return false;
+	(*p)++;
+	return true;
+}
+
+static bool
+parse_months(const char **p, const char *end, int32 *months)
+{
+	bool negative = sign(p, end);
+	int64 years, rest;
+
+	if (!part(p, end, &years) || !mark(p, end, '-') || !part(p, end, &rest) || rest >= MONTHS_PER_YEAR)
+		return false;
+	/* no more than nine digits: the product fits 64 bits */
+	rest += years * MONTHS_PER_YEAR;
+	if (rest > PG_INT32_MAX)
+		return false;
+	*months = (int32) (negative ? -rest : rest);
+	return true;
+}
+
+static bool
+parse_clock(const char **p, const char *end, int64 *micros, bool *exact)
+{
+	bool negative = sign(p, end);
+	int64 hours, minutes, seconds, fraction;
+
+	if (!part(p, end, &hours) || !mark(p, end, ':') || !part(p, end, &minutes) || !mark(p, end, ':') ||
+		!part(p, end, &seconds) || !values_parse_fraction(p, end, &fraction, exact))
+		return false;
+	if (minutes >= MINS_PER_HOUR || seconds >= SECS_PER_MINUTE)
+		return false;
+	/* nine digits of hours are a third of what 64 bits of microseconds hold */
+	*micros = ((hours * MINS_PER_HOUR + minutes) * SECS_PER_MINUTE + seconds) * USECS_PER_SEC + fraction;
+	if (negative)
+		*micros = -*micros;
+	return true;
+}
+
+bool
+values_parse_interval(const char *p, const char *end, Interval *interval, bool *exact)
+{
+	int64 days;
+
+	if (!parse_months(&p, end, &interval->month) || !mark(&p, end, ' '))
+		return false;
+
+	bool negative = sign(&p, end);
+
+	if (!part(&p, end, &days) || !mark(&p, end, ' ') || !parse_clock(&p, end, &interval->time, exact))
+		return false;
+	interval->day = (int32) (negative ? -days : days);
+	return p == end;
+}
+
+ValueResult
+values_read_interval(ValueReader *reader, const RowsCell *cell, Datum *value, const char **reason)
+{
+	Interval *interval = palloc0(sizeof(Interval));
+	bool exact;
+
+	if (!values_parse_interval(cell->data, cell->data + cell->len, interval, &exact))
+		return values_bad(reason, "not an interval as Y-M D H:M:S");
+	*value = IntervalPGetDatum(interval);
+	if (exact && reader->typmod < 0)
+		return VALUE_OK;
+
+	Interval *scaled = DatumGetIntervalP(DirectFunctionCall2(interval_scale, *value, Int32GetDatum(reader->typmod)));
+
+	if (exact && scaled->month == interval->month && scaled->day == interval->day && scaled->time == interval->time)
+		return VALUE_OK;
+	return values_inexact(reader, reason);
+}

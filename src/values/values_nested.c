@@ -1,0 +1,273 @@
+/*
+ * values_nested.c
+ *	  Values made of values: ARRAY, STRUCT, RANGE, and JSON.
+ *
+ * Which column takes what is decided here.  What becomes JSON is read along a
+ * tree that is made of the schema once: of an ARRAY or a STRUCT the cells of
+ * one level, one by one, each straight into the JSON in the making.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "bigquery/bigquery.h"
+#include "values/values_nested.h"
+
+void *
+values_alloc(void *context, void *ptr, size_t size)
+{
+	if (size == 0)
+	{
+		if (ptr != NULL)
+			pfree(ptr);
+		return NULL;
+	}
+	return ptr ? repalloc_huge(ptr, size) : MemoryContextAllocHuge(context, size);
+}
+
+/* --------------------------------------------------------------------------
+ * Walking along the schema
+ * -------------------------------------------------------------------------- */
+
+static void put_cell(NestedState *state, const NestedNode *node, const RowsCell *cell);
+
+static void
+put_array(NestedState *state, const NestedNode *node, const RowsCell *cell)
+{
+	RowsDecoder *decoder = state->decoders[node->level];
+	const RowsCell *cells;
+	uint64_t offset;
+	int ncells;
+
+	values_json_open(state->maker, true);
+	rows_array(decoder, cell->data, cell->len);
+	while (state->maker->bad == NULL && rows_elements(decoder, &cells, &ncells))
+		for (int i = 0; i < ncells && state->maker->bad == NULL; i++)
+		{
+			CHECK_FOR_INTERRUPTS();
+			put_cell(state, &node->nodes[0], &cells[i]);
+		}
+	if (rows_error(decoder, &offset) != NULL)
+		values_json_fail(state->maker, rows_error(decoder, &offset));
+	values_json_close(state->maker, true);
+}
+
+static void
+put_record(NestedState *state, const NestedNode *node, const RowsCell *cell)
+{
+	RowsDecoder *decoder = state->decoders[node->level];
+	const RowsCell *cells;
+	uint64_t offset;
+	int ncells;
+
+	if (!rows_record(decoder, cell->data, cell->len))
+	{
+		values_json_fail(state->maker, rows_error(decoder, &offset));
+		return;
+	}
+	cells = rows_cells(decoder, &ncells);
+	if (ncells != node->nnodes)
+	{
+		values_json_fail(state->maker, "not as many fields as the schema has");
+		return;
+	}
+	values_json_open(state->maker, false);
+	for (int i = 0; i < ncells && state->maker->bad == NULL; i++)
+	{
+		values_json_key(state->maker, node->nodes[i].name, strlen(node->nodes[i].name));
+		put_cell(state, &node->nodes[i], &cells[i]);
+	}
+	values_json_close(state->maker, false);
+}
+
+static void
+put_cell(NestedState *state, const NestedNode *node, const RowsCell *cell)
+{
+	if (cell->kind == ROWS_NULL)
+		values_json_null(state->maker);
+	else if (node->put == NULL && cell->kind != ROWS_JSON)
+		values_json_fail(state->maker, node->array ? "not an array" : "not a STRUCT");
+	else if (node->put == NULL)
+		(node->array ? put_array : put_record)(state, node, cell);
+	else if (cell->kind == ROWS_STRING)
+		node->put(state, node, cell);
+	else
+		values_json_fail(state->maker, "not a string");
+}
+
+/* Through the type's input function. */
+static ValueResult
+finish_input(NestedState *state, MemoryContext context, Datum *value, const char **reason)
+{
+	JsonMaker *m = state->maker;
+	char *text;
+
+	if (m->bad != NULL)
+		return values_bad(reason, MemoryContextStrdup(context, m->bad));
+
+	MemoryContext scratch = MemoryContextSwitchTo(context);
+	bool made = values_to_server(m->reader, &m->text, &text, reason) && values_input(state->input, text, value, reason);
+
+	MemoryContextSwitchTo(scratch);
+	return made ? VALUE_OK : VALUE_BAD;
+}
+
+static ValueResult
+read_json(ValueReader *reader, const RowsCell *cell, Datum *value, const char **reason)
+{
+	NestedState *state = reader->state;
+	MemoryContext context = MemoryContextSwitchTo(state->scratch);
+
+	values_json_begin(state->maker, cell);
+	put_cell(state, &state->root, cell);
+
+	ValueResult result = state->input ? finish_input(state, context, value, reason)
+									  : values_json_finish(state->maker, context, value, reason);
+
+	MemoryContextSwitchTo(context);
+	MemoryContextReset(state->scratch);
+	return result;
+}
+
+/* --------------------------------------------------------------------------
+ * From the schema to a tree
+ * -------------------------------------------------------------------------- */
+
+static bool make_node(NestedState *state, NestedNode *node, const BqField *field, int level, bool element, Failure *f);
+
+/* The name BigQuery itself gives a field that has none. */
+static char *
+field_name(const BqField *field, int number)
+{
+	return field->name && *field->name ? field->name : psprintf("_field_%d", number);
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+/* A name that two of a STRUCT's fields have; NULL: there is none. */
+static const char *
+name_of_two(const NestedNode *node)
+{
+	const char **names = palloc(sizeof(char *) * Max(node->nnodes, 1));
+	const char *found = NULL;
+
+	for (int i = 0; i < node->nnodes; i++)
+		names[i] = node->nodes[i].name;
+	qsort(names, node->nnodes, sizeof(char *), by_name);
+	for (int i = 1; i < node->nnodes && found == NULL; i++)
+		if (strcmp(names[i - 1], names[i]) == 0)
+			found = names[i];
+	pfree(names);
+	return found;
+}
+
+static bool
+make_fields(NestedState *state, NestedNode *node, int level, Failure *f)
+{
+	const char *column = state->maker->reader->column;
+	const char *twice;
+
+	node->nnodes = node->field->nfields;
+	node->nodes = palloc0(sizeof(NestedNode) * Max(node->nnodes, 1));
+	for (int i = 0; i < node->nnodes; i++)
+	{
+		node->nodes[i].name = field_name(&node->field->fields[i], i + 1);
+		if (!make_node(state, &node->nodes[i], &node->field->fields[i], level + 1, false, f))
+			return false;
+	}
+	twice = name_of_two(node);
+	if (twice == NULL)
+		return true;
+	failure_set(f, ERRCODE_FEATURE_NOT_SUPPORTED, "column \"%s\": BigQuery's STRUCT has two fields \"%s\"",
+				pg_server_to_any(column, strlen(column), PG_UTF8), twice);
+	failure_hint(f, "Drop the column from the foreign table, or give the fields names of their own in a view.");
+	f->every_day = true;
+	return false;
+}
+
+/* `element`: of an ARRAY, whose mode is the array's. */
+static bool
+make_node(NestedState *state, NestedNode *node, const BqField *field, int level, bool element, Failure *f)
+{
+	bool array = field->repeated && !element;
+
+	node->field = field;
+	node->array = array;
+	node->level = level;
+	if (!array && strcmp(field->type, "STRUCT") != 0)
+	{
+		node->put = values_nested_scalar(field);
+		if (node->put == NULL)
+			values_refuse(field, state->maker->reader->type, -1, state->maker->reader->column, f);
+		return node->put != NULL;
+	}
+	if (level >= VALUES_MAX_LEVELS)
+		elog(ERROR, "nested %d levels deep", level);
+	if (state->decoders[level] == NULL)
+		state->decoders[level] = bigquery_decoder(state->context);
+	if (!array)
+		return make_fields(state, node, level, f);
+	node->nnodes = 1;
+	node->nodes = palloc0(sizeof(NestedNode));
+	return make_node(state, &node->nodes[0], field, level + 1, true, f);
+}
+
+static ValueReader *
+make_json_reader(const BqField *field, Oid type, int32 typmod, const char *column, bool by_input, Failure *f)
+{
+	/* a base type of its own, made through text */
+	ValueReader *reader = values_make(read_json, field, by_input ? TEXTOID : type, typmod, column, f);
+	BqField *number = palloc0(sizeof(BqField));
+	NestedState *state = palloc0(sizeof(NestedState));
+
+	if (reader == NULL)
+		return NULL;
+	reader->nested = true;
+	reader->state = state;
+	number->type = "FLOAT64";
+	state->context = CurrentMemoryContext;
+	state->scratch = AllocSetContextCreate(CurrentMemoryContext, "contratos nested value", ALLOCSET_DEFAULT_SIZES);
+	state->json = rows_json_create(values_alloc, CurrentMemoryContext);
+	state->maker = values_json_maker(reader, f);
+	state->number = values_make(values_read_float, number, FLOAT8OID, -1, column, f);
+	state->input = by_input ? values_input_reader(field, type, typmod, column, f) : NULL;
+	initStringInfo(&state->text);
+	if (state->maker == NULL || state->number == NULL || (by_input && state->input == NULL))
+		return NULL;
+	return make_node(state, &state->root, field, 0, false, f) ? reader : NULL;
+}
+
+/* A string type that is not built in, such as citext. */
+static bool
+is_other_text(Oid type)
+{
+	char category;
+	bool preferred;
+
+	get_type_category_preferred(type, &category, &preferred);
+	return category == TYPCATEGORY_STRING && type != NAMEOID && type != TEXTOID && type != VARCHAROID &&
+		   type != BPCHAROID;
+}
+
+ValueReader *
+values_nested_reader(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f)
+{
+	if (field->repeated && OidIsValid(get_element_type(type)))
+		return values_array_reader(field, type, typmod, column, f);
+	if (!field->repeated && strcmp(field->type, "RANGE") == 0)
+		return values_range_reader(field, type, typmod, column, is_other_text(type), f);
+	if (type == JSONBOID || type == JSONOID || type == TEXTOID || type == VARCHAROID || type == BPCHAROID)
+		return make_json_reader(field, type, typmod, column, false, f);
+	if (is_other_text(type))
+		return make_json_reader(field, type, typmod, column, true, f);
+	return values_refuse(field, type, typmod, column, f);
+}

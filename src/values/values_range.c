@@ -1,0 +1,251 @@
+/*
+ * values_range.c
+ *	  A RANGE as daterange, tsrange or tstzrange, or as their text.
+ *
+ * BigQuery's ranges are half-open and never empty; a bound that is missing is
+ * UNBOUNDED there, infinite here.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/date.h"
+#include "utils/rangetypes.h"
+#include "utils/timestamp.h"
+#include "utils/typcache.h"
+
+#include "base/compat.h"
+#include "values/values_nested.h"
+
+/* Elements of a RANGE, what holds them, and the range type of that. */
+static const struct
+{
+	const char *element;
+	Oid bound;
+	Oid range;
+	ValueRead read;
+} kinds[] = {
+	{"DATE", DATEOID, DATERANGEOID, values_read_date},
+	{"DATETIME", TIMESTAMPOID, TSRANGEOID, values_read_timestamp},
+	{"TIMESTAMP", TIMESTAMPTZOID, TSTZRANGEOID, values_read_timestamptz},
+};
+
+/* The two bounds, as they came. */
+typedef struct RangeText
+{
+	RowsCell lower; /* ROWS_NULL: unbounded */
+	RowsCell upper;
+} RangeText;
+
+typedef struct RangeState
+{
+	TypeCacheEntry *type; /* NULL: as text */
+	ValueReader *bound;
+	ValueReader *input; /* of a text type that is not built in */
+	StringInfoData text;
+} RangeState;
+
+/* --------------------------------------------------------------------------
+ * Taking it apart
+ * -------------------------------------------------------------------------- */
+
+static bool
+is_word(const char *data, size_t len, const char *word)
+{
+	return len == strlen(word) && memcmp(data, word, len) == 0;
+}
+
+static RowsCell
+bound_of(const char *data, size_t len)
+{
+	if (is_word(data, len, "UNBOUNDED") || is_word(data, len, "NULL"))
+		return (RowsCell){.data = "", .len = 0, .kind = ROWS_NULL};
+	return (RowsCell){.data = data, .len = len, .kind = ROWS_STRING};
+}
+
+/* [LOWER, UPPER) */
+static bool
+take_apart(const char *data, size_t len, RangeText *range)
+{
+	const char *comma = len > 0 ? memchr(data, ',', len) : NULL;
+
+	if (comma == NULL || data[0] != '[' || data[len - 1] != ')' || comma[1] != ' ')
+		return false;
+	range->lower = bound_of(data + 1, comma - data - 1);
+	range->upper = bound_of(comma + 2, data + len - 1 - (comma + 2));
+	return true;
+}
+
+static int
+kind_of(const BqField *field)
+{
+	for (int i = 0; i < (int) lengthof(kinds); i++)
+		if (field->range_element != NULL && strcmp(kinds[i].element, field->range_element) == 0)
+			return i;
+	return -1;
+}
+
+/* Read both; an infinite one's value is of no account. */
+static bool
+read_bounds(ValueReader *bound, const char *data, size_t len, RangeText *text, RangeBound *lower, RangeBound *upper,
+			const char **reason)
+{
+	bool isnull;
+
+	*lower = (RangeBound){.inclusive = true, .lower = true};
+	*upper = (RangeBound){.inclusive = false, .lower = false};
+	if (len < 4 || !take_apart(data, len, text))
+	{
+		*reason = "not a range";
+		return false;
+	}
+	if (values_read(bound, &text->lower, &lower->val, &lower->infinite, reason) == VALUE_BAD ||
+		values_read(bound, &text->upper, &upper->val, &isnull, reason) == VALUE_BAD)
+		return false;
+	upper->infinite = isnull;
+	return true;
+}
+
+/* Whether the lower bound is below the upper one: of all three types a comparison of integers. */
+static bool
+in_order(Oid type, const RangeBound *lower, const RangeBound *upper)
+{
+	if (lower->infinite || upper->infinite)
+		return true;
+	if (type == DATEOID)
+		return DatumGetDateADT(lower->val) < DatumGetDateADT(upper->val);
+	return DatumGetTimestamp(lower->val) < DatumGetTimestamp(upper->val);
+}
+
+static bool
+read_range_text(ValueReader *bound, const char *data, size_t len, RangeText *text, RangeBound *lower, RangeBound *upper,
+				const char **reason)
+{
+	if (!read_bounds(bound, data, len, text, lower, upper, reason))
+		return false;
+	if (in_order(bound->type, lower, upper))
+		return true;
+	*reason = "lower bound of the range is not below the upper one";
+	return false;
+}
+
+/* --------------------------------------------------------------------------
+ * As text
+ * -------------------------------------------------------------------------- */
+
+/* A bound as the range types' own output has it: quoted if it has a blank. */
+static bool
+append_bound(const BqField *element, const RowsCell *bound, StringInfo buf, const char **reason)
+{
+	bool quoted = strcmp(element->type, "DATE") != 0;
+	int start = buf->len + 1;
+
+	if (bound->kind == ROWS_NULL)
+		return true;
+	if (quoted)
+		appendStringInfoChar(buf, '"');
+	if (!values_text(element, bound->data, bound->len, buf, reason))
+		return false;
+	if (!quoted)
+		return true;
+	/* DATETIME's T */
+	buf->data[start + 10] = ' ';
+	appendStringInfoChar(buf, '"');
+	return true;
+}
+
+static bool
+append_range(const BqField *element, const RangeText *text, StringInfo buf, const char **reason)
+{
+	appendStringInfoChar(buf, text->lower.kind == ROWS_NULL ? '(' : '[');
+	if (!append_bound(element, &text->lower, buf, reason))
+		return false;
+	appendStringInfoChar(buf, ',');
+	if (!append_bound(element, &text->upper, buf, reason))
+		return false;
+	appendStringInfoChar(buf, ')');
+	return true;
+}
+
+bool
+values_range_text(const BqField *field, const char *data, size_t len, StringInfo buf, const char **reason)
+{
+	int kind = kind_of(field), start = buf->len;
+	BqField element = {.type = field->range_element};
+	RangeBound lower, upper;
+	RangeText text;
+
+	if (kind < 0)
+	{
+		*reason = "a range of an unknown type";
+		return false;
+	}
+
+	ValueReader bound = {.read = kinds[kind].read, .field = &element, .type = kinds[kind].bound, .typmod = -1};
+
+	if (read_range_text(&bound, data, len, &text, &lower, &upper, reason) && append_range(&element, &text, buf, reason))
+		return true;
+	buf->len = start;
+	return false;
+}
+
+/* --------------------------------------------------------------------------
+ * The reader
+ * -------------------------------------------------------------------------- */
+
+static ValueResult
+make_text(ValueReader *reader, const RowsCell *cell, Datum *value, const char **reason)
+{
+	RangeState *state = reader->state;
+	StringInfo buf = &state->text;
+
+	resetStringInfo(buf);
+	if (!values_range_text(reader->field, cell->data, cell->len, buf, reason))
+		return VALUE_BAD;
+	if (state->input != NULL)
+		return values_input(state->input, buf->data, value, reason) ? VALUE_OK : VALUE_BAD;
+
+	RowsCell text = {.data = buf->data, .len = buf->len, .kind = ROWS_STRING};
+
+	return values_read_string(reader, &text, value, reason);
+}
+
+static ValueResult
+read_range(ValueReader *reader, const RowsCell *cell, Datum *value, const char **reason)
+{
+	RangeState *state = reader->state;
+	RangeBound lower, upper;
+	RangeText text;
+
+	if (state->type == NULL)
+		return make_text(reader, cell, value, reason);
+	if (!read_range_text(state->bound, cell->data, cell->len, &text, &lower, &upper, reason))
+		return VALUE_BAD;
+	*value = RangeTypePGetDatum(make_range_compat(state->type, &lower, &upper));
+	return VALUE_OK;
+}
+
+ValueReader *
+values_range_reader(const BqField *field, Oid type, int32 typmod, const char *column, bool by_input, Failure *f)
+{
+	int kind = kind_of(field);
+	bool as_range = kind >= 0 && kinds[kind].range == type;
+	bool as_text = by_input || type == TEXTOID || type == VARCHAROID || type == BPCHAROID;
+	RangeState *state = palloc0(sizeof(RangeState));
+	BqField *element = palloc0(sizeof(BqField));
+
+	if (kind < 0 || (!as_range && !as_text))
+		return values_refuse(field, type, typmod, column, f);
+
+	ValueReader *reader = values_make(read_range, field, type, typmod, column, f);
+
+	if (reader == NULL)
+		return NULL;
+	element->type = field->range_element;
+	reader->state = state;
+	initStringInfo(&state->text);
+	state->type = as_range ? lookup_type_cache(type, TYPECACHE_RANGE_INFO) : NULL;
+	state->bound = values_make(kinds[kind].read, element, kinds[kind].bound, -1, column, f);
+	state->input = by_input ? values_input_reader(field, type, typmod, column, f) : NULL;
+	return state->bound == NULL || (by_input && state->input == NULL) ? NULL : reader;
+}

@@ -1,0 +1,186 @@
+/*
+ * values_simple.c
+ *	  Values that need no catalog: the commonest pairs of types, read by a
+ *	  process that has no database.
+ *
+ * Nothing here says what is wrong with a value: whatever is not as plain as
+ * BigQuery writes it is left to values_read(), which knows what to make of it.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "datatype/timestamp.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/timestamp.h"
+
+#include "values/values.h"
+#include "values/values_internal.h"
+
+/* The pairs, types of a column without a typmod.  Each is read as values.c's reader of the pair does. */
+static const struct
+{
+	const char *remote;
+	Oid local;
+	ValueSimple simple;
+} pairs[] = {
+	{"STRING", TEXTOID, VALUE_SIMPLE_TEXT},
+	{"STRING", VARCHAROID, VALUE_SIMPLE_TEXT},
+	{"JSON", TEXTOID, VALUE_SIMPLE_TEXT},
+	{"GEOGRAPHY", TEXTOID, VALUE_SIMPLE_TEXT},
+	{"INT64", INT8OID, VALUE_SIMPLE_BIGINT},
+	{"INT64", INT4OID, VALUE_SIMPLE_INTEGER},
+	{"INT64", NUMERICOID, VALUE_SIMPLE_NUMERIC},
+	{"NUMERIC", NUMERICOID, VALUE_SIMPLE_NUMERIC},
+	{"BIGNUMERIC", NUMERICOID, VALUE_SIMPLE_NUMERIC},
+	{"STRING", NUMERICOID, VALUE_SIMPLE_NUMERIC},
+	{"FLOAT64", FLOAT8OID, VALUE_SIMPLE_DOUBLE},
+	{"BOOL", BOOLOID, VALUE_SIMPLE_BOOLEAN},
+	{"DATE", DATEOID, VALUE_SIMPLE_DATE},
+	{"TIMESTAMP", TIMESTAMPTZOID, VALUE_SIMPLE_TIMESTAMPTZ},
+	{"DATETIME", TIMESTAMPOID, VALUE_SIMPLE_TIMESTAMP},
+};
+
+/* Whether the bytes of a text are the same here as at BigQuery. */
+static bool
+keeps_utf8(void)
+{
+	return GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII;
+}
+
+ValueSimple
+values_simple(const BqField *field, Oid type, int32 typmod)
+{
+	if (field->repeated || typmod != -1)
+		return VALUE_NOT_SIMPLE;
+	for (size_t i = 0; i < lengthof(pairs); i++)
+	{
+		if (pairs[i].local != type || strcmp(pairs[i].remote, field->type) != 0)
+			continue;
+		if ((pairs[i].simple == VALUE_SIMPLE_TEXT && !keeps_utf8()) ||
+			(pairs[i].simple == VALUE_SIMPLE_NUMERIC && !values_numeric_layout_known()))
+			return VALUE_NOT_SIMPLE;
+		return pairs[i].simple;
+	}
+	return VALUE_NOT_SIMPLE;
+}
+
+static bool
+read_text(const RowsCell *cell, Datum *value)
+{
+	if (cell->len > 0 && memchr(cell->data, '\0', cell->len) != NULL)
+		return false;
+	*value = PointerGetDatum(cstring_to_text_with_len(cell->data, (int) cell->len));
+	return true;
+}
+
+static bool
+read_integer(const RowsCell *cell, bool narrow, Datum *value)
+{
+	int64 number;
+
+	if (values_parse_integer(cell->data, cell->len, &number) != INTEGER_OK)
+		return false;
+	if (narrow && (number < PG_INT32_MIN || number > PG_INT32_MAX))
+		return false;
+	*value = narrow ? Int32GetDatum((int32) number) : Int64GetDatum(number);
+	return true;
+}
+
+/* The server's LC_NUMERIC is always C.  No double that BigQuery writes is as long as the text. */
+static bool
+read_double(const RowsCell *cell, Datum *value)
+{
+	Decimal d = {.plain = true};
+	char text[64];
+	double number;
+
+	if (cell->len >= sizeof(text) || !values_parse_decimal(cell->data, cell->data + cell->len, &d))
+		return false;
+	memcpy(text, cell->data, cell->len);
+	text[cell->len] = '\0';
+
+	if (!values_parse_double(&d, text, &number))
+		return false;
+	*value = Float8GetDatum(number);
+	return true;
+}
+
+static bool
+read_boolean(const RowsCell *cell, Datum *value)
+{
+	bool truth = cell->len == 4 && memcmp(cell->data, "true", 4) == 0;
+
+	if (!truth && !(cell->len == 5 && memcmp(cell->data, "false", 5) == 0))
+		return false;
+	*value = BoolGetDatum(truth);
+	return true;
+}
+
+static bool
+read_date(const RowsCell *cell, Datum *value)
+{
+	const char *p = cell->data, *end = cell->data + cell->len;
+	int days;
+
+	if (!values_parse_date(&p, end, &days) || p != end)
+		return false;
+	*value = DateADTGetDatum(days);
+	return true;
+}
+
+static bool
+read_datetime(const RowsCell *cell, Datum *value)
+{
+	const char *p = cell->data, *end = cell->data + cell->len;
+	int64 micros;
+	bool exact;
+
+	if (!values_parse_datetime(&p, end, false, &micros, &exact) || p != end || !exact)
+		return false;
+	*value = TimestampGetDatum(micros);
+	return true;
+}
+
+static bool
+read_micros(const RowsCell *cell, Datum *value)
+{
+	int64 micros;
+
+	if (values_parse_micros(cell->data, cell->len, &micros) != INTEGER_OK)
+		return false;
+	*value = TimestampTzGetDatum(micros);
+	return true;
+}
+
+bool
+values_read_simple(ValueSimple simple, const RowsCell *cell, Datum *value)
+{
+	if (cell->kind != ROWS_STRING)
+		return false;
+	switch (simple)
+	{
+		case VALUE_NOT_SIMPLE:
+			return false;
+		case VALUE_SIMPLE_TEXT:
+			return read_text(cell, value);
+		case VALUE_SIMPLE_BIGINT:
+			return read_integer(cell, false, value);
+		case VALUE_SIMPLE_INTEGER:
+			return read_integer(cell, true, value);
+		case VALUE_SIMPLE_NUMERIC:
+			return values_write_numeric(cell->data, cell->len, value);
+		case VALUE_SIMPLE_DOUBLE:
+			return read_double(cell, value);
+		case VALUE_SIMPLE_BOOLEAN:
+			return read_boolean(cell, value);
+		case VALUE_SIMPLE_DATE:
+			return read_date(cell, value);
+		case VALUE_SIMPLE_TIMESTAMPTZ:
+			return read_micros(cell, value);
+		case VALUE_SIMPLE_TIMESTAMP:
+			return read_datetime(cell, value);
+	}
+	return false;
+}

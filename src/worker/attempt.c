@@ -1,0 +1,312 @@
+/*
+ * attempt.c
+ *	  One attempt by the worker at one day.
+ *
+ * Pessimistic accounting: an attempt is counted when `running` is committed,
+ * and a process that dies has used it up.  Otherwise a day that crashes the
+ * server would be tried for ever.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "base/settings.h"
+#include "ledger/extension.h"
+#include "ledger/notify.h"
+#include "load/progress.h"
+#include "worker/attempt.h"
+#include "worker/attempt_internal.h"
+
+bool
+attempt_begin_transaction(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (OidIsValid(get_extension_oid("contratos", true)))
+	{
+		extension_lock();
+		return true;
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	return false;
+}
+
+void
+attempt_commit(MemoryContext context)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	notify_send();
+	pgstat_report_stat(true);
+	/* commit leaves us elsewhere */
+	MemoryContextSwitchTo(context);
+}
+
+void
+attempt_must_begin(Attempt *attempt)
+{
+	if (!attempt_begin_transaction())
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("extension \"contratos\" was dropped meanwhile")));
+	MemoryContextSwitchTo(attempt->context);
+}
+
+/*
+ * Resolve the source, and take the lock of a load, to be given back at commit: one
+ * that is not to be had is met before BigQuery is asked.
+ */
+static void
+resolve(Attempt *attempt)
+{
+	int nest_level = load_bound_waits();
+
+	attempt->plan = load_plan(&attempt->schedule->source);
+	load_lock(attempt->plan->target, RowExclusiveLock, attempt->plan->target_name);
+	AtEOXact_GUC(false, nest_level);
+}
+
+/* What the statements of a load would throw, and all its locks, before it is asked for. */
+static void
+check_statements(Attempt *attempt)
+{
+	int nest_level = load_bound_waits();
+
+	load_check_statements(attempt->plan, attempt->action->day);
+	AtEOXact_GUC(false, nest_level);
+}
+
+/*
+ * Commit that we are at the day.  False when somebody else is at that day's row.
+ */
+static bool
+open_run(Attempt *attempt)
+{
+	attempt_must_begin(attempt);
+	attempt->kept_job = attempt->open != 0 ? ledger_kept_job(attempt->open, settings_now()) : NULL;
+	resolve(attempt);
+	/* begun when that was yesterday, and now another snapshot is there */
+	if (attempt->action->what == SCHEDULE_LOAD)
+		load_check_snapshot(&attempt->schedule->source, attempt->action->day);
+	load_check_budget(&attempt->schedule->source);
+	attempt->looks = attempt->action->what == SCHEDULE_RECHECK &&
+					 !ledger_rechecked_today(attempt->schedule->source.name, settings_now());
+	/* a recheck has compared already, when what it waits with is a load */
+	attempt->reloads = load_resume(attempt->plan, attempt->action->day, attempt->kept_job, &attempt->outcome) &&
+					   attempt->action->what == SCHEDULE_RECHECK;
+	/* a recheck need not load, and so need not fail of what a load would */
+	if (attempt->action->what == SCHEDULE_LOAD || attempt->reloads)
+		check_statements(attempt);
+	attempt->run = ledger_begin(attempt->open, attempt->schedule->source.name, attempt->action->day, attempt->cause,
+								attempt->number, attempt->outcome.job_id);
+	attempt_commit(attempt->context);
+	if (attempt->run == 0)
+		return false;
+	attempt->bq = bigquery_open(attempt->plan->connection, attempt->context);
+	return true;
+}
+
+/* The row of a run that ended well also tells of new columns. */
+static void
+note_drift(const Attempt *attempt, LedgerRun *run)
+{
+	const VerifyDrift *drift = attempt->drift;
+	const char *hint;
+
+	if (drift == NULL)
+		return;
+	hint = drift->remedy[0] ? psprintf(". %s", drift->remedy) : "";
+	run->reason = VERIFY_DRIFT_REASON;
+	run->error = psprintf("%s%s%s%s", run->error ? run->error : "", run->error ? ". " : "", drift->what, hint);
+	if (run->message == NULL)
+		run->message = drift->what;
+}
+
+/* Once the row is there. */
+static void
+say_drift(const Attempt *attempt)
+{
+	if (attempt->drift != NULL)
+		ereport(WARNING, (errmsg("source \"%s\": %s", attempt->schedule->source.name, attempt->drift->what),
+						  attempt->drift->remedy[0] ? errhint("%s", attempt->drift->remedy) : 0));
+}
+
+static void
+load(Attempt *attempt)
+{
+	const ScheduleAction *action = attempt->action;
+	BqJob *job;
+	LedgerRun run;
+
+	load_show("waiting for BigQuery");
+	job = load_ask(attempt->plan, attempt->bq, action->day, attempt->context, &attempt->outcome);
+	load_show("loading");
+	attempt_must_begin(attempt);
+	load_replace(attempt->plan, job, action->day, false, &attempt->outcome);
+	run = load_describe(attempt->plan->source, action->day, attempt->cause, "succeeded", &attempt->outcome);
+	note_drift(attempt, &run);
+	/* somebody's open transaction may hold the row */
+	load_show("recording the load");
+	ledger_end(attempt->run, &run, 0);
+	ledger_record_rejects(attempt->run, attempt->outcome.rejects, attempt->outcome.nrejects);
+	attempt_commit(attempt->context);
+	attempt_log_end(attempt, "succeeded", 0, NULL);
+	say_drift(attempt);
+	load_end(&attempt->outcome);
+}
+
+/* The day is as it should be. */
+static void
+end_unchanged(Attempt *attempt, const VerifyJob *job)
+{
+	LedgerRun run =
+		load_describe(attempt->plan->source, attempt->action->day, attempt->cause, "unchanged", &attempt->outcome);
+
+	run.bytes_processed = job->bytes_processed;
+	run.bytes_billed = job->bytes_billed;
+	note_drift(attempt, &run);
+	ledger_end(attempt->run, &run, 0);
+	if (schedule_confirms(attempt->action->day, settings_now()))
+		ledger_confirm(attempt->schedule->source.name, attempt->action->day);
+	attempt_commit(attempt->context);
+	attempt_log_end(attempt, "unchanged", 0, NULL);
+	say_drift(attempt);
+}
+
+/* Reloading has not helped: say so, loudly, and leave it. */
+static void
+end_differs(Attempt *attempt, const VerifyJob *job, const char *what)
+{
+	LedgerRun run =
+		load_describe(attempt->plan->source, attempt->action->day, attempt->cause, "differs", &attempt->outcome);
+
+	run.bytes_processed = job->bytes_processed;
+	run.bytes_billed = job->bytes_billed;
+	run.error = what;
+	run.message = "still differs after it was loaded again twice";
+	note_drift(attempt, &run);
+	ledger_end(attempt->run, &run, 0);
+	attempt_commit(attempt->context);
+	attempt_log_end(attempt, "differs", 0, NULL);
+	say_drift(attempt);
+	ereport(WARNING, (errmsg("source \"%s\": %s still differs after it was loaded again twice",
+							 attempt->schedule->source.name, schedule_day_text(attempt->action->day)),
+					  errdetail("%s.", what),
+					  errhint("If the target is changed on purpose (a trigger, rows erased), nothing needs to be done; "
+							  "otherwise load the day with contratos_run().")));
+}
+
+/*
+ * Compare the day there with what was loaded, and what was loaded with what
+ * stands here.  Only a day that differs is loaded again.
+ */
+static void
+recheck(Attempt *attempt)
+{
+	DateADT day = attempt->action->day;
+	VerifyJob job = {0};
+	VerifyThere now;
+	LedgerSuccess success;
+	BqTable there;
+	char *what;
+
+	strlcpy(job.job_id, attempt->outcome.job_id, sizeof(job.job_id));
+	load_show("comparing with BigQuery");
+	verify_ask(attempt->plan, attempt->bq, day, &job, &now);
+	attempt->bytes_compared = Max(job.bytes_billed, 0);
+	attempt->looks = attempt->looks && verify_ask_columns(attempt->plan, attempt->bq, &there);
+	attempt_must_begin(attempt);
+	if (attempt->looks)
+		attempt->drift = verify_columns(attempt->plan, &there);
+	if (!ledger_last_success(attempt->schedule->source.name, day, &success))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the ledger's row of %s is gone", schedule_day_text(day))));
+	what = verify_source(&now, &success);
+	if (what == NULL)
+		what = verify_target(attempt->plan, day, &success);
+	if (what == NULL)
+		end_unchanged(attempt, &job);
+	else if (success.reloads >= 2)
+		end_differs(attempt, &job, what);
+	else
+	{
+		check_statements(attempt);
+		/* known before it is asked for, so that it can be cancelled after a crash */
+		(void) load_resume(attempt->plan, day, NULL, &attempt->outcome);
+		ledger_next_job(attempt->run, attempt->outcome.job_id, job.bytes_processed, job.bytes_billed);
+		attempt_commit(attempt->context);
+		ereport(LOG, (errmsg("source \"%s\": %s differs and is loaded again", attempt->schedule->source.name,
+							 schedule_day_text(day)),
+					  errdetail("%s.", what)));
+		load(attempt);
+	}
+}
+
+/* Take the claim in a transaction; false when the source is busy. */
+static bool
+claim(Attempt *attempt)
+{
+	bool claimed;
+
+	attempt_must_begin(attempt);
+	claimed = ledger_try_claim(attempt->schedule->source.name);
+	attempt_commit(attempt->context);
+	return claimed;
+}
+
+AttemptEnd
+attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 open, MemoryContext context,
+			char key_file[MAXPGPATH])
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Attempt *attempt = palloc0(sizeof(Attempt));
+	volatile bool claimed = false;
+	volatile bool busy = true;
+
+	attempt->context = context;
+	attempt->schedule = schedule;
+	attempt->action = action;
+	attempt->cause = action->cause;
+	attempt->open = open;
+	attempt->number = action->attempt;
+	attempt->began = request_clock_ms();
+	load_begin(&attempt->outcome, context);
+	attempt->outcome.background = true;
+	load_show_begin(schedule->source.name, action->day);
+
+	PG_TRY();
+	{
+		claimed = claim(attempt);
+		if (claimed && (busy = !open_run(attempt)) == false)
+		{
+			if (action->what == SCHEDULE_RECHECK && !attempt->reloads)
+				recheck(attempt);
+			else
+				load(attempt);
+			bigquery_close(attempt->bq);
+		}
+	}
+	PG_CATCH();
+	{
+		attempt_fail(attempt);
+		/* not even a row: it would be the same again at once, and for ever */
+		busy = attempt->run == 0;
+	}
+	PG_END_TRY();
+	progress_end();
+	if (claimed)
+		ledger_unclaim(schedule->source.name);
+	if (attempt->plan != NULL)
+		strlcpy(key_file,
+				attempt->plan->connection->credentials_file ? attempt->plan->connection->credentials_file : "",
+				MAXPGPATH);
+	load_show_end();
+	MemoryContextSwitchTo(old);
+	return busy ? ATTEMPT_BUSY : ATTEMPT_ENDED;
+}

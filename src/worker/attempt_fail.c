@@ -1,0 +1,259 @@
+/*
+ * attempt_fail.c
+ *	  An attempt that has failed: reported, undone, recorded, told.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+
+#include "base/settings.h"
+#include "load/verdict.h"
+#include "worker/attempt_internal.h"
+
+/* What the error means for the day. */
+typedef struct Ending
+{
+	ErrorData *edata;
+	Attempt *attempt;
+	const char *status;
+	TimestampTz next; /* when the next attempt is due; 0: never */
+	LedgerRun run; /* what the ledger is to have of it */
+} Ending;
+
+/* PostgreSQL does not say which. */
+static void
+name_lock(ErrorData *edata)
+{
+	if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && load_shown()[0])
+		edata->message = psprintf("%s (%s)", edata->message, load_shown());
+}
+
+static Ending
+judge(Attempt *attempt, ErrorData *edata)
+{
+	const ScheduleRules *rules = &attempt->schedule->rules;
+	TimestampTz now = settings_now();
+	Ending ending = {.edata = edata, .attempt = attempt, .status = "failed"};
+
+	/* by contratos_cancel(), which has made the row `canceled`, or by another hand */
+	if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
+	{
+		ending.status = "interrupted";
+		ending.next = schedule_retry_at(rules, attempt->number, true, now);
+	}
+	else if (attempt->outcome.empty)
+	{
+		ending.next = schedule_ready_at(rules, attempt->action->day, now);
+		if (ending.next != 0)
+			ending.status = "waiting";
+	}
+	else if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE &&
+			 (ending.next = schedule_locked_at(rules, attempt->action->day, attempt->action->waits_since, now)) != 0)
+		ending.status = "waiting";
+	else if (attempt->outcome.refused)
+		ending.status = "refused";
+	else if (attempt->run == 0 && verdict_tomorrow(edata))
+	{
+		/*
+		 * When today's own rows are due: they go first, and so a long queue does
+		 * not make them late.  Nothing was tried: however many days it takes,
+		 * this uses no attempt up.
+		 */
+		ending.next = schedule_due_at(rules, schedule_day_of(now));
+		attempt->number--;
+	}
+	else if (verdict_may_pass(edata))
+		ending.next = schedule_retry_at(rules, attempt->number, false, now);
+	return ending;
+}
+
+bool
+attempt_quietly(void (*step)(const void *arg), const void *arg, MemoryContext context)
+{
+	volatile bool done = false;
+
+	PG_TRY();
+	{
+		step(arg);
+		done = true;
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		EmitErrorReport();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	return done;
+}
+
+/* --------------------------------------------------------------------------
+ * Telling
+ * -------------------------------------------------------------------------- */
+
+/* What the user's function is told. */
+typedef struct Alarm
+{
+	const LedgerSchedule *schedule;
+	int64 run;
+	DateADT day;
+	const char *error;
+	MemoryContext context;
+} Alarm;
+
+static void
+call_on_failure(const void *arg)
+{
+	const Alarm *alarm = arg;
+
+	if (!attempt_begin_transaction())
+		return;
+	MemoryContextSwitchTo(alarm->context);
+	load_tell_failure(&alarm->schedule->source, alarm->day, alarm->schedule->on_failure, alarm->error);
+	ledger_told(alarm->run);
+	attempt_commit(alarm->context);
+}
+
+/* It could not be told; it is not tried again. */
+static void
+give_up(const void *arg)
+{
+	const Alarm *alarm = arg;
+
+	if (!attempt_begin_transaction())
+		return;
+	ledger_told(alarm->run);
+	attempt_commit(alarm->context);
+}
+
+void
+attempt_tell_failure(const LedgerSchedule *schedule, int64 run, DateADT day, const char *error, MemoryContext context)
+{
+	Alarm alarm = {.schedule = schedule, .run = run, .day = day, .error = error, .context = context};
+
+	if (schedule->on_failure != NULL && !attempt_quietly(call_on_failure, &alarm, context))
+		(void) attempt_quietly(give_up, &alarm, context);
+}
+
+/* --------------------------------------------------------------------------
+ * Recording
+ * -------------------------------------------------------------------------- */
+
+/*
+ * The last end that could not be recorded: its row stays `running`, and is found
+ * with those of dead processes.
+ */
+static AttemptUnrecorded unrecorded;
+
+const AttemptUnrecorded *
+attempt_unrecorded(int64 run)
+{
+	return unrecorded.run == run ? &unrecorded : NULL;
+}
+
+/* Copy an end, to outlive its attempt. */
+static void
+keep_unrecorded(int64 run, const LedgerRun *end, TimestampTz next)
+{
+	static MemoryContext context = NULL;
+	MemoryContext old;
+
+	if (context == NULL)
+		context = AllocSetContextCreate(TopMemoryContext, "contratos unrecorded end", ALLOCSET_SMALL_SIZES);
+	unrecorded.run = 0;
+	MemoryContextReset(context);
+	old = MemoryContextSwitchTo(context);
+	unrecorded.end = *end;
+	unrecorded.end.source = NULL; /* the row has both */
+	unrecorded.end.job_id = NULL;
+	unrecorded.end.sqlstate = pstrdup(end->sqlstate);
+	unrecorded.end.reason = end->reason ? pstrdup(end->reason) : NULL;
+	unrecorded.end.error = pstrdup(end->error);
+	unrecorded.end.message = pstrdup(end->message);
+	unrecorded.next = next;
+	unrecorded.run = run;
+	MemoryContextSwitchTo(old);
+}
+
+/* What the ledger is to have of it. */
+static LedgerRun
+describe(const Attempt *attempt, const Ending *ending)
+{
+	const Failure *cause = verdict_cause(ending->edata);
+	LedgerRun run = load_describe(&attempt->schedule->source, attempt->action->day, attempt->cause, ending->status,
+								  &attempt->outcome);
+
+	run.sqlstate = pstrdup(unpack_sql_state(ending->edata->sqlerrcode));
+	run.reason = cause != NULL && cause->reason[0] ? cause->reason : NULL;
+	run.error = load_error_text(&attempt->outcome, ending->edata);
+	run.message = ending->edata->message;
+	if (attempt->run == 0)
+		run.job_id = attempt->kept_job; /* another has never been asked for */
+	run.untold = ending->next == 0 && attempt->schedule->on_failure != NULL;
+	return run;
+}
+
+static void
+record(const void *arg)
+{
+	const Ending *ending = arg;
+	Attempt *attempt = ending->attempt;
+	const LedgerSource *source = &attempt->schedule->source;
+	bool stays;
+
+	attempt_must_begin(attempt);
+	if (attempt->run == 0)
+		attempt->run = ledger_begin(attempt->open, source->name, attempt->action->day, attempt->cause, attempt->number,
+									attempt->kept_job);
+	if (attempt->run == 0)
+	{
+		/* somebody is at the day's row, or at the queue: there is nothing to tell yet */
+		attempt_commit(attempt->context);
+		return;
+	}
+	load_show("recording the error");
+	stays = ledger_end(attempt->run, &ending->run, ending->next);
+	attempt_commit(attempt->context);
+
+	attempt_log_end(attempt, stays ? ending->status : "canceled", stays ? ending->next : 0,
+					strcmp(ending->status, "waiting") == 0 ? ending->edata->message : NULL);
+	if (stays && ending->next == 0)
+		attempt_tell_failure(attempt->schedule, attempt->run, attempt->action->day, ending->run.error,
+							 attempt->context);
+}
+
+static void
+end_load(const void *arg)
+{
+	load_end((LoadOutcome *) arg);
+}
+
+void
+attempt_fail(Attempt *attempt)
+{
+	ErrorData *edata;
+	Ending ending;
+
+	MemoryContextSwitchTo(attempt->context);
+	edata = CopyErrorData();
+	name_lock(edata);
+	ending = judge(attempt, edata);
+	/* that upstream is not ready yet is no error: the day's own line tells */
+	if (strcmp(ending.status, "waiting") != 0)
+	{
+		errcontext("source \"%s\", %s", attempt->schedule->source.name, schedule_day_text(attempt->action->day));
+		EmitErrorReport();
+	}
+	FlushErrorState();
+	AbortOutOfAnyTransaction();
+	MemoryContextSwitchTo(attempt->context);
+	(void) attempt_quietly(end_load, &attempt->outcome, attempt->context);
+	ending.run = describe(attempt, &ending);
+	bigquery_close(attempt->bq);
+	attempt->bq = NULL;
+	if (!attempt_quietly(record, &ending, attempt->context))
+		keep_unrecorded(attempt->run, &ending.run, ending.next);
+}

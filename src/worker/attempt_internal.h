@@ -1,0 +1,72 @@
+/*
+ * attempt_internal.h
+ *	  Between the files of the attempt room.
+ */
+#ifndef CONTRATOS_ATTEMPT_INTERNAL_H
+#define CONTRATOS_ATTEMPT_INTERNAL_H
+
+#include "load/load.h"
+#include "load/verify.h"
+#include "worker/attempt.h"
+
+/* One attempt, while it lasts; in the caller's context. */
+typedef struct Attempt
+{
+	MemoryContext context;
+	const LedgerSchedule *schedule;
+	const ScheduleAction *action;
+	const char *cause;
+	LoadPlan *plan; /* NULL until the source is resolved */
+	Bigquery *bq; /* NULL until it is needed */
+	int64 open; /* queued or waiting row of the day; 0: none */
+	int64 run; /* row of the ledger; 0: none yet */
+	int number; /* of the attempt, as the ledger counts */
+	char *kept_job; /* of a load that a lock stopped; NULL: none */
+	bool reloads; /* a recheck that has compared, and only loads */
+	bool looks; /* first recheck of the source today: at its columns, too */
+	VerifyDrift *drift; /* news of them; NULL: none */
+	int64 began; /* request_clock_ms() */
+	int64 bytes_compared; /* billed for comparing, before the day is loaded again */
+	LoadOutcome outcome;
+} Attempt;
+
+/* Begin a transaction in the attempt's context; 42704 when the extension has gone. */
+extern void attempt_must_begin(Attempt *attempt);
+
+/*
+ * In PG_CATCH: report the error, undo what was begun, record it, and tell the
+ * user's function.  What goes wrong in it is logged and no more.
+ */
+extern void attempt_fail(Attempt *attempt);
+
+/* Run a step of what follows an end; what fails in it is logged and undone, and false. */
+extern bool attempt_quietly(void (*step)(const void *arg), const void *arg, MemoryContext context);
+
+/*
+ * Tell the source's on_failure, if it has one, that a day has finally failed, in
+ * a transaction of its own; the function's error is only logged.  `run`: the row
+ * that is told then; 0: it counts as such already.
+ */
+extern void attempt_tell_failure(const LedgerSchedule *schedule, int64 run, DateADT day, const char *error,
+								 MemoryContext context);
+
+/* How an attempt of this process ended whose end could not be recorded. */
+typedef struct AttemptUnrecorded
+{
+	int64 run; /* its row, which is still `running` */
+	LedgerRun end; /* without source and job */
+	TimestampTz next; /* when the next attempt is due; 0: never */
+} AttemptUnrecorded;
+
+/* That of a row; NULL when it is none, or another could not be recorded since. */
+extern const AttemptUnrecorded *attempt_unrecorded(int64 run);
+
+/*
+ * The one line of the log at the end of a day, however it ended; to be called
+ * once the ledger has it.  `next`: when it will be tried again (0: not before
+ * the schedule says so).  `why`: of an end that is no error, what was found;
+ * NULL: nothing to say, or it has been reported.
+ */
+extern void attempt_log_end(const Attempt *attempt, const char *status, TimestampTz next, const char *why);
+
+#endif /* CONTRATOS_ATTEMPT_INTERNAL_H */

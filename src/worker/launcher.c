@@ -1,0 +1,339 @@
+/*
+ * launcher.c
+ *	  Starts a worker for each database in contratos.databases.
+ *
+ * It connects to no database, so it holds up none, and reads only pg_database.
+ * Workers are never restarted by the postmaster but by the launcher, which
+ * knows whether they are still wanted and does not hurry with one that keeps
+ * dying.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/settings.h"
+#include "worker/launcher.h"
+
+/* How often a database that is not there is looked for. */
+#define LOOK_AGAIN_MS (60 * 1000)
+
+/* A worker that dies young is started again after 1 s, 2 s, … at most: */
+#define MAX_DELAY_MS (60 * 1000)
+
+/* Old enough to die: what it does works, on the whole. */
+#define ADULT_MS (60 * 1000)
+
+/* Why a database has no worker, as far as that has been said. */
+typedef enum Complaint
+{
+	COMPLAINT_NONE,
+	COMPLAINT_ABSENT,
+	COMPLAINT_TEMPLATE,
+	COMPLAINT_NO_SLOT
+} Complaint;
+
+/* A database of the setting. */
+typedef struct Place
+{
+	char name[NAMEDATALEN];
+	Oid database; /* InvalidOid: it cannot be served */
+	BackgroundWorkerHandle *handle; /* of its worker, or NULL */
+	TimestampTz started;
+	TimestampTz not_before; /* of the next start */
+	int young_deaths; /* in a row */
+	int reloads; /* that there had been when it was started */
+	bool wanted; /* by the setting as it is now */
+	Complaint said;
+} Place;
+
+static List *places = NIL;
+static MemoryContext places_context = NULL;
+
+/* When the configuration was last reloaded; 0: not since the server started. */
+static TimestampTz reloaded_at = 0;
+static int reloads = 0;
+
+void
+launcher_register(void)
+{
+	BackgroundWorker worker = {0};
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = 60;
+	strlcpy(worker.bgw_library_name, "contratos", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "contratos_launcher_main", sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, "contratos launcher", sizeof(worker.bgw_name));
+	strlcpy(worker.bgw_type, "contratos launcher", sizeof(worker.bgw_type));
+	RegisterBackgroundWorker(&worker);
+}
+
+static Place *
+place_of(const char *name)
+{
+	ListCell *cell;
+	Place *place;
+	MemoryContext old;
+
+	foreach (cell, places)
+		if (strcmp(((Place *) lfirst(cell))->name, name) == 0)
+			return lfirst(cell);
+	old = MemoryContextSwitchTo(places_context);
+	place = palloc0(sizeof(Place));
+	strlcpy(place->name, name, sizeof(place->name));
+	places = lappend(places, place);
+	MemoryContextSwitchTo(old);
+	return place;
+}
+
+/* Note what the setting wants now. */
+static void
+read_setting(void)
+{
+	ListCell *cell;
+
+	foreach (cell, places)
+		((Place *) lfirst(cell))->wanted = false;
+	foreach (cell, settings_database_names())
+		place_of(lfirst(cell))->wanted = true;
+}
+
+/*
+ * The OID of a database that can be connected to, and whether it is there to be
+ * copied; in a transaction of its own.
+ */
+static Oid
+find_database(const char *name, bool *is_template)
+{
+	Relation catalog;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	Oid found = InvalidOid;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	catalog = table_open(DatabaseRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_database_datname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum(name));
+	/* without a database there are no indexes to use */
+	scan = systable_beginscan(catalog, InvalidOid, false, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	*is_template =
+		settings_refuse_template(name, HeapTupleIsValid(tuple) && ((Form_pg_database) GETSTRUCT(tuple))->datistemplate);
+	if (HeapTupleIsValid(tuple) && ((Form_pg_database) GETSTRUCT(tuple))->datallowconn)
+		found = ((Form_pg_database) GETSTRUCT(tuple))->oid;
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	CommitTransactionCommand();
+	return found;
+}
+
+static bool
+is_running(Place *place)
+{
+	pid_t pid;
+	BgwHandleStatus status;
+
+	if (place->handle == NULL)
+		return false;
+	status = GetBackgroundWorkerPid(place->handle, &pid);
+	return status == BGWH_STARTED || status == BGWH_NOT_YET_STARTED;
+}
+
+/* Its worker has gone: when may the next one come? */
+static void
+note_death(Place *place)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int delay = 0;
+
+	pfree(place->handle);
+	place->handle = NULL;
+	/* an idle worker leaves at each reload: that is no death */
+	if (place->reloads != reloads || TimestampDifferenceExceeds(place->started, now, ADULT_MS))
+		place->young_deaths = 0;
+	if (place->young_deaths > 0)
+		delay = Min(1000 << Min(place->young_deaths - 1, 10), MAX_DELAY_MS);
+	if (place->reloads == reloads)
+		place->young_deaths++;
+	place->not_before = TimestampTzPlusMilliseconds(now, delay);
+}
+
+static void
+start_worker(Place *place)
+{
+	BackgroundWorker worker = {0};
+	LauncherOrder order = {.database = place->database, .changed_at = reloaded_at};
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	bool ok;
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_notify_pid = MyProcPid;
+	strlcpy(worker.bgw_library_name, "contratos", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "contratos_worker_main", sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "contratos worker for %s", place->name);
+	strlcpy(worker.bgw_type, "contratos worker", sizeof(worker.bgw_type));
+	memcpy(worker.bgw_extra, &order, sizeof(order));
+	ok = RegisterDynamicBackgroundWorker(&worker, &place->handle);
+	MemoryContextSwitchTo(old);
+
+	place->started = GetCurrentTimestamp();
+	place->reloads = reloads;
+	if (!ok && place->said != COMPLAINT_NO_SLOT)
+		ereport(WARNING, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+						  errmsg("could not start the contratos worker for database \"%s\"", place->name),
+						  errhint("You might need to increase max_worker_processes.")));
+	place->said = ok ? COMPLAINT_NONE : COMPLAINT_NO_SLOT;
+	if (!ok)
+		place->not_before = TimestampTzPlusMilliseconds(place->started, LOOK_AGAIN_MS);
+}
+
+static void
+complain(const Place *place, Complaint complaint)
+{
+	if (complaint == COMPLAINT_TEMPLATE)
+		ereport(WARNING,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("database \"%s\" of contratos.databases is a template, and gets no worker", place->name),
+				 errdetail("CREATE DATABASE copies no database that somebody is connected to."),
+				 errhint("Take it out of contratos.databases, or name a database made from it.")));
+	else
+		ereport(LOG,
+				(errmsg("database \"%s\" of contratos.databases does not exist or allows no connections", place->name),
+				 errdetail("It is looked for again every minute.")));
+}
+
+/*
+ * Look for the database; say once if it is not there, or is a template: a
+ * worker in it would keep CREATE DATABASE from copying it.
+ */
+static bool
+look_up(Place *place)
+{
+	bool is_template;
+	Oid found = find_database(place->name, &is_template);
+	Complaint complaint = is_template ? COMPLAINT_TEMPLATE : OidIsValid(found) ? COMPLAINT_NONE : COMPLAINT_ABSENT;
+
+	place->database = complaint == COMPLAINT_NONE ? found : InvalidOid;
+	if (complaint == COMPLAINT_NONE)
+		return true;
+	if (complaint != place->said)
+		complain(place, complaint);
+	place->said = complaint;
+	return false;
+}
+
+/* Bring one database to what it should be; in how many ms to look again. */
+static long
+tend(Place *place)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (place->handle != NULL && !is_running(place))
+		note_death(place);
+	if (!place->wanted)
+	{
+		if (place->handle != NULL)
+			TerminateBackgroundWorker(place->handle);
+		return -1;
+	}
+	if (place->handle != NULL)
+		return -1;
+	if (place->not_before > now)
+		return TimestampDifferenceMilliseconds(now, place->not_before) + 1;
+	if (!look_up(place))
+		return LOOK_AGAIN_MS;
+	start_worker(place);
+	return place->handle != NULL ? -1 : LOOK_AGAIN_MS;
+}
+
+/* Forget the databases that have left the setting, once their workers have gone. */
+static void
+forget_unwanted(void)
+{
+	ListCell *cell;
+
+	foreach (cell, places)
+	{
+		Place *place = lfirst(cell);
+
+		if (place->wanted || place->handle != NULL)
+			continue;
+		places = foreach_delete_current(places, cell);
+		pfree(place);
+	}
+}
+
+static void
+wait_for_event(long timeout_ms)
+{
+	int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (timeout_ms >= 0 ? WL_TIMEOUT : 0);
+
+	(void) WaitLatch(MyLatch, events, timeout_ms, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		reloaded_at = settings_now();
+		reloads++;
+	}
+}
+
+void
+contratos_launcher_main(Datum arg pg_attribute_unused())
+{
+	MemoryContext loop;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	settings_pin();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	pgstat_report_appname("contratos launcher");
+	loop = AllocSetContextCreate(TopMemoryContext, "contratos launcher", ALLOCSET_SMALL_SIZES);
+	places_context = AllocSetContextCreate(TopMemoryContext, "contratos databases", ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(loop);
+
+	for (;;)
+	{
+		long wait = -1;
+		ListCell *cell;
+
+		MemoryContextReset(loop);
+		read_setting();
+		foreach (cell, places)
+		{
+			long mine = tend(lfirst(cell));
+
+			if (mine >= 0 && (wait < 0 || mine < wait))
+				wait = mine;
+			/* a transaction in it may have left us elsewhere */
+			MemoryContextSwitchTo(loop);
+		}
+		forget_unwanted();
+		wait_for_event(wait);
+	}
+}

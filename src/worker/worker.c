@@ -1,0 +1,427 @@
+/*
+ * worker.c
+ *	  The worker of one database: decides when, never how.
+ *
+ * A round: see whether the extension is there, close what a dead process has
+ * left, ask schedule.c for each source what is due, do the most urgent, and
+ * start over; when nothing is due, prune the ledger, and sleep until something
+ * is.  What is due is derived from the tables each time, never from a timer in memory, so clock
+ * jumps, restarts and other people's changes need no special care.
+ */
+#include "postgres.h"
+
+#include <sys/stat.h>
+
+#include "access/xact.h"
+#include "commands/extension.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "commands/dbcommands.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "base/settings.h"
+#include "bigquery/request.h"
+#include "ledger/extension.h"
+#include "ledger/ledger.h"
+#include "ledger/notify.h"
+#include "ledger/wake.h"
+#include "load/setup.h"
+#include "worker/attempt.h"
+#include "worker/launcher.h"
+#include "worker/worker.h"
+#include "worker/worker_internal.h"
+
+/* No sleep is longer: a clock that was set is noticed then at the latest. */
+#define MAX_SLEEP_MS (60 * 60 * 1000)
+
+/* How soon to look again for a source that somebody else is loading, or after
+ * a round that failed, and how soon after that one if somebody wakes the worker. */
+#define BUSY_MS (10 * 1000)
+#define FAILED_ROUND_MS (60 * 1000)
+#define FAILED_ROUND_PAUSE_MS (5 * 1000)
+
+/* What the worker remembers of a source; all of it can be lost. */
+typedef struct Memory
+{
+	char name[NAMEDATALEN];
+	uint64 version; /* of its row, when last seen */
+	char key_file[MAXPGPATH]; /* its credentials file, once it has been used */
+	uint64 key_version; /* of that file */
+	TimestampTz changed_at; /* when one of these was seen to change; 0 */
+	int64 served; /* number of the round that last served it */
+	int64 seen; /* number of the look that last found it */
+	int64 busy_until; /* request_clock_ms(); 0: not known to be busy */
+} Memory;
+
+static List *memories = NIL;
+static MemoryContext memories_context = NULL;
+static int64 looks = 0;
+static int64 round_number = 0;
+static TimestampTz started_changed_at = 0;
+static DateADT pruned_on = 0;
+static bool said_absent = false;
+static bool said_version = false;
+static bool said_copy = false;
+
+/* The most urgent thing found in a round. */
+typedef struct Choice
+{
+	const LedgerSchedule *schedule;
+	Memory *memory;
+	ScheduleAction action;
+	int64 open_run; /* queued or waiting row of the day */
+} Choice;
+
+/* A round. */
+typedef struct Round
+{
+	MemoryContext context; /* reset before each */
+	Choice best; /* of all sources; its schedule is NULL when there is none */
+	long sleep; /* ms until the next */
+	long pause; /* ms of it that nobody can cut short */
+} Round;
+
+static Memory *
+memory_of(const LedgerSchedule *schedule)
+{
+	ListCell *cell;
+	Memory *memory;
+	MemoryContext old;
+
+	foreach (cell, memories)
+		if (strcmp(((Memory *) lfirst(cell))->name, schedule->source.name) == 0)
+			return lfirst(cell);
+	old = MemoryContextSwitchTo(memories_context);
+	memory = palloc0(sizeof(Memory));
+	strlcpy(memory->name, schedule->source.name, sizeof(memory->name));
+	memory->version = schedule->version;
+	/* one that was not there at the first look is new */
+	memory->changed_at = looks > 1 ? settings_now() : started_changed_at;
+	memories = lappend(memories, memory);
+	MemoryContextSwitchTo(old);
+	return memory;
+}
+
+/* What was not found by the last look is not there any more. */
+static void
+forget_others(void)
+{
+	ListCell *cell;
+
+	foreach (cell, memories)
+	{
+		Memory *memory = lfirst(cell);
+
+		if (memory->seen == looks)
+			continue;
+		memories = foreach_delete_current(memories, cell);
+		pfree(memory);
+	}
+}
+
+/* A number that changes when a file is replaced; 0: there is none. */
+static uint64
+version_of_file(const char *path)
+{
+	struct stat st;
+
+	/* the keyword metadata is no path: nothing to look at */
+	if (!is_absolute_path(path) || stat(path, &st) != 0)
+		return 0;
+	return hash_combine64(hash_combine64((uint64) st.st_ino, (uint64) st.st_mtime), (uint64) st.st_size) | 1;
+}
+
+/* See whether the source's row or key file has changed since it was last looked at. */
+static void
+note_changes(const LedgerSchedule *schedule, Memory *memory)
+{
+	uint64 key_version = version_of_file(memory->key_file);
+
+	if (schedule->version != memory->version || key_version != memory->key_version)
+		memory->changed_at = settings_now();
+	memory->version = schedule->version;
+	memory->key_version = key_version;
+}
+
+static Choice
+consider(LedgerSchedule *schedule, TimestampTz now)
+{
+	Choice choice = {.schedule = schedule, .memory = memory_of(schedule)};
+
+	choice.memory->seen = looks;
+	note_changes(schedule, choice.memory);
+	choice.action = ledger_next(schedule, choice.memory->changed_at, now, &choice.open_run);
+	return choice;
+}
+
+/*
+ * Of two sources that are due, the one served longer ago, so that none holds up
+ * another; otherwise the one due first.
+ */
+static bool
+is_better(const Choice *a, const Choice *b, TimestampTz now)
+{
+	bool a_due = a->action.what != SCHEDULE_NOTHING && a->action.due <= now;
+	bool b_due;
+
+	if (b->schedule == NULL)
+		return true;
+	b_due = b->action.what != SCHEDULE_NOTHING && b->action.due <= now;
+	if (a_due != b_due)
+		return a_due;
+	return a_due ? a->memory->served < b->memory->served : a->action.due < b->action.due;
+}
+
+static long
+ms_until(TimestampTz due, TimestampTz now)
+{
+	if (due <= now)
+		return 0;
+	return (long) Min((due - now) / 1000 + 1, (int64) MAX_SLEEP_MS);
+}
+
+/*
+ * Sources and ledger are another server's: what is due it loads, and the rows come
+ * with its own.
+ */
+static bool
+is_a_copy(void)
+{
+	bool subscribed = ledger_is_subscribed();
+
+	if (subscribed && !said_copy)
+		ereport(LOG, (errmsg("a subscription brings rows of contratos_sources, contratos_runs or contratos_rejects: "
+							 "the worker loads nothing here"),
+					  errhint("Publish the tables that are loaded, without contratos' own.")));
+	said_copy = subscribed;
+	return subscribed;
+}
+
+/* The extension is there, of our version, and not a copy of another server's. */
+static bool
+is_ours(MemoryContext context)
+{
+	bool fits;
+
+	if (!attempt_begin_transaction())
+	{
+		if (!said_absent)
+			ereport(LOG, (errmsg("extension \"contratos\" is not installed in database \"%s\"",
+								 MyBgworkerEntry->bgw_name + strlen("contratos worker for ")),
+						  errdetail("The worker looks again within the hour; CREATE EXTENSION wakes it.")));
+		said_absent = true;
+		return false;
+	}
+	said_absent = false;
+	fits = extension_fits_library(said_version ? 0 : LOG);
+	said_version = !fits;
+	if (fits)
+		fits = !is_a_copy();
+	attempt_commit(context);
+	return fits;
+}
+
+/* --------------------------------------------------------------------------
+ * Steps of a round, for housekeeping()
+ * -------------------------------------------------------------------------- */
+
+static void
+set_up(void *arg)
+{
+	Round *round = arg;
+
+	if (!attempt_begin_transaction())
+		return;
+	setup_if_untouched();
+	attempt_commit(round->context);
+}
+
+static void
+recover(void *arg)
+{
+	Round *round = arg;
+
+	attempt_bury(round->context);
+}
+
+/* All sources considered: the one to serve, or to wait for. */
+static void
+choose(void *arg)
+{
+	Round *round = arg;
+	TimestampTz now = settings_now();
+	int64 clock = request_clock_ms();
+	Choice best = {.schedule = NULL};
+	ListCell *cell;
+
+	if (!attempt_begin_transaction())
+		return;
+	MemoryContextSwitchTo(round->context);
+	looks++;
+	foreach (cell, ledger_schedules(NULL))
+	{
+		Choice choice = consider(lfirst(cell), now);
+
+		if (choice.memory->busy_until > clock)
+			choice.action.due = Max(choice.action.due, TimestampTzPlusMilliseconds(now, BUSY_MS));
+		if (is_better(&choice, &best, now))
+			best = choice;
+	}
+	forget_others();
+	attempt_commit(round->context);
+	round->best = best;
+}
+
+/* Once a day of the schedule. */
+static void
+prune(void *arg)
+{
+	Round *round = arg;
+	DateADT today = schedule_day_of(settings_now());
+
+	if (pruned_on == today || !attempt_begin_transaction())
+		return;
+	MemoryContextSwitchTo(round->context);
+	(void) ledger_prune(settings_history_days, settings_now());
+	attempt_commit(round->context);
+	pruned_on = today;
+}
+
+/* -------------------------------------------------------------------------- */
+
+static void
+serve(Choice *best, MemoryContext context)
+{
+	best->memory->served = ++round_number;
+	if (attempt_run(best->schedule, &best->action, best->open_run, context, best->memory->key_file) == ATTEMPT_BUSY)
+		best->memory->busy_until = request_clock_ms() + BUSY_MS;
+	best->memory->key_version = version_of_file(best->memory->key_file);
+}
+
+/* After a round, or a part of it, that failed: what wakes the worker need not be a cure. */
+static void
+rest(Round *round)
+{
+	round->sleep = Min(round->sleep, FAILED_ROUND_MS);
+	round->pause = FAILED_ROUND_PAUSE_MS;
+}
+
+/*
+ * One round.  Pruning comes when nothing is due: a load must not wait for it.
+ */
+static void
+work(void *arg)
+{
+	Round *round = arg;
+	Choice *best = &round->best;
+	bool well;
+	TimestampTz now;
+
+	if (!is_ours(round->context))
+		return;
+	well = housekeeping("set-up", set_up, round, round->context);
+	well &= housekeeping("recovery", recover, round, round->context);
+	well &= housekeeping("choosing", choose, round, round->context);
+	now = settings_now();
+	if (best->schedule != NULL && best->action.what != SCHEDULE_NOTHING && best->action.due <= now)
+	{
+		serve(best, round->context);
+		round->sleep = 0;
+		return;
+	}
+	(void) housekeeping("pruning", prune, round, round->context);
+	if (best->schedule != NULL)
+		round->sleep = ms_until(best->action.due, now);
+	if (!well)
+		rest(round);
+}
+
+/*
+ * Sleep.  On a reload an idle worker leaves and the launcher starts it anew, so
+ * that it sees what ALTER DATABASE … SET says too.  A stray cancel is no
+ * reason to do anything.
+ */
+static void
+sleep_until_something(const Round *round)
+{
+	int64 now = request_clock_ms();
+	int64 until = now + round->sleep;
+	int64 deaf_until = now + round->pause;
+
+	do
+	{
+		if (ConfigReloadPending)
+			proc_exit(0);
+		if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, (long) (until - now),
+					  PG_WAIT_EXTENSION) &
+			WL_LATCH_SET)
+			until = Min(until, deaf_until);
+		ResetLatch(MyLatch);
+		QueryCancelPending = false;
+		CHECK_FOR_INTERRUPTS();
+		now = request_clock_ms();
+	} while (now < until);
+	if (ConfigReloadPending)
+		proc_exit(0);
+}
+
+/* What besides settings_pin() no ALTER DATABASE or ALTER ROLE may change for a load. */
+static void
+pin_session(void)
+{
+	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_OVERRIDE);
+	/* ours is searched by name nowhere; but an event trigger of somebody's may be fired by us */
+	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
+}
+
+void
+contratos_worker_main(Datum arg pg_attribute_unused())
+{
+	LauncherOrder order;
+	MemoryContext context;
+	const char *database = MyBgworkerEntry->bgw_name + strlen("contratos worker for ");
+
+	memcpy(&order, MyBgworkerEntry->bgw_extra, sizeof(order));
+	started_changed_at = order.changed_at;
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	settings_pin();
+	BackgroundWorkerInitializeConnection(database, settings_role[0] ? settings_role : NULL, 0);
+	pgstat_report_appname("contratos worker");
+	if (!wake_lock_worker())
+		proc_exit(0); /* another one serves this database */
+	pin_session();
+	notify_apart();
+	context = AllocSetContextCreate(TopMemoryContext, "contratos worker", ALLOCSET_DEFAULT_SIZES);
+	memories_context = AllocSetContextCreate(TopMemoryContext, "contratos sources", ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(context);
+	ereport(LOG, (errmsg("contratos worker started for database \"%s\"", database),
+				  settings_project[0] ? errdetail("BigQuery project: %s.", settings_project) : 0));
+
+	for (;;)
+	{
+		Round round = {.context = context, .sleep = MAX_SLEEP_MS};
+
+		MemoryContextReset(context);
+		/* who wakes us from here on is seen by this round, or ends the sleep after it */
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (!housekeeping("round", work, &round, context))
+			rest(&round);
+		if (round.sleep > 0 || ConfigReloadPending)
+			sleep_until_something(&round);
+	}
+}

@@ -1,0 +1,135 @@
+/*
+ * worker_housekeeping.c
+ *	  Steps of a round, each with a recovery of its own: one that fails keeps
+ *	  neither the others nor the loads from going on.
+ *
+ * A step is tried in every round, and fails until somebody has removed the
+ * cause.  So an error is logged once and not with each round; after an hour it
+ * is logged again, as who reads the log may not see what is older.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "utils/memutils.h"
+
+#include "bigquery/request.h"
+#include "ledger/ledger.h"
+#include "load/verdict.h"
+#include "worker/attempt.h"
+#include "worker/worker_internal.h"
+
+#define LOG_AGAIN_MS (60 * 60 * 1000)
+
+/* What the worker remembers of a step; all of it can be lost. */
+typedef struct Step
+{
+	const char *name;
+	bool well; /* it has been done since it failed last; false at first */
+	uint64 error; /* hash of what it failed with last; 0: it is well, or has not been tried */
+	int64 logged_at; /* request_clock_ms() */
+} Step;
+
+#define MAX_STEPS 8
+static Step steps[MAX_STEPS];
+
+static Step *
+step_called(const char *name)
+{
+	int i = 0;
+
+	while (steps[i].name != NULL && strcmp(steps[i].name, name) != 0)
+		i++;
+	Assert(i < MAX_STEPS - 1);
+	steps[i].name = name;
+	return &steps[i];
+}
+
+/* In PG_CATCH: whether the error is worth telling, which is then noted. */
+static bool
+is_news(Step *step, const ErrorData *edata)
+{
+	const char *message = edata->message ? edata->message : "";
+	uint64 error = hash_bytes_extended((const unsigned char *) message, (int) strlen(message), edata->sqlerrcode) | 1;
+	int64 now = request_clock_ms();
+
+	step->well = false;
+	if (step->error == error && now - step->logged_at < LOG_AGAIN_MS)
+		return false;
+	step->error = error;
+	step->logged_at = now;
+	return true;
+}
+
+/* Message, DETAIL and HINT: what the server's log has. */
+static char *
+error_text(const ErrorData *edata)
+{
+	return psprintf("%s%s%s", verdict_text(edata), edata->hint != NULL ? "\nHINT:  " : "",
+					edata->hint != NULL ? edata->hint : "");
+}
+
+/* What contratos_status and contratos_check tell of it; NULL: it has been done. */
+static void
+note(const Step *step, const ErrorData *edata, MemoryContext context)
+{
+	PG_TRY();
+	{
+		if (attempt_begin_transaction())
+		{
+			MemoryContextSwitchTo(context);
+			ledger_note_step(step->name, edata != NULL ? edata->sqlerrcode : 0,
+							 edata != NULL ? error_text(edata) : NULL);
+			attempt_commit(context);
+		}
+	}
+	PG_CATCH();
+	{
+		/* the step's own error is in the log */
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+}
+
+bool
+housekeeping(const char *name, void (*function)(void *arg), void *arg, MemoryContext context)
+{
+	Step *volatile step = step_called(name);
+	ErrorData *volatile news = NULL;
+	volatile bool done = false;
+
+	PG_TRY();
+	{
+		function(arg);
+		done = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData *edata;
+
+		MemoryContextSwitchTo(context);
+		errcontext("contratos worker, %s", name);
+		edata = CopyErrorData();
+		if (is_news(step, edata))
+		{
+			EmitErrorReport();
+			news = edata;
+		}
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	if (news != NULL)
+		note(step, news, context);
+	else if (done && !step->well)
+	{
+		step->well = true;
+		step->error = 0;
+		note(step, NULL, context);
+	}
+	return done;
+}
