@@ -10,7 +10,9 @@
 #include "utils/memutils.h"
 
 #include "auth/auth_internal.h"
+#include "base/failure.h"
 #include "base/settings.h"
+#include "http/http.h"
 
 #define MIN_LEFT_MS (225 * 1000) /* a token with less is replaced */
 

@@ -16,6 +16,8 @@
 #include "utils/datetime.h"
 
 #include "auth/auth_internal.h"
+#include "base/failure.h"
+#include "http/http.h"
 
 #define DEFAULT_LIFE_S 3600 /* for an answer without expires_in */
 #define MAX_LIFE_S (24 * 3600)

@@ -7,6 +7,8 @@
 #include "postgres.h"
 
 #include "auth/auth_internal.h"
+#include "base/failure.h"
+#include "http/http.h"
 
 #define IMPERSONATION_URL "service_account_impersonation_url"
 #define DEFAULT_LIFE_S 3600

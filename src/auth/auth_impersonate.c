@@ -11,6 +11,8 @@
 #include "postgres.h"
 
 #include "auth/auth_internal.h"
+#include "base/failure.h"
+#include "http/http.h"
 
 #define URL_FIELD "service_account_impersonation_url"
 #define PATH_START "/v1/projects/-/serviceAccounts/"

@@ -14,6 +14,7 @@
 #include "storage/fd.h"
 
 #include "auth/auth_internal.h"
+#include "base/failure.h"
 
 /* A service account's key is about 2.4 kB, other kinds are shorter. */
 #define MAX_KEY_FILE (64 * 1024)

@@ -14,7 +14,9 @@
 #include "utils/memutils.h"
 
 #include "auth/auth_internal.h"
+#include "base/failure.h"
 #include "base/settings.h"
+#include "http/http.h"
 
 #define HOST "metadata.google.internal"
 #define HOST_VARIABLE "GCE_METADATA_HOST"

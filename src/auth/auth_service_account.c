@@ -8,7 +8,9 @@
 #include <time.h>
 
 #include "auth/auth_internal.h"
+#include "base/failure.h"
 #include "base/jwt.h"
+#include "http/http.h"
 
 /* A constant, whatever the file's token_uri is. */
 #define AUDIENCE "https://oauth2.googleapis.com/token"

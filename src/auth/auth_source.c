@@ -11,7 +11,9 @@
 #include "postgres.h"
 
 #include "auth/auth_internal.h"
+#include "base/failure.h"
 #include "base/settings.h"
+#include "http/http.h"
 
 #define UNIVERSE "googleapis.com"
 

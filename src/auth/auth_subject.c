@@ -21,6 +21,8 @@
 #include "storage/fd.h"
 
 #include "auth/auth_internal.h"
+#include "base/failure.h"
+#include "http/http.h"
 
 #define MAX_TOKEN_FILE (64 * 1024)
 #define MAX_HEADERS 16

@@ -9,6 +9,8 @@
 #include "postgres.h"
 
 #include "auth/auth_internal.h"
+#include "base/failure.h"
+#include "http/http.h"
 
 #define TOKEN_URL "https://oauth2.googleapis.com/token"
 

@@ -1,9 +1,9 @@
 /*
  * compat.h
- *	  Differences between the versions we support, each behind one name.
+ *	  Differences between the versions of PostgreSQL we support, each behind one
+ *	  name.
  *
- * The only place for PG_VERSION_NUM (15 to 18) and LIBCURL_VERSION_NUM.  What
- * concerns libcurl is seen only by who has included <curl/curl.h> before.
+ * The only place for PG_VERSION_NUM (15 to 18); libcurl's are in http_compat.h.
  */
 #ifndef CONTRATOS_COMPAT_H
 #define CONTRATOS_COMPAT_H
@@ -160,34 +160,5 @@ make_range_compat(TypeCacheEntry *type, RangeBound *lower, RangeBound *upper)
 	return make_range(type, lower, upper, false);
 #endif
 }
-
-#ifdef LIBCURL_VERSION_NUM
-
-/* 7.85 names protocols by text and deprecates the bit mask. */
-static inline CURLcode
-curl_http_only_compat(CURL *easy, bool tls)
-{
-#if LIBCURL_VERSION_NUM >= 0x075500
-	return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, tls ? "https" : "http");
-#else
-	return curl_easy_setopt(easy, CURLOPT_PROTOCOLS, tls ? (long) CURLPROTO_HTTPS : (long) CURLPROTO_HTTP);
-#endif
-}
-
-/*
- * 7.87 can leave a resolver thread behind that gets no answer.  Older ones wait
- * for it when a request is given up: a cancel is then as slow as the resolver.
- */
-static inline CURLcode
-curl_quick_exit_compat(CURL *easy pg_attribute_unused())
-{
-#if LIBCURL_VERSION_NUM >= 0x075700
-	return curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
-#else
-	return CURLE_OK;
-#endif
-}
-
-#endif /* LIBCURL_VERSION_NUM */
 
 #endif /* CONTRATOS_COMPAT_H */

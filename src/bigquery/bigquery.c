@@ -14,9 +14,12 @@
 #include "utils/memutils.h"
 
 #include "auth/auth.h"
+#include "base/failure.h"
 #include "base/json.h"
 #include "bigquery/bigquery.h"
 #include "bigquery/bigquery_internal.h"
+#include "bigquery/request.h"
+#include "http/http.h"
 
 /* For what may as well fail. */
 #define SIDE_TIMEOUT_MS 2000

@@ -11,7 +11,11 @@
 #ifndef CONTRATOS_BIGQUERY_H
 #define CONTRATOS_BIGQUERY_H
 
+#include "base/failure.h"
 #include "bigquery/message.h"
+#include "bigquery/request.h"
+#include "http/http.h"
+#include "rows/rows.h"
 
 /* One server and key with its connections, for a call, a scan or a worker. */
 typedef struct Bigquery Bigquery;

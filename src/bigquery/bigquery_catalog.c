@@ -5,8 +5,12 @@
  */
 #include "postgres.h"
 
+#include "base/failure.h"
 #include "base/json.h"
 #include "bigquery/bigquery_internal.h"
+#include "bigquery/message.h"
+#include "bigquery/request.h"
+#include "http/http.h"
 
 bool
 bigquery_estimate(Bigquery *bq, const BqQuery *query, int64 *bytes, Failure *f)

@@ -6,7 +6,9 @@
 #ifndef CONTRATOS_BIGQUERY_INTERNAL_H
 #define CONTRATOS_BIGQUERY_INTERNAL_H
 
+#include "base/failure.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/request.h"
 
 /* How long one request lets the server wait for the job. */
 #define BIGQUERY_SERVER_WAIT_MS 10000

@@ -10,8 +10,13 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "base/failure.h"
 #include "base/json.h"
 #include "bigquery/bigquery_internal.h"
+#include "bigquery/message.h"
+#include "bigquery/request.h"
+#include "http/http.h"
+#include "rows/rows.h"
 
 /* Such an answer passes, but asking again at once would only bring it again. */
 static void

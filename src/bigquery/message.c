@@ -9,7 +9,9 @@
 
 #include "utils/memutils.h"
 
+#include "base/failure.h"
 #include "bigquery/message.h"
+#include "http/http.h"
 
 /* BigQuery bills whole MB, and 10 MB at least for each table. (pricing) */
 #define BILLED_UNIT (1024 * 1024)

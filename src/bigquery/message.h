@@ -8,8 +8,10 @@
 
 #include "nodes/pg_list.h"
 
+#include "base/failure.h"
 #include "base/json.h"
 #include "bigquery/request.h"
+#include "http/http.h"
 #include "rows/rows.h"
 
 /* A named parameter; values are UTF-8 text in BigQuery's format. */

@@ -5,7 +5,9 @@
  */
 #include "postgres.h"
 
+#include "base/failure.h"
 #include "bigquery/message.h"
+#include "http/http.h"
 
 /* More than this BigQuery does not give at once. */
 #define TABLES_PER_PAGE 1000

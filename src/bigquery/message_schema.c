@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "base/failure.h"
 #include "bigquery/message.h"
 
 /*

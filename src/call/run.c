@@ -17,7 +17,10 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
+#include "base/failure.h"
 #include "base/settings.h"
+#include "bigquery/bigquery.h"
+#include "bigquery/message.h"
 #include "call/run.h"
 #include "call/run_internal.h"
 #include "ledger/extension.h"

@@ -11,10 +11,14 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "base/failure.h"
 #include "base/settings.h"
+#include "bigquery/bigquery.h"
+#include "bigquery/message.h"
 #include "call/run.h"
 #include "call/run_internal.h"
 #include "ledger/extension.h"
+#include "ledger/schedule.h"
 #include "load/load.h"
 
 static RunEstimate

@@ -9,6 +9,8 @@
 
 #include "miscadmin.h"
 
+#include "base/failure.h"
+#include "bigquery/bigquery.h"
 #include "call/run.h"
 #include "call/run_internal.h"
 #include "ledger/extension.h"

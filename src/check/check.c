@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "base/failure.h"
 #include "check/check_internal.h"
 #include "ledger/extension.h"
 #include "load/setup.h"

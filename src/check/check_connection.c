@@ -14,8 +14,12 @@
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 
+#include "base/failure.h"
+#include "bigquery/message.h"
+#include "bigquery/request.h"
 #include "check/check_internal.h"
 #include "load/setup.h"
+#include "remote/options.h"
 
 /* For one question with its repetitions. */
 #define PATIENCE_MS 15000

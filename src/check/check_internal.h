@@ -15,10 +15,14 @@
 #include "postgres.h"
 
 #include "auth/auth.h"
+#include "base/failure.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/message.h"
+#include "bigquery/request.h"
 #include "check/check.h"
 #include "ledger/ledger.h"
 #include "load/load.h"
+#include "remote/options.h"
 
 typedef enum CheckStatus
 {

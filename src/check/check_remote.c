@@ -8,10 +8,14 @@
 #include "foreign/foreign.h"
 #include "utils/builtins.h"
 
+#include "base/failure.h"
 #include "base/settings.h"
+#include "bigquery/message.h"
 #include "check/check_internal.h"
+#include "ledger/schedule.h"
 #include "load/setup.h"
 #include "load/verify.h"
+#include "remote/options.h"
 
 #define MEGABYTE (INT64CONST(1024) * 1024)
 

@@ -6,8 +6,11 @@
 
 #include "utils/builtins.h"
 
+#include "base/failure.h"
 #include "check/check_internal.h"
+#include "ledger/schedule.h"
 #include "load/setup.h"
+#include "remote/options.h"
 
 static LedgerSchedule *
 find_schedule(const char *name)

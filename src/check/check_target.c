@@ -21,6 +21,7 @@
 
 #include "base/settings.h"
 #include "check/check_internal.h"
+#include "ledger/schedule.h"
 #include "load/setup.h"
 
 /* A day is found in a table of fewer rows soon enough. */

@@ -20,10 +20,12 @@
 #include "utils/builtins.h"
 
 #include "base/compat.h"
+#include "base/failure.h"
 #include "fdw/fdw.h"
 #include "fdw/fdw_internal.h"
 #include "fdw/pushdown.h"
 #include "fdw/scan.h"
+#include "remote/options.h"
 
 /* A job takes a second or two whatever it reads; a row costs a little more
  * than one from a file. */

@@ -17,7 +17,10 @@
 #include "utils/memutils.h"
 
 #include "base/compat.h"
+#include "base/failure.h"
 #include "base/names.h"
+#include "bigquery/bigquery.h"
+#include "bigquery/request.h"
 #include "fdw/fdw_internal.h"
 #include "remote/options.h"
 

@@ -10,6 +10,7 @@
 #include "access/htup_details.h"
 #include "utils/builtins.h"
 
+#include "base/failure.h"
 #include "fdw/fdw_internal.h"
 #include "values/values.h"
 

@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 #include "utils/hsearch.h"
 
+#include "base/digest.h"
 #include "base/failure.h"
 #include "base/names.h"
 #include "fdw/fdw_internal.h"

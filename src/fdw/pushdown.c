@@ -67,6 +67,8 @@
 #include "catalog/pg_type.h"
 
 #include "fdw/pushdown_internal.h"
+#include "remote/deparse.h"
+#include "remote/options.h"
 #include "values/values.h"
 
 static const PushdownKind kinds[] = {

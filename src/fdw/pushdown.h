@@ -12,6 +12,7 @@
 #include "nodes/pathnodes.h"
 
 #include "remote/deparse.h"
+#include "remote/options.h"
 
 /*
  * Of the ANDed `clauses` on `rel`, those that can be pushed: a List of

@@ -15,6 +15,7 @@
 #include "utils/lsyscache.h"
 
 #include "fdw/pushdown_internal.h"
+#include "remote/options.h"
 
 /* Where conditions are looked for, and the one that is being looked at. */
 typedef struct Search

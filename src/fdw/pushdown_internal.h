@@ -6,6 +6,7 @@
 #define CONTRATOS_PUSHDOWN_INTERNAL_H
 
 #include "fdw/pushdown.h"
+#include "remote/options.h"
 
 /* Operator families that pg_opfamily.h has no names for. */
 #define DATETIME_BTREE_FAM_OID 434

@@ -11,6 +11,7 @@
 #include "utils/timestamp.h"
 
 #include "fdw/pushdown_internal.h"
+#include "remote/deparse.h"
 #include "values/values.h"
 
 /*

@@ -21,9 +21,16 @@
 #include "utils/rel.h"
 
 #include "base/compat.h"
+#include "base/failure.h"
 #include "base/settings.h"
+#include "bigquery/bigquery.h"
+#include "bigquery/message.h"
+#include "bigquery/request.h"
 #include "fdw/scan.h"
 #include "fdw/scan_internal.h"
+#include "remote/deparse.h"
+#include "remote/options.h"
+#include "rows/rows.h"
 #include "values/values.h"
 
 /* As much of a bad value as a message shows. */

@@ -10,7 +10,11 @@
 #include "datatype/timestamp.h"
 #include "nodes/execnodes.h"
 
+#include "base/failure.h"
+#include "bigquery/message.h"
 #include "remote/fingerprint.h"
+#include "remote/options.h"
+#include "rows/rows.h"
 
 /*
  * A finished job that the scans of one statement must adopt.  Armed for

@@ -11,7 +11,10 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
+#include "base/failure.h"
+#include "bigquery/message.h"
 #include "fdw/scan.h"
+#include "remote/options.h"
 #include "values/values.h"
 
 /*

@@ -10,8 +10,14 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "base/failure.h"
+#include "bigquery/bigquery.h"
+#include "bigquery/message.h"
+#include "bigquery/request.h"
 #include "fdw/pushdown.h"
 #include "fdw/scan_internal.h"
+#include "remote/deparse.h"
+#include "remote/options.h"
 
 /* The estimate in a refusal is a courtesy: nobody wants to wait long for it. */
 #define ESTIMATE_TIMEOUT_MS 10000

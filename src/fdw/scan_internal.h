@@ -9,9 +9,14 @@
 #include "postgres.h"
 #include "lib/ilist.h"
 
+#include "bigquery/bigquery.h"
+#include "bigquery/message.h"
+#include "bigquery/request.h"
 #include "fdw/scan.h"
 #include "read/reader.h"
+#include "remote/deparse.h"
 #include "remote/fingerprint.h"
+#include "remote/options.h"
 #include "values/values.h"
 
 typedef struct ScanColumn

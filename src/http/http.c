@@ -12,6 +12,7 @@
 #include "lib/stringinfo.h"
 #include "storage/fd.h"
 
+#include "base/failure.h"
 #include "http/http_internal.h"
 
 /*

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "base/failure.h"
 #include "http/http_internal.h"
 
 /* libcurl's text for what happened. */

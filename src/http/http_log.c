@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "base/failure.h"
 #include "http/http_internal.h"
 
 /* The path of a URL, or NULL when nobody will want it. */

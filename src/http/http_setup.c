@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/failure.h"
+#include "http/http_compat.h"
 #include "http/http_internal.h"
 
 /* Longer waits are not ours to honour; it also keeps the product in range. */

@@ -12,6 +12,7 @@
 
 #include "lib/stringinfo.h"
 
+#include "base/failure.h"
 #include "http/http_internal.h"
 
 /* Whether a host, as libcurl wrote it, can only be this machine. */

@@ -19,6 +19,7 @@
 #include "portability/instr_time.h"
 #include "utils/snapmgr.h"
 
+#include "base/failure.h"
 #include "http/http_internal.h"
 
 /* Events taken from one wait; more are simply found by the next. */

@@ -11,12 +11,16 @@
 
 #include "common/hashfn.h"
 
+#include "base/failure.h"
 #include "base/settings.h"
+#include "bigquery/bigquery.h"
+#include "bigquery/message.h"
 #include "fdw/scan.h"
 #include "ledger/schedule.h"
 #include "load/load.h"
 #include "load/load_internal.h"
 #include "load/progress.h"
+#include "remote/deparse.h"
 #include "values/values.h"
 
 /* --------------------------------------------------------------------------

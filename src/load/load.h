@@ -11,7 +11,12 @@
 
 #include "storage/lockdefs.h"
 
+#include "base/failure.h"
+#include "bigquery/bigquery.h"
+#include "bigquery/message.h"
+#include "bigquery/request.h"
 #include "ledger/ledger.h"
+#include "remote/deparse.h"
 #include "remote/fingerprint.h"
 #include "remote/options.h"
 

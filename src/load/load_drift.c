@@ -14,6 +14,8 @@
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 
+#include "base/failure.h"
+#include "bigquery/message.h"
 #include "fdw/scan.h"
 #include "load/load.h"
 #include "load/load_internal.h"

@@ -8,6 +8,8 @@
 #include "executor/spi.h"
 #include "utils/timestamp.h"
 
+#include "bigquery/message.h"
+#include "bigquery/request.h"
 #include "fdw/scan.h"
 #include "ledger/extension.h"
 #include "ledger/schedule.h"
@@ -16,6 +18,8 @@
 #include "load/load_internal.h"
 #include "load/progress.h"
 #include "load/verdict.h"
+#include "remote/deparse.h"
+#include "rows/rows.h"
 #include "values/values.h"
 
 /* Rejects kept of a run, and bytes of each. */

@@ -13,10 +13,17 @@
 #include "common/int.h"
 #include "utils/timestamp.h"
 
+#include "base/failure.h"
+#include "bigquery/bigquery.h"
+#include "bigquery/message.h"
+#include "ledger/ledger.h"
+#include "ledger/schedule.h"
 #include "load/verify.h"
 #include "load/verify_internal.h"
 #include "read/stream.h"
+#include "remote/deparse.h"
 #include "remote/fingerprint.h"
+#include "rows/rows.h"
 
 /* By hand: the other room's readers need a transaction. */
 static bool

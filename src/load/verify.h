@@ -6,6 +6,9 @@
 #ifndef CONTRATOS_VERIFY_H
 #define CONTRATOS_VERIFY_H
 
+#include "bigquery/bigquery.h"
+#include "bigquery/message.h"
+#include "ledger/ledger.h"
 #include "load/load.h"
 
 /* What BigQuery has of a day now. */

@@ -12,6 +12,8 @@
 #include "catalog/pg_type.h"
 #include "utils/timestamp.h"
 
+#include "bigquery/bigquery.h"
+#include "ledger/ledger.h"
 #include "ledger/schedule.h"
 #include "load/verify.h"
 #include "load/verify_internal.h"

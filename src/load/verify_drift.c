@@ -17,10 +17,14 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#include "base/digest.h"
 #include "base/failure.h"
 #include "base/names.h"
+#include "bigquery/bigquery.h"
+#include "bigquery/message.h"
 #include "ledger/ledger.h"
 #include "load/verify.h"
+#include "remote/options.h"
 #include "values/values.h"
 
 /* As many columns as one message names. */

@@ -5,6 +5,7 @@
 #ifndef CONTRATOS_VERIFY_INTERNAL_H
 #define CONTRATOS_VERIFY_INTERNAL_H
 
+#include "bigquery/bigquery.h"
 #include "load/verify.h"
 
 /*

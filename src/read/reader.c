@@ -11,8 +11,11 @@
 
 #include "utils/memutils.h"
 
+#include "base/failure.h"
+#include "bigquery/message.h"
 #include "read/reader.h"
 #include "read/reader_internal.h"
+#include "rows/rows.h"
 
 /* Rows after which it is decided, by what they took. */
 #define PROBE_ROWS 4000 /* or fewer, if a page has fewer */

@@ -17,8 +17,10 @@
 #include "access/htup.h"
 #include "access/tupdesc.h"
 
+#include "bigquery/message.h"
 #include "read/stream.h"
 #include "remote/fingerprint.h"
+#include "rows/rows.h"
 #include "values/values.h"
 
 typedef struct RowReader RowReader;

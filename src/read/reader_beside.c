@@ -17,8 +17,14 @@
 #include "utils/resowner.h"
 
 #include "base/compat.h"
+#include "base/failure.h"
 #include "base/settings.h"
+#include "bigquery/bigquery.h"
+#include "bigquery/message.h"
 #include "read/reader_internal.h"
+#include "read/stream.h"
+#include "remote/fingerprint.h"
+#include "rows/rows.h"
 
 /* A message of rows has about as many bytes: large enough to be worth a wake-up. */
 #define BATCH_BYTES (64 * 1024)

@@ -11,7 +11,9 @@
 #include "storage/dsm.h"
 #include "storage/shm_mq.h"
 
+#include "bigquery/request.h"
 #include "read/reader.h"
+#include "rows/rows.h"
 
 /*
  * What a message holds: a head, and then, of READER_ROWS, for each row

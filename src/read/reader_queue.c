@@ -15,6 +15,7 @@
 #include "utils/memutils.h"
 
 #include "read/reader_internal.h"
+#include "rows/rows.h"
 
 /* the layouts are part of it: a library replaced under a session must not read the old one's messages */
 #define MAGIC (UINT64CONST(0xc0274706) << 32 | sizeof(ReaderTask) << 16 | sizeof(ReaderHead) << 8 | sizeof(RowsCell))

@@ -12,6 +12,8 @@
 #include "utils/memutils.h"
 
 #include "read/reader_internal.h"
+#include "rows/rows.h"
+#include "values/values.h"
 
 /* A row with more bytes is sent as cells: tuples and batches stay far below what palloc() gives. */
 #define MAX_ROW_BYTES (16 * 1024 * 1024)

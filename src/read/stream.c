@@ -14,6 +14,11 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "base/failure.h"
+#include "base/json.h"
+#include "bigquery/message.h"
+#include "bigquery/request.h"
+#include "http/http.h"
 #include "read/stream.h"
 #include "read/stream_window.h"
 

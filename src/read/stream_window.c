@@ -8,6 +8,10 @@
  */
 #include "postgres.h"
 
+#include "base/failure.h"
+#include "bigquery/bigquery.h"
+#include "bigquery/message.h"
+#include "http/http.h"
 #include "read/stream_window.h"
 
 void

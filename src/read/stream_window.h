@@ -9,6 +9,8 @@
 #define CONTRATOS_STREAM_WINDOW_H
 
 #include "base/settings.h"
+#include "bigquery/message.h"
+#include "http/http.h"
 #include "read/stream.h"
 
 /* Some rows of a result, and the request that is under way for them. */

@@ -17,7 +17,9 @@
 #include "utils/builtins.h"
 
 #include "base/digest.h"
+#include "bigquery/message.h"
 #include "remote/fingerprint.h"
+#include "remote/options.h"
 #include "values/values.h"
 
 /*

@@ -12,7 +12,9 @@
 #ifndef CONTRATOS_FINGERPRINT_H
 #define CONTRATOS_FINGERPRINT_H
 
+#include "bigquery/message.h"
 #include "remote/deparse.h"
+#include "remote/options.h"
 #include "rows/rows.h"
 
 /* As long as a fingerprint's text may be, with its end: two int64 and ":". */

@@ -14,6 +14,7 @@
 #include "utils/rel.h"
 
 #include "base/settings.h"
+#include "bigquery/message.h"
 #include "remote/options_internal.h"
 
 const char *

@@ -13,7 +13,10 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#include "base/failure.h"
 #include "base/settings.h"
+#include "bigquery/request.h"
+#include "http/http.h"
 #include "remote/options_internal.h"
 
 /* Where an option may be found, the nearest first. */

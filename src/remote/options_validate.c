@@ -21,7 +21,10 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
+#include "base/failure.h"
 #include "base/settings.h"
+#include "bigquery/message.h"
+#include "http/http.h"
 #include "remote/options_internal.h"
 
 /* Where an option may stand */

@@ -18,6 +18,7 @@
 #include "base/settings.h"
 #include "ledger/extension.h"
 #include "ledger/ledger.h"
+#include "ledger/schedule.h"
 #include "ledger/wake.h"
 
 PG_FUNCTION_INFO_V1(contratos_next);

@@ -11,6 +11,8 @@
 #include "utils/tuplestore.h"
 
 #include "call/run.h"
+#include "ledger/ledger.h"
+#include "load/verify.h"
 #include "sql/contratos_internal.h"
 
 PG_FUNCTION_INFO_V1(contratos_verify);

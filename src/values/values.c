@@ -16,6 +16,8 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
+#include "base/failure.h"
+#include "rows/rows.h"
 #include "values/values.h"
 #include "values/values_internal.h"
 

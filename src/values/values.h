@@ -10,7 +10,9 @@
 #ifndef CONTRATOS_VALUES_H
 #define CONTRATOS_VALUES_H
 
+#include "base/failure.h"
 #include "bigquery/message.h"
+#include "rows/rows.h"
 
 typedef enum ValueResult
 {

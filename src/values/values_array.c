@@ -13,7 +13,12 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "base/failure.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/message.h"
+#include "rows/rows.h"
+#include "values/values.h"
+#include "values/values_internal.h"
 #include "values/values_nested.h"
 
 typedef struct ArrayState

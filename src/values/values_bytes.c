@@ -7,6 +7,7 @@
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
+#include "rows/rows.h"
 #include "values/values_internal.h"
 
 /* --------------------------------------------------------------------------

@@ -11,6 +11,7 @@
 #include "utils/memutils.h"
 #include "utils/typcache.h"
 
+#include "rows/rows.h"
 #include "values/values_internal.h"
 
 /* After so many refusals what the checks have left behind is freed. */

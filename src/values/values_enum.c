@@ -15,6 +15,9 @@
 #include "utils/catcache.h"
 #include "utils/syscache.h"
 
+#include "base/failure.h"
+#include "bigquery/message.h"
+#include "rows/rows.h"
 #include "values/values_internal.h"
 
 typedef struct Label

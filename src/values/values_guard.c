@@ -21,6 +21,9 @@
 #include "utils/resowner.h"
 
 #include "base/compat.h"
+#include "base/failure.h"
+#include "bigquery/message.h"
+#include "rows/rows.h"
 #include "values/values_internal.h"
 
 /* --------------------------------------------------------------------------

@@ -12,6 +12,8 @@
 #include "lib/stringinfo.h"
 #include "utils/memutils.h"
 
+#include "base/failure.h"
+#include "rows/rows.h"
 #include "values/values.h"
 
 /*

@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "rows/rows.h"
 #include "values/values_internal.h"
 
 /* BigQuery's are no more than 10,000 years; more digits than this fit no part. */

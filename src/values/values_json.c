@@ -18,6 +18,10 @@
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 
+#include "base/failure.h"
+#include "rows/rows.h"
+#include "values/values.h"
+#include "values/values_internal.h"
 #include "values/values_nested.h"
 
 /* A value in a jsonb takes an entry of 4 bytes, and up to 3 to align it. */

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "values/values_internal.h"
 #include "values/values_nested.h"
 
 void

@@ -15,7 +15,11 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
+#include "base/failure.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/message.h"
+#include "rows/rows.h"
+#include "values/values.h"
 #include "values/values_nested.h"
 
 void *

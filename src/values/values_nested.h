@@ -10,6 +10,10 @@
 
 #include "utils/jsonb.h"
 
+#include "base/failure.h"
+#include "bigquery/message.h"
+#include "rows/rows.h"
+#include "values/values.h"
 #include "values/values_internal.h"
 
 /*

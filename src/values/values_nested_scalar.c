@@ -14,6 +14,9 @@
 #include "utils/json.h"
 #include "utils/timestamp.h"
 
+#include "bigquery/message.h"
+#include "rows/rows.h"
+#include "values/values.h"
 #include "values/values_nested.h"
 
 /* Its text in state->text; false when it is no value of its type. */

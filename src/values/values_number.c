@@ -16,6 +16,7 @@
 #include "common/shortest_dec.h"
 #include "utils/builtins.h"
 
+#include "rows/rows.h"
 #include "values/values_internal.h"
 
 /* --------------------------------------------------------------------------

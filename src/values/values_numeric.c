@@ -23,6 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
+#include "rows/rows.h"
 #include "values/values_internal.h"
 
 /* What numeric can hold: NUMERIC_WEIGHT_MAX and NUMERIC_DSCALE_MAX of numeric.c */

@@ -15,6 +15,11 @@
 #include "utils/typcache.h"
 
 #include "base/compat.h"
+#include "base/failure.h"
+#include "bigquery/message.h"
+#include "rows/rows.h"
+#include "values/values.h"
+#include "values/values_internal.h"
 #include "values/values_nested.h"
 
 /* Elements of a RANGE, what holds them, and the range type of that. */

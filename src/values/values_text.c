@@ -16,6 +16,8 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "bigquery/message.h"
+#include "rows/rows.h"
 #include "values/values_internal.h"
 
 /* --------------------------------------------------------------------------

@@ -17,6 +17,9 @@
 #include "utils/snapmgr.h"
 
 #include "base/settings.h"
+#include "bigquery/bigquery.h"
+#include "bigquery/message.h"
+#include "bigquery/request.h"
 #include "ledger/extension.h"
 #include "ledger/notify.h"
 #include "load/progress.h"

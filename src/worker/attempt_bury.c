@@ -10,6 +10,9 @@
 #include "utils/memutils.h"
 
 #include "base/settings.h"
+#include "bigquery/bigquery.h"
+#include "ledger/ledger.h"
+#include "ledger/schedule.h"
 #include "worker/attempt_internal.h"
 
 static const LedgerSchedule *

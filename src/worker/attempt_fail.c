@@ -7,7 +7,11 @@
 #include "access/xact.h"
 #include "utils/memutils.h"
 
+#include "base/failure.h"
 #include "base/settings.h"
+#include "bigquery/bigquery.h"
+#include "ledger/ledger.h"
+#include "ledger/schedule.h"
 #include "load/verdict.h"
 #include "worker/attempt_internal.h"
 

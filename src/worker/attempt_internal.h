@@ -5,6 +5,7 @@
 #ifndef CONTRATOS_ATTEMPT_INTERNAL_H
 #define CONTRATOS_ATTEMPT_INTERNAL_H
 
+#include "bigquery/bigquery.h"
 #include "load/load.h"
 #include "load/verify.h"
 #include "worker/attempt.h"

@@ -10,6 +10,8 @@
 
 #include "utils/timestamp.h"
 
+#include "bigquery/request.h"
+#include "ledger/schedule.h"
 #include "worker/attempt_internal.h"
 
 void

@@ -34,6 +34,7 @@
 #include "ledger/extension.h"
 #include "ledger/ledger.h"
 #include "ledger/notify.h"
+#include "ledger/schedule.h"
 #include "ledger/wake.h"
 #include "load/setup.h"
 #include "worker/attempt.h"

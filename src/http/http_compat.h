@@ -1,0 +1,39 @@
+/*
+ * http_compat.h
+ *	  Differences between the versions of libcurl we support, each behind one name.
+ *
+ * The only place for LIBCURL_VERSION_NUM.
+ */
+#ifndef CONTRATOS_HTTP_COMPAT_H
+#define CONTRATOS_HTTP_COMPAT_H
+
+#include "postgres.h"
+
+#include <curl/curl.h>
+
+/* 7.85 names protocols by text and deprecates the bit mask. */
+static inline CURLcode
+curl_http_only_compat(CURL *easy, bool tls)
+{
+#if LIBCURL_VERSION_NUM >= 0x075500
+	return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, tls ? "https" : "http");
+#else
+	return curl_easy_setopt(easy, CURLOPT_PROTOCOLS, tls ? (long) CURLPROTO_HTTPS : (long) CURLPROTO_HTTP);
+#endif
+}
+
+/*
+ * 7.87 can leave a resolver thread behind that gets no answer.  Older ones wait
+ * for it when a request is given up: a cancel is then as slow as the resolver.
+ */
+static inline CURLcode
+curl_quick_exit_compat(CURL *easy pg_attribute_unused())
+{
+#if LIBCURL_VERSION_NUM >= 0x075700
+	return curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+#else
+	return CURLE_OK;
+#endif
+}
+
+#endif /* CONTRATOS_HTTP_COMPAT_H */
