@@ -153,6 +153,16 @@ tuple_shape(ForeignScanState *node, const BqScan *scan)
 	return shape;
 }
 
+/* NULL: BigQuery could not compute the same. */
+static RowHash *
+make_row_hash(const BqScan *scan)
+{
+	char *forms =
+		fingerprint_forms(scan->table, scan->adoption->columns, scan->adoption->ncolumns, scan->job->fields);
+
+	return forms != NULL ? rowhash_create(forms) : NULL;
+}
+
 /* The first row is wanted. */
 static void
 start(ForeignScanState *node, BqScan *scan)
@@ -165,10 +175,9 @@ start(ForeignScanState *node, BqScan *scan)
 		if (!scan_adopt(scan))
 			ask(scan);
 		prepare_columns(scan);
-		if (scan->reports && scan->fingerprint == NULL)
-			scan->fingerprint =
-				fingerprint_create(scan->table, scan->adoption->columns, scan->adoption->ncolumns, scan->job->fields);
-		scan->reader = reader_open(scan->job, scan->fingerprint, scan->reports ? tuple_shape(node, scan) : NULL,
+		if (scan->reports && scan->row_hash == NULL)
+			scan->row_hash = make_row_hash(scan);
+		scan->reader = reader_open(scan->job, scan->row_hash, scan->reports ? tuple_shape(node, scan) : NULL,
 								   parallel_size(scan), scan->context);
 	}
 	scan->started = true;
@@ -267,7 +276,7 @@ next_row(BqScan *scan, TupleTableSlot *slot)
 	if (!found)
 		return slot;
 	/* of the wire's values: conversion may lose something */
-	if (scan->news && scan->fingerprint != NULL)
+	if (scan->news && scan->row_hash != NULL)
 		reader_note(scan->reader);
 	if (row.tuple != NULL)
 		return store_tuple(scan, row.tuple, slot);

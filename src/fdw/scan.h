@@ -12,6 +12,7 @@
 
 #include "base/failure.h"
 #include "bigquery/message.h"
+#include "read/rowhash.h"
 #include "remote/fingerprint.h"
 #include "remote/options.h"
 #include "rows/rows.h"

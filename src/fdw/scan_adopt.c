@@ -155,7 +155,7 @@ scan_adopt_report(BqScan *scan, bool at_end)
 	adoption->bytes = reader_bytes(scan->reader);
 	adoption->pages = reader_pages(scan->reader);
 	adoption->complete |= at_end;
-	if (at_end && scan->fingerprint != NULL)
-		fingerprint_text(scan->fingerprint, adoption->fingerprint);
+	if (at_end && scan->row_hash != NULL)
+		rowhash_text(scan->row_hash, adoption->fingerprint);
 	adoption->progress(adoption->arg, adoption->rows, adoption->bytes, adoption->pages);
 }

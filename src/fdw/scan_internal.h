@@ -15,7 +15,7 @@
 #include "fdw/scan.h"
 #include "read/reader.h"
 #include "remote/deparse.h"
-#include "remote/fingerprint.h"
+#include "read/rowhash.h"
 #include "remote/options.h"
 #include "values/values.h"
 
@@ -54,7 +54,7 @@ typedef struct BqScan
 	bool linked; /* into adopters */
 	dlist_node link;
 	MemoryContextCallback unlink;
-	Fingerprint *fingerprint; /* of the rows it has given, or NULL */
+	RowHash *row_hash; /* of the rows it has given, or NULL */
 	Bigquery *bq; /* own; NULL when adopted */
 	BqJob *job;
 	RowReader *reader;

@@ -16,6 +16,7 @@
 #include "bigquery/message.h"
 #include "bigquery/request.h"
 #include "ledger/ledger.h"
+#include "read/rowhash.h"
 #include "remote/deparse.h"
 #include "remote/fingerprint.h"
 #include "remote/options.h"

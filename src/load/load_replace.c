@@ -18,6 +18,7 @@
 #include "load/load_internal.h"
 #include "load/progress.h"
 #include "load/verdict.h"
+#include "read/rowhash.h"
 #include "remote/deparse.h"
 #include "rows/rows.h"
 #include "values/values.h"

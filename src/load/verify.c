@@ -20,6 +20,7 @@
 #include "ledger/schedule.h"
 #include "load/verify.h"
 #include "load/verify_internal.h"
+#include "read/rowhash.h"
 #include "read/stream.h"
 #include "remote/deparse.h"
 #include "remote/fingerprint.h"

@@ -24,7 +24,7 @@ struct RowReader
 {
 	MemoryContext context;
 	BqJob *job;
-	Fingerprint *fingerprint;
+	RowHash *row_hash; /* NULL: no fingerprint */
 	ReaderShape shape; /* desc NULL: no tuples */
 	int64 next; /* number of the row to give next, from 0 */
 	ReaderRow given; /* the row given last */
@@ -51,14 +51,14 @@ struct RowReader
 };
 
 RowReader *
-reader_open(BqJob *job, Fingerprint *fingerprint, const ReaderShape *shape, int64 beside, MemoryContext parent)
+reader_open(BqJob *job, RowHash *row_hash, const ReaderShape *shape, int64 beside, MemoryContext parent)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "contratos row reader", ALLOCSET_SMALL_SIZES);
 	RowReader *reader = MemoryContextAllocZero(context, sizeof(RowReader));
 
 	reader->context = context;
 	reader->job = job;
-	reader->fingerprint = fingerprint;
+	reader->row_hash = row_hash;
 	if (shape != NULL)
 		reader->shape = *shape;
 	reader->stream = stream_open(job, context);
@@ -130,7 +130,7 @@ start_beside(RowReader *reader, int64 from, int64 row_bytes)
 		.connection = *job->connection,
 		.location = job->location,
 		.job_id = job->job_id,
-		.agreements = reader->fingerprint ? fingerprint_agreements(reader->fingerprint) : NULL,
+		.forms = reader->row_hash ? rowhash_forms(reader->row_hash) : NULL,
 		.first = from,
 		.total_rows = job->total_rows,
 		.nfields = job->nfields,
@@ -250,10 +250,10 @@ take_row(RowReader *reader)
 	const char *at = reader->at;
 	uint32 len;
 
-	if (reader->fingerprint != NULL)
+	if (reader->row_hash != NULL)
 	{
 		reader->hash = at;
-		at += FINGERPRINT_ROW_BYTES;
+		at += ROWHASH_BYTES;
 	}
 	memcpy(&len, at, sizeof(len));
 	at += sizeof(len);
@@ -330,9 +330,9 @@ void
 reader_note(RowReader *reader)
 {
 	if (reader->hash != NULL)
-		fingerprint_add_row(reader->fingerprint, (const uint8 *) reader->hash);
+		rowhash_add_row(reader->row_hash, (const uint8 *) reader->hash);
 	else
-		fingerprint_add(reader->fingerprint, reader->given.cells);
+		rowhash_add(reader->row_hash, reader->given.cells);
 }
 
 int64

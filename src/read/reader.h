@@ -19,7 +19,7 @@
 
 #include "bigquery/message.h"
 #include "read/stream.h"
-#include "remote/fingerprint.h"
+#include "read/rowhash.h"
 #include "rows/rows.h"
 #include "values/values.h"
 
@@ -50,13 +50,13 @@ typedef struct ReaderRow
 } ReaderRow;
 
 /*
- * In a child of `parent`, freed with it or by reader_close().  `fingerprint`:
+ * In a child of `parent`, freed with it or by reader_close().  `row_hash`:
  * what the rows' hashes are for, or NULL; it must outlive the reader.  `shape`:
  * rows that have no value out of the ordinary may come as such tuples; NULL:
  * none may.  `beside`: bytes that must be left of the result for a process to
  * be started; -1: none is, as for who may not want all rows.
  */
-extern RowReader *reader_open(BqJob *job, Fingerprint *fingerprint, const ReaderShape *shape, int64 beside,
+extern RowReader *reader_open(BqJob *job, RowHash *row_hash, const ReaderShape *shape, int64 beside,
 							  MemoryContext parent);
 
 /* Tolerates NULL.  The process beside ends. */

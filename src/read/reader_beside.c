@@ -23,7 +23,7 @@
 #include "bigquery/message.h"
 #include "read/reader_internal.h"
 #include "read/stream.h"
-#include "remote/fingerprint.h"
+#include "read/rowhash.h"
 #include "rows/rows.h"
 
 /* A message of rows has about as many bytes: large enough to be worth a wake-up. */
@@ -37,7 +37,7 @@ typedef struct Sender
 	ReaderQueue queue;
 	BqJob *job;
 	RowStream *stream;
-	Fingerprint *fingerprint; /* NULL: no hashes */
+	RowHash *row_hash; /* NULL: no hashes */
 	TupleMaker *maker; /* NULL: no tuples */
 	StringInfoData batch;
 	int32 nrows;
@@ -142,11 +142,11 @@ append_cells(Sender *sender, const RowsCell *cells)
 static void
 append_row_head(Sender *sender, const RowsCell *cells, uint32 len)
 {
-	uint8 hash[FINGERPRINT_ROW_BYTES];
+	uint8 hash[ROWHASH_BYTES];
 
-	if (sender->fingerprint != NULL)
+	if (sender->row_hash != NULL)
 	{
-		fingerprint_row(sender->fingerprint, cells, hash);
+		rowhash_row(sender->row_hash, cells, hash);
 		appendBinaryStringInfo(&sender->batch, (const char *) hash, sizeof(hash));
 	}
 	appendBinaryStringInfo(&sender->batch, (const char *) &len, sizeof(len));
@@ -230,8 +230,8 @@ prepare(Sender *sender, const ReaderTask *task)
 	}
 	sender->job =
 		bigquery_finished_job(bq, task->job_id, task->location, task->total_rows, task->nfields, CurrentMemoryContext);
-	if (task->agreements != NULL)
-		sender->fingerprint = fingerprint_agreed(task->agreements);
+	if (task->forms != NULL)
+		sender->row_hash = rowhash_create(task->forms);
 	sender->stream = stream_open_at(sender->job, task->first, CurrentMemoryContext);
 	if (task->shape.desc != NULL)
 		sender->maker = reader_tuple_maker(&task->shape);

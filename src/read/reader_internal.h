@@ -18,7 +18,7 @@
 /*
  * What a message holds: a head, and then, of READER_ROWS, for each row
  *
- *	its hash            FINGERPRINT_ROW_BYTES; not without a fingerprint
+ *	its hash            ROWHASH_BYTES; not without a fingerprint
  *	length of a tuple   uint32; 0: it comes as cells
  *	the tuple           aligned as tuples are, counting from the head
  * or
@@ -58,7 +58,7 @@ typedef struct ReaderTask
 	BqConnection connection; /* its project is the one that is billed */
 	const char *location; /* of the job */
 	const char *job_id;
-	const char *agreements; /* fingerprint_agreements(), or NULL: no hashes */
+	const char *forms; /* rowhash_forms(), or NULL: no hashes */
 	int64 first; /* row to begin with, from 0 */
 	int64 total_rows;
 	int nfields;

@@ -61,7 +61,7 @@ write_task(StringInfo buf, const ReaderTask *task)
 	put_string(buf, task->connection.project);
 	put_string(buf, task->location);
 	put_string(buf, task->job_id);
-	put_string(buf, task->agreements);
+	put_string(buf, task->forms);
 	if (task->shape.desc != NULL)
 		reader_tuple_put_shape(buf, &task->shape);
 }
@@ -78,7 +78,7 @@ read_task(const char *at, ReaderTask *task)
 	task->connection.project = take_string(&at);
 	task->location = take_string(&at);
 	task->job_id = take_string(&at);
-	task->agreements = take_string(&at);
+	task->forms = take_string(&at);
 	if (task->shape.desc != NULL)
 		reader_tuple_take_shape(&at, &task->shape);
 	task->connection.location = pstrdup(task->location);

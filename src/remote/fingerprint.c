@@ -1,23 +1,14 @@
 /*
  * fingerprint.c
- *	  The fingerprint of a day's rows, here and there.
- *
- * It is made of what came over the wire and not of what is in the target: text
- * in a numeric column ("018", "1e3", " 18") does not read back as it came, and
- * a text loses its U+0000 here.  Lengths keep neighbours apart, so that text
- * moved over a column's border changes the row; NULL has none.
- *
- * Why sums and not XOR: equal rows are usual in the source, and under XOR each
- * pair of them would vanish.  32 bits a row leave room for 2^31 rows a day.
+ *	  What a day's fingerprint covers, and the GoogleSQL that computes it.
  */
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
-#include "port/pg_bswap.h"
 #include "utils/builtins.h"
 
-#include "base/digest.h"
 #include "bigquery/message.h"
+#include "read/rowhash.h"
 #include "remote/fingerprint.h"
 #include "remote/options.h"
 #include "values/values.h"
@@ -72,42 +63,10 @@ fingerprint_type(const RemoteColumn *column)
 	return agreement ? agreement->type : NULL;
 }
 
-/* --------------------------------------------------------------------------
- * Here
- * -------------------------------------------------------------------------- */
-
-struct Fingerprint
+char *
+fingerprint_forms(const RemoteTable *table, const AttrNumber *columns, int ncolumns, const BqField *fields)
 {
-	Digest *digest;
-	StringInfoData row; /* what is hashed: most rows as a whole, long ones in pieces */
-	uint64 sums[2];
-	int ncells;
-	char *forms; /* of each cell, as fingerprint_agreements() gives them */
-};
-
-/* To put short texts together and hash them at once is faster; of long ones there need be no copy. */
-#define PIECE_BYTES (64 * 1024)
-
-#define FORM_NONE '-' /* left out */
-#define FORM_PLAIN 'p' /* "<text>:" */
-#define FORM_COUNTED 'c' /* "<bytes>:<text>" */
-
-static Fingerprint *
-make_fingerprint(int ncells)
-{
-	Fingerprint *fingerprint = palloc0(sizeof(Fingerprint));
-
-	fingerprint->ncells = ncells;
-	fingerprint->forms = palloc0(ncells + 1);
-	initStringInfo(&fingerprint->row);
-	fingerprint->digest = digest_create();
-	return fingerprint;
-}
-
-Fingerprint *
-fingerprint_create(const RemoteTable *table, const AttrNumber *columns, int ncolumns, const BqField *fields)
-{
-	Fingerprint *fingerprint = make_fingerprint(ncolumns);
+	char *forms = palloc0(ncolumns + 1);
 
 	for (int i = 0; i < ncolumns; i++)
 	{
@@ -115,111 +74,13 @@ fingerprint_create(const RemoteTable *table, const AttrNumber *columns, int ncol
 
 		if (agreement != NULL && (fields[i].repeated || strcmp(agreement->type, fields[i].type) != 0))
 			return NULL;
-		fingerprint->forms[i] = agreement == NULL ? FORM_NONE : agreement->plain ? FORM_PLAIN : FORM_COUNTED;
+		forms[i] = agreement == NULL ? ROWHASH_NONE : agreement->plain ? ROWHASH_PLAIN : ROWHASH_COUNTED;
 	}
-	return fingerprint;
-}
-
-const char *
-fingerprint_agreements(const Fingerprint *fingerprint)
-{
-	return fingerprint->forms;
-}
-
-Fingerprint *
-fingerprint_agreed(const char *agreements)
-{
-	Fingerprint *fingerprint = make_fingerprint((int) strlen(agreements));
-
-	memcpy(fingerprint->forms, agreements, fingerprint->ncells);
-	return fingerprint;
-}
-
-/* Hash what has been put together. */
-static void
-hash_piece(Fingerprint *fingerprint)
-{
-	digest_add(fingerprint->digest, fingerprint->row.data, fingerprint->row.len);
-	fingerprint->row.len = 0;
-}
-
-/* A cell's text; as appendStringInfo() would write it, but in half the time. */
-static void
-append_cell(Fingerprint *fingerprint, char form, const RowsCell *cell)
-{
-	StringInfo row = &fingerprint->row;
-	bool is_long = cell->len > PIECE_BYTES;
-
-	/* room for a length and a colon besides */
-	enlargeStringInfo(row, (is_long ? 0 : (int) cell->len) + 16);
-	if (cell->kind == ROWS_NULL)
-	{
-		row->data[row->len++] = '-';
-		return;
-	}
-	if (form == FORM_COUNTED)
-	{
-		row->len += pg_ultoa_n((uint32) cell->len, row->data + row->len);
-		row->data[row->len++] = ':';
-	}
-	if (is_long)
-	{
-		hash_piece(fingerprint);
-		digest_add(fingerprint->digest, cell->data, cell->len);
-	}
-	else
-	{
-		memcpy(row->data + row->len, cell->data, cell->len);
-		row->len += (int) cell->len;
-	}
-	if (form == FORM_PLAIN)
-		row->data[row->len++] = ':';
-	if (row->len > PIECE_BYTES)
-		hash_piece(fingerprint);
-}
-
-void
-fingerprint_row(Fingerprint *fingerprint, const RowsCell *cells, uint8 result[FINGERPRINT_ROW_BYTES])
-{
-	uint8 hash[DIGEST_BYTES];
-
-	digest_begin(fingerprint->digest);
-	fingerprint->row.len = 0;
-	for (int i = 0; i < fingerprint->ncells; i++)
-		if (fingerprint->forms[i] != FORM_NONE)
-			append_cell(fingerprint, fingerprint->forms[i], &cells[i]);
-	hash_piece(fingerprint);
-	digest_end(fingerprint->digest, hash);
-	memcpy(result, hash, FINGERPRINT_ROW_BYTES);
-}
-
-void
-fingerprint_add_row(Fingerprint *fingerprint, const uint8 row[FINGERPRINT_ROW_BYTES])
-{
-	uint32 halves[2];
-
-	memcpy(halves, row, sizeof(halves));
-	for (int i = 0; i < 2; i++)
-		fingerprint->sums[i] += pg_ntoh32(halves[i]);
-}
-
-void
-fingerprint_add(Fingerprint *fingerprint, const RowsCell *cells)
-{
-	uint8 row[FINGERPRINT_ROW_BYTES];
-
-	fingerprint_row(fingerprint, cells, row);
-	fingerprint_add_row(fingerprint, row);
-}
-
-void
-fingerprint_text(const Fingerprint *fingerprint, char text[FINGERPRINT_SIZE])
-{
-	snprintf(text, FINGERPRINT_SIZE, UINT64_FORMAT ":" UINT64_FORMAT, fingerprint->sums[0], fingerprint->sums[1]);
+	return forms;
 }
 
 /* --------------------------------------------------------------------------
- * There
+ * As GoogleSQL
  * -------------------------------------------------------------------------- */
 
 /* One column's "<bytes>:<text>" as GoogleSQL. */

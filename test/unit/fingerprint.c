@@ -13,6 +13,7 @@
 
 #include "catalog/pg_type.h"
 
+#include "read/rowhash.h"
 #include "remote/fingerprint.h"
 #include "values/values.h"
 
@@ -187,7 +188,7 @@ print_fingerprint(int argc, char **argv)
 	for (int i = 0; i < argc; i++)
 		fields[i].type = table->columns[i].remote_type;
 
-	Fingerprint *fingerprint = fingerprint_create(table, all_numbers(table), argc, fields);
+	RowHash *hash = rowhash_create(fingerprint_forms(table, all_numbers(table), argc, fields));
 
 	while (fgets(line, sizeof(line), stdin) != NULL)
 	{
@@ -195,9 +196,9 @@ print_fingerprint(int argc, char **argv)
 
 		for (int i = 0; i < argc; i++)
 			cells[i] = read_cell(strsep(&rest, " \n"));
-		fingerprint_add(fingerprint, cells);
+		rowhash_add(hash, cells);
 	}
-	fingerprint_text(fingerprint, text);
+	rowhash_text(hash, text);
 	puts(text);
 }
 
