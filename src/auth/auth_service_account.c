@@ -9,7 +9,7 @@
 
 #include "auth/auth_internal.h"
 #include "base/failure.h"
-#include "base/jwt.h"
+#include "base/crypto.h"
 #include "http/http.h"
 
 /* A constant, whatever the file's token_uri is. */

@@ -9,7 +9,7 @@
 #ifndef CONTRATOS_NAMES_H
 #define CONTRATOS_NAMES_H
 
-#include "base/digest.h"
+#include "base/crypto.h"
 
 /* Whether PostgreSQL keeps all of a name. */
 extern bool names_fit(const char *name);

@@ -12,7 +12,7 @@
 #include "utils/varlena.h"
 
 #include "base/json.h"
-#include "base/jwt.h"
+#include "base/crypto.h"
 #include "base/settings.h"
 #include "check/check_internal.h"
 #include "http/http.h"

@@ -30,6 +30,7 @@
 #include "fdw/scan_internal.h"
 #include "remote/deparse.h"
 #include "remote/options.h"
+#include "remote/schema.h"
 #include "rows/rows.h"
 #include "values/values.h"
 
@@ -106,7 +107,7 @@ prepare_columns(BqScan *scan)
 		mine->column = column;
 		mine->position = scan->adoption ? scan_adopt_position(scan->adoption, column->attnum) : i;
 		field = &scan->job->fields[mine->position];
-		if (!scan_check_column(table_name, column, field, &needed, &f))
+		if (!schema_check_column(table_name, column, field, &needed, &f))
 			failure_throw(&f);
 		scan_check_pushed(scan, column, field);
 		if (scan->adoption != NULL && column->attnum == scan->adoption->timestamp_column)
@@ -157,8 +158,7 @@ tuple_shape(ForeignScanState *node, const BqScan *scan)
 static RowHash *
 make_row_hash(const BqScan *scan)
 {
-	char *forms =
-		fingerprint_forms(scan->table, scan->adoption->columns, scan->adoption->ncolumns, scan->job->fields);
+	char *forms = fingerprint_forms(scan->table, scan->adoption->columns, scan->adoption->ncolumns, scan->job->fields);
 
 	return forms != NULL ? rowhash_create(forms) : NULL;
 }

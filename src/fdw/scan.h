@@ -76,19 +76,6 @@ extern TupleTableSlot *scan_next(ForeignScanState *node);
 extern void scan_again(ForeignScanState *node);
 extern void scan_end(ForeignScanState *node);
 
-/*
- * Whether a field of an answer is of the type that the column's option says.
- * False with *f set (42804), its hint the ALTER FOREIGN TABLE to run, and in
- * *needed the local type that it changes the column to (NULL: it does not).
- * `table_name` is what the statement calls the foreign table.
- */
-extern bool scan_check_column(const char *table_name, const RemoteColumn *column, const BqField *field,
-							  const char **needed, Failure *f);
-
-/* Fill *f so, for a column that is known to be of that type; returns *needed.  Needs no transaction. */
-extern const char *scan_changed_type(const char *table_name, const RemoteColumn *column, const BqField *field,
-									 Failure *f);
-
 /* For EXPLAIN: the query, with the values known so far (in CurrentMemoryContext). */
 extern BqQuery *scan_query(ForeignScanState *node);
 

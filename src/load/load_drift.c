@@ -19,6 +19,7 @@
 #include "fdw/scan.h"
 #include "load/load.h"
 #include "load/load_internal.h"
+#include "remote/schema.h"
 
 /* What BigQuery's messages begin with (failure.h has them after "BigQuery: "). */
 #define SAYS "BigQuery: "
@@ -146,7 +147,7 @@ explain_mismatch(const LoadPlan *plan, const char *text, Failure *f)
 	/* as declared: then it is the row filter's fault, and BigQuery says it best */
 	if (i < 0 || !type_said(f->message, &field))
 		return;
-	(void) scan_changed_type(plan->remote_name, &plan->table->columns[i], &field, f);
+	(void) schema_changed_type(plan->remote_name, &plan->table->columns[i], &field, f);
 	failure_reason(f, reason);
 }
 
@@ -184,7 +185,7 @@ load_check_type(const LoadPlan *plan, int i, const BqField *field, Failure *f)
 	const RemoteColumn *column = &plan->table->columns[i];
 	const char *needed;
 
-	if (scan_check_column(plan->remote_name, column, field, &needed, f))
+	if (schema_check_column(plan->remote_name, column, field, &needed, f))
 		return true;
 	if (needed != NULL)
 		explain_target(plan, column, needed, f);

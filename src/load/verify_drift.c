@@ -17,7 +17,7 @@
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
-#include "base/digest.h"
+#include "base/crypto.h"
 #include "base/failure.h"
 #include "base/names.h"
 #include "bigquery/bigquery.h"

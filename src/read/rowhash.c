@@ -16,7 +16,7 @@
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
 
-#include "base/digest.h"
+#include "base/crypto.h"
 #include "read/rowhash.h"
 #include "rows/rows.h"
 

@@ -20,7 +20,7 @@
 
 #include "base/compat.h"
 #include "base/json.h"
-#include "base/jwt.h"
+#include "base/crypto.h"
 #include "base/settings.h"
 #include "call/run.h"
 #include "fdw/fdw.h"

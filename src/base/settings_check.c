@@ -1,6 +1,6 @@
 /*
- * settings_looks.c
- *	  What is wrong with a value by its looks: of settings, and of the options of
+ * settings_check.c
+ *	  What is wrong with a value by its form: of settings, and of the options of
  *	  the same names.
  */
 #include "postgres.h"

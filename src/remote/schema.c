@@ -1,5 +1,5 @@
 /*
- * scan_check.c
+ * schema.c
  *	  Whether a column in BigQuery's answer is what the foreign table says.
  *
  * Tables there change without a word.  What is said here comes with the
@@ -13,7 +13,7 @@
 
 #include "base/failure.h"
 #include "bigquery/message.h"
-#include "fdw/scan.h"
+#include "remote/schema.h"
 #include "remote/options.h"
 #include "values/values.h"
 
@@ -58,7 +58,7 @@ needed_type(const RemoteColumn *column, const BqField *field)
 }
 
 const char *
-scan_changed_type(const char *table_name, const RemoteColumn *column, const BqField *field, Failure *f)
+schema_changed_type(const char *table_name, const RemoteColumn *column, const BqField *field, Failure *f)
 {
 	const char *column_name = failure_from_server(quote_identifier(column->name));
 	const char *there = message_field_type(field);
@@ -79,12 +79,12 @@ scan_changed_type(const char *table_name, const RemoteColumn *column, const BqFi
 }
 
 bool
-scan_check_column(const char *table_name, const RemoteColumn *column, const BqField *field, const char **needed,
-				  Failure *f)
+schema_check_column(const char *table_name, const RemoteColumn *column, const BqField *field, const char **needed,
+					Failure *f)
 {
 	*needed = NULL;
 	if (column->remote_type == NULL || message_type_fits(column->remote_type, field))
 		return true;
-	*needed = scan_changed_type(table_name, column, field, f);
+	*needed = schema_changed_type(table_name, column, field, f);
 	return false;
 }

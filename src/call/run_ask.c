@@ -1,0 +1,161 @@
+/*
+ * run_ask.c
+ *	  Days that a call asks BigQuery about, and does not load: what they would cost,
+ *	  and whether they are what was loaded.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "base/failure.h"
+#include "base/settings.h"
+#include "bigquery/bigquery.h"
+#include "bigquery/message.h"
+#include "call/run.h"
+#include "call/run_internal.h"
+#include "ledger/extension.h"
+#include "ledger/schedule.h"
+#include "load/load.h"
+
+/* --------------------------------------------------------------------------
+ * What days would cost: a dry run of just the query that a load asks.  BigQuery
+ * reads nothing for it, and takes nothing.  What it says is the most that a table
+ * may cost; of a clustered one a load may read less.
+ * -------------------------------------------------------------------------- */
+
+static RunEstimate
+estimate_day(const LoadPlan *plan, Bigquery *bq, DateADT day)
+{
+	RunEstimate estimate = {.day = day};
+	Failure f;
+
+	if (!bigquery_estimate(bq, load_query(plan, day), &estimate.bytes_processed, &f))
+		failure_throw(&f);
+	estimate.bytes_billed = message_billed(estimate.bytes_processed);
+	return estimate;
+}
+
+/* Better said now than when the load is refused. */
+static void
+say_cap(const LoadPlan *plan, const RunEstimate *estimate)
+{
+	ereport(NOTICE, (errmsg("a load of %s would be refused", schedule_day_text(estimate->day)),
+					 errdetail("It would bill " INT64_FORMAT " bytes, and %s allows " INT64_FORMAT ".",
+							   estimate->bytes_billed, plan->connection->cap_name, plan->connection->max_bytes_billed),
+					 errhint("Raise %s before loading.", plan->connection->cap_name)));
+}
+
+void
+run_estimate(const char *source, DateADT first, DateADT last, void (*emit)(void *arg, const RunEstimate *estimate),
+			 void *arg)
+{
+	extension_lock();
+
+	LedgerSource *found = ledger_source(source);
+	run_check_day(found, first);
+	run_check_day(found, last);
+
+	LoadPlan *plan = load_plan(found);
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext per_day = AllocSetContextCreate(context, "contratos estimate", ALLOCSET_DEFAULT_SIZES);
+	Bigquery *bq = bigquery_open(plan->connection, context);
+	bool said = plan->connection->max_bytes_billed == 0;
+
+	for (DateADT day = first; day <= last; day++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(per_day);
+		MemoryContextSwitchTo(per_day);
+
+		RunEstimate estimate = estimate_day(plan, bq, day);
+
+		if (!said && estimate.bytes_billed > plan->connection->max_bytes_billed)
+			say_cap(plan, &estimate);
+		said |= estimate.bytes_billed > plan->connection->max_bytes_billed;
+		emit(arg, &estimate);
+	}
+	MemoryContextSwitchTo(context);
+	bigquery_close(bq);
+}
+
+/* --------------------------------------------------------------------------
+ * Days compared.  The cost of it is real but in no ledger: a row there is an attempt
+ * at one day, and a comparison, which is none, must work where nothing can be
+ * written.
+ * -------------------------------------------------------------------------- */
+
+/* A hundred years: what one answer may hold here. */
+#define MAX_VERIFIED_DAYS 36600
+
+static LedgerSource *
+check_arguments(const char *name, DateADT first, DateADT last)
+{
+	LedgerSource *source = ledger_source(name);
+
+	run_check_day(source, first);
+	run_check_day(source, last);
+	if (last - first >= MAX_VERIFIED_DAYS)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("cannot compare more than %d days", MAX_VERIFIED_DAYS),
+						errdetail("From first to last there are %d.", last - first + 1)));
+	return source;
+}
+
+static void
+say_cost(const LedgerSource *source, const VerifyJob *job)
+{
+	if (job->bytes_billed < 0)
+		return;
+	ereport(NOTICE, (errmsg("BigQuery bills " INT64_FORMAT " bytes for comparing source \"%s\"", job->bytes_billed,
+							source->name),
+					 errdetail("They are not in the ledger, and do not count for contratos.max_bytes_per_day.")));
+}
+
+/* What BigQuery says is for everybody, what the target says of its rows is not. */
+static VerifyDay *
+compare(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job)
+{
+	MemoryContext context = CurrentMemoryContext;
+	bool may_see_rows = run_may_see_rows(plan); /* in PG_CATCH it would be whom the error has left */
+	VerifyDay *days = NULL;
+
+	failure_forget();
+	PG_TRY();
+	{
+		days = verify_days(plan, bq, first, last, job);
+	}
+	PG_CATCH();
+	{
+		ErrorData *edata;
+
+		if (may_see_rows)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		run_hide_rows(edata);
+		ReThrowError(edata);
+	}
+	PG_END_TRY();
+	return days;
+}
+
+void
+run_verify(const char *source, DateADT first, DateADT last, void (*emit)(void *arg, const VerifyDay *day), void *arg)
+{
+	extension_lock();
+
+	LedgerSource *found = check_arguments(source, first, last);
+	LoadPlan *plan = load_plan(found);
+	load_check_budget(found);
+
+	Bigquery *bq = bigquery_open(plan->connection, CurrentMemoryContext);
+	VerifyJob job = {0};
+	VerifyDay *days = compare(plan, bq, first, last, &job);
+
+	bigquery_close(bq);
+	say_cost(found, &job);
+	for (DateADT day = first; day <= last; day++)
+		emit(arg, &days[day - first]);
+}

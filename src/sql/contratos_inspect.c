@@ -1,0 +1,179 @@
+/*
+ * contratos_inspect.c
+ *	  The SQL functions that look and change nothing: contratos_check(),
+ *	  contratos_verify(), and what the view contratos_status cannot ask in SQL.
+ *
+ * The latter only reads, and works on a standby and in a read-only transaction.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "base/compat.h"
+#include "base/settings.h"
+#include "call/run.h"
+#include "check/check.h"
+#include "ledger/extension.h"
+#include "ledger/ledger.h"
+#include "ledger/schedule.h"
+#include "ledger/wake.h"
+#include "load/verify.h"
+#include "sql/contratos_internal.h"
+
+/* --------------------------------------------------------------------------
+ * contratos_check()
+ * -------------------------------------------------------------------------- */
+
+PG_FUNCTION_INFO_V1(contratos_check);
+
+static void
+emit(void *arg, const CheckRow *row)
+{
+	ReturnSetInfo *set = arg;
+	const char *texts[5] = {row->source, row->name, row->status, row->found, row->hint};
+	Datum values[5] = {0};
+	bool nulls[5];
+
+	for (int i = 0; i < (int) lengthof(texts); i++)
+	{
+		nulls[i] = texts[i] == NULL;
+		if (!nulls[i])
+			values[i] = CStringGetTextDatum(texts[i]);
+	}
+	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
+}
+
+/* A NULL stands for all sources. */
+Datum
+contratos_check(PG_FUNCTION_ARGS)
+{
+	InitMaterializedSRF(fcinfo, 0);
+	check_all(PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)), emit, fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+/* --------------------------------------------------------------------------
+ * For contratos_status: the schedule, and the worker
+ * -------------------------------------------------------------------------- */
+
+PG_FUNCTION_INFO_V1(contratos_next);
+PG_FUNCTION_INFO_V1(contratos_worker);
+
+/*
+ * A view's functions are called with the rights of whoever reads it, so that
+ * these two are executable by all.  Who may not read the view learns nothing.
+ */
+static bool
+may_read_status(void)
+{
+	return pg_class_aclcheck(extension_relation("contratos_status"), GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+}
+
+/*
+ * What the worker remembers of changes is not known here: a failed day that is
+ * due again because its source, key file or configuration has changed shows so
+ * once the worker has begun with it, which is at once.
+ */
+Datum
+contratos_next(PG_FUNCTION_ARGS)
+{
+	TimestampTz now = settings_now();
+	List *found = may_read_status() ? ledger_schedules(text_to_cstring(PG_GETARG_TEXT_PP(0))) : NIL;
+	Datum values[2] = {0};
+	bool nulls[2] = {true, true};
+	TupleDesc desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (found != NIL)
+	{
+		int64 open_run;
+		ScheduleAction action = ledger_next(linitial(found), 0, now, &open_run);
+
+		if (action.what != SCHEDULE_NOTHING && IS_VALID_TIMESTAMP(action.due))
+		{
+			values[0] = TimestampTzGetDatum(Max(action.due, now));
+			values[1] = DateADTGetDatum(action.day);
+			nulls[0] = nulls[1] = false;
+		}
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+Datum
+contratos_worker(PG_FUNCTION_ARGS)
+{
+	int pid = may_read_status() ? wake_worker_pid() : 0;
+
+	if (pid == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_INT32(pid);
+}
+
+/* --------------------------------------------------------------------------
+ * contratos_verify()
+ * -------------------------------------------------------------------------- */
+
+PG_FUNCTION_INFO_V1(contratos_verify);
+
+/* A row being put together, column by column. */
+typedef struct Row
+{
+	int n;
+	Datum values[10];
+	bool nulls[10];
+} Row;
+
+static void
+add(Row *row, Datum value, bool isnull)
+{
+	row->values[row->n] = value;
+	row->nulls[row->n++] = isnull;
+}
+
+static void
+add_text(Row *row, const char *text)
+{
+	add(row, text ? CStringGetTextDatum(text) : (Datum) 0, text == NULL);
+}
+
+static void
+emit_day(void *arg, const VerifyDay *day)
+{
+	ReturnSetInfo *set = arg;
+	const LedgerSuccess *ledger = &day->ledger;
+	bool loaded = ledger->run != 0;
+	Row row = {0};
+
+	add(&row, DateADTGetDatum(day->day), false);
+	add(&row, Int64GetDatum(day->there.rows), false);
+	add(&row, Int64GetDatum(day->here.rows), false);
+	add(&row, Int64GetDatum(ledger->rows_loaded), !loaded);
+	add(&row, TimestampTzGetDatum(day->there.max_timestamp), !day->there.has_max);
+	add(&row, TimestampTzGetDatum(day->here.max_timestamp), !day->here.has_max);
+	add(&row, TimestampTzGetDatum(ledger->source_max_timestamp), !loaded || !ledger->has_max_timestamp);
+	add_text(&row, day->there.fingerprint);
+	add_text(&row, loaded ? ledger->fingerprint : NULL);
+	add(&row, BoolGetDatum(day->agrees), false);
+	tuplestore_putvalues(set->setResult, set->setDesc, row.values, row.nulls);
+}
+
+Datum
+contratos_verify(PG_FUNCTION_ARGS)
+{
+	DateADT first;
+	DateADT last;
+
+	contratos_get_days(fcinfo, "contratos_verify", &first, &last);
+	contratos_refuse_null(fcinfo, 2, "source");
+	InitMaterializedSRF(fcinfo, 0);
+	run_verify(text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, emit_day, fcinfo->resultinfo);
+	return (Datum) 0;
+}
