@@ -59,12 +59,11 @@ refuse_owner(const LoadPlan *plan, const Hook *hook, const char *name, Oid owner
 {
 	const char *role = GetUserNameFromId(plan->owner, false);
 
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("%s may not be %s of source \"%s\"", name, hook->column, plan->source->name),
-			 errdetail("It would run as role \"%s\", the owner of %s, but belongs to role \"%s\".", role,
-					   plan->target_name, GetUserNameFromId(owner, true)),
-			 errhint("Read what it does, and then: ALTER ROUTINE %s OWNER TO %s;", name, quote_identifier(role))));
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("%s may not be %s of source \"%s\"", name, hook->column, plan->source->name),
+					errdetail("It would run as role \"%s\", the owner of %s, but belongs to role \"%s\".", role,
+							  plan->target_name, GetUserNameFromId(owner, true)),
+					errhint("ALTER ROUTINE %s OWNER TO %s;", name, quote_identifier(role))));
 }
 
 /* By way of the SQL function: what lies beneath has another name from 16 on. */
