@@ -17,6 +17,7 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
+#include "base/day.h"
 #include "base/failure.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
@@ -65,14 +66,14 @@ run_check_day(const LedgerSource *source, DateADT day)
 {
 	TimestampTz now = settings_now();
 
-	if (DATE_NOT_FINITE(day) || day < SCHEDULE_FIRST_DAY)
+	if (DATE_NOT_FINITE(day) || day < DAY_FIRST)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("day is out of range"),
 						errhint("Days go from 0001-01-01 to yesterday in UTC.")));
-	if (day >= schedule_day_of(now))
+	if (day >= day_of(now))
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("day %s is not over yet", schedule_day_text(day)),
-				 errdetail("Days are UTC days, and today is %s in UTC.", schedule_day_text(schedule_day_of(now))),
-				 errhint("The last day that can be loaded is %s.", schedule_day_text(schedule_yesterday(now)))));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("day %s is not over yet", day_text(day)),
+				 errdetail("Days are UTC days, and today is %s in UTC.", day_text(day_of(now))),
+				 errhint("The last day that can be loaded is %s.", day_text(day_yesterday(now)))));
 	load_check_snapshot(source, day);
 }
 
@@ -268,7 +269,7 @@ record_failure(Call *call, DateADT day, LoadOutcome *outcome, ErrorData *edata)
 	hide_rows(call, outcome, edata);
 	ereport(WARNING,
 			(errcode(edata->sqlerrcode),
-			 errmsg("%s of source \"%s\" %s: %s", schedule_day_text(day), call->source->name, status, edata->message),
+			 errmsg("%s of source \"%s\" %s: %s", day_text(day), call->source->name, status, edata->message),
 			 edata->detail ? errdetail("%s", edata->detail) : 0, edata->hint ? errhint("%s", edata->hint) : 0));
 	return result;
 }

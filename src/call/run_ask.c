@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "base/day.h"
 #include "base/failure.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
@@ -40,7 +41,7 @@ estimate_day(const LoadPlan *plan, Bigquery *bq, DateADT day)
 static void
 say_cap(const LoadPlan *plan, const RunEstimate *estimate)
 {
-	ereport(NOTICE, (errmsg("a load of %s would be refused", schedule_day_text(estimate->day)),
+	ereport(NOTICE, (errmsg("a load of %s would be refused", day_text(estimate->day)),
 					 errdetail("It would bill " INT64_FORMAT " bytes, and %s allows " INT64_FORMAT ".",
 							   estimate->bytes_billed, plan->connection->cap_name, plan->connection->max_bytes_billed),
 					 errhint("Raise %s before loading.", plan->connection->cap_name)));

@@ -6,6 +6,7 @@
 
 #include "lib/stringinfo.h"
 
+#include "base/day.h"
 #include "bigquery/request.h"
 #include "call/run_internal.h"
 #include "ledger/schedule.h"
@@ -39,7 +40,7 @@ void
 run_totals_tell_day(const RunTotals *totals, const char *source, DateADT day)
 {
 	if (message_level_is_interesting(NOTICE))
-		ereport(NOTICE, (errmsg("load of source \"%s\", %s: %s", source, schedule_day_text(day), how_it_went(totals))));
+		ereport(NOTICE, (errmsg("load of source \"%s\", %s: %s", source, day_text(day), how_it_went(totals))));
 }
 
 /* "3 succeeded, 1 failed, 2 there already" */

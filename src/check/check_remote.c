@@ -8,6 +8,7 @@
 #include "foreign/foreign.h"
 #include "utils/builtins.h"
 
+#include "base/day.h"
 #include "base/failure.h"
 #include "base/settings.h"
 #include "bigquery/message.h"
@@ -200,7 +201,7 @@ estimate(Check *check, DateADT day)
 void
 check_byte_cap(Check *check)
 {
-	DateADT day = schedule_yesterday(settings_now());
+	DateADT day = day_yesterday(settings_now());
 	int64 cap;
 	char *found;
 
@@ -214,7 +215,7 @@ check_byte_cap(Check *check)
 	if (!estimate(check, day))
 		return;
 	cap = check->connection->max_bytes_billed;
-	found = psprintf("loading %s would bill %s", schedule_day_text(day), check_size(check->billed));
+	found = psprintf("loading %s would bill %s", day_text(day), check_size(check->billed));
 	if (cap == 0)
 		check_say(check, CHECK_OK, psprintf("%s; there is no cap", found), NULL);
 	else if (check->billed <= cap)

@@ -6,6 +6,7 @@
 
 #include "utils/builtins.h"
 
+#include "base/day.h"
 #include "base/failure.h"
 #include "check/check_internal.h"
 #include "ledger/schedule.h"
@@ -81,7 +82,7 @@ check_enabled(Check *check)
 	if (rules->enabled)
 		check_say(check, CHECK_OK,
 				  psprintf("due daily at %02d:%02d UTC, from %s on", minutes / 60, minutes % 60,
-						   schedule_day_text(rules->start_date)),
+						   day_text(rules->start_date)),
 				  NULL);
 	else
 		check_say(check, CHECK_WARNING, "disabled: the worker leaves it alone, only calls load it",

@@ -19,6 +19,7 @@
 #include "utils/rls.h"
 #include "utils/syscache.h"
 
+#include "base/day.h"
 #include "base/settings.h"
 #include "check/check_internal.h"
 #include "ledger/schedule.h"
@@ -133,7 +134,7 @@ check_writable(Check *check)
 		return;
 	check->hint =
 		psprintf("Loads run as role %s, the owner of %s: give it what it lacks.", role, check->plan->target_name);
-	load_check_statements(check->plan, schedule_yesterday(settings_now()));
+	load_check_statements(check->plan, day_yesterday(settings_now()));
 	check_say(check, CHECK_OK, psprintf("by its owner, %s", role), NULL);
 }
 
@@ -262,7 +263,7 @@ static DateADT
 last_wanted(const Check *check, TimestampTz now)
 {
 	const ScheduleRules *rules = &check->schedule->rules;
-	DateADT yesterday = schedule_yesterday(now);
+	DateADT yesterday = day_yesterday(now);
 	bool awaited = check->worker != 0 && rules->enabled && schedule_due_at(rules, yesterday) > now;
 
 	return awaited ? yesterday - 1 : yesterday;
@@ -275,7 +276,7 @@ name_days(const LedgerGaps *gaps)
 
 	initStringInfo(&days);
 	for (int i = 0; i < gaps->nnamed; i++)
-		appendStringInfo(&days, "%s%s", i > 0 ? ", " : "", schedule_day_text(gaps->named[i]));
+		appendStringInfo(&days, "%s%s", i > 0 ? ", " : "", day_text(gaps->named[i]));
 	if (gaps->count > gaps->nnamed)
 		appendStringInfoString(&days, ", ...");
 	return days.data;
@@ -285,8 +286,8 @@ static char *
 load_them(const Check *check, const LedgerGaps *gaps)
 {
 	const char *source = quote_literal_cstr(check->source);
-	const char *first = schedule_day_text(gaps->named[0]);
-	const char *last = schedule_day_text(gaps->last);
+	const char *first = day_text(gaps->named[0]);
+	const char *last = day_text(gaps->last);
 
 	/* a disabled source's queue stays queued */
 	if (check->worker != 0 && check->schedule->rules.enabled)
@@ -312,16 +313,16 @@ check_missing_days(Check *check)
 	last = last_wanted(check, now);
 	/* of a snapshot there is no day but yesterday */
 	if (check->schedule->rules.snapshot)
-		first = Max(first, schedule_yesterday(now));
+		first = Max(first, day_yesterday(now));
 	ledger_gaps(check->source, first, last, &gaps);
 	if (first > last)
-		check_say(check, CHECK_OK, psprintf("no day is due before %s", schedule_day_text(first + 1)), NULL);
+		check_say(check, CHECK_OK, psprintf("no day is due before %s", day_text(first + 1)), NULL);
 	else if (gaps.count == 0)
-		check_say(check, CHECK_OK, psprintf("none from %s to %s", schedule_day_text(first), schedule_day_text(last)),
+		check_say(check, CHECK_OK, psprintf("none from %s to %s", day_text(first), day_text(last)),
 				  NULL);
 	else
 		check_say(check, CHECK_WARNING,
 				  psprintf(INT64_FORMAT " of %d days from %s to %s: %s", gaps.count, last - first + 1,
-						   schedule_day_text(first), schedule_day_text(last), name_days(&gaps)),
+						   day_text(first), day_text(last), name_days(&gaps)),
 				  load_them(check, &gaps));
 }

@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "base/day.h"
 #include "ledger/ledger.h"
 
 static int64
@@ -22,10 +23,10 @@ static TimestampTz
 queue_from(const LedgerSchedule *schedule, TimestampTz now)
 {
 	const char *source = schedule->source.name;
-	TimestampTz due = schedule_due_at(&schedule->rules, schedule_yesterday(now));
+	TimestampTz due = schedule_due_at(&schedule->rules, day_yesterday(now));
 
 	if (ledger_ran_out(source, now))
-		return schedule_due_at(&schedule->rules, schedule_day_of(now));
+		return schedule_due_at(&schedule->rules, day_of(now));
 	return now < due && ledger_ran_out(source, now - USECS_PER_DAY) ? due : 0;
 }
 
@@ -39,7 +40,7 @@ ledger_next(LedgerSchedule *schedule, TimestampTz changed_at, TimestampTz now, i
 
 	rules->changed_at = changed_at;
 	rules->queue_from = queue_from(schedule, now);
-	days = ledger_days(schedule->source.name, schedule_first_day(rules, now), schedule_yesterday(now), &ndays);
+	days = ledger_days(schedule->source.name, schedule_first_day(rules, now), day_yesterday(now), &ndays);
 	action = schedule_next(rules, days, ndays, now);
 	*open_run = open_run_of(days, ndays, action.day);
 	return action;

@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/day.h"
 #include "base/json.h"
 #include "base/settings.h"
 #include "ledger/ledger.h"
@@ -116,7 +117,7 @@ ledger_notify(const LedgerRun *run, int64 id)
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "{\"source\": ");
 	json_append_string(&buf, run->source);
-	appendStringInfo(&buf, ", \"day\": \"%s\", \"status\": \"%s\", \"rows\": ", schedule_day_text(run->day),
+	appendStringInfo(&buf, ", \"day\": \"%s\", \"status\": \"%s\", \"rows\": ", day_text(run->day),
 					 run->status);
 	if (run->rows_loaded < 0)
 		appendStringInfoString(&buf, "null");

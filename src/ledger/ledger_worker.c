@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/day.h"
 #include "base/settings.h"
 #include "ledger/extension.h"
 #include "ledger/ledger.h"
@@ -264,11 +265,11 @@ bool
 ledger_rechecked_today(const char *source, TimestampTz now)
 {
 	LedgerArgs args = {0};
-	DateADT today = schedule_day_of(now);
+	DateADT today = day_of(now);
 	bool found = false;
 	ledger_text(&args, "source", source);
-	ledger_time(&args, "from", schedule_day_start(today), false);
-	ledger_time(&args, "to", schedule_day_start(today + 1), false);
+	ledger_time(&args, "from", day_start(today), false);
+	ledger_time(&args, "to", day_start(today + 1), false);
 	ledger_execute(
 		"contratos_runs",
 		"SELECT FROM %s.contratos_runs WHERE source = $1 AND cause = 'recheck' "
@@ -343,11 +344,11 @@ int64
 ledger_billed_today(const char *source, TimestampTz now)
 {
 	LedgerArgs args = {0};
-	DateADT today = schedule_day_of(now);
+	DateADT today = day_of(now);
 	int64 bytes = 0;
 	ledger_text(&args, "source", source);
-	ledger_time(&args, "from", schedule_day_start(today), false);
-	ledger_time(&args, "to", schedule_day_start(today + 1), false);
+	ledger_time(&args, "from", day_start(today), false);
+	ledger_time(&args, "to", day_start(today + 1), false);
 	ledger_execute("contratos_runs",
 				   "SELECT sum(bytes_billed)::bigint FROM %s.contratos_runs WHERE source = $1 "
 				   "AND coalesce(finished_at, started_at) >= $2 AND coalesce(finished_at, started_at) < $3",
@@ -364,7 +365,7 @@ ledger_ran_out(const char *source, TimestampTz now)
 		return false;
 	ledger_text(&args, "source", source);
 	ledger_text(&args, "sqlstate", unpack_sql_state(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED));
-	ledger_time(&args, "from", schedule_day_start(schedule_day_of(now)), false);
+	ledger_time(&args, "from", day_start(day_of(now)), false);
 	ledger_execute("contratos_runs",
 				   "SELECT count(*) FROM %1$s.contratos_runs WHERE source = $1 AND sqlstate = $2 "
 				   "AND finished_at >= $3 AND finished_at >= ALL (SELECT finished_at FROM %1$s.contratos_runs "

@@ -1,66 +1,19 @@
 /*
  * schedule.c
  *	  Pure arithmetic on days and waits; what is due is in schedule_due.c.
- *
- * Both a timestamptz and a date count from 2000-01-01, the former in UTC, so a
- * day is a plain division: no time zone, no DateStyle and no catalog is asked,
- * unlike timestamptz's own cast to date.
  */
 #include "postgres.h"
 
-#include "common/int.h"
-#include "miscadmin.h"
-#include "utils/datetime.h"
 #include "utils/timestamp.h"
 
+#include "base/day.h"
 #include "ledger/schedule.h"
-
-/* Rounds down, also before 2000.  "now" is finite. */
-DateADT
-schedule_day_of(TimestampTz now)
-{
-	int64 day = now / USECS_PER_DAY;
-	if (now % USECS_PER_DAY < 0)
-		day--;
-	return (DateADT) day;
-}
-
-DateADT
-schedule_yesterday(TimestampTz now)
-{
-	return schedule_day_of(now) - 1;
-}
-
-/* A date reaches further than a timestamp: what lies beyond is infinite. */
-TimestampTz
-schedule_day_start(DateADT day)
-{
-	int64 start;
-	if (DATE_NOT_FINITE(day) || pg_mul_s64_overflow(day, USECS_PER_DAY, &start) || !IS_VALID_TIMESTAMP(start))
-		return day < 0 ? DT_NOBEGIN : DT_NOEND;
-	return start;
-}
-
-char *
-schedule_day_text(DateADT day)
-{
-	char text[MAXDATELEN + 1];
-	if (DATE_NOT_FINITE(day))
-		EncodeSpecialDate(day, text);
-	else
-	{
-		struct pg_tm tm = {0};
-		j2date(day + POSTGRES_EPOCH_JDATE, &tm.tm_year, &tm.tm_mon, &tm.tm_mday);
-		EncodeDateOnly(&tm, USE_ISO_DATES, text);
-	}
-	return pstrdup(text);
-}
 
 /* A day so far ahead that it has no window is never due. */
 TimestampTz
 schedule_due_at(const ScheduleRules *rules, DateADT day)
 {
-	TimestampTz end = schedule_day_start(day + 1);
+	TimestampTz end = day_start(day + 1);
 	return TIMESTAMP_NOT_FINITE(end) ? end : end + rules->run_at;
 }
 
@@ -73,9 +26,9 @@ schedule_due_at(const ScheduleRules *rules, DateADT day)
 DateADT
 schedule_first_day(const ScheduleRules *rules, TimestampTz now)
 {
-	DateADT yesterday = schedule_yesterday(now);
+	DateADT yesterday = day_yesterday(now);
 	DateADT kept = Max(rules->start_date, yesterday - Max(rules->catchup_days, DAYS_TO_CONFIRM));
-	return Max(SCHEDULE_FIRST_DAY, Min(kept, yesterday - rules->recheck_days + 1));
+	return Max(DAY_FIRST, Min(kept, yesterday - rules->recheck_days + 1));
 }
 
 /* A setting of 0 must not become a loop that never pauses. */
@@ -114,5 +67,5 @@ schedule_locked_at(const ScheduleRules *rules, DateADT day, TimestampTz since, T
 bool
 schedule_confirms(DateADT day, TimestampTz now)
 {
-	return now >= schedule_day_start(day + 2);
+	return now >= day_start(day + 2);
 }

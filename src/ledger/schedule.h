@@ -1,7 +1,7 @@
 /*
  * schedule.h
  *	  Pure arithmetic on days and times: what is due, when to wake, how long to
- *	  back off.  A day is a DateADT in UTC.  No catalog, no clock, no settings:
+ *	  back off.  No catalog, no clock, no settings:
  *	  all of it comes in as arguments.
  */
 #ifndef CONTRATOS_SCHEDULE_H
@@ -10,21 +10,6 @@
 #include "postgres.h"
 #include "datatype/timestamp.h"
 #include "utils/date.h"
-
-/* The UTC day that `now` lies in, whatever the session's TimeZone. */
-extern DateADT schedule_day_of(TimestampTz now);
-
-/* The last complete day: the one before schedule_day_of(now). */
-extern DateADT schedule_yesterday(TimestampTz now);
-
-/* First instant of a day; the window of a day is [start, start of next). */
-extern TimestampTz schedule_day_start(DateADT day);
-
-/* YYYY-MM-DD, in CurrentMemoryContext, whatever DateStyle says. */
-extern char *schedule_day_text(DateADT day);
-
-/* First day with a window BigQuery can express, 0001-01-01. */
-#define SCHEDULE_FIRST_DAY ((DateADT) -730119)
 
 /*
  * How the latest attempt at a day, load or recheck, ended: that of its row with

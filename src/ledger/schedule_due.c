@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "base/day.h"
 #include "ledger/schedule.h"
 
 #define PROVISIONAL_WAIT (6 * USECS_PER_HOUR)
@@ -49,7 +50,7 @@ typedef struct View
 static View
 view_of(const ScheduleRules *rules, const ScheduleDay *days, int ndays, TimestampTz now)
 {
-	DateADT yesterday = schedule_yesterday(now);
+	DateADT yesterday = day_yesterday(now);
 	View view = {
 		.rules = rules,
 		.now = now,
@@ -90,7 +91,7 @@ next_at(const View *view, const ScheduleDay *day)
 		return after(day->ended_at, wait, view->now);
 	/* the latest that can have been promised: without bytes left a day waits for run_at of the next UTC day */
 	if (day->state != SCHEDULE_WAITING)
-		latest = Max(latest, schedule_due_at(rules, schedule_day_of(view->now)));
+		latest = Max(latest, schedule_due_at(rules, day_of(view->now)));
 	if (day->next_at > latest)
 		return view->now;
 	/* that long it waits for bytes alone, and a change may have brought more */
@@ -107,7 +108,7 @@ again_at(const View *view, const ScheduleDay *day)
 	TimestampTz at;
 	if (day->ended_at > view->now + USECS_PER_DAY)
 		return view->now;
-	at = schedule_day_start(schedule_day_of(day->ended_at)) + rules->run_at;
+	at = day_start(day_of(day->ended_at)) + rules->run_at;
 	if (at <= day->ended_at)
 		at += USECS_PER_DAY;
 	return rules->changed_at > day->ended_at ? Min(at, rules->changed_at) : at;
@@ -183,7 +184,7 @@ recheck_at(const ScheduleDay *day, TimestampTz due)
 static bool
 choose_begun(const View *view, const ScheduleDay *day, Choice *choice)
 {
-	TimestampTz end = schedule_day_start(day->day + 1);
+	TimestampTz end = day_start(day->day + 1);
 	TimestampTz due = Max(end, view->rules->queue_from);
 	if (day->state == SCHEDULE_WAITING || (is_pending(day) && !day->recheck))
 		due = Max(end, next_at(view, day));
@@ -255,7 +256,7 @@ goes_before(const Choice *a, const Choice *b, TimestampTz now)
 static Choice
 coming(const View *view)
 {
-	ScheduleDay day = {.day = Max(schedule_day_of(view->now), view->rules->start_date)};
+	ScheduleDay day = {.day = Max(day_of(view->now), view->rules->start_date)};
 	return load_at(view, &day, schedule_due_at(view->rules, day.day));
 }
 

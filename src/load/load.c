@@ -11,6 +11,7 @@
 
 #include "common/hashfn.h"
 
+#include "base/day.h"
 #include "base/failure.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
@@ -35,10 +36,10 @@ static char *
 bound_text(const char *type, DateADT day)
 {
 	if (strcmp(type, "DATE") == 0)
-		return schedule_day_text(day);
+		return day_text(day);
 	if (strcmp(type, "DATETIME") == 0)
-		return psprintf("%s 00:00:00.000000", schedule_day_text(day));
-	return values_timestamp_text(schedule_day_start(day));
+		return psprintf("%s 00:00:00.000000", day_text(day));
+	return values_timestamp_text(day_start(day));
 }
 
 int
@@ -74,13 +75,13 @@ load_report_undecided(const LedgerSource *source, int elevel)
 void
 load_check_snapshot(const LedgerSource *source, DateADT day)
 {
-	DateADT yesterday = schedule_yesterday(settings_now());
+	DateADT yesterday = day_yesterday(settings_now());
 
 	load_report_undecided(source, ERROR);
 	if (source->snapshot && day != yesterday)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("source \"%s\" has only one day to load, %s", source->name, schedule_day_text(yesterday)),
+				 errmsg("source \"%s\" has only one day to load, %s", source->name, day_text(yesterday)),
 				 errdetail("It is a snapshot, replaced as a whole."),
 				 errhint("Load that day, or name the column that cuts days in contratos_sources.timestamp_column, and "
 						 "set snapshot to false.")));
@@ -136,7 +137,7 @@ refuse_empty(const LoadPlan *plan, DateADT day, int64 last, LoadOutcome *outcome
 	outcome->empty = last <= 0;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("BigQuery has no rows of %s for source \"%s\"", schedule_day_text(day), plan->source->name),
+			 errmsg("BigQuery has no rows of %s for source \"%s\"", day_text(day), plan->source->name),
 			 last > 0 ? errdetail("The last load of the day had " INT64_FORMAT " rows; they are kept.", last)
 					  : errdetail("The day may not be there yet: upstream writes it some hours after its end."),
 			 errhint("Try again later, or if the day is really empty: UPDATE contratos_sources SET allow_empty = true "
@@ -150,7 +151,7 @@ refuse_shrunk(const LoadPlan *plan, DateADT day, int64 last, int64 rows, LoadOut
 	outcome->refused = true;
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					errmsg("%s of source \"%s\" has shrunk from " INT64_FORMAT " rows to " INT64_FORMAT,
-						   schedule_day_text(day), plan->source->name, last, rows),
+						   day_text(day), plan->source->name, last, rows),
 					errdetail("Source \"%s\" allows a loss of %g %% (max_shrink). The rows loaded before are kept.",
 							  plan->source->name, plan->source->max_shrink * 100),
 					errhint("If BigQuery is right, load the day with allow_shrink => true.")));
@@ -207,7 +208,7 @@ load_guard_deleted(const LoadPlan *plan, DateADT day, int64 rows, const LoadGuar
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("a load of source \"%s\", %s, would replace " INT64_FORMAT " rows of %s by " INT64_FORMAT,
-					plan->source->name, schedule_day_text(day), deleted, plan->target_name, rows),
+					plan->source->name, day_text(day), deleted, plan->target_name, rows),
 			 last->run != 0 ? errdetail("The last load had " INT64_FORMAT " rows. Source \"%s\" allows a loss of "
 										"%g %% (max_shrink). Nothing was changed.",
 										last->rows_loaded, plan->source->name, plan->source->max_shrink * 100)

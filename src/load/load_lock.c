@@ -13,6 +13,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
+#include "base/day.h"
 #include "base/settings.h"
 #include "ledger/schedule.h"
 #include "load/load_internal.h"
@@ -27,7 +28,7 @@ void
 load_show_begin(const char *source, DateADT day)
 {
 	load_show_end();
-	task = MemoryContextStrdup(TopMemoryContext, psprintf("%s %s", source, schedule_day_text(day)));
+	task = MemoryContextStrdup(TopMemoryContext, psprintf("%s %s", source, day_text(day)));
 }
 
 void

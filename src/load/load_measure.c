@@ -9,6 +9,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/day.h"
 #include "ledger/schedule.h"
 #include "load/load.h"
 #include "load/load_internal.h"
@@ -24,7 +25,7 @@ load_window_here(const LoadPlan *plan, Oid type, DateADT first, DateADT last)
 
 		window.types[i] = type;
 		/* a timestamp without time zone is UTC's here */
-		window.values[i] = type == DATEOID ? DateADTGetDatum(day) : TimestampTzGetDatum(schedule_day_start(day));
+		window.values[i] = type == DATEOID ? DateADTGetDatum(day) : TimestampTzGetDatum(day_start(day));
 	}
 	return window;
 }
@@ -108,7 +109,7 @@ number_of_day(const LoadPlan *plan, DateADT day, DateADT first, DateADT last)
 	if (day < first || day > last)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("%s has a row of %s among those from %s to %s", plan->target_name,
-							   schedule_day_text(day), schedule_day_text(first), schedule_day_text(last)),
+							   day_text(day), day_text(first), day_text(last)),
 						errdetail("A function that it calls has changed TimeZone."),
 						errhint("Let the function leave TimeZone as it was.")));
 	return day - first;

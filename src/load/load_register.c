@@ -23,6 +23,7 @@
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 
+#include "base/day.h"
 #include "base/settings.h"
 #include "ledger/schedule.h"
 #include "load/load.h"
@@ -196,7 +197,7 @@ report_rows(const LoadPlan *plan)
 	const LedgerSource *source = plan->source;
 	int64 rows = may_see_rows(plan->target) ? count_rows(plan->target) : 0;
 	char *number = rows > MAX_COUNTED ? psprintf("more than %d", MAX_COUNTED) : psprintf(INT64_FORMAT, rows);
-	DateADT yesterday = schedule_yesterday(settings_now());
+	DateADT yesterday = day_yesterday(settings_now());
 
 	if (rows == 0)
 		return;
@@ -208,7 +209,7 @@ report_rows(const LoadPlan *plan)
 			 : errdetail("A load of a day deletes the rows of that day and inserts those of BigQuery."),
 		 errhint("Compare first: SELECT * FROM contratos_verify('%s', '%s', '%s'); a load that would lose more of "
 				 "the rows than max_shrink allows is refused.",
-				 schedule_day_text(source->snapshot ? yesterday : yesterday - 6), schedule_day_text(yesterday),
+				 day_text(source->snapshot ? yesterday : yesterday - 6), day_text(yesterday),
 				 source->name)));
 }
 

@@ -8,6 +8,7 @@
 #include "executor/spi.h"
 #include "utils/timestamp.h"
 
+#include "base/day.h"
 #include "bigquery/message.h"
 #include "bigquery/request.h"
 #include "fdw/scan.h"
@@ -86,7 +87,7 @@ tell_progress(const Progress *progress, int64 rows, int64 bytes, int64 now)
 		load_show("%s", text);
 	else
 		ereport(NOTICE,
-				(errmsg_internal("%s %s: %s", progress->plan->source->name, schedule_day_text(progress->day), text)));
+				(errmsg_internal("%s %s: %s", progress->plan->source->name, day_text(progress->day), text)));
 	pfree(text);
 }
 
@@ -296,7 +297,7 @@ check_deleted(const LoadPlan *plan, DateADT day)
 	if (SPI_processed > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table %s keeps rows of %s that a load has deleted", plan->target_name, schedule_day_text(day)),
+				 errmsg("table %s keeps rows of %s that a load has deleted", plan->target_name, day_text(day)),
 				 errdetail("A trigger or rule of the table does not let them go, and the day would be there twice."),
 				 errhint("Let the table delete what a load deletes; what is to be kept can be copied to another "
 						 "table.")));

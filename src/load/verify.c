@@ -13,6 +13,7 @@
 #include "common/int.h"
 #include "utils/timestamp.h"
 
+#include "base/day.h"
 #include "base/failure.h"
 #include "bigquery/bigquery.h"
 #include "bigquery/message.h"
@@ -106,7 +107,7 @@ read_days(RowStream *stream, const BqJob *job, DateADT first, DateADT last, Veri
 			day - unix_first > (int64) last - first)
 			ereport(ERROR,
 					(errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer has a row that is of no day from %s to %s",
-														schedule_day_text(first), schedule_day_text(last))));
+														day_text(first), day_text(last))));
 		there[day - unix_first] = read_there(&cells[1]);
 	}
 }

@@ -12,6 +12,7 @@
 #include "catalog/pg_type.h"
 #include "utils/timestamp.h"
 
+#include "base/day.h"
 #include "bigquery/bigquery.h"
 #include "ledger/ledger.h"
 #include "ledger/schedule.h"
@@ -40,7 +41,7 @@ look_up(const LoadPlan *plan, DateADT first, DateADT last, LedgerSuccess *days)
 static TimestampTz
 as_kept(const LoadPlan *plan, TimestampTz timestamp)
 {
-	return plan->timestamp_target == DATEOID ? schedule_day_start(schedule_day_of(timestamp)) : timestamp;
+	return plan->timestamp_target == DATEOID ? day_start(day_of(timestamp)) : timestamp;
 }
 
 static bool

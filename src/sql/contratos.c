@@ -19,8 +19,9 @@
 #include "utils/tuplestore.h"
 
 #include "base/compat.h"
-#include "base/json.h"
 #include "base/crypto.h"
+#include "base/day.h"
+#include "base/json.h"
 #include "base/settings.h"
 #include "call/run.h"
 #include "fdw/fdw.h"
@@ -165,7 +166,7 @@ contratos_sources_registered(PG_FUNCTION_ARGS)
 Datum
 contratos_yesterday(PG_FUNCTION_ARGS pg_attribute_unused())
 {
-	PG_RETURN_DATEADT(schedule_yesterday(settings_now()));
+	PG_RETURN_DATEADT(day_yesterday(settings_now()));
 }
 
 Datum
@@ -231,7 +232,7 @@ contratos_run(PG_FUNCTION_ARGS)
 Datum
 contratos_backfill(PG_FUNCTION_ARGS)
 {
-	DateADT last = schedule_yesterday(settings_now());
+	DateADT last = day_yesterday(settings_now());
 	int32 days;
 
 	contratos_refuse_null(fcinfo, 0, "days");

@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "base/day.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
 #include "bigquery/message.h"
@@ -199,7 +200,7 @@ end_differs(Attempt *attempt, const VerifyJob *job, const char *what)
 	attempt_log_end(attempt, "differs", 0, NULL);
 	say_drift(attempt);
 	ereport(WARNING, (errmsg("source \"%s\": %s still differs after it was loaded again twice",
-							 attempt->schedule->source.name, schedule_day_text(attempt->action->day)),
+							 attempt->schedule->source.name, day_text(attempt->action->day)),
 					  errdetail("%s.", what),
 					  errhint("If the target is changed on purpose (a trigger, rows erased), nothing needs to be done; "
 							  "otherwise load the day with contratos_run().")));
@@ -229,7 +230,7 @@ recheck(Attempt *attempt)
 		attempt->drift = verify_columns(attempt->plan, &there);
 	if (!ledger_last_success(attempt->schedule->source.name, day, &success))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("the ledger's row of %s is gone", schedule_day_text(day))));
+						errmsg("the ledger's row of %s is gone", day_text(day))));
 	what = verify_source(&now, &success);
 	if (what == NULL)
 		what = verify_target(attempt->plan, day, &success);
@@ -245,7 +246,7 @@ recheck(Attempt *attempt)
 		ledger_next_job(attempt->run, attempt->outcome.job_id, job.bytes_processed, job.bytes_billed);
 		attempt_commit(attempt->context);
 		ereport(LOG, (errmsg("source \"%s\": %s differs and is loaded again", attempt->schedule->source.name,
-							 schedule_day_text(day)),
+							 day_text(day)),
 					  errdetail("%s.", what)));
 		load(attempt);
 	}

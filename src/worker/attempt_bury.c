@@ -9,6 +9,7 @@
 #include "pgstat.h"
 #include "utils/memutils.h"
 
+#include "base/day.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
 #include "ledger/ledger.h"
@@ -65,7 +66,7 @@ end_dead(const LedgerSchedule *schedule, const LedgerDead *dead)
 		next = schedule_retry_at(&schedule->rules, dead->attempt, true, settings_now());
 	run.untold = next == 0 && schedule != NULL && schedule->on_failure != NULL;
 	stays = ledger_end(dead->run, &run, next);
-	ereport(LOG, (errmsg("source \"%s\": %s %s (attempt %d)", dead->source, schedule_day_text(dead->day),
+	ereport(LOG, (errmsg("source \"%s\": %s %s (attempt %d)", dead->source, day_text(dead->day),
 						 stays ? run.status : "canceled", dead->attempt),
 				  known ? errdetail("That could not be recorded when it happened.")
 						: errdetail("The process that loaded it ended before it was done.")));
@@ -126,7 +127,7 @@ cancel_job(const void *arg)
 	plan = load_plan(&run->schedule->source);
 	attempt_commit(run->context);
 	pgstat_report_activity(STATE_RUNNING,
-						   psprintf("%s %s: canceling its job", run->dead->source, schedule_day_text(run->dead->day)));
+						   psprintf("%s %s: canceling its job", run->dead->source, day_text(run->dead->day)));
 	bq = bigquery_open(plan->connection, run->context);
 	bigquery_cancel_by_id(bq, run->dead->job_id);
 	bigquery_close(bq);

@@ -7,6 +7,7 @@
 #include "access/xact.h"
 #include "utils/memutils.h"
 
+#include "base/day.h"
 #include "base/failure.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
@@ -64,7 +65,7 @@ judge(Attempt *attempt, ErrorData *edata)
 		 * not make them late.  Nothing was tried: however many days it takes,
 		 * this uses no attempt up.
 		 */
-		ending.next = schedule_due_at(rules, schedule_day_of(now));
+		ending.next = schedule_due_at(rules, day_of(now));
 		attempt->number--;
 	}
 	else if (verdict_may_pass(edata))
@@ -248,7 +249,7 @@ attempt_fail(Attempt *attempt)
 	/* that upstream is not ready yet is no error: the day's own line tells */
 	if (strcmp(ending.status, "waiting") != 0)
 	{
-		errcontext("source \"%s\", %s", attempt->schedule->source.name, schedule_day_text(attempt->action->day));
+		errcontext("source \"%s\", %s", attempt->schedule->source.name, day_text(attempt->action->day));
 		EmitErrorReport();
 	}
 	FlushErrorState();

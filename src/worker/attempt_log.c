@@ -10,6 +10,7 @@
 
 #include "utils/timestamp.h"
 
+#include "base/day.h"
 #include "bigquery/request.h"
 #include "ledger/schedule.h"
 #include "worker/attempt_internal.h"
@@ -25,7 +26,7 @@ attempt_log_end(const Attempt *attempt, const char *status, TimestampTz next, co
 
 	ereport(LOG, (errmsg("source \"%s\": %s %s (%s, attempt %d), " INT64_FORMAT " rows, " INT64_FORMAT
 						 " bytes received, " INT64_FORMAT " billed, %.3f s",
-						 attempt->schedule->source.name, schedule_day_text(attempt->action->day), status,
+						 attempt->schedule->source.name, day_text(attempt->action->day), status,
 						 attempt->cause, attempt->number, rows, outcome->bytes_received, billed, seconds),
 				  why != NULL ? errdetail("%s.%s%s", why, again[0] ? " " : "", again)
 							  : (again[0] ? errdetail("%s", again) : 0)));

@@ -29,6 +29,7 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
+#include "base/day.h"
 #include "base/settings.h"
 #include "bigquery/request.h"
 #include "ledger/extension.h"
@@ -288,7 +289,7 @@ static void
 prune(void *arg)
 {
 	Round *round = arg;
-	DateADT today = schedule_day_of(settings_now());
+	DateADT today = day_of(settings_now());
 
 	if (pruned_on == today || !attempt_begin_transaction())
 		return;

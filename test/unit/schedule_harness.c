@@ -67,10 +67,10 @@ timetext(TimestampTz at)
 	static char texts[8][64];
 	static int next = 0;
 	char *text = texts[next++ % 8];
-	int64 rest = at - (int64) schedule_day_of(at) * DAY;
+	int64 rest = at - (int64) day_of(at) * DAY;
 	if (at == DT_NOEND || at == DT_NOBEGIN)
 		return at == DT_NOEND ? "infinity" : "-infinity";
-	snprintf(text, sizeof(texts[0]), "day %d %02d:%02d:%09.6f", schedule_day_of(at), (int) (rest / HOUR),
+	snprintf(text, sizeof(texts[0]), "day %d %02d:%02d:%09.6f", day_of(at), (int) (rest / HOUR),
 			 (int) (rest / MINUTE % 60), (double) (rest % MINUTE) / USECS_PER_SEC);
 	return text;
 }
@@ -92,7 +92,7 @@ default_rules(DateADT start_date)
 }
 
 /*
- * schedule_day_text() is tested in the server: these are never called.  They
+ * day_text() is tested in the server: these are never called.  They
  * are declared here because utils/datetime.h has a DAY and an HOUR of its own.
  */
 extern void j2date(int jd, int *year, int *month, int *day);

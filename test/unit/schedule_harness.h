@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "base/day.h"
 #include "ledger/schedule.h"
 
 #define MINUTE USECS_PER_MINUTE

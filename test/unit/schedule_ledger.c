@@ -21,7 +21,7 @@ static void
 all_done(TimestampTz now)
 {
 	ndays = 0;
-	for (DateADT day = schedule_first_day(&rules, now); day <= schedule_yesterday(now); day++)
+	for (DateADT day = schedule_first_day(&rules, now); day <= day_yesterday(now); day++)
 		ledger[ndays++] = (ScheduleDay){.day = day,
 										.state = SCHEDULE_SUCCEEDED,
 										.loaded = true,

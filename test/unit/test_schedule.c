@@ -65,9 +65,9 @@ test_catchup(void)
 	expect(now, SCHEDULE_LOAD, TODAY + 10, "schedule", 1, clock_at(TODAY + 11, 8 * HOUR), "start_date may be to come");
 	rules.start_date = date(5874897, 12, 31);
 	expect(now, SCHEDULE_LOAD, rules.start_date, "schedule", 1, DT_NOEND, "even beyond all time");
-	rules.start_date = SCHEDULE_FIRST_DAY - 5;
+	rules.start_date = DAY_FIRST - 5;
 	rules.catchup_days = 3660;
-	ok(schedule_first_day(&rules, clock_at(date(5, 1, 1), 0)) == SCHEDULE_FIRST_DAY, "never before year 1");
+	ok(schedule_first_day(&rules, clock_at(date(5, 1, 1), 0)) == DAY_FIRST, "never before year 1");
 	begin(now);
 	rules.catchup_days = 0;
 	missing(YESTERDAY - 1);
@@ -348,11 +348,11 @@ test_wrong_clock(void)
 static void
 test_days(void)
 {
-	ok(schedule_day_of(clock_at(TODAY, 0)) == TODAY && schedule_day_of(clock_at(TODAY, -1)) == YESTERDAY,
+	ok(day_of(clock_at(TODAY, 0)) == TODAY && day_of(clock_at(TODAY, -1)) == YESTERDAY,
 	   "a day begins at midnight");
-	ok(schedule_yesterday(clock_at(TODAY, 5)) == date(2024, 2, 29), "yesterday may be a leap day");
-	ok(schedule_day_of(-1) == -1 && schedule_day_of(-DAY) == -1, "days before 2000");
-	ok(date(1, 1, 1) == SCHEDULE_FIRST_DAY, "SCHEDULE_FIRST_DAY is 0001-01-01");
+	ok(day_yesterday(clock_at(TODAY, 5)) == date(2024, 2, 29), "yesterday may be a leap day");
+	ok(day_of(-1) == -1 && day_of(-DAY) == -1, "days before 2000");
+	ok(date(1, 1, 1) == DAY_FIRST, "DAY_FIRST is 0001-01-01");
 }
 
 int

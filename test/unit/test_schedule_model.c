@@ -124,7 +124,7 @@ rows_of(Game *game, ScheduleDay *rows, TimestampTz now)
 	{
 		const ScheduleDay *row = &game->truth[i].row;
 		bool open = row->state == SCHEDULE_QUEUED || row->state == SCHEDULE_WAITING || row->next_at != 0;
-		if (open || (row->day >= first && row->day <= schedule_yesterday(now)))
+		if (open || (row->day >= first && row->day <= day_yesterday(now)))
 			rows[n++] = *row;
 	}
 	return n;
@@ -211,7 +211,7 @@ has_ended(const ScheduleDay *row)
 static int
 run_ats(const Game *game, TimestampTz clock)
 {
-	return schedule_day_of(clock - game->rules.run_at);
+	return day_of(clock - game->rules.run_at);
 }
 
 /* The referee, before each attempt. */
@@ -219,14 +219,14 @@ static void
 judge(Game *game, const ScheduleAction *action, TimestampTz now)
 {
 	Truth *truth = truth_of(game, action->day);
-	Truth *yesterday = truth_of(game, schedule_yesterday(now));
-	TimestampTz due = schedule_due_at(&game->rules, schedule_yesterday(now));
+	Truth *yesterday = truth_of(game, day_yesterday(now));
+	TimestampTz due = schedule_due_at(&game->rules, day_yesterday(now));
 	bool untried = yesterday && yesterday->row.state == SCHEDULE_UNTRIED && !yesterday->row.loaded;
 	bool free = truth->row.attempt > 0 && (truth->row.state == SCHEDULE_QUEUED || game->changed >= truth->begun ||
 										   (has_ended(&truth->row) && game->rules.changed_at > truth->row.ended_at));
-	DateADT day = schedule_day_of(game->real);
+	DateADT day = day_of(game->real);
 
-	hold(game, LAW_OVER, now >= schedule_day_start(action->day + 1), action->day);
+	hold(game, LAW_OVER, now >= day_start(action->day + 1), action->day);
 	hold(game, LAW_REASON, action->what != SCHEDULE_LOAD || !truth->row.loaded || truth->asked, action->day);
 	hold(game, LAW_PAUSE,
 		 truth->begun == 0 || free || game->disturbed >= truth->begun ||
@@ -261,7 +261,7 @@ judge(Game *game, const ScheduleAction *action, TimestampTz now)
 static void
 disturb(Game *game)
 {
-	DateADT day = schedule_yesterday(game->real) - dice(game, 30);
+	DateADT day = day_yesterday(game->real) - dice(game, 30);
 	Truth *truth = truth_of(game, day);
 	bool back = game->offset != 0 && (is_calm(game) || dice(game, 8) == 0);
 	if (back || (!is_calm(game) && dice(game, 300) == 0))
@@ -307,9 +307,9 @@ disturb(Game *game)
 static void
 sleep_until(Game *game, TimestampTz due, TimestampTz now)
 {
-	TimestampTz wake = (schedule_day_of(now) + 2) * DAY + game->rules.run_at;
+	TimestampTz wake = (day_of(now) + 2) * DAY + game->rules.run_at;
 	hold(game, LAW_WAKE,
-		 due > now && (due <= wake || !game->rules.enabled || game->rules.start_date > schedule_day_of(now)), 0);
+		 due > now && (due <= wake || !game->rules.enabled || game->rules.start_date > day_of(now)), 0);
 	game->real += Min(due - now, HOUR);
 	disturb(game);
 }
@@ -335,7 +335,7 @@ begin(Game *game, unsigned seed)
 		int late = dice(game, 10);
 		truth->row.day = game->first + i;
 		truth->there_at =
-			schedule_day_start(truth->row.day + 1) + (late == 0 ? dice(game, 100) : dice(game, 16)) * HOUR;
+			day_start(truth->row.day + 1) + (late == 0 ? dice(game, 100) : dice(game, 16)) * HOUR;
 		if (dice(game, 30) == 0 && i < SPAN - 2 * CALM_DAYS)
 			truth->there_at = 0;
 		truth->poison = dice(game, 25) == 0;
