@@ -10,6 +10,7 @@
 #include "utils/memutils.h"
 
 #include "auth/auth_internal.h"
+#include "base/clock.h"
 #include "base/failure.h"
 #include "base/settings.h"
 #include "http/http.h"
@@ -26,7 +27,7 @@ typedef struct CachedToken
 	char *token;
 	uint64 number; /* of the token: counted */
 	char *quota_project; /* or NULL */
-	int64 expires_at; /* by auth_clock_ms() */
+	int64 expires_at; /* by clock_ms() */
 	uint64 used; /* when last used, counted in uses */
 } CachedToken;
 
@@ -64,8 +65,7 @@ find_token(const char *file, const AuthFileId *id, uint64 refused)
 	{
 		if (c->file == NULL || strcmp(c->file, file) != 0)
 			continue;
-		if (memcmp(&c->id, id, sizeof(*id)) == 0 && c->expires_at - auth_clock_ms() >= MIN_LEFT_MS &&
-			c->number != refused)
+		if (memcmp(&c->id, id, sizeof(*id)) == 0 && c->expires_at - clock_ms() >= MIN_LEFT_MS && c->number != refused)
 			found = c;
 		else
 			forget_token(c);
@@ -82,7 +82,7 @@ keep_token(const char *file, const AuthFileId *id, const AuthToken *token, const
 						.token = MemoryContextStrdup(TopMemoryContext, token->text),
 						.quota_project = quota_project ? MemoryContextStrdup(TopMemoryContext, quota_project) : NULL,
 						.number = ++numbers,
-						.expires_at = auth_clock_ms() + token->life_s * 1000,
+						.expires_at = clock_ms() + token->life_s * 1000,
 						.used = ++uses};
 
 	for (CachedToken *c = cache; c < cache + MAX_CACHED; c++)
@@ -107,7 +107,7 @@ static AuthAsker
 make_asker(const AuthConfig *config, HttpClient *http)
 {
 	return (AuthAsker){
-		.config = config, .http = http, .until = auth_clock_ms() + config->timeout_ms, .scope = AUTH_SCOPE_BIGQUERY};
+		.config = config, .http = http, .until = clock_ms() + config->timeout_ms, .scope = AUTH_SCOPE_BIGQUERY};
 }
 
 static char *

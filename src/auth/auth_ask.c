@@ -16,6 +16,7 @@
 #include "utils/datetime.h"
 
 #include "auth/auth_internal.h"
+#include "base/clock.h"
 #include "base/failure.h"
 #include "http/http.h"
 
@@ -31,15 +32,6 @@
 
 /* How Google's keys, assertions and tokens of all kinds begin. */
 static const char *const marks[] = {"eyJ", "-----BEGIN", "ya29.", "1//", "GOCSPX-"};
-
-int64
-auth_clock_ms(void)
-{
-	instr_time now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	return (int64) INSTR_TIME_GET_MILLISEC(now);
-}
 
 /* Memory-context callback; allocates nothing. */
 static void
@@ -233,7 +225,7 @@ auth_ask(AuthAsker *asker, const AuthEndpoint *endpoint, HttpRequest *request, H
 		int64 pause;
 		bool again;
 
-		request->timeout_ms = (int) Max(asker->until - auth_clock_ms(), 1);
+		request->timeout_ms = (int) Max(asker->until - clock_ms(), 1);
 		request->connect_timeout_ms = Min(connect_ms, request->timeout_ms);
 		if (ask_once(asker, endpoint, request, answer, &again, f))
 			return true;
@@ -243,7 +235,7 @@ auth_ask(AuthAsker *asker, const AuthEndpoint *endpoint, HttpRequest *request, H
 		/* a tenth more or less, so that many servers do not ask in step */
 		pause = (int64) (delay * (0.9 + 0.2 * pg_prng_double(&pg_global_prng_state)));
 		pause = Max(pause, answer->retry_after_ms);
-		if (auth_clock_ms() + pause >= asker->until)
+		if (clock_ms() + pause >= asker->until)
 			return false;
 		http_pause((int) pause);
 		delay *= 2;

@@ -58,7 +58,7 @@ typedef struct AuthAsker
 {
 	const AuthConfig *config;
 	HttpClient *http;
-	int64 until; /* by auth_clock_ms(); for all steps together */
+	int64 until; /* by clock_ms(); for all steps together */
 	const char *scope; /* of the token that is wanted */
 	List *hidden; /* texts (char *) that no message may quote */
 } AuthAsker;
@@ -156,9 +156,6 @@ typedef struct AuthEndpoint
 	bool silent; /* nothing that it says is shown */
 	bool google_metadata; /* each answer must say that it is Google's metadata */
 } AuthEndpoint;
-
-/* Milliseconds of a clock that nobody sets. */
-extern int64 auth_clock_ms(void);
 
 /* A buffer of this size in CurrentMemoryContext, which is overwritten with the context's end. */
 extern StringInfo auth_secret(size_t size);

@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 
 #include "auth/auth.h"
+#include "base/clock.h"
 #include "base/failure.h"
 #include "base/json.h"
 #include "bigquery/bigquery.h"
@@ -251,7 +252,7 @@ BqJob *
 bigquery_query(Bigquery *bq, const BqQuery *query, const char *job_id, int max_jobs, const char *label,
 			   MemoryContext parent, Failure *f)
 {
-	int64 deadline = request_clock_ms() + bq->connection.job_timeout_ms;
+	int64 deadline = clock_ms() + bq->connection.job_timeout_ms;
 
 	if (!bigquery_find_project(bq, f))
 		return NULL;
@@ -266,7 +267,7 @@ bigquery_query(Bigquery *bq, const BqQuery *query, const char *job_id, int max_j
 		if (ok)
 			return job;
 		bigquery_forget(job);
-		if (f->retry != FAILURE_NEW_JOB || tries + 1 >= max_jobs || request_clock_ms() + pause >= deadline)
+		if (f->retry != FAILURE_NEW_JOB || tries + 1 >= max_jobs || clock_ms() + pause >= deadline)
 			return NULL;
 		http_pause(pause);
 	}

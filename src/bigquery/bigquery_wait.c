@@ -10,6 +10,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "base/clock.h"
 #include "base/failure.h"
 #include "base/json.h"
 #include "bigquery/bigquery_internal.h"
@@ -333,9 +334,9 @@ still_worth_waiting(BqJob *job, int tries, int64 failing_since, Failure *f)
 
 	if (f->retry != FAILURE_ASK_AGAIN)
 		return false;
-	if (request_clock_ms() - failing_since + pause >= job->bq->connection.request_timeout_ms)
+	if (clock_ms() - failing_since + pause >= job->bq->connection.request_timeout_ms)
 	{
-		request_given_up(f, tries + 1, request_clock_ms() - failing_since);
+		request_given_up(f, tries + 1, clock_ms() - failing_since);
 		return false;
 	}
 	if (!check_job(job, &found))
@@ -351,14 +352,14 @@ bool
 bigquery_wait_for_result(BqJob *job, Failure *f)
 {
 	const BqConnection *connection = &job->bq->connection;
-	int64 deadline = request_clock_ms() + connection->job_timeout_ms;
+	int64 deadline = clock_ms() + connection->job_timeout_ms;
 	int64 failing_since = 0;
 	int tries = 0;
 	bool done = false;
 
 	for (;;)
 	{
-		int64 asked = request_clock_ms();
+		int64 asked = clock_ms();
 		int wait_ms = Min(BIGQUERY_SERVER_WAIT_MS, connection->request_timeout_ms / 2);
 
 		CHECK_FOR_INTERRUPTS();
@@ -376,7 +377,7 @@ bigquery_wait_for_result(BqJob *job, Failure *f)
 			return true;
 		tries = 0;
 		/* a service that does not wait for us must not be asked in a rush */
-		if (request_clock_ms() - asked < wait_ms / 2)
+		if (clock_ms() - asked < wait_ms / 2)
 			http_pause(Min(request_backoff_ms(0, 0), wait_ms));
 	}
 }

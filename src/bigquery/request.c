@@ -14,6 +14,7 @@
 #include "portability/instr_time.h"
 
 #include "auth/auth.h"
+#include "base/clock.h"
 #include "base/json.h"
 #include "bigquery/request.h"
 
@@ -27,15 +28,6 @@
 
 /* After so long whoever waits hears why. */
 #define SAY_WAITING_MS 5000
-
-int64
-request_clock_ms(void)
-{
-	instr_time now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	return (int64) INSTR_TIME_GET_MILLISEC(now);
-}
 
 int
 request_backoff_ms(int tries, int retry_after_ms)
@@ -272,12 +264,12 @@ try_until(Requester *requester, Attempt *attempt, int *spent_ms, Failure *f)
 
 	for (int tries = 1;; tries++)
 	{
-		int64 started = request_clock_ms();
+		int64 started = clock_ms();
 		bool had_refused = refused != 0;
 		bool ok = try_once(requester, attempt, &refused, Max(budget - *spent_ms, 1), f);
 		int pause;
 
-		*spent_ms += (int) (request_clock_ms() - started);
+		*spent_ms += (int) (clock_ms() - started);
 		if (ok)
 			return true;
 		CHECK_FOR_INTERRUPTS();

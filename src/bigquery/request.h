@@ -94,7 +94,4 @@ extern void request_given_up(Failure *f, int tries, int64 spent_ms);
 /* How long to wait before try number `tries` + 1: jittered, at most 32 s. */
 extern int request_backoff_ms(int tries, int retry_after_ms);
 
-/* Milliseconds on a clock that only goes forward. */
-extern int64 request_clock_ms(void);
-
 #endif /* CONTRATOS_REQUEST_H */

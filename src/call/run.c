@@ -70,10 +70,9 @@ run_check_day(const LedgerSource *source, DateADT day)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("day is out of range"),
 						errhint("Days go from 0001-01-01 to yesterday in UTC.")));
 	if (day >= day_of(now))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("day %s is not over yet", day_text(day)),
-				 errdetail("Days are UTC days, and today is %s in UTC.", day_text(day_of(now))),
-				 errhint("The last day that can be loaded is %s.", day_text(day_yesterday(now)))));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("day %s is not over yet", day_text(day)),
+						errdetail("Days are UTC days, and today is %s in UTC.", day_text(day_of(now))),
+						errhint("The last day that can be loaded is %s.", day_text(day_yesterday(now)))));
 	load_check_snapshot(source, day);
 }
 

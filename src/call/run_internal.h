@@ -32,7 +32,7 @@ extern void run_hide_rows(ErrorData *edata);
 
 typedef struct RunTotals
 {
-	int64 began; /* request_clock_ms() */
+	int64 began; /* clock_ms() */
 	int days[RUN_NSTATUSES]; /* by status */
 	int skipped; /* days that were there already */
 	int64 rows; /* loaded */

@@ -6,6 +6,7 @@
 
 #include "lib/stringinfo.h"
 
+#include "base/clock.h"
 #include "base/day.h"
 #include "bigquery/request.h"
 #include "call/run_internal.h"
@@ -17,7 +18,7 @@ static const char *const statuses[RUN_NSTATUSES] = {"succeeded", "failed", "refu
 RunTotals
 run_totals_begin(void)
 {
-	return (RunTotals){.began = request_clock_ms()};
+	return (RunTotals){.began = clock_ms()};
 }
 
 void
@@ -33,7 +34,7 @@ run_totals_add(RunTotals *totals, const RunResult *result, int64 bytes)
 static char *
 how_it_went(const RunTotals *totals)
 {
-	return progress_totals_text(totals->rows, totals->bytes, request_clock_ms() - totals->began);
+	return progress_totals_text(totals->rows, totals->bytes, clock_ms() - totals->began);
 }
 
 void

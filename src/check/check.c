@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "base/catch.h"
 #include "base/failure.h"
 #include "check/check_internal.h"
 #include "ledger/extension.h"
@@ -110,38 +111,37 @@ check_size(int64 bytes)
  * One check
  * -------------------------------------------------------------------------- */
 
-/* Run it; what it throws is its verdict, unless it is not ours to catch. */
+typedef struct CheckRun
+{
+	Check *check;
+	const CheckItem *item;
+} CheckRun;
+
+static void
+call_item(void *arg)
+{
+	const CheckRun *run = arg;
+
+	run->item->run(run->check);
+}
+
+/* Run it, and give its locks back; an error is its result, unless it is not ours to catch. */
 static void
 run_item(Check *check, const CheckItem *item)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile edata = NULL;
+	CheckRun run = {.check = check, .item = item};
+	MemoryContext context = MemoryContextSwitchTo(check->context);
+	ErrorData *edata;
 
 	check_say(check, CHECK_OK, NULL, NULL);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(check->context);
-	PG_TRY();
+	edata = catch_in_subtransaction(call_item, &run, false);
+	if (edata != NULL)
 	{
-		item->run(check);
+		if (verdict_must_rethrow(edata))
+			ReThrowError(edata);
+		check_say(check, CHECK_FAILED, in_a_line(edata->message, edata->detail),
+				  edata->hint != NULL ? edata->hint : check->hint);
 	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(check->context);
-		edata = CopyErrorData();
-		FlushErrorState();
-	}
-	PG_END_TRY();
-	RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	if (edata == NULL)
-		return;
-	if (verdict_must_rethrow(edata))
-		ReThrowError(edata);
-	MemoryContextSwitchTo(check->context);
-	check_say(check, CHECK_FAILED, in_a_line(edata->message, edata->detail),
-			  edata->hint != NULL ? edata->hint : check->hint);
 	MemoryContextSwitchTo(context);
 }
 

@@ -80,10 +80,10 @@ check_enabled(Check *check)
 	int minutes = (int) (rules->run_at / USECS_PER_MINUTE);
 
 	if (rules->enabled)
-		check_say(check, CHECK_OK,
-				  psprintf("due daily at %02d:%02d UTC, from %s on", minutes / 60, minutes % 60,
-						   day_text(rules->start_date)),
-				  NULL);
+		check_say(
+			check, CHECK_OK,
+			psprintf("due daily at %02d:%02d UTC, from %s on", minutes / 60, minutes % 60, day_text(rules->start_date)),
+			NULL);
 	else
 		check_say(check, CHECK_WARNING, "disabled: the worker leaves it alone, only calls load it",
 				  psprintf("UPDATE %scontratos_sources SET enabled = true WHERE name = %s;", check->schema,

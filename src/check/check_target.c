@@ -318,11 +318,10 @@ check_missing_days(Check *check)
 	if (first > last)
 		check_say(check, CHECK_OK, psprintf("no day is due before %s", day_text(first + 1)), NULL);
 	else if (gaps.count == 0)
-		check_say(check, CHECK_OK, psprintf("none from %s to %s", day_text(first), day_text(last)),
-				  NULL);
+		check_say(check, CHECK_OK, psprintf("none from %s to %s", day_text(first), day_text(last)), NULL);
 	else
 		check_say(check, CHECK_WARNING,
-				  psprintf(INT64_FORMAT " of %d days from %s to %s: %s", gaps.count, last - first + 1,
-						   day_text(first), day_text(last), name_days(&gaps)),
+				  psprintf(INT64_FORMAT " of %d days from %s to %s: %s", gaps.count, last - first + 1, day_text(first),
+						   day_text(last), name_days(&gaps)),
 				  load_them(check, &gaps));
 }

@@ -12,6 +12,7 @@
 #include "lib/stringinfo.h"
 #include "storage/fd.h"
 
+#include "base/clock.h"
 #include "base/failure.h"
 #include "http/http_internal.h"
 
@@ -203,7 +204,7 @@ http_start(HttpClient *client, const HttpRequest *request, MemoryContext parent,
 	exchange->client = client;
 	dlist_push_tail(&client->exchanges, &exchange->node);
 	client->nexchanges++;
-	exchange->started_at = http_wait_now();
+	exchange->started_at = clock_ms();
 	exchange->driven_at_start = client->driven_ms;
 	return exchange;
 }

@@ -139,9 +139,6 @@ extern bool http_wait_exchange(HttpExchange *exchange, Failure *f);
 /* http_wait.c: let a paused exchange go on. */
 extern void http_wait_resume(HttpExchange *exchange);
 
-/* http_wait.c: milliseconds of a clock that nobody sets. */
-extern int64 http_wait_now(void);
-
 /*
  * http_log.c: at debug1, the request and what became of it: method, host, path,
  * status (0: none came, *f tells why), milliseconds.  Once; neither query nor

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "base/clock.h"
 #include "base/failure.h"
 #include "http/http_internal.h"
 
@@ -38,8 +39,8 @@ http_log(HttpExchange *exchange, int status, const Failure *f)
 	exchange->logged = true;
 	if (status != 0)
 		snprintf(outcome, sizeof(outcome), "%d", status);
-	ereport(DEBUG1, (errmsg_internal("contratos: %s %s%s: %s, " INT64_FORMAT " ms%s%s%s%s", exchange->method,
-									 exchange->host, exchange->path, outcome, http_wait_now() - exchange->started_at,
-									 id[0] ? ", request id " : "", id, status == 0 ? ": " : "",
-									 status == 0 ? f->message : "")));
+	ereport(DEBUG1,
+			(errmsg_internal("contratos: %s %s%s: %s, " INT64_FORMAT " ms%s%s%s%s", exchange->method, exchange->host,
+							 exchange->path, outcome, clock_ms() - exchange->started_at, id[0] ? ", request id " : "",
+							 id, status == 0 ? ": " : "", status == 0 ? f->message : "")));
 }

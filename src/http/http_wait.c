@@ -19,20 +19,12 @@
 #include "portability/instr_time.h"
 #include "utils/snapmgr.h"
 
+#include "base/clock.h"
 #include "base/failure.h"
 #include "http/http_internal.h"
 
 /* Events taken from one wait; more are simply found by the next. */
 #define MAX_EVENTS 8
-
-int64
-http_wait_now(void)
-{
-	instr_time now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	return (int64) INSTR_TIME_GET_MILLISEC(now);
-}
 
 static uint32
 wait_event_id(void)
@@ -231,7 +223,7 @@ is_connected(const HttpExchange *exchange)
 static void
 extend_connect_timeouts(HttpClient *client)
 {
-	int64 now = http_wait_now();
+	int64 now = clock_ms();
 	dlist_iter iter;
 
 	dlist_foreach (iter, &client->exchanges)
@@ -267,7 +259,7 @@ http_wait_exchange(HttpExchange *exchange, Failure *f)
 {
 	HttpClient *client = exchange->client;
 	uint64 activity = exchange->activity;
-	int64 entered = http_wait_now();
+	int64 entered = clock_ms();
 	int64 left;
 	int64 elapsed;
 
@@ -276,7 +268,7 @@ http_wait_exchange(HttpExchange *exchange, Failure *f)
 	extend_connect_timeouts(client);
 	wait_once(client, left);
 
-	elapsed = http_wait_now() - entered;
+	elapsed = clock_ms() - entered;
 	client->driven_ms += elapsed;
 	exchange->waited_ms += elapsed;
 	if (activity != exchange->activity || !is_connected(exchange))
@@ -289,11 +281,11 @@ http_wait_exchange(HttpExchange *exchange, Failure *f)
 void
 http_pause(int ms)
 {
-	int64 until = http_wait_now() + ms;
+	int64 until = clock_ms() + ms;
 
 	for (;;)
 	{
-		int64 left = until - http_wait_now();
+		int64 left = until - clock_ms();
 
 		CHECK_FOR_INTERRUPTS();
 		if (left <= 0)

@@ -117,8 +117,7 @@ ledger_notify(const LedgerRun *run, int64 id)
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "{\"source\": ");
 	json_append_string(&buf, run->source);
-	appendStringInfo(&buf, ", \"day\": \"%s\", \"status\": \"%s\", \"rows\": ", day_text(run->day),
-					 run->status);
+	appendStringInfo(&buf, ", \"day\": \"%s\", \"status\": \"%s\", \"rows\": ", day_text(run->day), run->status);
 	if (run->rows_loaded < 0)
 		appendStringInfoString(&buf, "null");
 	else

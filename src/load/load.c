@@ -150,8 +150,8 @@ refuse_shrunk(const LoadPlan *plan, DateADT day, int64 last, int64 rows, LoadOut
 {
 	outcome->refused = true;
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("%s of source \"%s\" has shrunk from " INT64_FORMAT " rows to " INT64_FORMAT,
-						   day_text(day), plan->source->name, last, rows),
+					errmsg("%s of source \"%s\" has shrunk from " INT64_FORMAT " rows to " INT64_FORMAT, day_text(day),
+						   plan->source->name, last, rows),
 					errdetail("Source \"%s\" allows a loss of %g %% (max_shrink). The rows loaded before are kept.",
 							  plan->source->name, plan->source->max_shrink * 100),
 					errhint("If BigQuery is right, load the day with allow_shrink => true.")));

@@ -72,7 +72,7 @@ typedef struct LoadOutcome
 	TimestampTz target_max_timestamp;
 	int nrejects;
 	LedgerReject *rejects;
-	int64 next_notice; /* by request_clock_ms() */
+	int64 next_notice; /* by clock_ms() */
 	int64 at_row; /* of BigQuery's result, when the target refused it; 0: none was */
 	const char *narrow; /* columns of the target that are narrower than BigQuery's; NULL: none */
 } LoadOutcome;

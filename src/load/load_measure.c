@@ -108,8 +108,8 @@ number_of_day(const LoadPlan *plan, DateADT day, DateADT first, DateADT last)
 {
 	if (day < first || day > last)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("%s has a row of %s among those from %s to %s", plan->target_name,
-							   day_text(day), day_text(first), day_text(last)),
+						errmsg("%s has a row of %s among those from %s to %s", plan->target_name, day_text(day),
+							   day_text(first), day_text(last)),
 						errdetail("A function that it calls has changed TimeZone."),
 						errhint("Let the function leave TimeZone as it was.")));
 	return day - first;

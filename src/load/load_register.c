@@ -209,8 +209,7 @@ report_rows(const LoadPlan *plan)
 			 : errdetail("A load of a day deletes the rows of that day and inserts those of BigQuery."),
 		 errhint("Compare first: SELECT * FROM contratos_verify('%s', '%s', '%s'); a load that would lose more of "
 				 "the rows than max_shrink allows is refused.",
-				 day_text(source->snapshot ? yesterday : yesterday - 6), day_text(yesterday),
-				 source->name)));
+				 day_text(source->snapshot ? yesterday : yesterday - 6), day_text(yesterday), source->name)));
 }
 
 void

@@ -8,6 +8,7 @@
 #include "executor/spi.h"
 #include "utils/timestamp.h"
 
+#include "base/clock.h"
 #include "base/day.h"
 #include "bigquery/message.h"
 #include "bigquery/request.h"
@@ -69,7 +70,7 @@ typedef struct Progress
 	const LoadPlan *plan;
 	DateADT day;
 	int64 total;
-	int64 started; /* request_clock_ms() */
+	int64 started; /* clock_ms() */
 	LoadOutcome *outcome;
 } Progress;
 
@@ -86,8 +87,7 @@ tell_progress(const Progress *progress, int64 rows, int64 bytes, int64 now)
 	if (background)
 		load_show("%s", text);
 	else
-		ereport(NOTICE,
-				(errmsg_internal("%s %s: %s", progress->plan->source->name, day_text(progress->day), text)));
+		ereport(NOTICE, (errmsg_internal("%s %s: %s", progress->plan->source->name, day_text(progress->day), text)));
 	pfree(text);
 }
 
@@ -95,7 +95,7 @@ static void
 show_progress(void *arg, int64 rows, int64 bytes, int pages)
 {
 	Progress *progress = arg;
-	int64 now = request_clock_ms();
+	int64 now = clock_ms();
 
 	progress_received(rows, bytes, pages);
 	if (now < progress->outcome->next_notice || rows == 0)
@@ -246,8 +246,7 @@ static void
 insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 {
 	RemoteCondition conditions[2];
-	Progress progress = {
-		.plan = plan, .day = day, .total = job->total_rows, .started = request_clock_ms(), .outcome = outcome};
+	Progress progress = {.plan = plan, .day = day, .total = job->total_rows, .started = clock_ms(), .outcome = outcome};
 	ScanAdoption adoption = {
 		.relid = plan->table->relid,
 		.rows_key = deparse_rows_key(plan->table, conditions, load_window(plan, day, day, conditions)),
@@ -353,7 +352,7 @@ load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, const LoadGuard
 	LoadScope scope;
 
 	if (outcome->next_notice == 0)
-		outcome->next_notice = request_clock_ms() + NOTICE_MS;
+		outcome->next_notice = clock_ms() + NOTICE_MS;
 	load_scope_enter(&scope, plan, outcome->background);
 	replacing = true;
 	PG_TRY();

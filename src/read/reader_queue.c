@@ -14,6 +14,7 @@
 #include "storage/shm_toc.h"
 #include "utils/memutils.h"
 
+#include "base/catch.h"
 #include "read/reader_internal.h"
 #include "rows/rows.h"
 
@@ -145,6 +146,24 @@ make_segment(const ReaderTask *task, shm_mq **queue)
 	return segment;
 }
 
+typedef struct Segment
+{
+	const ReaderTask *task;
+	dsm_segment *segment; /* NULL: there is no room for it */
+	shm_mq *queue;
+} Segment;
+
+static void
+make_pinned_segment(void *arg)
+{
+	Segment *made = arg;
+
+	made->segment = make_segment(made->task, &made->queue);
+	/* the subtransaction's end is not the segment's */
+	if (made->segment != NULL)
+		dsm_pin_mapping(made->segment);
+}
+
 /*
  * The same, or NULL where the system has no shared memory to give: an error, of
  * which a load need not die.  It takes a subtransaction to get over one.
@@ -152,38 +171,20 @@ make_segment(const ReaderTask *task, shm_mq **queue)
 static dsm_segment *
 try_segment(const ReaderTask *task, shm_mq **queue)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	dsm_segment *volatile segment = NULL;
-	ErrorData *volatile error = NULL;
+	Segment made = {.task = task};
+	ErrorData *error = catch_in_subtransaction(make_pinned_segment, &made, true);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		segment = make_segment(task, queue);
-		/* the subtransaction's end is not the segment's */
-		if (segment != NULL)
-			dsm_pin_mapping(segment);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
 	if (error != NULL && ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED))
 		ReThrowError(error);
 	if (error != NULL)
+	{
 		ereport(DEBUG1, (errmsg_internal("contratos: all rows are read here: %s", error->message)));
-	else if (segment != NULL)
-		dsm_unpin_mapping(segment);
-	return segment;
+		return NULL;
+	}
+	if (made.segment != NULL)
+		dsm_unpin_mapping(made.segment);
+	*queue = made.queue;
+	return made.segment;
 }
 
 bool

@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "base/clock.h"
 #include "base/failure.h"
 #include "base/json.h"
 #include "bigquery/message.h"
@@ -272,7 +273,7 @@ end_page(RowStream *stream)
 static void
 feed(RowStream *stream)
 {
-	int64 asked = request_clock_ms();
+	int64 asked = clock_ms();
 	const char *piece;
 	Failure f;
 	ssize_t n;
@@ -280,7 +281,7 @@ feed(RowStream *stream)
 	look_ahead(stream);
 	n = http_read(stream->page.exchange, &piece, &f);
 
-	stream->spent_ms += (int) (request_clock_ms() - asked);
+	stream->spent_ms += (int) (clock_ms() - asked);
 	if (n > 0)
 	{
 		stream->bytes += n;

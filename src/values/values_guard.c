@@ -20,6 +20,7 @@
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
 
+#include "base/catch.h"
 #include "base/compat.h"
 #include "base/failure.h"
 #include "bigquery/message.h"
@@ -85,36 +86,33 @@ fail_in_parallel(const ValueReader *reader, const ErrorData *error)
 					 "its effect.")));
 }
 
-static void
-leave_subtransaction(bool commit, MemoryContext context, ResourceOwner owner)
+typedef struct Guarded
 {
-	if (commit)
-		ReleaseCurrentSubTransaction();
-	else
-		RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	void (*body)(void *arg);
+	void *arg;
+} Guarded;
+
+static void
+run_with_pinned_formats(void *arg)
+{
+	const Guarded *guarded = arg;
+
+	if (!formats_are_pinned())
+		pin_formats();
+	guarded->body(guarded->arg);
 }
 
-bool
-values_guarded(ValueReader *reader, void (*body)(void *arg), void *arg, const char **reason)
+/* A parallel worker has no subtransactions: the error is caught, and what was done stays until it is thrown again. */
+static ErrorData *
+catch_in_parallel(Guarded *guarded)
 {
 	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	bool sub = can_start_subtransaction_compat();
-	int nest_level = 0;
+	int nest_level = NewGUCNestLevel();
 	ErrorData *volatile error = NULL;
 
-	if (sub)
-		BeginInternalSubTransaction(NULL);
-	else
-		nest_level = NewGUCNestLevel();
-	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		if (!formats_are_pinned())
-			pin_formats();
-		body(arg);
+		run_with_pinned_formats(guarded);
 	}
 	PG_CATCH();
 	{
@@ -123,11 +121,20 @@ values_guarded(ValueReader *reader, void (*body)(void *arg), void *arg, const ch
 		FlushErrorState();
 	}
 	PG_END_TRY();
-	/* the end of the subtransaction is the end of its GUC nest level */
-	if (sub)
-		leave_subtransaction(error == NULL, context, owner);
-	else if (error == NULL)
+	if (error == NULL)
 		AtEOXact_GUC(true, nest_level);
+	return error;
+}
+
+bool
+values_guarded(ValueReader *reader, void (*body)(void *arg), void *arg, const char **reason)
+{
+	Guarded guarded = {.body = body, .arg = arg};
+	bool sub = can_start_subtransaction_compat();
+	/* the end of the subtransaction is the end of its GUC nest level */
+	ErrorData *error =
+		sub ? catch_in_subtransaction(run_with_pinned_formats, &guarded, true) : catch_in_parallel(&guarded);
+
 	if (error == NULL)
 		return true;
 	if (!blames_value(error->sqlerrcode))

@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "base/clock.h"
 #include "base/day.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
@@ -245,9 +246,9 @@ recheck(Attempt *attempt)
 		(void) load_resume(attempt->plan, day, NULL, &attempt->outcome);
 		ledger_next_job(attempt->run, attempt->outcome.job_id, job.bytes_processed, job.bytes_billed);
 		attempt_commit(attempt->context);
-		ereport(LOG, (errmsg("source \"%s\": %s differs and is loaded again", attempt->schedule->source.name,
-							 day_text(day)),
-					  errdetail("%s.", what)));
+		ereport(LOG,
+				(errmsg("source \"%s\": %s differs and is loaded again", attempt->schedule->source.name, day_text(day)),
+				 errdetail("%s.", what)));
 		load(attempt);
 	}
 }
@@ -279,7 +280,7 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 	attempt->cause = action->cause;
 	attempt->open = open;
 	attempt->number = action->attempt;
-	attempt->began = request_clock_ms();
+	attempt->began = clock_ms();
 	load_begin(&attempt->outcome, context);
 	attempt->outcome.background = true;
 	load_show_begin(schedule->source.name, action->day);

@@ -26,7 +26,7 @@ typedef struct Attempt
 	bool reloads; /* a recheck that has compared, and only loads */
 	bool looks; /* first recheck of the source today: at its columns, too */
 	VerifyDrift *drift; /* news of them; NULL: none */
-	int64 began; /* request_clock_ms() */
+	int64 began; /* clock_ms() */
 	int64 bytes_compared; /* billed for comparing, before the day is loaded again */
 	LoadOutcome outcome;
 } Attempt;

@@ -28,6 +28,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/clock.h"
 #include "base/compat.h"
 #include "base/day.h"
 #include "base/settings.h"
@@ -62,7 +63,7 @@ typedef struct Memory
 	TimestampTz changed_at; /* when one of these was seen to change; 0 */
 	int64 served; /* number of the round that last served it */
 	int64 seen; /* number of the look that last found it */
-	int64 busy_until; /* request_clock_ms(); 0: not known to be busy */
+	int64 busy_until; /* clock_ms(); 0: not known to be busy */
 } Memory;
 
 static List *memories = NIL;
@@ -262,7 +263,7 @@ choose(void *arg)
 {
 	Round *round = arg;
 	TimestampTz now = settings_now();
-	int64 clock = request_clock_ms();
+	int64 clock = clock_ms();
 	Choice best = {.schedule = NULL};
 	ListCell *cell;
 
@@ -306,7 +307,7 @@ serve(Choice *best, MemoryContext context)
 {
 	best->memory->served = ++round_number;
 	if (attempt_run(best->schedule, &best->action, best->open_run, context, best->memory->key_file) == ATTEMPT_BUSY)
-		best->memory->busy_until = request_clock_ms() + BUSY_MS;
+		best->memory->busy_until = clock_ms() + BUSY_MS;
 	best->memory->key_version = version_of_file(best->memory->key_file);
 }
 
@@ -356,7 +357,7 @@ work(void *arg)
 static void
 sleep_until_something(const Round *round)
 {
-	int64 now = request_clock_ms();
+	int64 now = clock_ms();
 	int64 until = now + round->sleep;
 	int64 deaf_until = now + round->pause;
 
@@ -371,7 +372,7 @@ sleep_until_something(const Round *round)
 		ResetLatch(MyLatch);
 		QueryCancelPending = false;
 		CHECK_FOR_INTERRUPTS();
-		now = request_clock_ms();
+		now = clock_ms();
 	} while (now < until);
 	if (ConfigReloadPending)
 		proc_exit(0);

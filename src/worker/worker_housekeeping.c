@@ -13,6 +13,7 @@
 #include "common/hashfn.h"
 #include "utils/memutils.h"
 
+#include "base/clock.h"
 #include "bigquery/request.h"
 #include "ledger/ledger.h"
 #include "load/verdict.h"
@@ -27,7 +28,7 @@ typedef struct Step
 	const char *name;
 	bool well; /* it has been done since it failed last; false at first */
 	uint64 error; /* hash of what it failed with last; 0: it is well, or has not been tried */
-	int64 logged_at; /* request_clock_ms() */
+	int64 logged_at; /* clock_ms() */
 } Step;
 
 #define MAX_STEPS 8
@@ -51,7 +52,7 @@ is_news(Step *step, const ErrorData *edata)
 {
 	const char *message = edata->message ? edata->message : "";
 	uint64 error = hash_bytes_extended((const unsigned char *) message, (int) strlen(message), edata->sqlerrcode) | 1;
-	int64 now = request_clock_ms();
+	int64 now = clock_ms();
 
 	step->well = false;
 	if (step->error == error && now - step->logged_at < LOG_AGAIN_MS)

@@ -348,8 +348,7 @@ test_wrong_clock(void)
 static void
 test_days(void)
 {
-	ok(day_of(clock_at(TODAY, 0)) == TODAY && day_of(clock_at(TODAY, -1)) == YESTERDAY,
-	   "a day begins at midnight");
+	ok(day_of(clock_at(TODAY, 0)) == TODAY && day_of(clock_at(TODAY, -1)) == YESTERDAY, "a day begins at midnight");
 	ok(day_yesterday(clock_at(TODAY, 5)) == date(2024, 2, 29), "yesterday may be a leap day");
 	ok(day_of(-1) == -1 && day_of(-DAY) == -1, "days before 2000");
 	ok(date(1, 1, 1) == DAY_FIRST, "DAY_FIRST is 0001-01-01");

@@ -308,8 +308,7 @@ static void
 sleep_until(Game *game, TimestampTz due, TimestampTz now)
 {
 	TimestampTz wake = (day_of(now) + 2) * DAY + game->rules.run_at;
-	hold(game, LAW_WAKE,
-		 due > now && (due <= wake || !game->rules.enabled || game->rules.start_date > day_of(now)), 0);
+	hold(game, LAW_WAKE, due > now && (due <= wake || !game->rules.enabled || game->rules.start_date > day_of(now)), 0);
 	game->real += Min(due - now, HOUR);
 	disturb(game);
 }
@@ -334,8 +333,7 @@ begin(Game *game, unsigned seed)
 		Truth *truth = &game->truth[i];
 		int late = dice(game, 10);
 		truth->row.day = game->first + i;
-		truth->there_at =
-			day_start(truth->row.day + 1) + (late == 0 ? dice(game, 100) : dice(game, 16)) * HOUR;
+		truth->there_at = day_start(truth->row.day + 1) + (late == 0 ? dice(game, 100) : dice(game, 16)) * HOUR;
 		if (dice(game, 30) == 0 && i < SPAN - 2 * CALM_DAYS)
 			truth->there_at = 0;
 		truth->poison = dice(game, 25) == 0;
