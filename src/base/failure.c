@@ -9,15 +9,24 @@
 
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "common/hashfn.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 
 #include "base/compat.h"
 #include "base/failure.h"
 
-/* The Failure behind the last error raised here, for failure_last(). */
+/* The Failure behind the last error raised here, for failure_of(); no sqlstate: none was. */
 static Failure last_thrown;
-static bool have_last_thrown = false;
+
+/* Its message as it was raised: what a conversion makes of it depends on where we are. */
+static uint64 last_message;
+
+static uint64
+hash_text(const char *text)
+{
+	return hash_bytes_extended((const unsigned char *) text, (int) strlen(text), 0);
+}
 
 /* Drop a UTF-8 character whose last bytes were cut off at the end of `text`. */
 static void
@@ -166,26 +175,33 @@ failure_from_server(const char *text)
 void
 failure_throw(const Failure *f)
 {
+	char *message;
+
 	CHECK_FOR_INTERRUPTS();
 
-	/* f may itself be what failure_last() gave */
+	/* f may itself be what failure_of() gave */
 	memmove(&last_thrown, f, sizeof(Failure));
-	have_last_thrown = true;
+	if (last_thrown.sqlstate == 0)
+		last_thrown.sqlstate = ERRCODE_INTERNAL_ERROR;
+	f = &last_thrown;
+	message = failure_to_server(f->message);
+	last_message = hash_text(message);
 
-	ereport(ERROR, (errcode(f->sqlstate ? f->sqlstate : ERRCODE_INTERNAL_ERROR),
-					errmsg_internal("%s", failure_to_server(f->message)),
+	ereport(ERROR, (errcode(f->sqlstate), errmsg_internal("%s", message),
 					f->detail[0] ? errdetail_internal("%s", failure_to_server(f->detail)) : 0,
 					f->hint[0] ? errhint("%s", failure_to_server(f->hint)) : 0));
 }
 
+/*
+ * An error of the same SQLSTATE may be PostgreSQL's own: a function that was called
+ * has caught the failure, and failed of something else.  So the error must have been
+ * raised above, with the failure's very message.
+ */
 const Failure *
-failure_last(void)
+failure_of(const ErrorData *edata)
 {
-	return have_last_thrown ? &last_thrown : NULL;
-}
-
-void
-failure_forget(void)
-{
-	have_last_thrown = false;
+	if (edata->sqlerrcode != last_thrown.sqlstate || edata->funcname == NULL || edata->message == NULL ||
+		strcmp(edata->funcname, "failure_throw") != 0 || hash_text(edata->message) != last_message)
+		return NULL;
+	return &last_thrown;
 }

@@ -62,12 +62,11 @@ extern void failure_reason(Failure *f, const char *reason);
 pg_noreturn extern void failure_throw(const Failure *f);
 
 /*
- * The Failure last thrown in this backend, for the ledger (it holds what an
- * ErrorData has no field for: reason, every_day).  NULL if none since
- * failure_forget().
+ * The Failure that was thrown as this error: it holds what an ErrorData has no field
+ * for (reason, every_day).  NULL when it is an error of PostgreSQL's, or another
+ * Failure was thrown since.
  */
-extern const Failure *failure_last(void);
-extern void failure_forget(void);
+extern const Failure *failure_of(const ErrorData *edata);
 
 /*
  * A text of the service, UTF-8, in the server's encoding, palloc'd: bad or

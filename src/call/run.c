@@ -146,7 +146,7 @@ run_may_see_rows(const LoadPlan *plan)
 void
 run_hide_rows(ErrorData *edata)
 {
-	if (verdict_cause(edata) != NULL)
+	if (failure_of(edata) != NULL)
 		return;
 	edata->detail = NULL;
 	if (verdict_blames_row(edata))
@@ -247,7 +247,7 @@ static RunResult *
 record_failure(Call *call, DateADT day, LoadOutcome *outcome, ErrorData *edata)
 {
 	const char *status = outcome->refused ? "refused" : "failed";
-	const Failure *f = verdict_cause(edata);
+	const Failure *f = failure_of(edata);
 	LedgerRun run;
 	RunResult *result = palloc0(sizeof(RunResult));
 

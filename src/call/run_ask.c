@@ -121,7 +121,6 @@ compare(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJ
 	bool may_see_rows = run_may_see_rows(plan); /* in PG_CATCH it would be whom the error has left */
 	VerifyDay *days = NULL;
 
-	failure_forget();
 	PG_TRY();
 	{
 		days = verify_days(plan, bq, first, last, job);

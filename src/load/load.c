@@ -243,7 +243,6 @@ load_begin(LoadOutcome *outcome, MemoryContext context)
 	outcome->started_at = settings_now();
 	outcome->bytes_processed = outcome->bytes_billed = -1;
 	bigquery_make_job_id(outcome->job_id, sizeof(outcome->job_id));
-	failure_forget();
 }
 
 /* "_" and 16 hex digits, the end of a job's id. */

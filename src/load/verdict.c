@@ -13,14 +13,6 @@
 
 #define CLASS(a, b) MAKE_SQLSTATE(a, b, '0', '0', '0')
 
-const Failure *
-verdict_cause(const ErrorData *edata)
-{
-	const Failure *f = failure_last();
-
-	return f != NULL && f->sqlstate == edata->sqlerrcode ? f : NULL;
-}
-
 bool
 verdict_must_rethrow(const ErrorData *edata)
 {
@@ -31,7 +23,7 @@ verdict_must_rethrow(const ErrorData *edata)
 bool
 verdict_every_day(const ErrorData *edata)
 {
-	const Failure *f = verdict_cause(edata);
+	const Failure *f = failure_of(edata);
 
 	if (f != NULL && f->every_day)
 		return true;
@@ -51,7 +43,7 @@ verdict_every_day(const ErrorData *edata)
 bool
 verdict_may_pass(const ErrorData *edata)
 {
-	const Failure *f = verdict_cause(edata);
+	const Failure *f = failure_of(edata);
 
 	if (f != NULL)
 		return f->retry == FAILURE_ASK_AGAIN || f->retry == FAILURE_ASK_LATER || f->retry == FAILURE_NEW_JOB;
@@ -86,7 +78,7 @@ verdict_blames_row(const ErrorData *edata)
 bool
 verdict_tomorrow(const ErrorData *edata)
 {
-	return verdict_cause(edata) == NULL && edata->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
+	return failure_of(edata) == NULL && edata->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
 }
 
 const char *

@@ -10,9 +10,6 @@
 
 #include "base/failure.h"
 
-/* The failure behind an error, if it came from the other side; else NULL. */
-extern const Failure *verdict_cause(const ErrorData *edata);
-
 /*
  * Not for a load to catch: the session's, the server's or the transaction's
  * (cancel, shutdown, out of memory, serialization failure, deadlock).

@@ -244,11 +244,11 @@ prepare(Sender *sender, const ReaderTask *task)
 static void
 take_failure(Failure *f, const ErrorData *edata)
 {
-	const Failure *last = failure_last();
+	const Failure *thrown = failure_of(edata);
 
-	if (last != NULL && last->sqlstate == edata->sqlerrcode)
+	if (thrown != NULL)
 	{
-		*f = *last;
+		*f = *thrown;
 		return;
 	}
 	failure_set(f, edata->sqlerrcode, "%s", edata->message);

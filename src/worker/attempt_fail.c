@@ -187,7 +187,7 @@ keep_unrecorded(int64 run, const LedgerRun *end, TimestampTz next)
 static LedgerRun
 describe(const Attempt *attempt, const Ending *ending)
 {
-	const Failure *cause = verdict_cause(ending->edata);
+	const Failure *cause = failure_of(ending->edata);
 	LedgerRun run = load_describe(&attempt->schedule->source, attempt->action->day, attempt->cause, ending->status,
 								  &attempt->outcome);
 

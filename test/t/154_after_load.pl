@@ -179,5 +179,34 @@ $error = $f->fails(
 like($error, qr/ERROR:  42501: sneaky.mine may not be after_load of source "tokens".*It would run as role "owner", the owner of public.tokens, but belongs to role "sneak"/s,
 	'a function of a role that may not act as the owner is not called');
 
+# ---- BigQuery's reason goes with BigQuery's error alone
+
+$f->query(
+	q(CREATE FOREIGN TABLE missing_there (x text) SERVER bigquery OPTIONS ("table" 'bigquery-public-data.crypto_ethereum.nosuch'); GRANT SELECT ON missing_there TO PUBLIC; GRANT USAGE ON FOREIGN SERVER bigquery TO PUBLIC;
+	  CREATE FUNCTION mart.catches(source text, day date) RETURNS void LANGUAGE plpgsql SET search_path = public, pg_catalog AS $$ BEGIN
+		BEGIN PERFORM count(*) FROM missing_there; EXCEPTION WHEN undefined_table THEN NULL; END;
+		PERFORM 1 FROM local_missing; END $$;
+	  CREATE FUNCTION mart.lets_go(source text, day date) RETURNS void LANGUAGE plpgsql SET search_path = public, pg_catalog AS $$ BEGIN
+		PERFORM count(*) FROM missing_there; END $$;
+	  CREATE FUNCTION mart.raises_again(source text, day date) RETURNS void LANGUAGE plpgsql SET search_path = public, pg_catalog AS $$ BEGIN
+		PERFORM count(*) FROM missing_there; EXCEPTION WHEN undefined_table THEN RAISE; END $$));
+my $ended = q(SELECT concat_ws(' ', sqlstate, coalesce(reason, 'no reason'), split_part(error, E'\n', 1)) FROM contratos_runs ORDER BY id DESC LIMIT 1);
+my %reason = (
+	'mart.catches' => qr/^42P01 no reason relation "local_missing" does not exist$/,
+	'mart.lets_go' => qr/^42P01 notFound /,
+	'mart.raises_again' => qr/^42P01 notFound /);
+for my $hook (sort keys %reason)
+{
+	after($hook);
+	$f->query(q(SELECT contratos_enqueue('2026-11-20', '2026-11-20', only_missing => false); UPDATE contratos_sources SET enabled = true));
+	ok($f->poll(q(SELECT status = 'failed' FROM contratos_runs ORDER BY id DESC LIMIT 1)), "$hook: a day of the worker's fails");
+	$f->query('UPDATE contratos_sources SET enabled = false');
+	$f->settle;
+	like($f->query($ended), $reason{$hook}, "$hook: the ledger has the reason of the error that ended the day");
+	$f->query(q(UPDATE contratos_sources SET after_load = NULL; SELECT count(*) FROM contratos_run('2026-11-20')));
+	after($hook);
+}
+after('mart.in_sql');
+
 $f->stop;
 done_testing();
