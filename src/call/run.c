@@ -29,7 +29,7 @@
 #include "load/load.h"
 #include "load/progress.h"
 #include "load/setup.h"
-#include "load/verdict.h"
+#include "load/error_class.h"
 
 /* A call's source and connections, for all its days. */
 typedef struct Call
@@ -149,7 +149,7 @@ run_hide_rows(ErrorData *edata)
 	if (failure_of(edata) != NULL)
 		return;
 	edata->detail = NULL;
-	if (verdict_blames_row(edata))
+	if (error_blames_row(edata))
 		edata->context = NULL;
 }
 
@@ -353,7 +353,7 @@ run_days(const char *function, const char *source, DateADT first, DateADT last, 
 		call->next_notice = outcome->next_notice;
 		if (edata == NULL)
 			emit(arg, record_success(call, day, outcome));
-		else if (verdict_must_rethrow(edata) || (!any_success && verdict_every_day(edata)))
+		else if (error_must_rethrow(edata) || (!any_success && error_fails_every_day(edata)))
 		{
 			hide_rows(call, outcome, edata);
 			ReThrowError(edata);
@@ -361,7 +361,7 @@ run_days(const char *function, const char *source, DateADT first, DateADT last, 
 		else
 		{
 			emit(arg, record_failure(call, day, outcome, edata));
-			if (verdict_every_day(edata))
+			if (error_fails_every_day(edata))
 			{
 				cancel_rest(call, day + 1, last, edata->message, emit, arg);
 				break;

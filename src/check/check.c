@@ -24,7 +24,7 @@
 #include "check/check_internal.h"
 #include "ledger/extension.h"
 #include "load/setup.h"
-#include "load/verdict.h"
+#include "load/error_class.h"
 
 /* A check, and what it is called in the column check_name. */
 typedef struct CheckItem
@@ -137,7 +137,7 @@ run_item(Check *check, const CheckItem *item)
 	edata = catch_in_subtransaction(call_item, &run, false);
 	if (edata != NULL)
 	{
-		if (verdict_must_rethrow(edata))
+		if (error_must_rethrow(edata))
 			ReThrowError(edata);
 		check_say(check, CHECK_FAILED, in_a_line(edata->message, edata->detail),
 				  edata->hint != NULL ? edata->hint : check->hint);

@@ -22,7 +22,7 @@ typedef struct CheckRow
  * BigQuery only for what is free; each question takes 15 s at most.
  *
  * What is wrong is a row, never an error: also a source that there is not (42704
- * elsewhere).  Throws only what no load may catch (verdict_must_rethrow(): cancel,
+ * elsewhere).  Throws only what no load may catch (error_must_rethrow(): cancel,
  * shutdown, out of memory, serialization failure, deadlock), and 42704 when the
  * extension itself is not installed.  In a transaction, which may be read-only.
  */

@@ -28,7 +28,7 @@
 #include "ledger/schedule.h"
 #include "load/load.h"
 #include "load/load_internal.h"
-#include "load/verdict.h"
+#include "load/error_class.h"
 
 /* More rows are not counted. */
 #define MAX_COUNTED 100000
@@ -136,7 +136,7 @@ try_plan(const LedgerSource *source)
 	CurrentResourceOwner = owner;
 	if (edata == NULL)
 		return plan;
-	if (verdict_must_rethrow(edata))
+	if (error_must_rethrow(edata))
 		ReThrowError(edata);
 	ereport(WARNING,
 			(errcode(edata->sqlerrcode), errmsg("source \"%s\" cannot be loaded: %s", source->name, edata->message),

@@ -19,7 +19,7 @@
 #include "load/load.h"
 #include "load/load_internal.h"
 #include "load/progress.h"
-#include "load/verdict.h"
+#include "load/error_class.h"
 #include "read/rowhash.h"
 #include "remote/deparse.h"
 #include "rows/rows.h"
@@ -142,9 +142,9 @@ load_row_text(const LoadOutcome *outcome, int sqlerrcode)
 const char *
 load_error_text(const LoadOutcome *outcome, const ErrorData *edata)
 {
-	const char *text = verdict_text(edata);
+	const char *text = error_with_detail(edata);
 
-	if (outcome->at_row == 0 || !verdict_blames_row(edata))
+	if (outcome->at_row == 0 || !error_blames_row(edata))
 		return text;
 	return psprintf("%s\nCONTEXT:  %s", text, load_row_text(outcome, edata->sqlerrcode));
 }

@@ -13,7 +13,7 @@
 #include "bigquery/bigquery.h"
 #include "ledger/ledger.h"
 #include "ledger/schedule.h"
-#include "load/verdict.h"
+#include "load/error_class.h"
 #include "worker/attempt_internal.h"
 
 /* What the error means for the day. */
@@ -58,7 +58,7 @@ judge(Attempt *attempt, ErrorData *edata)
 		ending.status = "waiting";
 	else if (attempt->outcome.refused)
 		ending.status = "refused";
-	else if (attempt->run == 0 && verdict_tomorrow(edata))
+	else if (attempt->run == 0 && error_is_daily_budget(edata))
 	{
 		/*
 		 * When today's own rows are due: they go first, and so a long queue does
@@ -68,7 +68,7 @@ judge(Attempt *attempt, ErrorData *edata)
 		ending.next = schedule_due_at(rules, day_of(now));
 		attempt->number--;
 	}
-	else if (verdict_may_pass(edata))
+	else if (error_is_transient(edata))
 		ending.next = schedule_retry_at(rules, attempt->number, false, now);
 	return ending;
 }

@@ -16,7 +16,7 @@
 #include "base/clock.h"
 #include "bigquery/request.h"
 #include "ledger/ledger.h"
-#include "load/verdict.h"
+#include "load/error_class.h"
 #include "worker/attempt.h"
 #include "worker/worker_internal.h"
 
@@ -66,7 +66,7 @@ is_news(Step *step, const ErrorData *edata)
 static char *
 error_text(const ErrorData *edata)
 {
-	return psprintf("%s%s%s", verdict_text(edata), edata->hint != NULL ? "\nHINT:  " : "",
+	return psprintf("%s%s%s", error_with_detail(edata), edata->hint != NULL ? "\nHINT:  " : "",
 					edata->hint != NULL ? edata->hint : "");
 }
 

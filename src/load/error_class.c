@@ -1,5 +1,5 @@
 /*
- * verdict.c
+ * error_class.c
  *	  What an error means for a day.
  *
  * Errors of ours carry what BigQuery or the network said (a Failure); those of
@@ -9,19 +9,19 @@
 
 #include "utils/errcodes.h"
 
-#include "load/verdict.h"
+#include "load/error_class.h"
 
 #define CLASS(a, b) MAKE_SQLSTATE(a, b, '0', '0', '0')
 
 bool
-verdict_must_rethrow(const ErrorData *edata)
+error_must_rethrow(const ErrorData *edata)
 {
 	return ERRCODE_TO_CATEGORY(edata->sqlerrcode) == CLASS('5', '7') || edata->sqlerrcode == ERRCODE_OUT_OF_MEMORY ||
 		   edata->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE || edata->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
 }
 
 bool
-verdict_every_day(const ErrorData *edata)
+error_fails_every_day(const ErrorData *edata)
 {
 	const Failure *f = failure_of(edata);
 
@@ -41,7 +41,7 @@ verdict_every_day(const ErrorData *edata)
 }
 
 bool
-verdict_may_pass(const ErrorData *edata)
+error_is_transient(const ErrorData *edata)
 {
 	const Failure *f = failure_of(edata);
 
@@ -68,7 +68,7 @@ verdict_may_pass(const ErrorData *edata)
 }
 
 bool
-verdict_blames_row(const ErrorData *edata)
+error_blames_row(const ErrorData *edata)
 {
 	int category = ERRCODE_TO_CATEGORY(edata->sqlerrcode);
 
@@ -76,13 +76,13 @@ verdict_blames_row(const ErrorData *edata)
 }
 
 bool
-verdict_tomorrow(const ErrorData *edata)
+error_is_daily_budget(const ErrorData *edata)
 {
 	return failure_of(edata) == NULL && edata->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED;
 }
 
 const char *
-verdict_text(const ErrorData *edata)
+error_with_detail(const ErrorData *edata)
 {
 	if (edata->detail == NULL)
 		return edata->message;
