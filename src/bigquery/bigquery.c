@@ -19,17 +19,13 @@
 #include "base/json.h"
 #include "bigquery/bigquery.h"
 #include "bigquery/bigquery_internal.h"
+#include "bigquery/connection.h"
+#include "bigquery/job.h"
 #include "bigquery/request.h"
 #include "http/http.h"
 
 /* For what may as well fail. */
 #define SIDE_TIMEOUT_MS 2000
-
-static char *
-copy_or_null(const char *text)
-{
-	return text ? pstrdup(text) : NULL;
-}
 
 Bigquery *
 bigquery_open(const BqConnection *connection, MemoryContext parent)
@@ -39,14 +35,7 @@ bigquery_open(const BqConnection *connection, MemoryContext parent)
 	Bigquery *bq = palloc0(sizeof(Bigquery));
 
 	bq->context = context;
-	bq->connection = *connection;
-	bq->connection.endpoint = pstrdup(connection->endpoint);
-	bq->connection.project = copy_or_null(connection->project);
-	bq->connection.location = pstrdup(connection->location);
-	bq->connection.credentials_file = copy_or_null(connection->credentials_file);
-	bq->connection.ca_file = copy_or_null(connection->ca_file);
-	bq->connection.proxy = copy_or_null(connection->proxy);
-	bq->connection.cap_name = copy_or_null(connection->cap_name);
+	bq->connection = connection_copy(connection);
 	bq->requester.connection = &bq->connection;
 	bq->requester.http = http_client_create(context);
 	bq->project = bq->connection.project;
@@ -77,11 +66,7 @@ bigquery_make_job_id(char *job_id, size_t size)
 bool
 bigquery_find_project(Bigquery *bq, Failure *f)
 {
-	AuthConfig config = {.credentials_file = bq->connection.credentials_file,
-						 .ca_file = bq->connection.ca_file,
-						 .proxy = bq->connection.proxy,
-						 .connect_timeout_ms = bq->connection.connect_timeout_ms,
-						 .timeout_ms = bq->connection.request_timeout_ms};
+	AuthConfig config = connection_auth(&bq->connection, bq->connection.request_timeout_ms);
 	MemoryContext old;
 
 	if (bq->project != NULL)
@@ -189,7 +174,7 @@ copy_param(const BqParam *param)
 
 	copy.name = pstrdup(param->name);
 	copy.type = pstrdup(param->type);
-	copy.value = copy_or_null(param->value);
+	copy.value = param->value ? pstrdup(param->value) : NULL;
 	copy.values = palloc(sizeof(char *) * Max(param->nvalues, 1));
 	for (int i = 0; i < param->nvalues; i++)
 		copy.values[i] = pstrdup(param->values[i]);

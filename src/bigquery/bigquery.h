@@ -12,6 +12,8 @@
 #define CONTRATOS_BIGQUERY_H
 
 #include "base/failure.h"
+#include "bigquery/connection.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "bigquery/request.h"
 #include "http/http.h"

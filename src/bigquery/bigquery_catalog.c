@@ -8,6 +8,7 @@
 #include "base/failure.h"
 #include "base/json.h"
 #include "bigquery/bigquery_internal.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "bigquery/request.h"
 #include "http/http.h"

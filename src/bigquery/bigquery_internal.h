@@ -8,6 +8,8 @@
 
 #include "base/failure.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/connection.h"
+#include "bigquery/job.h"
 #include "bigquery/request.h"
 
 /* How long one request lets the server wait for the job. */

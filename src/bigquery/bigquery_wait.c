@@ -14,6 +14,8 @@
 #include "base/failure.h"
 #include "base/json.h"
 #include "bigquery/bigquery_internal.h"
+#include "bigquery/connection.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "bigquery/request.h"
 #include "http/http.h"

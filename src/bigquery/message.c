@@ -10,6 +10,8 @@
 #include "utils/memutils.h"
 
 #include "base/failure.h"
+#include "bigquery/connection.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "http/http.h"
 

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "base/failure.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 
 /*

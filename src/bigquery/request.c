@@ -16,6 +16,7 @@
 #include "auth/auth.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "bigquery/connection.h"
 #include "bigquery/request.h"
 
 /* No answer but rows is larger; of an error's text a little is enough. */
@@ -168,13 +169,7 @@ static bool
 get_token(Requester *requester, uint64 refused, int timeout_ms, const char **token, Failure *f)
 {
 	const BqConnection *connection = requester->connection;
-	AuthConfig config = {
-		.credentials_file = connection->credentials_file,
-		.ca_file = connection->ca_file,
-		.proxy = connection->proxy,
-		.connect_timeout_ms = Min(connection->connect_timeout_ms, timeout_ms),
-		.timeout_ms = timeout_ms,
-	};
+	AuthConfig config = connection_auth(connection, timeout_ms);
 
 	*token = NULL;
 	if (connection->credentials_file == NULL)

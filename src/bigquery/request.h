@@ -11,25 +11,8 @@
 #define CONTRATOS_REQUEST_H
 
 #include "base/failure.h"
+#include "bigquery/connection.h"
 #include "http/http.h"
-
-/* Where to ask, as whom, and at what cost at most: plain data. */
-typedef struct BqConnection
-{
-	char *endpoint; /* "https://bigquery.googleapis.com" */
-	char *project; /* billed; NULL: the key's project_id */
-	char *location; /* "US" */
-	char *credentials_file; /* NULL: none, no token is sent */
-	char *ca_file; /* NULL: the system's roots */
-	char *proxy; /* NULL: none */
-	int64 max_bytes_billed; /* bytes; 0: no cap */
-	const char *cap_name; /* what sets that cap, for the message */
-	int connect_timeout_ms;
-	int request_timeout_ms; /* one request with its repetitions */
-	int job_timeout_ms; /* from asking for a job to its result */
-	int page_rows; /* rows asked for at a time; > 0 */
-	int parallel_pages; /* asked for ahead of the page being read; 0: none */
-} BqConnection;
 
 /* A way to ask: connections kept open, and the token last used. */
 typedef struct Requester

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "bigquery/connection.h"
 #include "bigquery/request.h"
 
 /* What BigQuery's reasons mean to us.  (bigquery/docs/error-messages) */

@@ -21,15 +21,16 @@
 #include "base/failure.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "call/run.h"
 #include "call/run_internal.h"
 #include "ledger/extension.h"
 #include "ledger/schedule.h"
+#include "load/error_class.h"
 #include "load/load.h"
 #include "load/progress.h"
 #include "load/setup.h"
-#include "load/error_class.h"
 
 /* A call's source and connections, for all its days. */
 typedef struct Call

@@ -15,6 +15,8 @@
 #include "miscadmin.h"
 
 #include "base/failure.h"
+#include "bigquery/connection.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "bigquery/request.h"
 #include "check/check_internal.h"
@@ -99,11 +101,7 @@ check_credentials_file(Check *check)
 	check->bq = open_impatiently(check->connection, check->context);
 
 	const char *file = check->connection->credentials_file;
-	AuthConfig config = {.credentials_file = file,
-						 .ca_file = check->connection->ca_file,
-						 .proxy = check->connection->proxy,
-						 .connect_timeout_ms = check->connection->connect_timeout_ms,
-						 .timeout_ms = PATIENCE_MS};
+	AuthConfig config = connection_auth(check->connection, PATIENCE_MS);
 
 	if (file == NULL)
 	{

@@ -17,6 +17,7 @@
 #include "auth/auth.h"
 #include "base/failure.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/connection.h"
 #include "bigquery/message.h"
 #include "bigquery/request.h"
 #include "check/check.h"

@@ -11,6 +11,7 @@
 #include "base/day.h"
 #include "base/failure.h"
 #include "base/settings.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "check/check_internal.h"
 #include "ledger/schedule.h"

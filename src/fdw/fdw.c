@@ -21,6 +21,7 @@
 
 #include "base/compat.h"
 #include "base/failure.h"
+#include "bigquery/job.h"
 #include "fdw/fdw.h"
 #include "fdw/fdw_internal.h"
 #include "fdw/pushdown.h"

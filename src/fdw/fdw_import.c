@@ -20,6 +20,7 @@
 #include "base/failure.h"
 #include "base/names.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/connection.h"
 #include "bigquery/request.h"
 #include "fdw/fdw_internal.h"
 #include "remote/options.h"

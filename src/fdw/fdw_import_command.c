@@ -16,6 +16,7 @@
 #include "base/crypto.h"
 #include "base/failure.h"
 #include "base/names.h"
+#include "bigquery/job.h"
 #include "fdw/fdw_internal.h"
 #include "values/values.h"
 

@@ -24,6 +24,8 @@
 #include "base/failure.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/connection.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "bigquery/request.h"
 #include "fdw/scan.h"

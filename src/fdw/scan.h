@@ -11,6 +11,7 @@
 #include "nodes/execnodes.h"
 
 #include "base/failure.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "read/rowhash.h"
 #include "remote/fingerprint.h"

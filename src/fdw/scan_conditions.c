@@ -12,6 +12,8 @@
 
 #include "base/failure.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/connection.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "bigquery/request.h"
 #include "fdw/pushdown.h"

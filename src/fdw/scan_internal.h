@@ -10,12 +10,14 @@
 #include "lib/ilist.h"
 
 #include "bigquery/bigquery.h"
+#include "bigquery/connection.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "bigquery/request.h"
 #include "fdw/scan.h"
 #include "read/reader.h"
-#include "remote/deparse.h"
 #include "read/rowhash.h"
+#include "remote/deparse.h"
 #include "remote/options.h"
 #include "values/values.h"
 

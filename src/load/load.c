@@ -15,6 +15,7 @@
 #include "base/failure.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "fdw/scan.h"
 #include "ledger/schedule.h"

@@ -13,6 +13,8 @@
 
 #include "base/failure.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/connection.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "bigquery/request.h"
 #include "ledger/ledger.h"

@@ -15,6 +15,7 @@
 #include "utils/lsyscache.h"
 
 #include "base/failure.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "fdw/scan.h"
 #include "load/load.h"

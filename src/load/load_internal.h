@@ -7,6 +7,7 @@
 
 #include "utils/relcache.h"
 
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "ledger/statement.h"
 #include "load/load.h"

@@ -16,6 +16,7 @@
 #include "base/day.h"
 #include "base/failure.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "ledger/ledger.h"
 #include "ledger/schedule.h"

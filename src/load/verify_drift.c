@@ -21,6 +21,7 @@
 #include "base/failure.h"
 #include "base/names.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "ledger/ledger.h"
 #include "load/verify.h"

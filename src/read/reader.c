@@ -12,6 +12,7 @@
 #include "utils/memutils.h"
 
 #include "base/failure.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "read/reader.h"
 #include "read/reader_internal.h"

@@ -17,9 +17,10 @@
 #include "access/htup.h"
 #include "access/tupdesc.h"
 
+#include "bigquery/job.h"
 #include "bigquery/message.h"
-#include "read/stream.h"
 #include "read/rowhash.h"
+#include "read/stream.h"
 #include "rows/rows.h"
 #include "values/values.h"
 

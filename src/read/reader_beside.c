@@ -20,10 +20,11 @@
 #include "base/failure.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "read/reader_internal.h"
-#include "read/stream.h"
 #include "read/rowhash.h"
+#include "read/stream.h"
 #include "rows/rows.h"
 
 /* A message of rows has about as many bytes: large enough to be worth a wake-up. */

@@ -11,6 +11,7 @@
 #include "storage/dsm.h"
 #include "storage/shm_mq.h"
 
+#include "bigquery/connection.h"
 #include "bigquery/request.h"
 #include "read/reader.h"
 #include "rows/rows.h"

@@ -15,6 +15,7 @@
 #include "utils/memutils.h"
 
 #include "base/catch.h"
+#include "bigquery/connection.h"
 #include "read/reader_internal.h"
 #include "rows/rows.h"
 
@@ -31,38 +32,14 @@
  * -------------------------------------------------------------------------- */
 
 static void
-put_string(StringInfo buf, const char *text)
-{
-	appendStringInfoChar(buf, text ? 1 : 0);
-	if (text != NULL)
-		appendBinaryStringInfo(buf, text, (int) strlen(text) + 1);
-}
-
-static char *
-take_string(const char **at)
-{
-	char *text;
-
-	if (*(*at)++ == 0)
-		return NULL;
-	text = pstrdup(*at);
-	*at += strlen(*at) + 1;
-	return text;
-}
-
-static void
 write_task(StringInfo buf, const ReaderTask *task)
 {
 	initStringInfo(buf);
 	appendBinaryStringInfo(buf, (const char *) task, sizeof(ReaderTask));
-	put_string(buf, task->connection.endpoint);
-	put_string(buf, task->connection.credentials_file);
-	put_string(buf, task->connection.ca_file);
-	put_string(buf, task->connection.proxy);
-	put_string(buf, task->connection.project);
-	put_string(buf, task->location);
-	put_string(buf, task->job_id);
-	put_string(buf, task->forms);
+	connection_put(buf, &task->connection);
+	connection_put_string(buf, task->location);
+	connection_put_string(buf, task->job_id);
+	connection_put_string(buf, task->forms);
 	if (task->shape.desc != NULL)
 		reader_tuple_put_shape(buf, &task->shape);
 }
@@ -72,18 +49,12 @@ read_task(const char *at, ReaderTask *task)
 {
 	memcpy(task, at, sizeof(ReaderTask));
 	at += sizeof(ReaderTask);
-	task->connection.endpoint = take_string(&at);
-	task->connection.credentials_file = take_string(&at);
-	task->connection.ca_file = take_string(&at);
-	task->connection.proxy = take_string(&at);
-	task->connection.project = take_string(&at);
-	task->location = take_string(&at);
-	task->job_id = take_string(&at);
-	task->forms = take_string(&at);
+	connection_take(&at, &task->connection);
+	task->location = connection_take_string(&at);
+	task->job_id = connection_take_string(&at);
+	task->forms = connection_take_string(&at);
 	if (task->shape.desc != NULL)
 		reader_tuple_take_shape(&at, &task->shape);
-	task->connection.location = pstrdup(task->location);
-	task->connection.cap_name = NULL;
 }
 
 /* --------------------------------------------------------------------------

@@ -12,6 +12,7 @@
 #define CONTRATOS_STREAM_H
 
 #include "bigquery/bigquery.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "rows/rows.h"
 

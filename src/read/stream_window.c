@@ -10,6 +10,7 @@
 
 #include "base/failure.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "http/http.h"
 #include "read/stream_window.h"

@@ -9,6 +9,7 @@
 #define CONTRATOS_STREAM_WINDOW_H
 
 #include "base/settings.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "http/http.h"
 #include "read/stream.h"

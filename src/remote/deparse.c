@@ -11,6 +11,7 @@
 
 #include "lib/stringinfo.h"
 
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "remote/deparse.h"
 

@@ -9,6 +9,7 @@
 #ifndef CONTRATOS_DEPARSE_H
 #define CONTRATOS_DEPARSE_H
 
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "remote/options.h"
 

@@ -7,6 +7,7 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "read/rowhash.h"
 #include "remote/fingerprint.h"

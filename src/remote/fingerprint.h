@@ -6,6 +6,7 @@
 #ifndef CONTRATOS_FINGERPRINT_H
 #define CONTRATOS_FINGERPRINT_H
 
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "remote/deparse.h"
 #include "remote/options.h"

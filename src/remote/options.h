@@ -9,6 +9,7 @@
 #include "access/attnum.h"
 
 #include "bigquery/bigquery.h"
+#include "bigquery/connection.h"
 #include "bigquery/request.h"
 
 /* A column of a foreign table and what it stands for. */

@@ -15,6 +15,7 @@
 
 #include "base/failure.h"
 #include "base/settings.h"
+#include "bigquery/connection.h"
 #include "bigquery/request.h"
 #include "http/http.h"
 #include "remote/options_internal.h"

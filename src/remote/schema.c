@@ -12,9 +12,10 @@
 #include "utils/lsyscache.h"
 
 #include "base/failure.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
-#include "remote/schema.h"
 #include "remote/options.h"
+#include "remote/schema.h"
 #include "values/values.h"
 
 /*

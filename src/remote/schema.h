@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "base/failure.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "remote/options.h"
 

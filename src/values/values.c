@@ -17,6 +17,7 @@
 #include "utils/lsyscache.h"
 
 #include "base/failure.h"
+#include "bigquery/job.h"
 #include "rows/rows.h"
 #include "values/values.h"
 #include "values/values_internal.h"

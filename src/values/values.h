@@ -11,6 +11,7 @@
 #define CONTRATOS_VALUES_H
 
 #include "base/failure.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "rows/rows.h"
 

@@ -15,6 +15,7 @@
 
 #include "base/failure.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "rows/rows.h"
 #include "values/values.h"

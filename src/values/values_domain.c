@@ -13,6 +13,7 @@
 #include "utils/typcache.h"
 
 #include "base/failure.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "rows/rows.h"
 #include "values/values_internal.h"

@@ -23,6 +23,7 @@
 #include "base/catch.h"
 #include "base/compat.h"
 #include "base/failure.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "rows/rows.h"
 #include "values/values_internal.h"

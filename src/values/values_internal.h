@@ -13,6 +13,7 @@
 #include "utils/memutils.h"
 
 #include "base/failure.h"
+#include "bigquery/job.h"
 #include "rows/rows.h"
 #include "values/values.h"
 

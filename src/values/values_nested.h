@@ -11,6 +11,7 @@
 #include "utils/jsonb.h"
 
 #include "base/failure.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "rows/rows.h"
 #include "values/values.h"

@@ -16,6 +16,7 @@
 
 #include "base/compat.h"
 #include "base/failure.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "rows/rows.h"
 #include "values/values.h"

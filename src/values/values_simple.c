@@ -15,6 +15,7 @@
 #include "utils/date.h"
 #include "utils/timestamp.h"
 
+#include "bigquery/job.h"
 #include "rows/rows.h"
 #include "values/values.h"
 #include "values/values_internal.h"

@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "rows/rows.h"
 #include "values/values_internal.h"

@@ -20,6 +20,7 @@
 #include "base/day.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "bigquery/request.h"
 #include "ledger/extension.h"
