@@ -49,7 +49,7 @@ $node->safe_psql('before', q{
 	FROM generate_series(1, 100) i;
 
 	ALTER SERVER bigquery OPTIONS (ADD project 'my-project');
-	ALTER FOREIGN TABLE "the House".bigquery_tokens OPTIONS (ADD page_rows '1000');
+	ALTER FOREIGN TABLE "the House".bigquery_tokens OPTIONS (ADD row_filter 'true');
 	ALTER FOREIGN TABLE "the House".bigquery_tokens ALTER COLUMN symbol OPTIONS (ADD name 'symbol');
 	CREATE USER MAPPING FOR loader SERVER bigquery OPTIONS (credentials_file '/nowhere/key.json');
 	GRANT EXECUTE ON FUNCTION "the House".contratos_run(date, text, boolean) TO loader;

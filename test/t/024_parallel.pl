@@ -57,19 +57,9 @@ $bq->release($held);
 is_deeply(numbers($session->finish->{out}), $in_order, 'those ahead came first, and are read in their turn');
 is(sorted(), tens(11), 'each asked for once');
 
-# ---- the options
+# ---- the setting
 
-$bq->reset(tables => 0);
-$f->query(q(ALTER SERVER bigquery OPTIONS (ADD parallel_pages '1')));
-$f->query(q(ALTER FOREIGN TABLE bigquery_tokens OPTIONS (ADD parallel_pages '2')));
-$held = $bq->rule({ kind => 'results', start_index => 10 }, { stall => 'before_headers' });
-$session->send($select);
-is(asked_for(4), tens(3), 'the table\'s parallel_pages beats the server\'s and the setting');
-$bq->release($held);
-$session->finish;
-like($f->fails(q(ALTER SERVER bigquery OPTIONS (SET parallel_pages '17'))), qr/parallel_pages.*0 to 16/s, 'seventeen are too many');
-$f->query('ALTER SERVER bigquery OPTIONS (DROP parallel_pages)');
-$f->query('ALTER FOREIGN TABLE bigquery_tokens OPTIONS (DROP parallel_pages)');
+like($f->fails(q(LOAD 'contratos'; SET contratos.parallel_pages = 17)), qr/parallel_pages.*0 \.\. 16/s, 'seventeen are too many');
 
 # ---- who wants a few rows asks for no more
 
