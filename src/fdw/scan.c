@@ -125,7 +125,7 @@ prepare_columns(BqScan *scan)
 static int64
 parallel_size(const BqScan *scan)
 {
-	if (!scan->reports || settings_min_parallel_load_size < 0)
+	if (scan->role != SCAN_REPORTING || settings_min_parallel_load_size < 0)
 		return -1;
 	return (int64) settings_min_parallel_load_size * 1024 * 1024;
 }
@@ -177,10 +177,11 @@ start(ForeignScanState *node, BqScan *scan)
 		if (!scan_adopt(scan))
 			ask(scan);
 		prepare_columns(scan);
-		if (scan->reports && scan->row_hash == NULL)
+		if (scan->role == SCAN_REPORTING && scan->row_hash == NULL)
 			scan->row_hash = make_row_hash(scan);
-		scan->reader = reader_open(scan->job, scan->row_hash, scan->reports ? tuple_shape(node, scan) : NULL,
-								   parallel_size(scan), scan->context);
+		scan->reader =
+			reader_open(scan->job, scan->row_hash, scan->role == SCAN_REPORTING ? tuple_shape(node, scan) : NULL,
+						parallel_size(scan), scan->context);
 	}
 	scan->started = true;
 	MemoryContextSwitchTo(old);
@@ -194,7 +195,7 @@ bad_value(BqScan *scan, const ScanColumn *mine, const RowsCell *cell, const char
 
 	if (scan->adoption != NULL)
 	{
-		if (!scan->news)
+		if (!scan->is_new_row)
 			return;
 		scan->adoption->values_altered++;
 		scan->adoption->reject(scan->adoption->arg, row, mine->column->name, cell, reason);
@@ -242,7 +243,8 @@ fill_slot(BqScan *scan, const RowsCell *cells, TupleTableSlot *slot)
 			bad_value(scan, mine, cell, reason);
 		if (slot->tts_isnull[attribute] && (mine->column->not_null || !values_allows_null(mine->reader)))
 			refuse_null(scan, mine, reason);
-		if (scan->news && mine->column->attnum == scan->adoption->timestamp_column && !slot->tts_isnull[attribute])
+		if (scan->is_new_row && mine->column->attnum == scan->adoption->timestamp_column &&
+			!slot->tts_isnull[attribute])
 			scan_adopt_note_timestamp(scan->adoption, mine->column->type, slot->tts_values[attribute]);
 	}
 }
@@ -252,7 +254,7 @@ static TupleTableSlot *
 store_tuple(const BqScan *scan, HeapTuple tuple, TupleTableSlot *slot)
 {
 	ExecForceStoreHeapTuple(tuple, slot, false);
-	if (scan->news && scan->adoption->timestamp_column > 0)
+	if (scan->is_new_row && scan->adoption->timestamp_column > 0)
 	{
 		/* taken out of the tuple for good: the statement's condition needs it, too */
 		bool null;
@@ -278,7 +280,7 @@ next_row(BqScan *scan, TupleTableSlot *slot)
 	if (!found)
 		return slot;
 	/* of the wire's values: conversion may lose something */
-	if (scan->news && scan->row_hash != NULL)
+	if (scan->is_new_row && scan->row_hash != NULL)
 		reader_note(scan->reader);
 	if (row.tuple != NULL)
 		return store_tuple(scan, row.tuple, slot);
@@ -292,11 +294,11 @@ scan_next(ForeignScanState *node)
 	BqScan *scan = node->fdw_state;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 
-	if (scan->orphaned)
+	if (scan->role == SCAN_ORPHANED)
 		scan_adopt_refuse_orphan(scan);
 	if (!scan->started)
 		start(node, scan);
-	if (!scan->reports)
+	if (scan->role != SCAN_REPORTING)
 		return next_row(scan, slot);
 
 	scan->adoption->at_row = 0;
@@ -328,7 +330,7 @@ scan_again(ForeignScanState *node)
 {
 	BqScan *scan = node->fdw_state;
 
-	if (!scan->started || scan->orphaned)
+	if (!scan->started || scan->role == SCAN_ORPHANED)
 		return;
 	/* other rows are another job */
 	if (node->ss.ps.chgParam != NULL && (!scan_evaluate(node, scan) || scan->reader == NULL))

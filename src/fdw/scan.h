@@ -19,8 +19,8 @@
 #include "rows/rows.h"
 
 /*
- * A finished job that the scans of one statement must adopt.  Armed for
- * exactly one SPI statement, disarmed in PG_FINALLY; while it is armed a scan
+ * A finished job that the scans of one statement must adopt.  Offered for
+ * exactly one SPI statement, withdrawn in PG_FINALLY; while it is offered a scan
  * of that foreign table that does not match is an ERROR, never a second bill.
  */
 typedef struct ScanAdoption
@@ -51,10 +51,10 @@ typedef struct ScanAdoption
 	char fingerprint[FINGERPRINT_SIZE]; /* once complete; empty: none */
 } ScanAdoption;
 
-extern void scan_arm(ScanAdoption *adoption);
+extern void scan_offer(ScanAdoption *adoption);
 
 /* Safe in PG_FINALLY; scans still open (a trigger's cursor) give an error from now on. */
-extern void scan_disarm(void);
+extern void scan_withdraw(void);
 
 /*
  * What the plan of a scan carries from fdw.c to here, as

@@ -16,22 +16,23 @@
 #define PROGRESS_ROWS 256
 
 /* The load's finished job, while its statement runs, and who reads it. */
-static ScanAdoption *armed = NULL;
+static ScanAdoption *offered = NULL;
 static dlist_head adopters = DLIST_STATIC_INIT(adopters);
 
 void
-scan_arm(ScanAdoption *adoption)
+scan_offer(ScanAdoption *adoption)
 {
-	Assert(armed == NULL);
-	armed = adoption;
+	Assert(offered == NULL);
+	offered = adoption;
 }
 
 void
 scan_adopt_leave(BqScan *scan)
 {
-	if (scan->linked)
-		dlist_delete(&scan->link);
-	scan->linked = false;
+	if (scan->role != SCAN_REPORTING && scan->role != SCAN_ADOPTING)
+		return;
+	dlist_delete(&scan->link);
+	scan->role = scan->role == SCAN_REPORTING ? SCAN_OF_LOAD : SCAN_ALONE;
 }
 
 static void
@@ -45,11 +46,11 @@ leave_with_memory(void *arg)
  * reports to, ends with the load.
  */
 void
-scan_disarm(void)
+scan_withdraw(void)
 {
 	dlist_mutable_iter iter;
 
-	armed = NULL;
+	offered = NULL;
 	dlist_foreach_modify(iter, &adopters)
 	{
 		BqScan *scan = dlist_container(BqScan, link, iter.cur);
@@ -59,8 +60,8 @@ scan_disarm(void)
 		scan->reader = NULL;
 		scan->job = NULL;
 		scan->adoption = NULL;
-		scan->reports = scan->news = false;
-		scan->orphaned = true;
+		scan->is_new_row = false;
+		scan->role = SCAN_ORPHANED;
 	}
 }
 
@@ -78,8 +79,10 @@ void
 scan_adopt_begin(BqScan *scan)
 {
 	/* the load's own scan is begun before any trigger can begin another */
-	if (armed != NULL && armed->relid == scan->table->relid && !armed->begun)
-		armed->begun = scan->own = true;
+	if (offered == NULL || offered->relid != scan->table->relid || offered->begun)
+		return;
+	offered->begun = true;
+	scan->role = SCAN_OF_LOAD;
 }
 
 int
@@ -106,7 +109,7 @@ is_held_by(const BqScan *scan, const ScanAdoption *adoption)
 bool
 scan_adopt(BqScan *scan)
 {
-	ScanAdoption *adoption = armed;
+	ScanAdoption *adoption = offered;
 
 	if (adoption == NULL || adoption->relid != scan->table->relid)
 		return false;
@@ -118,10 +121,9 @@ scan_adopt(BqScan *scan)
 						errhint("Let it read the target instead: during a load the foreign table gives just the day "
 								"that is loaded.")));
 	scan->adoption = adoption;
-	scan->reports = scan->own;
+	scan->role = scan->role == SCAN_OF_LOAD ? SCAN_REPORTING : SCAN_ADOPTING;
 	scan->job = adoption->job;
 	dlist_push_tail(&adopters, &scan->link);
-	scan->linked = true;
 
 	/* this memory may go without scan_end(), with a subtransaction of a trigger */
 	scan->unlink = (MemoryContextCallback){.func = leave_with_memory, .arg = scan};
@@ -146,8 +148,8 @@ scan_adopt_report(BqScan *scan, bool at_end)
 {
 	ScanAdoption *adoption = scan->adoption;
 
-	scan->news = scan->reports && !at_end && reader_rows(scan->reader) > adoption->rows;
-	if (!scan->news && !(scan->reports && at_end))
+	scan->is_new_row = scan->role == SCAN_REPORTING && !at_end && reader_rows(scan->reader) > adoption->rows;
+	if (!scan->is_new_row && !(scan->role == SCAN_REPORTING && at_end))
 		return;
 	adoption->rows = reader_rows(scan->reader);
 	if (!at_end && adoption->rows % PROGRESS_ROWS != 0)

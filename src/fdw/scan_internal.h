@@ -28,6 +28,16 @@ typedef struct ScanColumn
 	ValueReader *reader;
 } ScanColumn;
 
+/* What a scan is to a load. */
+typedef enum ScanRole
+{
+	SCAN_ALONE = 0, /* nothing: it asks BigQuery itself */
+	SCAN_OF_LOAD, /* the load's own, the first begun, which has not adopted its job yet */
+	SCAN_REPORTING, /* the load's own, which reads its job and reports what it reads */
+	SCAN_ADOPTING, /* another, of a trigger for one, which reads the load's job */
+	SCAN_ORPHANED /* the load is over, and its job gone */
+} ScanRole;
+
 typedef struct BqScan
 {
 	/* set by scan_begin() */
@@ -39,8 +49,7 @@ typedef struct BqScan
 	int ncolumns;
 	AttrNumber *attnums;
 
-	/* not told by its address: that may be another scan's after its end */
-	bool own; /* the load's, the first begun */
+	ScanRole role; /* not told by its address: that may be another scan's after its end */
 
 	/* set by start() at the first row */
 	bool started;
@@ -50,11 +59,8 @@ typedef struct BqScan
 	int nconditions;
 	char *rows_key;
 	ScanAdoption *adoption; /* the load's, or NULL */
-	bool reports; /* this is the load's own scan … */
-	bool news; /* … and gives this row for the first time */
-	bool orphaned; /* the load is over, and its job gone */
-	bool linked; /* into adopters */
-	dlist_node link;
+	bool is_new_row; /* of the load's own scan: it gives this row for the first time */
+	dlist_node link; /* among the adopters, while it is one */
 	MemoryContextCallback unlink;
 	RowHash *row_hash; /* of the rows it has given, or NULL */
 	Bigquery *bq; /* own; NULL when adopted */

@@ -172,7 +172,7 @@ insert_adopting(const LoadPlan *plan, const char *sql, LoadWindow window, ScanAd
 	ErrorContextCallback context = {.previous = error_context_stack, .callback = say_row, .arg = adoption};
 	volatile int64 inserted = 0;
 
-	scan_arm(adoption);
+	scan_offer(adoption);
 	PG_TRY();
 	{
 		/* PG_END_TRY() puts back what there was before */
@@ -181,7 +181,7 @@ insert_adopting(const LoadPlan *plan, const char *sql, LoadWindow window, ScanAd
 	}
 	PG_FINALLY();
 	{
-		scan_disarm();
+		scan_withdraw();
 		load_note_cost(outcome, adoption->job);
 	}
 	PG_END_TRY();
