@@ -150,8 +150,8 @@ is_passing(int status, const Complaint *said)
 
 /* *f from an answer that is not 200.  True when it may be asked again here. */
 static bool
-judge_answer(const AuthAsker *asker, const AuthEndpoint *endpoint, const HttpRequest *request,
-			 const HttpResponse *answer, Failure *f)
+judge_token_answer(const AuthAsker *asker, const AuthEndpoint *endpoint, const HttpRequest *request,
+				   const HttpResponse *answer, Failure *f)
 {
 	Complaint said = read_complaint(asker, endpoint, answer);
 	bool passing = is_passing(answer->status, &said);
@@ -202,7 +202,7 @@ ask_once(AuthAsker *asker, const AuthEndpoint *endpoint, const HttpRequest *requ
 	else if (answer->status == 200)
 		return true;
 	else
-		*again = judge_answer(asker, endpoint, request, answer, f);
+		*again = judge_token_answer(asker, endpoint, request, answer, f);
 	/* it may quote what it was sent */
 	explicit_bzero(answer->body, answer->len);
 	return false;
@@ -296,7 +296,7 @@ life_of(const JsonDoc *doc)
 
 /* Take the token out of an answer; false with *f set. */
 static bool
-accept_answer(AuthAsker *asker, const AuthEndpoint *endpoint, HttpResponse *answer, AuthToken *token, Failure *f)
+accept_token_answer(AuthAsker *asker, const AuthEndpoint *endpoint, HttpResponse *answer, AuthToken *token, Failure *f)
 {
 	JsonDoc *doc = json_parse_document(answer->body, answer->len, NULL);
 	const char *text = doc ? json_string_at(doc, endpoint->token_field) : NULL;
@@ -329,7 +329,7 @@ auth_ask_token(AuthAsker *asker, const AuthEndpoint *endpoint, HttpRequest *requ
 {
 	HttpResponse answer;
 
-	return auth_ask(asker, endpoint, request, &answer, f) && accept_answer(asker, endpoint, &answer, token, f);
+	return auth_ask(asker, endpoint, request, &answer, f) && accept_token_answer(asker, endpoint, &answer, token, f);
 }
 
 HttpRequest

@@ -16,7 +16,7 @@
 #define MAX_LIFE_S (12 * 3600)
 
 static bool
-check(const AuthSource *source, Failure *f)
+external_check(const AuthSource *source, Failure *f)
 {
 	static const char *const fields[] = {"audience", "subject_token_type", "token_url", NULL};
 
@@ -30,7 +30,7 @@ check(const AuthSource *source, Failure *f)
 }
 
 static void
-refused(const AuthRefusal *refusal, Failure *f)
+external_refused(const AuthRefusal *refusal, Failure *f)
 {
 	failure_set(f, ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
 				"the Security Token Service refused the subject token: %s", refusal->error);
@@ -65,7 +65,7 @@ exchange(const AuthSource *source, AuthAsker *asker, const char *subject, const 
 	static const AuthEndpoint endpoint = {.name = "the Security Token Service",
 										  .where = "\"token_url\" in the credentials file",
 										  .token_field = "access_token",
-										  .refused = refused};
+										  .refused = external_refused};
 	const char *user_project = auth_source_text(source, "workforce_pool_user_project");
 	StringInfo form = auth_secret(3 * strlen(subject) + 8192);
 	HttpRequest request;
@@ -94,7 +94,7 @@ life_wanted(const AuthSource *source)
 }
 
 static bool
-fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Failure *f)
+external_fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Failure *f)
 {
 	const char *url = auth_source_text(source, IMPERSONATION_URL);
 	const char *subject = auth_subject_fetch(source, asker, f);
@@ -112,7 +112,7 @@ fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Failure *f)
 
 /* Without impersonation the principal is the pool's, named by a token that is not read here. */
 static char *
-principal(const AuthSource *source)
+external_principal(const AuthSource *source)
 {
 	const char *url = auth_source_text(source, IMPERSONATION_URL);
 
@@ -120,7 +120,7 @@ principal(const AuthSource *source)
 }
 
 const AuthKind auth_external = {.name = "external_account",
-								.check = check,
-								.fetch = fetch,
-								.principal = principal,
+								.check = external_check,
+								.fetch = external_fetch,
+								.principal = external_principal,
 								.inspect = auth_subject_inspect};

@@ -61,7 +61,7 @@ inner_source(const AuthSource *source)
 }
 
 static bool
-check(const AuthSource *source, Failure *f)
+impersonate_check(const AuthSource *source, Failure *f)
 {
 	static const char *const fields[] = {URL_FIELD, SOURCE "type", NULL};
 	AuthSource inner;
@@ -93,7 +93,7 @@ read_delegates(const AuthSource *source)
 }
 
 static void
-refused(const AuthRefusal *refusal, Failure *f)
+impersonate_refused(const AuthRefusal *refusal, Failure *f)
 {
 	char *email = auth_impersonate_email(refusal->url);
 
@@ -130,7 +130,7 @@ auth_impersonate_ask(AuthAsker *asker, const AuthImpersonation *wanted, const Au
 	static const AuthEndpoint endpoint = {.name = "the IAM Credentials API",
 										  .where = "\"" URL_FIELD "\" in the credentials file",
 										  .token_field = "accessToken",
-										  .refused = refused};
+										  .refused = impersonate_refused};
 	HttpRequest request = {.method = "POST", .url = wanted->url, .bearer = own->text};
 	StringInfoData body;
 
@@ -147,7 +147,7 @@ auth_impersonate_ask(AuthAsker *asker, const AuthImpersonation *wanted, const Au
 }
 
 static bool
-fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Failure *f)
+impersonate_fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Failure *f)
 {
 	AuthImpersonation wanted = {
 		.url = pstrdup(auth_source_text(source, URL_FIELD)), .life_s = LIFE_S, .delegates = read_delegates(source)};
@@ -161,13 +161,13 @@ fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Failure *f)
 }
 
 static char *
-principal(const AuthSource *source)
+impersonate_principal(const AuthSource *source)
 {
 	return auth_impersonate_email(auth_source_text(source, URL_FIELD));
 }
 
 static bool
-inspect(const AuthSource *source, Failure *f)
+impersonate_inspect(const AuthSource *source, Failure *f)
 {
 	AuthSource inner = inner_source(source);
 
@@ -175,5 +175,8 @@ inspect(const AuthSource *source, Failure *f)
 	return inner.kind->inspect == NULL || inner.kind->inspect(&inner, f);
 }
 
-const AuthKind auth_impersonate = {
-	.name = "impersonated_service_account", .check = check, .fetch = fetch, .principal = principal, .inspect = inspect};
+const AuthKind auth_impersonate = {.name = "impersonated_service_account",
+								   .check = impersonate_check,
+								   .fetch = impersonate_fetch,
+								   .principal = impersonate_principal,
+								   .inspect = impersonate_inspect};

@@ -29,7 +29,7 @@ auth_key_sqlstate(int error)
 
 /* *f for a file that could not be opened or read; errno says why. */
 static void
-file_failure(const char *action, const char *path, Failure *f)
+key_file_failure(const char *action, const char *path, Failure *f)
 {
 	int saved = errno;
 	int sqlstate = auth_key_sqlstate(saved);
@@ -71,7 +71,7 @@ check_mode(const char *path, const struct stat *st, Failure *f)
 
 /* Whether the open file may be used as it is. */
 static bool
-check_file(const char *path, const struct stat *st, Failure *f)
+check_key_file(const char *path, const struct stat *st, Failure *f)
 {
 	if (!S_ISREG(st->st_mode))
 	{
@@ -97,12 +97,12 @@ open_key(const char *path, AuthFileId *id, Failure *f)
 
 	if (fd < 0)
 	{
-		file_failure("open", path, f);
+		key_file_failure("open", path, f);
 		return -1;
 	}
 	if (fstat(fd, &st) != 0)
-		file_failure("look at", path, f);
-	else if (check_file(path, &st, f))
+		key_file_failure("look at", path, f);
+	else if (check_key_file(path, &st, f))
 	{
 		*id = (AuthFileId){.device = st.st_dev,
 						   .inode = st.st_ino,
@@ -139,7 +139,7 @@ auth_key_load(const char *path, AuthFileId *id, Failure *f)
 		return NULL;
 	len = read(fd, text, MAX_KEY_FILE);
 	if (len < 0)
-		file_failure("read", path, f);
+		key_file_failure("read", path, f);
 	CloseTransientFile(fd);
 	if (len < 0)
 		return NULL;

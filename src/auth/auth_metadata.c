@@ -34,7 +34,7 @@ host_named(void)
 }
 
 static bool
-check(const AuthSource *source pg_attribute_unused(), Failure *f)
+metadata_check(const AuthSource *source pg_attribute_unused(), Failure *f)
 {
 	const char *named = host_named();
 	char *url = psprintf("http://%s/", named);
@@ -53,7 +53,7 @@ check(const AuthSource *source pg_attribute_unused(), Failure *f)
 }
 
 static void
-refused(const AuthRefusal *refusal, Failure *f)
+metadata_refused(const AuthRefusal *refusal, Failure *f)
 {
 	if (refusal->status == 404)
 	{
@@ -72,13 +72,13 @@ refused(const AuthRefusal *refusal, Failure *f)
 static const AuthEndpoint endpoint = {.name = "the metadata server",
 									  .where = HOST_VARIABLE " in the server's environment",
 									  .token_field = "access_token",
-									  .refused = refused,
+									  .refused = metadata_refused,
 									  .google_metadata = true};
 
 static const HttpHeader flavor = {"Metadata-Flavor", "Google"};
 
 static HttpRequest
-make_request(const char *path)
+make_metadata_request(const char *path)
 {
 	return (HttpRequest){.method = "GET",
 						 .url = psprintf("http://%s" ROOT "%s", host_named(), path),
@@ -90,7 +90,7 @@ make_request(const char *path)
 
 /* Who was not reached: most likely there is none. */
 static void
-explain(Failure *f)
+metadata_explain(Failure *f)
 {
 	if (f->http_status == 0)
 		failure_hint(f,
@@ -99,15 +99,15 @@ explain(Failure *f)
 }
 
 static bool
-fetch(AuthSource *source pg_attribute_unused(), AuthAsker *asker, AuthToken *token, Failure *f)
+metadata_fetch(AuthSource *source pg_attribute_unused(), AuthAsker *asker, AuthToken *token, Failure *f)
 {
 	/* the scope is a wish: a VM's are fixed */
 	HttpRequest request =
-		make_request(psprintf("instance/service-accounts/default/token?scopes=%s", http_escape(asker->scope)));
+		make_metadata_request(psprintf("instance/service-accounts/default/token?scopes=%s", http_escape(asker->scope)));
 	bool ok = auth_ask_token(asker, &endpoint, &request, token, f);
 
 	if (!ok)
-		explain(f);
+		metadata_explain(f);
 	return ok;
 }
 
@@ -115,14 +115,14 @@ char *
 auth_metadata_project(AuthAsker *asker, Failure *f)
 {
 	static char *project = NULL; /* a machine does not change its project */
-	HttpRequest request = make_request("project/project-id");
+	HttpRequest request = make_metadata_request("project/project-id");
 	HttpResponse answer;
 
 	if (project != NULL)
 		return pstrdup(project);
 	if (!auth_ask(asker, &endpoint, &request, &answer, f))
 	{
-		explain(f);
+		metadata_explain(f);
 		return NULL;
 	}
 	if (answer.len == 0 || answer.len > 255 ||
@@ -137,9 +137,10 @@ auth_metadata_project(AuthAsker *asker, Failure *f)
 }
 
 static char *
-principal(const AuthSource *source pg_attribute_unused())
+metadata_principal(const AuthSource *source pg_attribute_unused())
 {
 	return NULL;
 }
 
-const AuthKind auth_metadata = {.name = SETTINGS_METADATA, .check = check, .fetch = fetch, .principal = principal};
+const AuthKind auth_metadata = {
+	.name = SETTINGS_METADATA, .check = metadata_check, .fetch = metadata_fetch, .principal = metadata_principal};

@@ -19,7 +19,7 @@
 #define ASSERTION_SIZE 8192 /* longer than one is */
 
 static bool
-check(const AuthSource *source, Failure *f)
+service_account_check(const AuthSource *source, Failure *f)
 {
 	static const char *const fields[] = {"client_email", "private_key", "private_key_id", "token_uri", NULL};
 
@@ -28,7 +28,7 @@ check(const AuthSource *source, Failure *f)
 
 /* Append an assertion, freshly signed; false with *f set. */
 static bool
-sign(const AuthSource *source, const char *scope, StringInfo out, Failure *f)
+sign_assertion(const AuthSource *source, const char *scope, StringInfo out, Failure *f)
 {
 	int64 now = (int64) time(NULL);
 	StringInfoData claims;
@@ -55,7 +55,7 @@ sign(const AuthSource *source, const char *scope, StringInfo out, Failure *f)
 
 /* The service says no to this key: for good, so say what can be done. */
 static void
-refused(const AuthRefusal *refusal, Failure *f)
+service_account_refused(const AuthRefusal *refusal, Failure *f)
 {
 	time_t now = time(NULL);
 	struct tm utc;
@@ -77,18 +77,18 @@ refused(const AuthRefusal *refusal, Failure *f)
 }
 
 static bool
-fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Failure *f)
+service_account_fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Failure *f)
 {
 	static const AuthEndpoint endpoint = {.name = "the token endpoint",
 										  .where = "\"token_uri\" in the credentials file",
 										  .token_field = "access_token",
-										  .refused = refused};
+										  .refused = service_account_refused};
 	StringInfo form = auth_secret(ASSERTION_SIZE);
 	HttpRequest request;
 	char *url;
 
 	appendStringInfoString(form, "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=");
-	if (!sign(source, asker->scope, form, f))
+	if (!sign_assertion(source, asker->scope, form, f))
 		return false;
 	url = pstrdup(auth_source_text(source, "token_uri"));
 	auth_source_close(source); /* and the private key with it, before any wait */
@@ -97,17 +97,20 @@ fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Failure *f)
 }
 
 static char *
-principal(const AuthSource *source)
+service_account_principal(const AuthSource *source)
 {
 	return pstrdup(auth_source_text(source, "client_email"));
 }
 
 /* Whether the key can sign. */
 static bool
-inspect(const AuthSource *source, Failure *f)
+service_account_inspect(const AuthSource *source, Failure *f)
 {
-	return sign(source, AUTH_SCOPE_BIGQUERY, auth_secret(ASSERTION_SIZE), f);
+	return sign_assertion(source, AUTH_SCOPE_BIGQUERY, auth_secret(ASSERTION_SIZE), f);
 }
 
-const AuthKind auth_service_account = {
-	.name = "service_account", .check = check, .fetch = fetch, .principal = principal, .inspect = inspect};
+const AuthKind auth_service_account = {.name = "service_account",
+									   .check = service_account_check,
+									   .fetch = service_account_fetch,
+									   .principal = service_account_principal,
+									   .inspect = service_account_inspect};

@@ -69,7 +69,7 @@ check_format(const AuthSource *source, Failure *f)
 
 /* What goes with the request may not change which request it is. */
 static bool
-check_headers(const AuthSource *source, Failure *f)
+check_subject_headers(const AuthSource *source, Failure *f)
 {
 	static const char *const ours[] = {"host", "content-length", "transfer-encoding", "connection"};
 	const char *name;
@@ -96,7 +96,7 @@ auth_subject_check(const AuthSource *source, Failure *f)
 	const char *url = auth_source_text(source, "credential_source.url");
 	Failure why;
 
-	if (!check_supported(source, f) || !check_format(source, f) || !check_headers(source, f))
+	if (!check_supported(source, f) || !check_format(source, f) || !check_subject_headers(source, f))
 		return false;
 	if ((file == NULL) == (url == NULL))
 		return auth_source_wrong(source, "credential_source", f, "it must name either a file or a URL",
@@ -112,7 +112,7 @@ auth_subject_check(const AuthSource *source, Failure *f)
 
 /* *f for a token file that cannot be used; errno says why. */
 static bool
-file_failure(const char *path, Failure *f)
+subject_file_failure(const char *path, Failure *f)
 {
 	int saved = errno;
 
@@ -126,7 +126,7 @@ file_failure(const char *path, Failure *f)
 
 /* Whether nobody but root and the server's user can put another token there. */
 static bool
-check_file(const char *path, const struct stat *st, Failure *f)
+check_subject_file(const char *path, const struct stat *st, Failure *f)
 {
 	if (!S_ISREG(st->st_mode))
 		failure_set(f, ERRCODE_WRONG_OBJECT_TYPE, "subject token file \"%s\" is not a regular file", path);
@@ -158,13 +158,13 @@ read_file(const char *path, Failure *f)
 
 	if (fd < 0)
 	{
-		file_failure(path, f);
+		subject_file_failure(path, f);
 		return NULL;
 	}
 	if (fstat(fd, &st) != 0)
-		file_failure(path, f);
-	else if (check_file(path, &st, f) && (len = read(fd, text->data, MAX_TOKEN_FILE)) < 0)
-		file_failure(path, f);
+		subject_file_failure(path, f);
+	else if (check_subject_file(path, &st, f) && (len = read(fd, text->data, MAX_TOKEN_FILE)) < 0)
+		subject_file_failure(path, f);
 	CloseTransientFile(fd);
 	if (len < 0)
 		return NULL;
@@ -218,7 +218,7 @@ from_file(const AuthSource *source, Failure *f)
 
 /* Only the status is told: the rest may be anybody's. */
 static void
-refused(const AuthRefusal *refusal, Failure *f)
+subject_refused(const AuthRefusal *refusal, Failure *f)
 {
 	failure_set(f, ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
 				"the source of the subject token answered with HTTP status %d", refusal->status);
@@ -230,7 +230,7 @@ from_url(const AuthSource *source, AuthAsker *asker, Failure *f)
 {
 	static const AuthEndpoint endpoint = {.name = "the source of the subject token",
 										  .where = "\"credential_source.url\" in the credentials file",
-										  .refused = refused,
+										  .refused = subject_refused,
 										  .silent = true};
 	HttpHeader headers[MAX_HEADERS];
 	HttpRequest request = {.method = "GET",

@@ -15,7 +15,7 @@
 #define TOKEN_URL "https://oauth2.googleapis.com/token"
 
 static bool
-check(const AuthSource *source, Failure *f)
+user_check(const AuthSource *source, Failure *f)
 {
 	static const char *const fields[] = {"client_id", "client_secret", "refresh_token", NULL};
 
@@ -24,7 +24,7 @@ check(const AuthSource *source, Failure *f)
 }
 
 static void
-refused(const AuthRefusal *refusal, Failure *f)
+user_refused(const AuthRefusal *refusal, Failure *f)
 {
 	failure_set(f, ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, "the token endpoint refused the credentials: %s",
 				refusal->error);
@@ -44,12 +44,12 @@ append_secret(AuthAsker *asker, StringInfo form, const AuthSource *source, const
 }
 
 static bool
-fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Failure *f)
+user_fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Failure *f)
 {
 	static const AuthEndpoint endpoint = {.name = "the token endpoint",
 										  .where = "\"token_uri\" in the credentials file",
 										  .token_field = "access_token",
-										  .refused = refused};
+										  .refused = user_refused};
 	const char *url = auth_source_text(source, "token_uri");
 	StringInfo form = auth_secret(3 * (strlen(auth_source_text(source, "client_id")) +
 									   strlen(auth_source_text(source, "client_secret")) +
@@ -70,11 +70,12 @@ fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Failure *f)
 
 /* gcloud leaves this field empty more often than not. */
 static char *
-principal(const AuthSource *source)
+user_principal(const AuthSource *source)
 {
 	const char *account = auth_source_text(source, "account");
 
 	return account ? pstrdup(account) : NULL;
 }
 
-const AuthKind auth_user = {.name = "authorized_user", .check = check, .fetch = fetch, .principal = principal};
+const AuthKind auth_user = {
+	.name = "authorized_user", .check = user_check, .fetch = user_fetch, .principal = user_principal};

@@ -41,7 +41,7 @@ release(void *arg)
 
 /* OpenSSL's reason, and its error queue, which is the process's, emptied. */
 static void
-fail(void)
+openssl_fail(void)
 {
 	unsigned long code = ERR_peek_last_error();
 	const char *reason = ERR_reason_error_string(code);
@@ -68,7 +68,7 @@ digest_create(void)
 	digest->state = EVP_MD_CTX_new();
 	if (digest->algorithm == NULL || digest->state == NULL ||
 		EVP_DigestInit_ex(digest->state, digest->algorithm, NULL) != 1)
-		fail();
+		openssl_fail();
 	return digest;
 }
 
@@ -77,21 +77,21 @@ digest_begin(Digest *digest)
 {
 	/* no algorithm named: the one it was created with */
 	if (EVP_DigestInit_ex(digest->state, NULL, NULL) != 1)
-		fail();
+		openssl_fail();
 }
 
 void
 digest_add(Digest *digest, const void *data, size_t len)
 {
 	if (EVP_DigestUpdate(digest->state, data, len) != 1)
-		fail();
+		openssl_fail();
 }
 
 void
 digest_end(Digest *digest, uint8 result[DIGEST_BYTES])
 {
 	if (EVP_DigestFinal_ex(digest->state, result, NULL) != 1)
-		fail();
+		openssl_fail();
 }
 
 /* --------------------------------------------------------------------------
@@ -147,7 +147,7 @@ openssl_failure(Failure *f, const char *message)
 
 /* The private key in `pem`; NULL with *f set. */
 static EVP_PKEY *
-read_key(const char *pem, Failure *f)
+read_pem_key(const char *pem, Failure *f)
 {
 	BIO *bio = BIO_new_mem_buf(pem, -1);
 	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
@@ -166,9 +166,9 @@ read_key(const char *pem, Failure *f)
 
 /* RS256 over `text` into `signature`, MAX_SIGNATURE bytes; false with *f set. */
 static bool
-sign(const char *pem, const char *text, size_t text_len, unsigned char *signature, size_t *len, Failure *f)
+sign_rsa(const char *pem, const char *text, size_t text_len, unsigned char *signature, size_t *len, Failure *f)
 {
-	EVP_PKEY *key = read_key(pem, f);
+	EVP_PKEY *key = read_pem_key(pem, f);
 	EVP_MD_CTX *md;
 	bool ok;
 
@@ -208,7 +208,7 @@ jwt_sign(const char *pem, const char *kid, const char *claims, StringInfo out, F
 
 	/* the queue is the process's: PostgreSQL's own TLS may have left something */
 	ERR_clear_error();
-	if (!sign(pem, out->data + start, out->len - start, signature, &len, f))
+	if (!sign_rsa(pem, out->data + start, out->len - start, signature, &len, f))
 		return false;
 	ERR_clear_error();
 

@@ -88,7 +88,7 @@ check_project(char **newval, void **extra pg_attribute_unused(), GucSource sourc
 }
 
 static bool
-check_location(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
+check_location_setting(char **newval, void **extra pg_attribute_unused(), GucSource source pg_attribute_unused())
 {
 	return check_text("contratos.location", *newval, settings_location_problem, NULL);
 }
@@ -168,7 +168,7 @@ define_connection(void)
 	define_text("contratos.project", "Sets the Google Cloud project that is billed for queries.",
 				"An empty string means the project of the credentials.", &settings_project, "", 0, check_project);
 	define_text("contratos.location", "Sets the location of the BigQuery datasets that are read.", NULL,
-				&settings_location, SETTINGS_DEFAULT_LOCATION, 0, check_location);
+				&settings_location, SETTINGS_DEFAULT_LOCATION, 0, check_location_setting);
 	define_text("contratos.endpoint", "Sets the URL of the BigQuery service.",
 				"Plain http is accepted for this machine only.", &settings_endpoint, SETTINGS_DEFAULT_ENDPOINT, 0,
 				check_endpoint);

@@ -65,7 +65,7 @@ bigquery_dataset(Bigquery *bq, const char *name, Failure *f)
 
 /* What queries need is not what these calls need. */
 static bool
-explain(Failure *f, const char *name)
+explain_not_found(Failure *f, const char *name)
 {
 	if (f->sqlstate == ERRCODE_UNDEFINED_TABLE)
 		failure_hint(f,
@@ -86,7 +86,7 @@ look(Bigquery *bq, const char *path, const char *name, Failure *f)
 
 	if (!request_fetch(&bq->requester, path, NULL, &response, f))
 	{
-		explain(f, name);
+		explain_not_found(f, name);
 		return NULL;
 	}
 	doc = json_parse_document(response.body, response.len, f);

@@ -32,7 +32,7 @@ blame_the_way(Failure *f)
 
 /* An answer of HTTP 200.  NULL with *f set when it is no JSON: a proxy's page, say. */
 static JsonDoc *
-read_answer(const char *text, size_t len, Failure *f)
+read_job_answer(const char *text, size_t len, Failure *f)
 {
 	Failure why;
 	JsonDoc *doc = json_parse_document(text, len, &why);
@@ -60,7 +60,7 @@ check_job(BqJob *job, Failure *f)
 	if (!request_fetch(&job->bq->requester, message_job_path(job->project, "jobs", job->job_id, "", job->location),
 					   NULL, &response, f))
 		return false;
-	doc = read_answer(response.body, response.len, f);
+	doc = read_job_answer(response.body, response.len, f);
 	ok = doc != NULL && message_read_job(job, doc, f);
 	json_free_document(doc);
 	return ok;
@@ -86,7 +86,7 @@ bigquery_start_job(BqJob *job, const char *label, Failure *f)
 		}
 		return false;
 	}
-	doc = read_answer(response.body, response.len, f);
+	doc = read_job_answer(response.body, response.len, f);
 	ok = doc != NULL && message_read_job(job, doc, f);
 	json_free_document(doc);
 	return ok;
@@ -255,7 +255,7 @@ open_answer(BqJob *job, int max_rows, int wait_ms, Answer *answer, Failure *f)
 		read_to_first_row(job, answer->exchange, answer->decoder, &answer->got, &answer->bytes, f))
 	{
 		envelope = rows_envelope(answer->decoder, &len);
-		answer->head = read_answer(envelope, len, f);
+		answer->head = read_job_answer(envelope, len, f);
 	}
 	if (answer->head != NULL)
 		return true;

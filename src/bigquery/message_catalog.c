@@ -48,7 +48,7 @@ message_tables_path(const char *dataset, const char *token)
 }
 
 static char *
-copy_at(const JsonDoc *doc, const char *path)
+copy_table_text(const JsonDoc *doc, const char *path)
 {
 	const char *text = json_string_at(doc, path);
 
@@ -59,10 +59,10 @@ copy_at(const JsonDoc *doc, const char *path)
 static void
 read_partitioning(const JsonDoc *doc, BqTable *table)
 {
-	table->partition_field = copy_at(doc, "timePartitioning.field");
+	table->partition_field = copy_table_text(doc, "timePartitioning.field");
 	table->ingestion_time = json_has(doc, "timePartitioning") && table->partition_field == NULL;
 	if (table->partition_field == NULL)
-		table->partition_field = copy_at(doc, "rangePartitioning.field");
+		table->partition_field = copy_table_text(doc, "rangePartitioning.field");
 	table->require_filter = json_bool_at(doc, "requirePartitionFilter", false) ||
 							json_bool_at(doc, "timePartitioning.requirePartitionFilter", false);
 }
@@ -70,7 +70,7 @@ read_partitioning(const JsonDoc *doc, BqTable *table)
 bool
 message_read_table(const JsonDoc *doc, BqTable *table, Failure *f)
 {
-	*table = (BqTable){.type = copy_at(doc, "type"), .location = copy_at(doc, "location")};
+	*table = (BqTable){.type = copy_table_text(doc, "type"), .location = copy_table_text(doc, "location")};
 	if (table->type == NULL)
 		return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer does not describe a table");
 	read_partitioning(doc, table);
@@ -89,7 +89,7 @@ message_read_tables(const JsonDoc *doc, List **tables, char **token, Failure *f)
 
 		const char *type = json_string_at(doc, psprintf("tables.%d.type", i));
 
-		listed->name = copy_at(doc, psprintf("tables.%d.tableReference.tableId", i));
+		listed->name = copy_table_text(doc, psprintf("tables.%d.tableReference.tableId", i));
 		listed->type = type ? pnstrdup(type, MAX_TYPE) : NULL;
 		if (listed->name == NULL || strlen(listed->name) > MAX_NAME)
 			return failure_set(f, ERRCODE_FDW_ERROR,
@@ -97,6 +97,6 @@ message_read_tables(const JsonDoc *doc, List **tables, char **token, Failure *f)
 							   MAX_NAME);
 		*tables = lappend(*tables, listed);
 	}
-	*token = copy_at(doc, "nextPageToken");
+	*token = copy_table_text(doc, "nextPageToken");
 	return true;
 }

@@ -49,7 +49,7 @@ builtin_server(void)
 }
 
 static BqConnection *
-connection_of(const Check *check)
+connection_to_check(const Check *check)
 {
 	Oid server;
 
@@ -97,7 +97,7 @@ check_credentials_file(Check *check)
 	if (skip_unknown_server(check))
 		return;
 
-	check->connection = connection_of(check);
+	check->connection = connection_to_check(check);
 	check->bq = open_impatiently(check->connection, check->context);
 
 	const char *file = check->connection->credentials_file;

@@ -183,7 +183,7 @@ check_location(Check *check)
 
 /* What loading that day would bill; false with the verdict said. */
 static bool
-estimate(Check *check, DateADT day)
+estimate_yesterday(Check *check, DateADT day)
 {
 	BqQuery *query = load_query(check->plan, day);
 	int64 bytes;
@@ -213,7 +213,7 @@ check_byte_cap(Check *check)
 		check_say(check, CHECK_SKIPPED, "no project is known", NULL);
 		return;
 	}
-	if (!estimate(check, day))
+	if (!estimate_yesterday(check, day))
 		return;
 	cap = check->connection->max_bytes_billed;
 	found = psprintf("loading %s would bill %s", day_text(day), check_size(check->billed));

@@ -293,7 +293,7 @@ set_method(HttpExchange *exchange, const HttpRequest *request)
 
 /* Whether the file of trusted roots is there to be read. */
 static bool
-check_ca_file(const char *path, Failure *f)
+check_ca_readable(const char *path, Failure *f)
 {
 	int sqlstate;
 
@@ -314,7 +314,7 @@ http_setup(HttpExchange *exchange, const HttpRequest *request, Failure *f)
 {
 	HttpUrl url;
 
-	if (!http_url_parse(request->url, request->metadata, &url, f) || !check_ca_file(request->ca_file, f) ||
+	if (!http_url_parse(request->url, request->metadata, &url, f) || !check_ca_readable(request->ca_file, f) ||
 		!check_headers(request, f))
 		return false;
 

@@ -71,7 +71,7 @@ strip_brackets(char *host)
 
 /* The rules for a URL that libcurl could parse; NULL or what is wrong with it. */
 static const char *
-take_apart(CURLU *url, bool metadata, HttpUrl *parts)
+take_url_apart(CURLU *url, bool metadata, HttpUrl *parts)
 {
 	char scheme[8];
 	char port[8];
@@ -104,7 +104,7 @@ http_url_parse(const char *url, bool metadata, HttpUrl *parts, Failure *f)
 
 	memset(parts, 0, sizeof(*parts));
 	if (handle != NULL && curl_url_set(handle, CURLUPART_URL, url, 0) == CURLUE_OK)
-		wrong = take_apart(handle, metadata, parts);
+		wrong = take_url_apart(handle, metadata, parts);
 	curl_url_cleanup(handle);
 
 	/* the URL is left out: it may hold a password, or a query that tells much */

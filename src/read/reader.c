@@ -176,7 +176,7 @@ decide(RowReader *reader)
  * -------------------------------------------------------------------------- */
 
 static void
-note_cost(BqJob *job, const ReaderHead *head)
+note_reader_cost(BqJob *job, const ReaderHead *head)
 {
 	if (job->bytes_processed >= 0 || head->bytes_processed < 0)
 		return;
@@ -208,7 +208,7 @@ receive(RowReader *reader)
 		memcpy(&f, (char *) data + sizeof(head), sizeof(f));
 		failure_throw(&f);
 	}
-	note_cost(reader->job, &head);
+	note_reader_cost(reader->job, &head);
 	reader->progress = head;
 	reader->rows_left = head.nrows;
 	reader->message = data;

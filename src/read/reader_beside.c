@@ -49,7 +49,7 @@ typedef struct Sender
  * to read about, raised wherever we wait.
  */
 static void
-stop(SIGNAL_ARGS)
+stop_sending(SIGNAL_ARGS)
 {
 	int saved = errno;
 
@@ -288,7 +288,7 @@ report(const ReaderQueue *queue, const ErrorData *edata)
 }
 
 static void
-serve(Sender *sender, const ReaderTask *task)
+serve_reader(Sender *sender, const ReaderTask *task)
 {
 	MemoryContext old = CurrentMemoryContext;
 	ErrorData *volatile edata = NULL;
@@ -315,13 +315,13 @@ contratos_reader_main(Datum arg)
 	Sender sender = {0};
 	ReaderTask task;
 
-	pqsignal(SIGTERM, stop);
+	pqsignal(SIGTERM, stop_sending);
 	BackgroundWorkerUnblockSignals();
 	settings_pin();
 	CurrentResourceOwner = ResourceOwnerCreate(NULL, "contratos reader");
 	MemoryContextSwitchTo(AllocSetContextCreate(TopMemoryContext, "contratos reader", ALLOCSET_DEFAULT_SIZES));
 	if (reader_queue_attach(&sender.queue, DatumGetUInt32(arg), &task))
-		serve(&sender, &task);
+		serve_reader(&sender, &task);
 	reader_queue_close(&sender.queue);
 	proc_exit(0);
 }

@@ -134,7 +134,7 @@ stream_rewind(RowStream *stream)
 
 /* Throw *f, saying how far the result had come. */
 static void
-give_up(RowStream *stream, Failure *f)
+give_up_page(RowStream *stream, Failure *f)
 {
 	char said[sizeof(f->detail)];
 
@@ -156,7 +156,7 @@ take_up_again(RowStream *stream, Failure *f)
 	CHECK_FOR_INTERRUPTS();
 	if (f->retry != FAILURE_ASK_AGAIN ||
 		stream->spent_ms + pause + REQUEST_MIN_TRY_MS > stream->job->connection->request_timeout_ms)
-		give_up(stream, f);
+		give_up_page(stream, f);
 	ereport(DEBUG1, (errmsg_internal("contratos: page broke off at row " INT64_FORMAT " (%s), next try in %d ms",
 									 stream->next, f->message, pause)));
 	drop_page(stream);
@@ -214,7 +214,7 @@ open_page(RowStream *stream)
 	stream->page.exchange = bigquery_page(stream->job, stream->page.exchange, first, (int) (stream->page.end - first),
 										  stream->context, &stream->spent_ms, &f);
 	if (stream->page.exchange == NULL)
-		give_up(stream, &f);
+		give_up_page(stream, &f);
 	stream->pages++;
 }
 
@@ -252,7 +252,7 @@ end_page(RowStream *stream)
 		if (rows_next(stream->decoder) == ROWS_ERROR)
 		{
 			bigquery_bad_page(&f, stream->job, stream->decoder, stream->next);
-			give_up(stream, &f);
+			give_up_page(stream, &f);
 		}
 	}
 	if (n < 0)
@@ -264,7 +264,7 @@ end_page(RowStream *stream)
 	{
 		failure_set(&f, ERRCODE_FDW_ERROR, "BigQuery's result ended early");
 		failure_hint(&f, "Nothing was kept of it; try again later.");
-		give_up(stream, &f);
+		give_up_page(stream, &f);
 	}
 	drop_page(stream);
 	stream->tries = stream->spent_ms = 0;
@@ -309,18 +309,18 @@ accept_row(RowStream *stream)
 	{
 		failure_set(&f, ERRCODE_FDW_ERROR, "BigQuery sent a row of %d values for %d columns", ncells,
 					stream->job->nfields);
-		give_up(stream, &f);
+		give_up_page(stream, &f);
 	}
 	if (stream->next >= stream->job->total_rows)
 	{
 		failure_set(&f, ERRCODE_FDW_ERROR, "BigQuery sent more rows than it promised");
-		give_up(stream, &f);
+		give_up_page(stream, &f);
 	}
 	/* a row too many here would take the place of the next page's first */
 	if (stream->next >= stream->page.end)
 	{
 		failure_set(&f, ERRCODE_FDW_ERROR, "BigQuery sent more rows than were asked for");
-		give_up(stream, &f);
+		give_up_page(stream, &f);
 	}
 	stream->request_rows++;
 	stream->next++;
@@ -365,7 +365,7 @@ stream_next(RowStream *stream)
 				break;
 			case ROWS_ERROR:
 				bigquery_bad_page(&f, stream->job, stream->decoder, stream->next);
-				give_up(stream, &f);
+				give_up_page(stream, &f);
 		}
 	}
 }

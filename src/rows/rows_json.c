@@ -57,17 +57,17 @@ rows_json_error(const RowsJson *j)
 }
 
 static RowsToken
-fail(RowsJson *j, const char *error)
+json_fail(RowsJson *j, const char *error)
 {
 	rows_fail(j->d, error);
 	return ROWS_TOKEN_ERROR;
 }
 
 static RowsToken
-open_container(RowsJson *j, bool list)
+open_json_container(RowsJson *j, bool list)
 {
 	if (j->d->depth == ROWS_MAX_JSON_DEPTH)
-		return fail(j, "nested too deeply");
+		return json_fail(j, "nested too deeply");
 	j->lists[j->d->depth++] = list;
 	j->d->state = list ? STATE_FIRST_VALUE : STATE_FIRST_KEY;
 	j->d->p++;
@@ -75,7 +75,7 @@ open_container(RowsJson *j, bool list)
 }
 
 static RowsToken
-close_container(RowsJson *j)
+close_json_container(RowsJson *j)
 {
 	bool list = j->lists[--j->d->depth];
 
@@ -104,7 +104,7 @@ finish_token(RowsJson *j, RowsState after, const char **data, size_t *len)
 		if (rows_step_token(d) == ROWS_ERROR)
 			return ROWS_TOKEN_ERROR;
 	if (d->ncells == 0 && !ends_number(d))
-		return d->error ? ROWS_TOKEN_ERROR : fail(j, "ends too early");
+		return d->error ? ROWS_TOKEN_ERROR : json_fail(j, "ends too early");
 	d->state = after;
 	*data = d->memory.cells[0].data;
 	*len = d->memory.cells[0].len;
@@ -132,7 +132,7 @@ static RowsToken
 read_number(RowsJson *j, char c, const char **data, size_t *len)
 {
 	if (c != '-' && (c < '0' || c > '9'))
-		return fail(j, "unexpected character");
+		return json_fail(j, "unexpected character");
 	rows_copy_begin(j->d, &j->d->memory.text, j->d->p);
 	rows_begin_number(j->d, c);
 	j->scalar = ROWS_TOKEN_NUMBER;
@@ -148,9 +148,9 @@ read_value(RowsJson *j, const char **data, size_t *len)
 	{
 		case '{':
 		case '[':
-			return open_container(j, c == '[');
+			return open_json_container(j, c == '[');
 		case ']':
-			return j->d->state == STATE_FIRST_VALUE ? close_container(j) : fail(j, "unexpected character");
+			return j->d->state == STATE_FIRST_VALUE ? close_json_container(j) : json_fail(j, "unexpected character");
 		case '"':
 			return read_string(j, ROWS_TOKEN_STRING, j->d->depth > 0 ? STATE_AFTER : STATE_DONE, data, len);
 		case 't':
@@ -165,12 +165,12 @@ read_value(RowsJson *j, const char **data, size_t *len)
 }
 
 static RowsToken
-read_key(RowsJson *j, const char **data, size_t *len)
+read_json_key(RowsJson *j, const char **data, size_t *len)
 {
 	if (*j->d->p == '}' && j->d->state == STATE_FIRST_KEY)
-		return close_container(j);
+		return close_json_container(j);
 	if (*j->d->p != '"')
-		return fail(j, "unexpected character");
+		return json_fail(j, "unexpected character");
 	return read_string(j, ROWS_TOKEN_KEY, STATE_COLON, data, len);
 }
 
@@ -206,7 +206,7 @@ rows_json_next(RowsJson *j, const char **data, size_t *len)
 	if (!rows_room_for_cell(d))
 		return ROWS_TOKEN_ERROR;
 	if (!skip_marks(d, j->lists))
-		return d->state == STATE_DONE ? ROWS_TOKEN_DONE : fail(j, "ends too early");
+		return d->state == STATE_DONE ? ROWS_TOKEN_DONE : json_fail(j, "ends too early");
 	switch (d->state)
 	{
 		case STATE_VALUE:
@@ -214,12 +214,12 @@ rows_json_next(RowsJson *j, const char **data, size_t *len)
 			return read_value(j, data, len);
 		case STATE_KEY:
 		case STATE_FIRST_KEY:
-			return read_key(j, data, len);
+			return read_json_key(j, data, len);
 		case STATE_AFTER:
 			if (*d->p == (j->lists[d->depth - 1] ? ']' : '}'))
-				return close_container(j);
-			return fail(j, "unexpected character");
+				return close_json_container(j);
+			return json_fail(j, "unexpected character");
 		default:
-			return fail(j, "unexpected character");
+			return json_fail(j, "unexpected character");
 	}
 }

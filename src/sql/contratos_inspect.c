@@ -34,7 +34,7 @@
 PG_FUNCTION_INFO_V1(contratos_check);
 
 static void
-emit(void *arg, const CheckRow *row)
+emit_check(void *arg, const CheckRow *row)
 {
 	ReturnSetInfo *set = arg;
 	const char *texts[5] = {row->source, row->name, row->status, row->found, row->hint};
@@ -55,7 +55,7 @@ Datum
 contratos_check(PG_FUNCTION_ARGS)
 {
 	InitMaterializedSRF(fcinfo, 0);
-	check_all(PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)), emit, fcinfo->resultinfo);
+	check_all(PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)), emit_check, fcinfo->resultinfo);
 	return (Datum) 0;
 }
 
@@ -132,7 +132,7 @@ typedef struct Row
 } Row;
 
 static void
-add(Row *row, Datum value, bool isnull)
+add_column(Row *row, Datum value, bool isnull)
 {
 	row->values[row->n] = value;
 	row->nulls[row->n++] = isnull;
@@ -141,27 +141,27 @@ add(Row *row, Datum value, bool isnull)
 static void
 add_text(Row *row, const char *text)
 {
-	add(row, text ? CStringGetTextDatum(text) : (Datum) 0, text == NULL);
+	add_column(row, text ? CStringGetTextDatum(text) : (Datum) 0, text == NULL);
 }
 
 static void
-emit_day(void *arg, const VerifyDay *day)
+emit_verified_day(void *arg, const VerifyDay *day)
 {
 	ReturnSetInfo *set = arg;
 	const LedgerSuccess *ledger = &day->ledger;
 	bool loaded = ledger->run != 0;
 	Row row = {0};
 
-	add(&row, DateADTGetDatum(day->day), false);
-	add(&row, Int64GetDatum(day->there.rows), false);
-	add(&row, Int64GetDatum(day->here.rows), false);
-	add(&row, Int64GetDatum(ledger->rows_loaded), !loaded);
-	add(&row, TimestampTzGetDatum(day->there.max_timestamp), !day->there.has_max);
-	add(&row, TimestampTzGetDatum(day->here.max_timestamp), !day->here.has_max);
-	add(&row, TimestampTzGetDatum(ledger->source_max_timestamp), !loaded || !ledger->has_max_timestamp);
+	add_column(&row, DateADTGetDatum(day->day), false);
+	add_column(&row, Int64GetDatum(day->there.rows), false);
+	add_column(&row, Int64GetDatum(day->here.rows), false);
+	add_column(&row, Int64GetDatum(ledger->rows_loaded), !loaded);
+	add_column(&row, TimestampTzGetDatum(day->there.max_timestamp), !day->there.has_max);
+	add_column(&row, TimestampTzGetDatum(day->here.max_timestamp), !day->here.has_max);
+	add_column(&row, TimestampTzGetDatum(ledger->source_max_timestamp), !loaded || !ledger->has_max_timestamp);
 	add_text(&row, day->there.fingerprint);
 	add_text(&row, loaded ? ledger->fingerprint : NULL);
-	add(&row, BoolGetDatum(day->agrees), false);
+	add_column(&row, BoolGetDatum(day->agrees), false);
 	tuplestore_putvalues(set->setResult, set->setDesc, row.values, row.nulls);
 }
 
@@ -174,6 +174,6 @@ contratos_verify(PG_FUNCTION_ARGS)
 	contratos_get_days(fcinfo, "contratos_verify", &first, &last);
 	contratos_refuse_null(fcinfo, 2, "source");
 	InitMaterializedSRF(fcinfo, 0);
-	run_verify(text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, emit_day, fcinfo->resultinfo);
+	run_verify(text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, emit_verified_day, fcinfo->resultinfo);
 	return (Datum) 0;
 }
