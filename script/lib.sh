@@ -223,7 +223,7 @@ stop_cluster() {
 
 # start_standin DIR OPTION...: a BigQuery whose certs and ready.json are in DIR
 start_standin() {
-	local dir=$1 deadline=$((SECONDS + 30)) poll=0.1
+	local dir=$1 deadline=$((SECONDS + 180)) poll=0.1
 	shift
 	# its own output, or whoever reads ours would wait for it to end
 	# shellcheck disable=SC2016
