@@ -39,6 +39,13 @@ extern void load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, con
 extern void load_guard_deleted(const LoadPlan *plan, DateADT day, int64 rows, const LoadGuard *limit,
 							   LoadOutcome *outcome);
 
+/*
+ * The same when `rows` are what the target has kept of those inserted, and more was
+ * deleted than the last load had left there.
+ */
+extern void load_guard_left(const LoadPlan *plan, DateADT day, int64 rows, const LoadGuard *limit,
+							LoadOutcome *outcome);
+
 /* What BigQuery has said of the job's cost, when it has said it. */
 extern void load_note_cost(LoadOutcome *outcome, const BqJob *job);
 

@@ -99,6 +99,35 @@ for my $name ('doubled', 'halved')
 	$f->query("DELETE FROM contratos_sources WHERE name = '$name'");
 }
 
+# ---- rows that triggers and rules delete, or keep out, are counted
+
+my $two = '(address text, block_timestamp timestamptz)';
+my $stood = sub { return "INSERT INTO $_[0] SELECT 'old', '2026-11-20 12:00Z' FROM generate_series(1, $_[1])"; };
+my $source = sub { return "INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, enabled) VALUES ('$_[0]', '" . ($_[2] // 'bare') . "', '$_[1]', 'block_timestamp', false)"; };
+$f->query(qq(CREATE FOREIGN TABLE bare $two SERVER bigquery OPTIONS ("table" 'bigquery-public-data.crypto_ethereum.tokens');
+	CREATE TABLE closed $two; ) . $stood->('closed', 54) . q(;
+	CREATE FUNCTION keeps_out() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+	CREATE TRIGGER keeps_out BEFORE INSERT ON closed FOR EACH ROW EXECUTE FUNCTION keeps_out();) .
+	qq(CREATE TABLE base $two; ) . $stood->('base', 200) . q(; CREATE VIEW seen AS SELECT * FROM base;
+	CREATE FUNCTION by_itself() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF TG_OP = 'DELETE' THEN DELETE FROM public.base WHERE address = OLD.address; ELSE INSERT INTO public.base VALUES (NEW.*); END IF; RETURN NULL; END $$;
+	CREATE TRIGGER by_itself INSTEAD OF INSERT OR DELETE ON seen FOR EACH ROW EXECUTE FUNCTION by_itself();
+	CREATE TABLE marked (address text, block_timestamp timestamptz, gone boolean DEFAULT false); INSERT INTO marked SELECT 'old', '2026-11-20 12:00Z' FROM generate_series(1, 200);
+	CREATE VIEW unmarked AS SELECT address, block_timestamp FROM marked WHERE NOT gone;
+	CREATE RULE marks AS ON DELETE TO unmarked DO INSTEAD UPDATE marked SET gone = true WHERE NOT gone AND block_timestamp = OLD.block_timestamp;));
+$f->query($source->('closed', 'closed'));
+like($f->messages($source->('seen', 'seen')), qr/NOTICE:  00000: public\.seen may have rows: those of views and foreign tables are not counted\nDETAIL:  A load of a day deletes/, 'what a load does to a view is told, too');
+$f->query($source->('marked', 'unmarked'));
+for my $case ([ 'closed', 54, 'public.closed', 0, 'a trigger keeps all rows out', 'closed', 0 ], [ 'seen', 200, 'public.seen', 49, 'a trigger deletes by itself', 'base', 49 ], [ 'marked', 200, 'public.unmarked', 49, 'a rule marks', 'unmarked', 49 ])
+{
+	my ($name, $before, $target, $after, $what, $table, $left) = @$case;
+	like($f->fails("SELECT contratos_run('2026-11-20', '$name')"), qr/ERROR:  55000: a load of source "$name", 2026-11-20, would replace $before rows of \Q$target\E by $after\n/, "$what: refused");
+	is($f->query("SELECT count(*) FROM $table"), $before, 'and the rows are there');
+	is($f->query("SELECT status, rows_replaced FROM contratos_run('2026-11-20', '$name', allow_shrink => true)"), "succeeded|$before", 'unless it is wanted');
+	is($f->query("SELECT status, rows_replaced FROM contratos_run('2026-11-20', '$name')"), "succeeded|$left", 'and then as often as one likes');
+}
+$f->query(q(DELETE FROM contratos_sources WHERE name IN ('closed', 'seen', 'marked')));
+
 # ---- a snapshot is one that says so
 
 my $remote = q[(address text, block_timestamp timestamptz) SERVER bigquery OPTIONS ("table" 'bigquery-public-data.crypto_ethereum.tokens')];
@@ -150,6 +179,31 @@ like($f->fails(q(UPDATE contratos_sources SET target_table = 'parted' WHERE name
 is($f->query(q(UPDATE contratos_sources SET target_table = 'nowhere.yet' WHERE name = 's' RETURNING target_table)), 'nowhere.yet', 'a table that is yet to be made');
 like($f->fails(q(UPDATE contratos_sources SET target_table = 'nowhere.yet' WHERE name = 'parted')), qr/ERROR:  23505: table nowhere\.yet is the target of source "s" already/, 'has one source as well');
 $f->query(q(UPDATE contratos_sources SET target_table = 't' WHERE name = 's'));
+
+# a view of a table has its rows
+$f->query("CREATE TABLE viewed $two; CREATE VIEW all_of_it AS SELECT * FROM viewed; CREATE VIEW once_more AS SELECT * FROM all_of_it; CREATE VIEW self AS SELECT * FROM viewed; CREATE OR REPLACE VIEW self AS SELECT * FROM self;
+	CREATE VIEW a_part AS SELECT * FROM viewed WHERE address < 'm'; CREATE VIEW its_rest AS SELECT * FROM viewed WHERE address >= 'm'");
+$f->query($source->('viewed', 'viewed'));
+like($f->fails($source->('view', $_)), qr/ERROR:  23505: table public\.$_ shares rows with public\.viewed, the target of source "viewed"/, "a view of it: $_") for qw(all_of_it once_more a_part);
+$f->query(q(UPDATE contratos_sources SET target_table = 'its_rest' WHERE name = 'viewed'));
+like($f->fails($source->('view', $_)), qr/ERROR:  23505: table public\.$_ shares rows with public\.its_rest/, "of which one is a part: $_") for qw(viewed once_more);
+$f->query($source->('view', $_) . "; DELETE FROM contratos_sources WHERE name = 'view'") for qw(a_part self);
+pass('two parts, and a view of nothing, are others');
+$f->query(q(DELETE FROM contratos_sources WHERE name = 'viewed'; DROP VIEW self));
+
+# who registers a source does not wait for who has locked its tables
+my $locker = Contratos::Session->new($f->node);
+for my $table (qw(large parted_a bare))
+{
+	$locker->query("BEGIN; LOCK TABLE $table") if $table ne 'bare';
+	$locker->query('BEGIN; ALTER FOREIGN TABLE bare OPTIONS (SET "table" $$bigquery-public-data.crypto_ethereum.tokens$$)') if $table eq 'bare';
+	my $target = $table eq 'bare' ? 'viewed' : $table eq 'large' ? 'large' : 'parted';
+	my $before = $target eq 'parted' ? q(DELETE FROM contratos_sources WHERE name = 'parted'; ) : '';
+	like($f->messages("SET statement_timeout = '60s'; BEGIN; $before" . $source->('patient', $target) . '; SHOW lock_timeout; ROLLBACK'),
+		qr/WARNING:  55P03: what a load of source "patient" will meet cannot be told now\nDETAIL:  Another session has locked/, "$table is locked: the row is stored all the same");
+	$locker->query('ROLLBACK');
+}
+$locker->quit;
 
 # a race, at each isolation level
 for my $level ('READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE')
