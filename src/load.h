@@ -201,6 +201,9 @@ extern List *load_misfits(const LoadPlan *plan);
  */
 extern void load_registered(const LedgerSource *source);
 
+/* All of that but the other sources, once more. */
+extern void load_tell(const LedgerSource *source);
+
 /*
  * 55000 when an older source has this one's target, or one that shares rows with it.
  * A restored dump may have two such sources, although none can be made.

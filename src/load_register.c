@@ -333,17 +333,15 @@ report_rows(const LoadPlan *plan)
 				 source->name)));
 }
 
+/* What is not there yet has been told of when the row was normalised. */
 void
-load_registered(const LedgerSource *source)
+load_tell(const LedgerSource *source)
 {
-	bool restoring = !check_function_bodies;
 	LoadPlan *plan;
 	ListCell *cell;
 
-	refuse_rival(source, restoring);
 	load_report_undecided(source, WARNING);
-	/* what is not there yet has been told of when the row was normalised */
-	if (restoring || (source->timestamp_column == NULL && !source->snapshot) ||
+	if ((source->timestamp_column == NULL && !source->snapshot) ||
 		!OidIsValid(load_find_relation(source->remote_table)) || !OidIsValid(load_find_relation(source->target_table)))
 		return;
 	plan = try_plan(source);
@@ -356,4 +354,16 @@ load_registered(const LedgerSource *source)
 		ereport(NOTICE, (errmsg_internal("%s", misfit->what), errhint("%s", misfit->hint)));
 	}
 	report_rows(plan);
+}
+
+void
+load_registered(const LedgerSource *source)
+{
+	bool restoring = !check_function_bodies;
+
+	refuse_rival(source, restoring);
+	if (restoring)
+		load_report_undecided(source, WARNING);
+	else
+		load_tell(source);
 }

@@ -35,6 +35,8 @@ like($said, qr/NOTICE:  00000: table public\.tokens has 6060 rows\nDETAIL:  A lo
 my $misfits = q(SELECT check_name, status, hint IS NOT NULL FROM contratos_check() WHERE check_name IN ('narrow_columns', 'unfilled_columns'));
 is($f->query($misfits), "narrow_columns|warning|t\nunfilled_columns|warning|t", 'contratos_check says the same');
 
+like($f->messages('SELECT contratos_setup()'), qr/narrower than(?:.*\n)*.*leaves NULL: block\n(?:.*\n)*.* has 6060 rows\n/, 'and so does another call, until something is loaded: the first may have been the worker');
+
 # ---- people compare before they load
 
 is($f->query(q(SET client_min_messages = warning; SELECT day, remote_rows, target_rows, ledger_rows, agrees FROM contratos_verify('2026-11-18', '2026-11-20'))),
@@ -77,6 +79,48 @@ $f->query($alter);
 is($f->query(q(SELECT block, loaded_by FROM tokens WHERE block_timestamp = '2026-11-16 12:00Z' AND address = '0x1')), '2026-11-16 12:00:00+00:00_0xb_1|dag', "the hint's ALTER keeps the rows");
 $f->query(q(ALTER TABLE public.tokens ALTER COLUMN symbol TYPE text));
 is($f->query($misfits), "narrow_columns|ok|f\nunfilled_columns|ok|f", 'and then it fits');
+
+# the statements of the hints work as they are, and then all is well
+my $fields = 'address text, symbol text, name text, decimals numeric, total_supply numeric, block_timestamp timestamptz, block_number bigint, block_hash text';
+my $made = 'block text GENERATED ALWAYS AS (block_hash || block_number::text) STORED';
+sub hints_of { return [ $_[0] =~ /HINT:  (ALTER .*;)\n/g ]; }
+$f->query('CREATE DOMAIN short AS varchar(4); CREATE SCHEMA "O x"');
+my %fits = (
+	'a generated column of it' => [ "$fields, $made", 'block_hash' => 'varchar(66)' ],
+	'block of a timestamp' => [ "$fields, block varchar(50)", 'block_timestamp' => 'timestamp', 'block_hash' => 'char(66)' ],
+	'block NOT NULL' => [ "$fields, block text NOT NULL" ],
+	'numbers in texts' => [ $fields, 'decimals' => 'varchar(10)', 'total_supply' => 'char(50)', 'block_number' => 'varchar(19)' ],
+	'a domain' => [ $fields, 'symbol' => 'short', 'name' => 'name' ],
+	'numbers' => [ $fields, 'decimals' => 'smallint', 'total_supply' => 'numeric(30,2)', 'block_number' => 'integer' ]);
+for my $case (sort keys %fits)
+{
+	my ($columns, %other) = @{ $fits{$case} };
+	my $all = $columns;
+	$all =~ s/\b$_ \w+(?=,|\z)/$_ $other{$_}/ for keys %other;
+	$f->query(qq(CREATE TABLE "O x"."T" ($all)));
+	my $hints = hints_of($f->messages(q(INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, enabled) VALUES ('fits', 'bigquery_tokens', '"O x"."T"', 'block_timestamp', false))));
+	ok(@$hints > 0, "$case: there are hints") || next;
+	$f->query(q(INSERT INTO "O x"."T" (address, block_timestamp, block_number, block_hash) VALUES ('a', '2026-11-20 01:02:03.4Z', 7, repeat('b', 66)))) unless $case eq 'block NOT NULL';
+	$f->query($_) for @$hints;
+	unlike($f->messages(q(UPDATE contratos_sources SET target_table = target_table WHERE name = 'fits')), qr/NOTICE:.*(?:narrower|NULL)|WARNING/, 'which work, and nothing of it is left to say');
+	is($f->query(q(SELECT block FROM "O x"."T")), '2026-11-20 01:02:03+00:00_' . 'b' x 66 . '_7', 'block as it always reads') if $case eq 'block of a timestamp';
+	$f->query(q(DELETE FROM contratos_sources WHERE name = 'fits'; DROP TABLE "O x"."T"));
+}
+$f->query('CREATE FOREIGN TABLE wide (at timestamptz, texts text[], half double precision, kept bigint, list text[]) SERVER bigquery OPTIONS ("table" $$test-project.d.wide$$);
+	CREATE TABLE narrow (at timestamptz, texts varchar(3)[], half numeric(5, 2), kept varchar(20), list varchar(9))');
+my $narrow = $f->messages(q(INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, enabled) VALUES ('fits', 'wide', 'narrow', 'at', false)));
+like($narrow, qr/wide: texts character varying\(3\)\[\] \(text\[\]\), half numeric\(5,2\) \(double precision\), list character varying\(9\) \(text\)\n/, 'elements of arrays, fractions, and what is written as a text');
+$f->query($_) for @{ hints_of($narrow) };
+$f->query(qq(CREATE DOMAIN never_null AS text NOT NULL; CREATE TABLE strict ($fields, more never_null)));
+like($f->messages(q(UPDATE contratos_sources SET remote_table = 'bigquery_tokens', target_table = 'strict', timestamp_column = 'block_timestamp' WHERE name = 'fits')),
+	qr/WARNING:  23502: source "fits" cannot be loaded: table public\.strict has columns that a load of source "fits" cannot fill: more\n/, "a domain's NOT NULL is known before BigQuery is asked");
+(my $hashed = $fields) =~ s/block_hash text/block_hash varchar(66)/;
+$f->query(qq(CREATE TABLE by_hash ($hashed) PARTITION BY LIST (block_hash); CREATE TABLE by_hash_rest PARTITION OF by_hash DEFAULT; CREATE VIEW by_hash_view AS SELECT * FROM by_hash));
+for my $case ([ 'by_hash', 'Make the table anew: public.by_hash is partitioned by one of them' ], [ 'by_hash_rest', 'Widen the columns of the table that public.by_hash_rest is part of' ], [ 'by_hash_view', 'Widen the columns of the table that public.by_hash_view shows' ])
+{
+	like($f->messages("UPDATE contratos_sources SET target_table = '$case->[0]' WHERE name = 'fits'"), qr/ block_hash character varying\(66\) \(text\)\nHINT:  \Q$case->[1]\E/, "no statement widens the columns of $case->[0]");
+}
+$f->query(q(DELETE FROM contratos_sources WHERE name = 'fits'));
 
 # ---- targets that make more or fewer rows of a load
 
