@@ -67,6 +67,7 @@ typedef struct LoadOutcome
 	LedgerReject *rejects;
 	int64 next_notice; /* by request_clock_ms() */
 	int64 at_row; /* of BigQuery's result, when the target refused it; 0: none was */
+	bool in_batches; /* the target may refuse it some rows later */
 	const char *narrow; /* columns of the target that are narrower than BigQuery's; NULL: none */
 } LoadOutcome;
 

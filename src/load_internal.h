@@ -119,6 +119,9 @@ extern bool load_may_filter(Oid relid);
  */
 extern bool load_is_plain(Oid relid);
 
+/* Whether rows may be sent elsewhere, several at a time: it or what is below it is a foreign table. */
+extern bool load_may_batch(Oid relid);
+
 /* Whether it may keep rows that it is told to delete. */
 extern bool load_may_keep(Oid relid);
 

@@ -128,7 +128,8 @@ load_row_text(const LoadOutcome *outcome, int sqlerrcode)
 	bool nameless =
 		sqlerrcode == ERRCODE_STRING_DATA_RIGHT_TRUNCATION || sqlerrcode == ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
 
-	return psprintf("row " INT64_FORMAT " of BigQuery's result%s%s", outcome->at_row,
+	return psprintf("row " INT64_FORMAT " of BigQuery's result%s%s%s", outcome->at_row,
+					outcome->in_batches ? ", or one shortly before" : "",
 					nameless && outcome->narrow ? "; columns that are narrower than BigQuery's: " : "",
 					nameless && outcome->narrow ? outcome->narrow : "");
 }
@@ -255,6 +256,7 @@ insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 	};
 
 	outcome->narrow = narrow_columns(plan, outcome->context);
+	outcome->in_batches = load_may_batch(plan->target);
 	progress_receive();
 	outcome->rows_inserted = insert_adopting(
 		plan, insert_text(plan), load_window_here(plan, plan->timestamp ? plan->timestamp->type : InvalidOid, day, day),

@@ -244,6 +244,17 @@ load_may_keep(Oid relid)
 }
 
 bool
+load_may_batch(Oid relid)
+{
+	ListCell *cell;
+
+	foreach (cell, find_all_inheritors(relid, AccessShareLock, NULL))
+		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_FOREIGN_TABLE)
+			return true;
+	return false;
+}
+
+bool
 load_is_plain(Oid relid)
 {
 	bool plain = true;

@@ -315,6 +315,14 @@ for my $case (sort keys %refusing)
 		like($f->query(q(SELECT error FROM contratos_days WHERE source = 'refusing' AND day = '2026-11-20')), $message, 'and the views have the message alone');
 	}
 }
+# a foreign table that takes ten rows at a time refuses them later
+$bq->table(undef, replace_day => '2026-11-20', rows => [ map { $f->row(block_number => $_ == 37 ? 70000 : $_) } 1 .. 50 ]);
+my ($host, $port) = ($f->node->host, $f->node->port);
+$f->query(qq(CREATE EXTENSION postgres_fdw; CREATE SERVER loopback FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '$host', port '$port', dbname 'postgres', batch_size '10');
+	CREATE USER MAPPING FOR CURRENT_USER SERVER loopback; CREATE TABLE there (block_timestamp timestamptz, block_number smallint);
+	CREATE FOREIGN TABLE here (block_timestamp timestamptz, block_number bigint) SERVER loopback OPTIONS (table_name 'there');
+	CREATE FOREIGN TABLE numbers (block_timestamp timestamptz, block_number bigint) SERVER bigquery OPTIONS ("table" 'bigquery-public-data.crypto_ethereum.tokens'); ) . $source->('batches', 'here', 'numbers'));
+like($f->fails("SELECT contratos_run('2026-11-20', 'batches')"), qr/ERROR:  22003: (?:.*\n)*.*row 41 of BigQuery's result, or one shortly before\n/, 'in a batch, it is one of several rows');
 # a trigger at the end of the statement has no row
 $f->query(q(ALTER TABLE refusing DROP CONSTRAINT known; CREATE FUNCTION at_the_end() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'about to'; RAISE 'not that'; END $$;
 	CREATE TRIGGER at_the_end AFTER INSERT ON refusing FOR EACH STATEMENT EXECUTE FUNCTION at_the_end()));
