@@ -171,13 +171,23 @@ judged_type(Oid type, int32 *typmod, bool *is_array)
 	return *is_array ? getBaseTypeAndTypmod(element, typmod) : base;
 }
 
-/* What a column of the type `to` should be instead; anything becomes text, but text not anything. */
+/*
+ * What a column of the type `to` should be instead.  Anything becomes text, but text
+ * not anything; and what is there without a time zone would become another instant in
+ * whatever zone the statement is run in.
+ */
 static char *
 wide_type(Oid from, int32 from_typmod, Oid to, bool is_array)
 {
 	if (is_text(to) && !is_text(from))
-		return pstrdup(is_array ? "text[]" : "text");
-	return format_type_with_typemod(is_array ? get_array_type(from) : from, from_typmod);
+		from = TEXTOID;
+	else if (is_instant(to))
+		from = to;
+	else if (to == DATEOID)
+		from = TIMESTAMPOID;
+	else
+		return format_type_with_typemod(is_array ? get_array_type(from) : from, from_typmod);
+	return format_type_be(is_array ? get_array_type(from) : from);
 }
 
 /* What the type of such a column is, and what it should be; false: it is as wide. */

@@ -111,6 +111,12 @@ $f->query('CREATE FOREIGN TABLE wide (at timestamptz, texts text[], half double 
 my $narrow = $f->messages(q(INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, enabled) VALUES ('fits', 'wide', 'narrow', 'at', false)));
 like($narrow, qr/wide: texts character varying\(3\)\[\] \(text\[\]\), half numeric\(5,2\) \(double precision\), list character varying\(9\) \(text\)\n/, 'elements of arrays, fractions, and what is written as a text');
 $f->query($_) for @{ hints_of($narrow) };
+$f->query('CREATE FOREIGN TABLE instants (at timestamptz, seen timestamptz, made timestamptz, list timestamptz[]) SERVER bigquery OPTIONS ("table" $$test-project.d.instants$$);
+	CREATE TABLE rounded (at timestamptz, seen timestamp(0), made date, list timestamp(3)[])');
+my $rounded = $f->messages(q(UPDATE contratos_sources SET remote_table = 'instants', target_table = 'rounded' WHERE name = 'fits'));
+like($rounded, qr/HINT:  ALTER TABLE public\.rounded ALTER COLUMN seen TYPE timestamp without time zone, ALTER COLUMN made TYPE timestamp without time zone, ALTER COLUMN list TYPE timestamp without time zone\[\];\n/,
+	'a time without time zone stays one: in another, it would be another');
+$f->query($_) for @{ hints_of($rounded) };
 $f->query(qq(CREATE DOMAIN never_null AS text NOT NULL; CREATE TABLE strict ($fields, more never_null)));
 like($f->messages(q(UPDATE contratos_sources SET remote_table = 'bigquery_tokens', target_table = 'strict', timestamp_column = 'block_timestamp' WHERE name = 'fits')),
 	qr/WARNING:  23502: source "fits" cannot be loaded: table public\.strict has columns that a load of source "fits" cannot fill: more\n/, "a domain's NOT NULL is known before BigQuery is asked");
