@@ -190,8 +190,8 @@ typedef struct LoadMisfit
 	char *hint; /* what to do */
 } LoadMisfit;
 
-/* All there is of it, as a List; NIL: nothing. */
-extern List *load_misfits(const LoadPlan *plan);
+/* All there is of it, as a List; NIL: nothing.  doubtful: also columns that a trigger may fill. */
+extern List *load_misfits(const LoadPlan *plan, bool doubtful);
 
 /*
  * For a source that has just been registered, by its row: what a load will meet.

@@ -363,7 +363,7 @@ is_unfilled(const LoadPlan *plan, Form_pg_attribute attribute)
 }
 
 static List *
-add_unfilled_columns(List *misfits, const LoadPlan *plan, Relation target)
+add_unfilled_columns(List *misfits, const LoadPlan *plan, Relation target, bool doubtful)
 {
 	StringInfoData columns;
 	char *remedy = NULL;
@@ -382,7 +382,9 @@ add_unfilled_columns(List *misfits, const LoadPlan *plan, Relation target)
 	if (columns.len == 0)
 		return misfits;
 	return add(misfits, LOAD_UNFILLED_COLUMNS,
-			   psprintf("table %s has columns that a load leaves NULL: %s", plan->target_name, columns.data),
+			   psprintf(doubtful ? "table %s has columns that a load leaves NULL, unless a trigger fills them: %s"
+								 : "table %s has columns that a load leaves NULL: %s",
+						plan->target_name, columns.data),
 			   remedy != NULL
 				   ? remedy
 				   : psprintf("Give them a default, make them generated columns, or add them to foreign table "
@@ -390,15 +392,21 @@ add_unfilled_columns(List *misfits, const LoadPlan *plan, Relation target)
 							  plan->remote_name));
 }
 
+static bool
+is_table(Relation target)
+{
+	return target->rd_rel->relkind == RELKIND_RELATION || target->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
+}
+
 List *
-load_misfits(const LoadPlan *plan)
+load_misfits(const LoadPlan *plan, bool doubtful)
 {
 	Relation target = table_open(plan->target, AccessShareLock);
 	List *misfits = add_narrow_columns(NIL, plan, target);
+	bool may_fill = load_may_filter(plan->target);
 
-	/* a trigger may fill them */
-	if (!load_may_filter(plan->target))
-		misfits = add_unfilled_columns(misfits, plan, target);
+	if (!may_fill || (doubtful && is_table(target)))
+		misfits = add_unfilled_columns(misfits, plan, target, may_fill);
 	table_close(target, NoLock);
 	return misfits;
 }

@@ -347,7 +347,7 @@ load_tell(const LedgerSource *source)
 	plan = try_plan(source);
 	if (plan == NULL)
 		return;
-	foreach (cell, load_misfits(plan))
+	foreach (cell, load_misfits(plan, true))
 	{
 		const LoadMisfit *misfit = lfirst(cell);
 

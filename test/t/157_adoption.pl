@@ -120,6 +120,9 @@ $f->query($_) for @{ hints_of($rounded) };
 $f->query(qq(CREATE DOMAIN never_null AS text NOT NULL; CREATE TABLE strict ($fields, more never_null)));
 like($f->messages(q(UPDATE contratos_sources SET remote_table = 'bigquery_tokens', target_table = 'strict', timestamp_column = 'block_timestamp' WHERE name = 'fits')),
 	qr/WARNING:  23502: source "fits" cannot be loaded: table public\.strict has columns that a load of source "fits" cannot fill: more\n/, "a domain's NOT NULL is known before BigQuery is asked");
+$f->query("CREATE TABLE stamped ($fields, block text, note text DEFAULT ''); CREATE FUNCTION stamps() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN NEW.note = 'new'; RETURN NEW; END \$\$; CREATE TRIGGER stamps BEFORE INSERT ON stamped FOR EACH ROW EXECUTE FUNCTION stamps()");
+like($f->messages(q(UPDATE contratos_sources SET target_table = 'stamped' WHERE name = 'fits')), qr/NOTICE:  00000: table public\.stamped has columns that a load leaves NULL, unless a trigger fills them: block\nHINT:  ALTER TABLE public\.stamped DROP COLUMN block, /, 'a trigger may fill a column, and may not');
+is($f->query(q(SELECT status FROM contratos_check('fits') WHERE check_name = 'unfilled_columns')), 'ok', 'of which the check does not warn for ever');
 (my $hashed = $fields) =~ s/block_hash text/block_hash varchar(66)/;
 $f->query(qq(CREATE TABLE by_hash ($hashed) PARTITION BY LIST (block_hash); CREATE TABLE by_hash_rest PARTITION OF by_hash DEFAULT; CREATE VIEW by_hash_view AS SELECT * FROM by_hash));
 for my $case ([ 'by_hash', 'Make the table anew: public.by_hash is partitioned by one of them' ], [ 'by_hash_rest', 'Widen the columns of the table that public.by_hash_rest is part of' ], [ 'by_hash_view', 'Widen the columns of the table that public.by_hash_view shows' ])
