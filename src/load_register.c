@@ -181,12 +181,24 @@ load_check_rivals(const LoadPlan *plan)
  * What its loads will meet
  * -------------------------------------------------------------------------- */
 
+/* Of a source that cannot be loaded yet: its target, locked as count_rows() has it. */
+static LoadPlan *
+plan_target(const LedgerSource *source)
+{
+	LoadPlan *plan = palloc0(sizeof(LoadPlan));
+
+	plan->source = source;
+	load_find_target(plan, true);
+	list_free(find_all_inheritors(plan->target, AccessShareLock, NULL));
+	return plan;
+}
+
 /*
  * The source resolved.  Other registrations wait for this one, which therefore does
  * not wait for long; that ends with the locks on all that is looked at hereafter.
  */
 static LoadPlan *
-plan_soon(const LedgerSource *source)
+plan_soon(const LedgerSource *source, bool whole)
 {
 	int nest_level = NewGUCNestLevel();
 	LoadPlan *plan;
@@ -194,7 +206,7 @@ plan_soon(const LedgerSource *source)
 	if (LockTimeout == 0 || LockTimeout > LOCK_TIMEOUT_MS)
 		(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
 								 false);
-	plan = load_plan_tables(source);
+	plan = whole ? load_plan_tables(source) : plan_target(source);
 	AtEOXact_GUC(false, nest_level);
 	return plan;
 }
@@ -208,9 +220,12 @@ report_locked(const LedgerSource *source)
 					  errhint("Look later: SELECT * FROM contratos_check('%s');", source->name)));
 }
 
-/* The source resolved; NULL, with its error as a WARNING, when it cannot be loaded. */
+/*
+ * The source resolved, or only its target; NULL, with the error as a WARNING, when that
+ * cannot be; *locked when somebody else is at it.
+ */
 static LoadPlan *
-try_plan(const LedgerSource *source)
+try_plan(const LedgerSource *source, bool whole, bool *locked)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -221,7 +236,7 @@ try_plan(const LedgerSource *source)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		plan = plan_soon(source);
+		plan = plan_soon(source, whole);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -240,6 +255,7 @@ try_plan(const LedgerSource *source)
 		ReThrowError(edata);
 	if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
 	{
+		*locked = true;
 		report_locked(source);
 		return NULL;
 	}
@@ -333,27 +349,38 @@ report_rows(const LoadPlan *plan)
 				 source->name)));
 }
 
-/* What is not there yet has been told of when the row was normalised. */
-void
-load_tell(const LedgerSource *source)
+static void
+report_misfits(const LoadPlan *plan)
 {
-	LoadPlan *plan;
 	ListCell *cell;
 
-	load_report_undecided(source, WARNING);
-	if ((source->timestamp_column == NULL && !source->snapshot) ||
-		!OidIsValid(load_find_relation(source->remote_table)) || !OidIsValid(load_find_relation(source->target_table)))
-		return;
-	plan = try_plan(source);
-	if (plan == NULL)
-		return;
 	foreach (cell, load_misfits(plan, true))
 	{
 		const LoadMisfit *misfit = lfirst(cell);
 
 		ereport(NOTICE, (errmsg_internal("%s", misfit->what), errhint("%s", misfit->hint)));
 	}
-	report_rows(plan);
+}
+
+/* What is not there yet has been told of when the row was normalised. */
+void
+load_tell(const LedgerSource *source)
+{
+	LoadPlan *plan = NULL;
+	bool locked = false;
+
+	load_report_undecided(source, WARNING);
+	if ((source->timestamp_column == NULL && !source->snapshot) ||
+		!OidIsValid(load_find_relation(source->target_table)))
+		return;
+	if (OidIsValid(load_find_relation(source->remote_table)))
+		plan = try_plan(source, true, &locked);
+	if (plan != NULL)
+		report_misfits(plan);
+	else if (!locked)
+		plan = try_plan(source, false, &locked);
+	if (plan != NULL)
+		report_rows(plan);
 }
 
 void
