@@ -49,7 +49,7 @@ say_misfit(Check *check, const char *name, const char *fine)
 	if (skip_without_plan(check))
 		return;
 	check_say(check, CHECK_OK, fine, NULL);
-	foreach (cell, load_misfits(check->plan))
+	foreach (cell, load_misfits(check->plan, false))
 	{
 		const LoadMisfit *misfit = lfirst(cell);
 

@@ -191,6 +191,26 @@ guard(const LoadPlan *plan, const BqJob *job, DateADT day, const LoadGuard *limi
 		refuse_shrunk(plan, day, limit->last.rows_loaded, job->total_rows, outcome);
 }
 
+static void
+refuse_loss(const LoadPlan *plan, DateADT day, int64 rows, const LoadGuard *limit, LoadOutcome *outcome,
+			const char *look)
+{
+	const LedgerSuccess *last = &limit->last;
+
+	outcome->refused = true;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("a load of source \"%s\", %s, would replace " INT64_FORMAT " rows of %s by " INT64_FORMAT,
+					plan->source->name, day_text(day), outcome->rows_replaced, plan->target_name, rows),
+			 last->run != 0 ? errdetail("The last load had " INT64_FORMAT " rows. Source \"%s\" allows a loss of "
+										"%g %% (max_shrink). Nothing was changed.",
+										last->rows_loaded, plan->source->name, plan->source->max_shrink * 100)
+							: errdetail("They were not loaded by contratos. Source \"%s\" allows a loss of %g %% "
+										"(max_shrink). Nothing was changed.",
+										plan->source->name, plan->source->max_shrink * 100),
+			 errhint("%s If that is right, load the day with allow_shrink => true.", look)));
+}
+
 /*
  * Known once they are deleted: is the day worth the rows that stood in the
  * target, whoever has put them there?  Rows that the last load itself left there
@@ -201,23 +221,22 @@ load_guard_deleted(const LoadPlan *plan, DateADT day, int64 rows, const LoadGuar
 {
 	const LedgerSuccess *last = &limit->last;
 	int64 added = last->run != 0 && last->target_rows >= 0 ? Max(last->target_rows - last->rows_loaded, 0) : 0;
-	int64 deleted = outcome->rows_replaced;
 
-	if (limit->allow_shrink || !shrinks_too_far(plan, deleted - added, rows))
-		return;
-	outcome->refused = true;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("a load of source \"%s\", %s, would replace " INT64_FORMAT " rows of %s by " INT64_FORMAT,
-					plan->source->name, day_text(day), deleted, plan->target_name, rows),
-			 last->run != 0 ? errdetail("The last load had " INT64_FORMAT " rows. Source \"%s\" allows a loss of "
-										"%g %% (max_shrink). Nothing was changed.",
-										last->rows_loaded, plan->source->name, plan->source->max_shrink * 100)
-							: errdetail("They were not loaded by contratos. Source \"%s\" allows a loss of %g %% "
-										"(max_shrink). Nothing was changed.",
-										plan->source->name, plan->source->max_shrink * 100),
-			 errhint("Compare them with contratos_verify(). If BigQuery is right, load the day with "
-					 "allow_shrink => true.")));
+	if (!limit->allow_shrink && shrinks_too_far(plan, outcome->rows_replaced - added, rows))
+		refuse_loss(plan, day, rows, limit, outcome, "Compare them with contratos_verify().");
+}
+
+/*
+ * Known once the rows are inserted: has the target kept what its other rows were
+ * given up for?  What the last load has left there is fewer for the same reason.
+ */
+void
+load_guard_left(const LoadPlan *plan, DateADT day, int64 rows, const LoadGuard *limit, LoadOutcome *outcome)
+{
+	int64 ours = limit->last.run != 0 ? Max(limit->last.target_rows, 0) : 0;
+
+	if (!limit->allow_shrink && outcome->rows_replaced > ours && shrinks_too_far(plan, outcome->rows_replaced, rows))
+		refuse_loss(plan, day, rows, limit, outcome, "Triggers or rules of the table keep out rows that BigQuery has.");
 }
 
 void

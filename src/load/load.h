@@ -76,6 +76,7 @@ typedef struct LoadOutcome
 	LedgerReject *rejects;
 	int64 next_notice; /* by clock_ms() */
 	int64 at_row; /* of BigQuery's result, when the target refused it; 0: none was */
+	bool in_batches; /* the target may refuse it some rows later */
 	const char *narrow; /* columns of the target that are narrower than BigQuery's; NULL: none */
 } LoadOutcome;
 
@@ -198,8 +199,8 @@ typedef struct LoadMisfit
 	char *hint; /* what to do */
 } LoadMisfit;
 
-/* All there is of it, as a List; NIL: nothing. */
-extern List *load_misfits(const LoadPlan *plan);
+/* All there is of it, as a List; NIL: nothing.  doubtful: also columns that a trigger may fill. */
+extern List *load_misfits(const LoadPlan *plan, bool doubtful);
 
 /*
  * For a source that has just been registered, by its row: what a load will meet.
@@ -209,6 +210,9 @@ extern List *load_misfits(const LoadPlan *plan);
  * rows there are is for who may read them).  Nothing fails while a dump is restored.
  */
 extern void load_registered(const LedgerSource *source);
+
+/* All of that but the other sources, once more. */
+extern void load_tell(const LedgerSource *source);
 
 /*
  * 55000 when an older source has this one's target, or one that shares rows with it.

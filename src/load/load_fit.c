@@ -10,10 +10,15 @@
  */
 #include "postgres.h"
 
+#include "access/sysattr.h"
 #include "access/table.h"
+#include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "nodes/bitmapset.h"
+#include "optimizer/optimizer.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -100,21 +105,89 @@ is_instant(Oid type)
 	return type == TIMESTAMPOID || type == TIMESTAMPTZOID;
 }
 
+static bool
+is_float(Oid type)
+{
+	return type == FLOAT4OID || type == FLOAT8OID;
+}
+
+/* Letters of the longest text that a value of the type becomes; INT_MAX: no limit. */
+static int
+longest_text(Oid type)
+{
+	switch (type)
+	{
+		case BOOLOID:
+			return 5;
+		case INT2OID:
+			return 6;
+		case INT4OID:
+			return 11;
+		case INT8OID:
+			return 20;
+		case UUIDOID:
+			return 36;
+		default:
+			return INT_MAX;
+	}
+}
+
+/* Of a text that another type is written into, as an INSERT does. */
+static bool
+text_is_narrower(Oid from, int32 from_typmod, Oid to, int32 to_typmod)
+{
+	if (is_text(from))
+		return to == NAMEOID || to == CHAROID || limit_is_narrower(from_typmod, to_typmod);
+	return is_text(to) && to_typmod >= 0 && longest_text(from) > to_typmod - VARHDRSZ;
+}
+
 /* Whether a value of the one may not go into the other as it is; base types. */
 static bool
 is_narrower(Oid from, int32 from_typmod, Oid to, int32 to_typmod)
 {
 	if (rank_of_number(from) > 0 && rank_of_number(to) > 0)
 		return number_is_narrower(from, from_typmod, to, to_typmod);
-	if (to == FLOAT4OID || to == FLOAT8OID)
+	if (is_float(to))
 		return from == NUMERICOID || from == INT8OID || (to == FLOAT4OID && (from == FLOAT8OID || from == INT4OID));
-	if (is_text(from))
-		return to == NAMEOID || to == CHAROID || (is_text(to) && limit_is_narrower(from_typmod, to_typmod));
+	if (is_float(from) && rank_of_number(to) > 0)
+		return to != NUMERICOID || to_typmod >= 0;
+	if (is_text(to) || to == NAMEOID || to == CHAROID)
+		return text_is_narrower(from, from_typmod, to, to_typmod);
 	if (is_instant(from) && is_instant(to))
 		return to_typmod < LOAD_FRACTION_DIGITS && limit_is_narrower(from_typmod, to_typmod);
 	if (is_instant(from))
 		return to == DATEOID;
 	return from == to && to_typmod != from_typmod && limit_is_narrower(from_typmod, to_typmod);
+}
+
+/* A type without its domain; of an array, its element's, which its typmod is about. */
+static Oid
+judged_type(Oid type, int32 *typmod, bool *is_array)
+{
+	Oid base = getBaseTypeAndTypmod(type, typmod);
+	Oid element = get_base_element_type(base);
+
+	*is_array = OidIsValid(element);
+	return *is_array ? getBaseTypeAndTypmod(element, typmod) : base;
+}
+
+/*
+ * What a column of the type `to` should be instead.  Anything becomes text, but text
+ * not anything; and what is there without a time zone would become another instant in
+ * whatever zone the statement is run in.
+ */
+static char *
+wide_type(Oid from, int32 from_typmod, Oid to, bool is_array)
+{
+	if (is_text(to) && !is_text(from))
+		from = TEXTOID;
+	else if (is_instant(to))
+		from = to;
+	else if (to == DATEOID)
+		from = TIMESTAMPOID;
+	else
+		return format_type_with_typemod(is_array ? get_array_type(from) : from, from_typmod);
+	return format_type_be(is_array ? get_array_type(from) : from);
 }
 
 /* What the type of such a column is, and what it should be; false: it is as wide. */
@@ -123,13 +196,18 @@ narrow_column(const RemoteColumn *column, Form_pg_attribute attribute, char **ty
 {
 	int32 from_typmod = column->typmod;
 	int32 to_typmod = attribute->atttypmod;
-	Oid from = getBaseTypeAndTypmod(column->type, &from_typmod);
-	Oid to = getBaseTypeAndTypmod(attribute->atttypid, &to_typmod);
+	bool from_array;
+	bool to_array;
+	Oid from = judged_type(column->type, &from_typmod, &from_array);
+	Oid to = judged_type(attribute->atttypid, &to_typmod, &to_array);
 
+	/* '{a,b}' in a text */
+	if (from_array && !to_array)
+		from = ANYARRAYOID;
 	if (!is_narrower(from, from_typmod, to, to_typmod))
 		return false;
 	*type = format_type_with_typemod(attribute->atttypid, attribute->atttypmod);
-	*wanted = format_type_with_typemod(from, from_typmod);
+	*wanted = wide_type(from, from_typmod, to, from_array && to_array);
 	return true;
 }
 
@@ -146,9 +224,9 @@ add(List *misfits, const char *name, char *what, char *hint)
 	return lappend(misfits, misfit);
 }
 
-/* All of them, separated by commas; and the ALTERs that widen them, if `remedy`. */
+/* All of them, separated by commas; and the clauses that widen them, if `alters`. */
 static char *
-list_narrow_columns(const LoadPlan *plan, Relation target, StringInfo remedy)
+list_narrow_columns(const LoadPlan *plan, Relation target, StringInfo alters)
 {
 	StringInfoData columns;
 
@@ -163,8 +241,8 @@ list_narrow_columns(const LoadPlan *plan, Relation target, StringInfo remedy)
 		if (!narrow_column(column, load_attribute(target, column->name), &type, &wanted))
 			continue;
 		appendStringInfo(&columns, "%s%s %s (%s)", columns.len > 0 ? ", " : "", name, type, wanted);
-		if (remedy != NULL)
-			appendStringInfo(remedy, "%sALTER COLUMN %s TYPE %s", remedy->len > 0 ? ", " : "", name, wanted);
+		if (alters != NULL)
+			appendStringInfo(alters, "%sALTER COLUMN %s TYPE %s", alters->len > 0 ? ", " : "", name, wanted);
 	}
 	return columns.len > 0 ? columns.data : NULL;
 }
@@ -179,20 +257,100 @@ load_narrow_columns(const LoadPlan *plan)
 	return columns;
 }
 
+/* By number, as pull_varattnos() has them. */
+static Bitmapset *
+numbers_of_narrow(const LoadPlan *plan, Relation target)
+{
+	Bitmapset *numbers = NULL;
+
+	for (int i = 0; i < plan->ncolumns; i++)
+	{
+		const RemoteColumn *column = &plan->table->columns[i];
+		Form_pg_attribute attribute = load_attribute(target, column->name);
+		char *type;
+		char *wanted;
+
+		if (narrow_column(column, attribute, &type, &wanted))
+			numbers = bms_add_member(numbers, attribute->attnum - FirstLowInvalidHeapAttributeNumber);
+	}
+	return numbers;
+}
+
+/* PostgreSQL changes no type that a generated column is made of: that goes, and comes again. */
+static void
+around_generated(Relation target, const Bitmapset *narrow, StringInfo before, StringInfo after)
+{
+	TupleConstr *constr = RelationGetDescr(target)->constr;
+
+	for (int i = 0; constr != NULL && i < constr->num_defval; i++)
+	{
+		const AttrDefault *value = &constr->defval[i];
+		Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(target), value->adnum - 1);
+		const char *name = quote_identifier(NameStr(attribute->attname));
+		Bitmapset *used = NULL;
+		Datum expression;
+
+		if (!attribute->attgenerated)
+			continue;
+		pull_varattnos(stringToNode(value->adbin), 1, &used);
+		if (!bms_overlap(used, narrow))
+			continue;
+		expression = DirectFunctionCall2(pg_get_expr, CStringGetTextDatum(value->adbin),
+										 ObjectIdGetDatum(RelationGetRelid(target)));
+		appendStringInfo(before, "DROP COLUMN %s, ", name);
+		appendStringInfo(after, ", ADD COLUMN %s %s GENERATED ALWAYS AS (%s) %s", name,
+						 format_type_with_typemod(attribute->atttypid, attribute->atttypmod),
+						 TextDatumGetCString(expression),
+						 attribute->attgenerated == ATTRIBUTE_GENERATED_STORED ? "STORED" : "VIRTUAL");
+	}
+}
+
+static bool
+is_inherited(Relation target)
+{
+	for (int i = 0; i < RelationGetNumberOfAttributes(target); i++)
+		if (TupleDescAttr(RelationGetDescr(target), i)->attinhcount > 0)
+			return true;
+	return false;
+}
+
+/* The statement that widens them, where there is one. */
+static char *
+widen(const LoadPlan *plan, Relation target, const char *alters)
+{
+	Bitmapset *narrow = numbers_of_narrow(plan, target);
+	bool in_expression;
+	StringInfoData before;
+	StringInfoData after;
+
+	if (target->rd_rel->relkind == RELKIND_VIEW)
+		return psprintf("Widen the columns of the table that %s shows, and make the view anew.", plan->target_name);
+	if (is_inherited(target))
+		return psprintf("Widen the columns of the table that %s is part of, or inherits from.", plan->target_name);
+	if (target->rd_rel->relkind == RELKIND_PARTITIONED_TABLE && has_partition_attrs(target, narrow, &in_expression))
+		return psprintf("Make the table anew: %s is partitioned by one of them, and no type of such a column can be "
+						"changed.",
+						plan->target_name);
+	initStringInfo(&before);
+	initStringInfo(&after);
+	around_generated(target, narrow, &before, &after);
+	return psprintf("ALTER TABLE %s %s%s%s;", plan->target_name, before.data, alters, after.data);
+}
+
 static List *
 add_narrow_columns(List *misfits, const LoadPlan *plan, Relation target)
 {
-	StringInfoData remedy;
+	StringInfoData alters;
 	char *columns;
 
-	initStringInfo(&remedy);
-	columns = list_narrow_columns(plan, target, &remedy);
+	initStringInfo(&alters);
+	columns = list_narrow_columns(plan, target, &alters);
 	if (columns == NULL)
 		return misfits;
 	return add(misfits, LOAD_NARROW_COLUMNS,
 			   psprintf("table %s has columns that are narrower than those of foreign table %s: %s", plan->target_name,
 						plan->remote_name, columns),
-			   psprintf("ALTER TABLE %s %s;", plan->target_name, remedy.data));
+			   widen(plan, target, alters.data));
 }
 
 /* It would be NULL in each row that a load inserts. */
@@ -205,7 +363,7 @@ is_unfilled(const LoadPlan *plan, Form_pg_attribute attribute)
 }
 
 static List *
-add_unfilled_columns(List *misfits, const LoadPlan *plan, Relation target)
+add_unfilled_columns(List *misfits, const LoadPlan *plan, Relation target, bool doubtful)
 {
 	StringInfoData columns;
 	char *remedy = NULL;
@@ -224,7 +382,9 @@ add_unfilled_columns(List *misfits, const LoadPlan *plan, Relation target)
 	if (columns.len == 0)
 		return misfits;
 	return add(misfits, LOAD_UNFILLED_COLUMNS,
-			   psprintf("table %s has columns that a load leaves NULL: %s", plan->target_name, columns.data),
+			   psprintf(doubtful ? "table %s has columns that a load leaves NULL, unless a trigger fills them: %s"
+								 : "table %s has columns that a load leaves NULL: %s",
+						plan->target_name, columns.data),
 			   remedy != NULL
 				   ? remedy
 				   : psprintf("Give them a default, make them generated columns, or add them to foreign table "
@@ -232,15 +392,21 @@ add_unfilled_columns(List *misfits, const LoadPlan *plan, Relation target)
 							  plan->remote_name));
 }
 
+static bool
+is_table(Relation target)
+{
+	return target->rd_rel->relkind == RELKIND_RELATION || target->rd_rel->relkind == RELKIND_PARTITIONED_TABLE;
+}
+
 List *
-load_misfits(const LoadPlan *plan)
+load_misfits(const LoadPlan *plan, bool doubtful)
 {
 	Relation target = table_open(plan->target, AccessShareLock);
 	List *misfits = add_narrow_columns(NIL, plan, target);
+	bool may_fill = load_may_filter(plan->target);
 
-	/* a trigger may fill them */
-	if (!load_may_filter(plan->target))
-		misfits = add_unfilled_columns(misfits, plan, target);
+	if (!may_fill || (doubtful && is_table(target)))
+		misfits = add_unfilled_columns(misfits, plan, target, may_fill);
 	table_close(target, NoLock);
 	return misfits;
 }

@@ -42,6 +42,13 @@ extern void load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, con
 extern void load_guard_deleted(const LoadPlan *plan, DateADT day, int64 rows, const LoadGuard *limit,
 							   LoadOutcome *outcome);
 
+/*
+ * The same when `rows` are what the target has kept of those inserted, and more was
+ * deleted than the last load had left there.
+ */
+extern void load_guard_left(const LoadPlan *plan, DateADT day, int64 rows, const LoadGuard *limit,
+							LoadOutcome *outcome);
+
 /* What BigQuery has said of the job's cost, when it has said it. */
 extern void load_note_cost(LoadOutcome *outcome, const BqJob *job);
 
@@ -114,6 +121,9 @@ extern bool load_may_filter(Oid relid);
  * nothing but tables below it, and neither triggers nor rules.
  */
 extern bool load_is_plain(Oid relid);
+
+/* Whether rows may be sent elsewhere, several at a time: it or what is below it is a foreign table. */
+extern bool load_may_batch(Oid relid);
 
 /* Whether it may keep rows that it is told to delete. */
 extern bool load_may_keep(Oid relid);

@@ -9,14 +9,20 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "miscadmin.h"
+#include "parser/parsetree.h"
+#include "rewrite/rewriteHandler.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
@@ -33,6 +39,13 @@
 /* More rows are not counted. */
 #define MAX_COUNTED 100000
 
+/* A view of a view of ..., and no view of itself. */
+#define MAX_VIEWS 32
+
+/* For a lock on what the row names; who registers a source is not kept longer. */
+#define LOCK_TIMEOUT "1s"
+#define LOCK_TIMEOUT_MS 1000
+
 /* --------------------------------------------------------------------------
  * Two sources with one target
  * -------------------------------------------------------------------------- */
@@ -43,11 +56,72 @@ is_below(Oid relid, Oid ancestor)
 	return has_subclass(ancestor) && list_member_oid(find_all_inheritors(ancestor, NoLock, NULL), relid);
 }
 
-/* Whether the one's loads would delete the other's rows. */
+/*
+ * The one table whose rows a view shows; InvalidOid: it shows those of none or of
+ * several, or is no view.  A view that is locked cannot be loaded either, and is not
+ * waited for.
+ */
+static Oid
+shown_by(Oid relid, bool *filtered)
+{
+	Oid shown = InvalidOid;
+	Relation view;
+
+	if (get_rel_relkind(relid) != RELKIND_VIEW || !ConditionalLockRelationOid(relid, AccessShareLock))
+		return InvalidOid;
+	view = try_relation_open(relid, NoLock);
+	if (view == NULL)
+	{
+		UnlockRelationOid(relid, AccessShareLock); /* dropped since */
+		return InvalidOid;
+	}
+	if (view->rd_rel->relkind == RELKIND_VIEW)
+	{
+		Query *query = get_view_query(view);
+		List *from = query->jointree->fromlist;
+
+		if (list_length(from) == 1 && IsA(linitial(from), RangeTblRef))
+		{
+			RangeTblEntry *entry = rt_fetch(linitial_node(RangeTblRef, from)->rtindex, query->rtable);
+
+			if (entry->rtekind == RTE_RELATION)
+				shown = entry->relid;
+			*filtered |= query->jointree->quals != NULL;
+		}
+	}
+	relation_close(view, AccessShareLock);
+	return shown;
+}
+
+static bool
+has_rows_of(Oid one, Oid other)
+{
+	return one == other || is_below(one, other) || is_below(other, one);
+}
+
+/*
+ * Whether the one's loads would delete the other's rows.  Two views of one table
+ * that both have a WHERE may well be of different rows.
+ */
 static bool
 shares_rows(Oid one, Oid other)
 {
-	return OidIsValid(one) && OidIsValid(other) && (one == other || is_below(one, other) || is_below(other, one));
+	bool one_filtered = false;
+
+	for (int i = 0; OidIsValid(one) && i < MAX_VIEWS; i++)
+	{
+		bool other_filtered = false;
+		Oid shown = other;
+
+		for (int j = 0; OidIsValid(shown) && j < MAX_VIEWS; j++)
+		{
+			if (!(one_filtered && other_filtered) && has_rows_of(one, shown))
+				return true;
+			shown = shown_by(shown, &other_filtered);
+		}
+		one = shown_by(one, &one_filtered);
+	}
+	return false;
 }
 
 /* Another source with that target; before: one that was there earlier; NULL: there is none. */
@@ -108,9 +182,51 @@ load_check_rivals(const LoadPlan *plan)
  * What its loads will meet
  * -------------------------------------------------------------------------- */
 
-/* The source resolved; NULL, with its error as a WARNING, when it cannot be loaded. */
+/* Of a source that cannot be loaded yet: its target, locked as count_rows() has it. */
 static LoadPlan *
-try_plan(const LedgerSource *source)
+plan_target(const LedgerSource *source)
+{
+	LoadPlan *plan = palloc0(sizeof(LoadPlan));
+
+	plan->source = source;
+	load_find_target(plan, true);
+	list_free(find_all_inheritors(plan->target, AccessShareLock, NULL));
+	return plan;
+}
+
+/*
+ * The source resolved.  Other registrations wait for this one, which therefore does
+ * not wait for long; that ends with the locks on all that is looked at hereafter.
+ */
+static LoadPlan *
+plan_soon(const LedgerSource *source, bool whole)
+{
+	int nest_level = NewGUCNestLevel();
+	LoadPlan *plan;
+
+	if (LockTimeout == 0 || LockTimeout > LOCK_TIMEOUT_MS)
+		(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+								 false);
+	plan = whole ? load_plan_tables(source) : plan_target(source);
+	AtEOXact_GUC(false, nest_level);
+	return plan;
+}
+
+static void
+report_locked(const LedgerSource *source)
+{
+	ereport(WARNING, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+					  errmsg("what a load of source \"%s\" will meet cannot be told now", source->name),
+					  errdetail("Another session has locked a table of the source's."),
+					  errhint("Look later: SELECT * FROM contratos_check('%s');", source->name)));
+}
+
+/*
+ * The source resolved, or only its target; NULL, with the error as a WARNING, when that
+ * cannot be; *locked when somebody else is at it.
+ */
+static LoadPlan *
+try_plan(const LedgerSource *source, bool whole, bool *locked)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -121,7 +237,7 @@ try_plan(const LedgerSource *source)
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		plan = load_plan_tables(source);
+		plan = plan_soon(source, whole);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -138,6 +254,12 @@ try_plan(const LedgerSource *source)
 		return plan;
 	if (error_must_rethrow(edata))
 		ReThrowError(edata);
+	if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+	{
+		*locked = true;
+		report_locked(source);
+		return NULL;
+	}
 	ereport(WARNING,
 			(errcode(edata->sqlerrcode), errmsg("source \"%s\" cannot be loaded: %s", source->name, edata->message),
 			 edata->detail ? errdetail_internal("%s", edata->detail) : 0,
@@ -171,14 +293,27 @@ count_table(Oid relid, int64 limit)
 	return rows;
 }
 
-/* Of the target and what is below it, up to one more than are counted. */
+/* To ask for them would be to run somebody's code, or to wait for another server. */
+static bool
+cannot_count(Oid relid)
+{
+	char kind = get_rel_relkind(relid);
+
+	return kind == RELKIND_VIEW || kind == RELKIND_FOREIGN_TABLE;
+}
+
+/* Of the target and what is below it, up to one more than are counted; -1: not known. */
 static int64
 count_rows(Oid target)
 {
 	int64 rows = 0;
+	List *tables = find_all_inheritors(target, AccessShareLock, NULL);
 	ListCell *cell;
 
-	foreach (cell, find_all_inheritors(target, AccessShareLock, NULL))
+	foreach (cell, tables)
+		if (cannot_count(lfirst_oid(cell)))
+			return -1;
+	foreach (cell, tables)
 		rows += count_table(lfirst_oid(cell), MAX_COUNTED + 1 - rows);
 	return rows;
 }
@@ -203,7 +338,9 @@ report_rows(const LoadPlan *plan)
 		return;
 	ereport(
 		NOTICE,
-		(errmsg_plural("table %s has %s row", "table %s has %s rows", (unsigned long) rows, plan->target_name, number),
+		(rows < 0 ? errmsg("%s may have rows: those of views and foreign tables are not counted", plan->target_name)
+				  : errmsg_plural("table %s has %s row", "table %s has %s rows", (unsigned long) rows,
+								  plan->target_name, number),
 		 source->snapshot
 			 ? errdetail("Each load of source \"%s\" deletes all of them and inserts those of BigQuery.", source->name)
 			 : errdetail("A load of a day deletes the rows of that day and inserts those of BigQuery."),
@@ -212,27 +349,48 @@ report_rows(const LoadPlan *plan)
 				 day_text(source->snapshot ? yesterday : yesterday - 6), day_text(yesterday), source->name)));
 }
 
-void
-load_registered(const LedgerSource *source)
+static void
+report_misfits(const LoadPlan *plan)
 {
-	bool restoring = !check_function_bodies;
-	LoadPlan *plan;
 	ListCell *cell;
 
-	refuse_rival(source, restoring);
-	load_report_undecided(source, WARNING);
-	/* what is not there yet has been told of when the row was normalised */
-	if (restoring || (source->timestamp_column == NULL && !source->snapshot) ||
-		!OidIsValid(load_find_relation(source->remote_table)) || !OidIsValid(load_find_relation(source->target_table)))
-		return;
-	plan = try_plan(source);
-	if (plan == NULL)
-		return;
-	foreach (cell, load_misfits(plan))
+	foreach (cell, load_misfits(plan, true))
 	{
 		const LoadMisfit *misfit = lfirst(cell);
 
 		ereport(NOTICE, (errmsg_internal("%s", misfit->what), errhint("%s", misfit->hint)));
 	}
-	report_rows(plan);
+}
+
+/* What is not there yet has been told of when the row was normalised. */
+void
+load_tell(const LedgerSource *source)
+{
+	LoadPlan *plan = NULL;
+	bool locked = false;
+
+	load_report_undecided(source, WARNING);
+	if ((source->timestamp_column == NULL && !source->snapshot) ||
+		!OidIsValid(load_find_relation(source->target_table)))
+		return;
+	if (OidIsValid(load_find_relation(source->remote_table)))
+		plan = try_plan(source, true, &locked);
+	if (plan != NULL)
+		report_misfits(plan);
+	else if (!locked)
+		plan = try_plan(source, false, &locked);
+	if (plan != NULL)
+		report_rows(plan);
+}
+
+void
+load_registered(const LedgerSource *source)
+{
+	bool restoring = !check_function_bodies;
+
+	refuse_rival(source, restoring);
+	if (restoring)
+		load_report_undecided(source, WARNING);
+	else
+		load_tell(source);
 }

@@ -135,7 +135,8 @@ load_row_text(const LoadOutcome *outcome, int sqlerrcode)
 	bool nameless =
 		sqlerrcode == ERRCODE_STRING_DATA_RIGHT_TRUNCATION || sqlerrcode == ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
 
-	return psprintf("row " INT64_FORMAT " of BigQuery's result%s%s", outcome->at_row,
+	return psprintf("row " INT64_FORMAT " of BigQuery's result%s%s%s", outcome->at_row,
+					outcome->in_batches ? ", or one shortly before" : "",
 					nameless && outcome->narrow ? "; columns that are narrower than BigQuery's: " : "",
 					nameless && outcome->narrow ? outcome->narrow : "");
 }
@@ -261,6 +262,7 @@ insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
 	};
 
 	outcome->narrow = narrow_columns(plan, outcome->context);
+	outcome->in_batches = load_may_batch(plan->target);
 	progress_receive();
 	outcome->rows_inserted = insert_adopting(
 		plan, insert_text(plan), load_window_here(plan, plan->timestamp ? plan->timestamp->type : InvalidOid, day, day),
@@ -273,17 +275,49 @@ insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
  * What stands in the target now.  Where nothing could have made it other than
  * what was inserted, reading all of it again would tell nothing new.
  */
-static void
-take_measure(const LoadPlan *plan, DateADT day, LoadOutcome *outcome)
+static LoadMeasure
+measure_inserted(const LoadPlan *plan, DateADT day, const LoadOutcome *outcome)
 {
 	LoadMeasure measure = {outcome->rows_inserted, outcome->has_max_timestamp, outcome->source_max_timestamp};
 
-	if (plan->after_load != NULL || plan->timestamp == NULL || plan->timestamp->type != plan->timestamp_target ||
-		!load_is_plain(plan->target))
+	if (plan->timestamp == NULL || plan->timestamp->type != plan->timestamp_target || !load_is_plain(plan->target))
 		measure = load_measure_now(plan, day);
+	return measure;
+}
+
+/* What its triggers and rules have left of the day is judged before after_load, which may do what it likes. */
+static void
+finish_day(const LoadPlan *plan, DateADT day, const LoadGuard *limit, LoadOutcome *outcome)
+{
+	LoadMeasure measure = {0};
+
+	if (plan->after_load == NULL || !load_is_plain(plan->target))
+	{
+		measure = measure_inserted(plan, day, outcome);
+		load_guard_left(plan, day, measure.rows, limit, outcome);
+	}
+	if (plan->after_load != NULL)
+	{
+		load_show("calling %s", plan->after_load);
+		load_call_after_load(plan, day);
+		measure = load_measure_now(plan, day);
+	}
 	outcome->target_rows = measure.rows;
 	outcome->has_target_max = measure.has_max;
 	outcome->target_max_timestamp = measure.max_timestamp;
+}
+
+/*
+ * Delete the day; how many rows of it there were.  A trigger or rule may delete
+ * them by itself and say that it was none.
+ */
+static int64
+delete_rows(const LoadPlan *plan, DateADT day)
+{
+	int64 stood = load_may_keep(plan->target) ? load_measure_now(plan, day).rows : 0;
+	int64 deleted = load_execute(plan, delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
+
+	return Max(stood, deleted);
 }
 
 /* What a trigger or rule keeps of the day would be there twice. */
@@ -334,17 +368,13 @@ replace(const LoadPlan *plan, BqJob *job, DateADT day, const LoadGuard *limit, L
 	progress_delete(job->total_rows);
 	lock_target(plan, day);
 	load_show("deleting from %s", plan->target_name);
-	outcome->rows_replaced =
-		load_execute(plan, delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
+	outcome->rows_replaced = delete_rows(plan, day);
 	check_deleted(plan, day);
 	load_guard_deleted(plan, day, job->total_rows, limit, outcome);
 	load_show("inserting into %s", plan->target_name);
 	insert(plan, job, day, outcome);
 	progress_finish();
-	if (plan->after_load != NULL)
-		load_show("calling %s", plan->after_load);
-	load_call_after_load(plan, day);
-	take_measure(plan, day, outcome);
+	finish_day(plan, day, limit, outcome);
 }
 
 void

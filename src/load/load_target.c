@@ -20,8 +20,10 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "load/load_internal.h"
+#include "load/setup.h"
 
 static void
 check_kind(const LoadPlan *plan, Relation target)
@@ -56,10 +58,31 @@ number_of(const LoadPlan *plan, Form_pg_attribute attribute)
 	return -1;
 }
 
+/* A domain's NOT NULL is not the column's. */
+static bool
+domain_refuses_null(Oid type)
+{
+	while (get_typtype(type) == TYPTYPE_DOMAIN)
+	{
+		HeapTuple tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+		bool refuses;
+
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for type %u", type);
+		refuses = ((Form_pg_type) GETSTRUCT(tuple))->typnotnull;
+		type = ((Form_pg_type) GETSTRUCT(tuple))->typbasetype;
+		ReleaseSysCache(tuple);
+		if (refuses)
+			return true;
+	}
+	return false;
+}
+
 static bool
 needs_value(Form_pg_attribute attribute)
 {
-	return attribute->attnotnull && !attribute->atthasdef && !attribute->attidentity;
+	return (attribute->attnotnull || domain_refuses_null(attribute->atttypid)) && !attribute->atthasdef &&
+		   !attribute->attidentity && get_typdefault(attribute->atttypid) == NULL;
 }
 
 /* PostgreSQL would say the same, but only when BigQuery has been asked. */
@@ -83,6 +106,7 @@ check_columns(LoadPlan *plan, Relation target)
 {
 	TupleDesc columns = RelationGetDescr(target);
 	StringInfoData unfilled;
+	char *remedy = NULL;
 
 	initStringInfo(&unfilled);
 	plan->needed = palloc0(sizeof(bool) * Max(plan->ncolumns, 1));
@@ -97,8 +121,12 @@ check_columns(LoadPlan *plan, Relation target)
 		if (number >= 0)
 			plan->needed[number] = needs_value(attribute);
 		else if (needs_value(attribute))
+		{
 			appendStringInfo(&unfilled, "%s%s", unfilled.len > 0 ? ", " : "",
 							 quote_identifier(NameStr(attribute->attname)));
+			if (remedy == NULL)
+				remedy = setup_fill_column(plan->table->table, plan->target_name, target, NameStr(attribute->attname));
+		}
 		if (number >= 0 && (attribute->attgenerated || attribute->attidentity == ATTRIBUTE_IDENTITY_ALWAYS))
 			refuse_generated(plan, attribute);
 	}
@@ -110,9 +138,11 @@ check_columns(LoadPlan *plan, Relation target)
 						errdetail("They are NOT NULL and have no default, and foreign table %s has no columns of "
 								  "these names.",
 								  plan->remote_name),
-						errhint("ALTER TABLE %s ALTER COLUMN ... SET DEFAULT ..., or DROP NOT NULL; or add them to the "
-								"foreign table.",
-								plan->target_name)));
+						remedy != NULL
+							? errhint("%s", remedy)
+							: errhint("ALTER TABLE %s ALTER COLUMN ... SET DEFAULT ..., or DROP NOT NULL; or add them "
+									  "to the foreign table.",
+									  plan->target_name)));
 }
 
 Form_pg_attribute
@@ -211,6 +241,17 @@ bool
 load_may_keep(Oid relid)
 {
 	return any_table(relid, filters_deletes);
+}
+
+bool
+load_may_batch(Oid relid)
+{
+	ListCell *cell;
+
+	foreach (cell, find_all_inheritors(relid, AccessShareLock, NULL))
+		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_FOREIGN_TABLE)
+			return true;
+	return false;
 }
 
 bool

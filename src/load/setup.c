@@ -28,6 +28,7 @@
 #include "ledger/extension.h"
 #include "ledger/ledger.h"
 #include "ledger/statement.h"
+#include "load/load.h"
 #include "load/setup.h"
 #include "load/setup_internal.h"
 
@@ -58,20 +59,27 @@ const SetupColumn setup_columns[SETUP_NCOLUMNS] = {
  * together from parts; time's output alone depends on no setting.
  */
 #define SETUP_UTC "(" SETUP_TIMESTAMP " AT TIME ZONE 'UTC')"
-#define SETUP_BLOCK                                                                                                    \
-	"lpad(extract(year FROM " SETUP_UTC ")::text, 4, '0') || '-' || "                                                  \
-	"lpad(extract(month FROM " SETUP_UTC ")::text, 2, '0') || '-' || "                                                 \
-	"lpad(extract(day FROM " SETUP_UTC ")::text, 2, '0') || ' ' || "                                                   \
-	"date_trunc('second', " SETUP_UTC ")::time::text || '+00:00_' || block_hash || '_' || block_number::text"
+#define SETUP_BLOCK SETUP_BLOCK_OF(SETUP_UTC)
+#define SETUP_BLOCK_OF(utc)                                                                                            \
+	"lpad(extract(year FROM " utc ")::text, 4, '0') || '-' || "                                                        \
+	"lpad(extract(month FROM " utc ")::text, 2, '0') || '-' || "                                                       \
+	"lpad(extract(day FROM " utc ")::text, 2, '0') || ' ' || "                                                         \
+	"date_trunc('second', " utc ")::time::text || '+00:00_' || block_hash || '_' || block_number::text"
 #define SETUP_BLOCK_COLUMN "block"
 #define SETUP_BLOCK_COMMENT "block_timestamp (UTC, whole seconds), block_hash and block_number in one text"
+
+static bool
+setup_is_text(Oid type)
+{
+	return type == TEXTOID || type == VARCHAROID || type == BPCHAROID;
+}
 
 /* Whether the column is there, and of a type that goes into a generated text as it is. */
 static bool
 setup_can_be_part(Relation target, const char *column)
 {
 	Oid type = get_atttype(RelationGetRelid(target), get_attnum(RelationGetRelid(target), column));
-	return type == TEXTOID || type == VARCHAROID || type == INT4OID || type == INT8OID || type == NUMERICOID;
+	return setup_is_text(type) || type == INT4OID || type == INT8OID || type == NUMERICOID;
 }
 
 char *
@@ -79,14 +87,15 @@ setup_fill_column(const char *remote, const char *name, Relation target, const c
 {
 	Oid relid = RelationGetRelid(target);
 	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(target), get_attnum(relid, column) - 1);
-	char *type = format_type_with_typemod(attribute->atttypid, attribute->atttypmod);
+	Oid timestamp = get_atttype(relid, get_attnum(relid, SETUP_TIMESTAMP));
 	if (strcmp(remote, SETUP_TABLE) != 0 || strcmp(column, SETUP_BLOCK_COLUMN) != 0 ||
-		target->rd_rel->relkind == RELKIND_VIEW || !setup_can_be_part(target, column) ||
-		get_atttype(relid, get_attnum(relid, SETUP_TIMESTAMP)) != TIMESTAMPTZOID ||
-		!setup_can_be_part(target, "block_hash") || !setup_can_be_part(target, "block_number"))
+		target->rd_rel->relkind == RELKIND_VIEW || attribute->attinhcount > 0 || !setup_is_text(attribute->atttypid) ||
+		(timestamp != TIMESTAMPTZOID && timestamp != TIMESTAMPOID) || !setup_can_be_part(target, "block_hash") ||
+		!setup_can_be_part(target, "block_number"))
 		return NULL;
-	return psprintf("ALTER TABLE %s DROP COLUMN %s, ADD COLUMN %s %s GENERATED ALWAYS AS (" SETUP_BLOCK ") STORED;",
-					name, column, column, type);
+	/* a text, as its own may be too narrow */
+	return psprintf("ALTER TABLE %s DROP COLUMN %s, ADD COLUMN %s text GENERATED ALWAYS AS (%s) STORED;", name, column,
+					column, timestamp == TIMESTAMPTZOID ? SETUP_BLOCK : SETUP_BLOCK_OF(SETUP_TIMESTAMP));
 }
 
 /* What is there and what is not. */
@@ -302,6 +311,7 @@ setup_builtin(void)
 	LockDatabaseObject(ExtensionRelationId, extension_lock(), 0, ShareUpdateExclusiveLock);
 
 	Setup setup = setup_look();
+	LedgerSuccess last;
 	setup_check_rights(&setup);
 	if (OidIsValid(setup.target) && !setup.has_source)
 		setup_adopt(setup.target, setup.remote);
@@ -309,6 +319,9 @@ setup_builtin(void)
 	if (!setup.has_source && ledger_add_source(SETUP_SOURCE, psprintf("%s.%s", setup.schema_name, SETUP_REMOTE),
 											   psprintf("%s.%s", setup.schema_name, SETUP_TARGET), SETUP_TIMESTAMP))
 		ereport(NOTICE, (errmsg("registered source %s", SETUP_SOURCE)));
+	/* the worker may have set it up, and nobody have heard what the first load will meet */
+	if (setup.has_source && !ledger_newest_success(SETUP_SOURCE, &last))
+		load_tell(ledger_source(SETUP_SOURCE));
 }
 
 void

@@ -35,6 +35,8 @@ like($said, qr/NOTICE:  00000: table public\.tokens has 6060 rows\nDETAIL:  A lo
 my $misfits = q(SELECT check_name, status, hint IS NOT NULL FROM contratos_check() WHERE check_name IN ('narrow_columns', 'unfilled_columns'));
 is($f->query($misfits), "narrow_columns|warning|t\nunfilled_columns|warning|t", 'contratos_check says the same');
 
+like($f->messages('SELECT contratos_setup()'), qr/narrower than(?:.*\n)*.*leaves NULL: block\n(?:.*\n)*.* has 6060 rows\n/, 'and so does another call, until something is loaded: the first may have been the worker');
+
 # ---- people compare before they load
 
 is($f->query(q(SET client_min_messages = warning; SELECT day, remote_rows, target_rows, ledger_rows, agrees FROM contratos_verify('2026-11-18', '2026-11-20'))),
@@ -78,6 +80,57 @@ is($f->query(q(SELECT block, loaded_by FROM tokens WHERE block_timestamp = '2026
 $f->query(q(ALTER TABLE public.tokens ALTER COLUMN symbol TYPE text));
 is($f->query($misfits), "narrow_columns|ok|f\nunfilled_columns|ok|f", 'and then it fits');
 
+# the statements of the hints work as they are, and then all is well
+my $fields = 'address text, symbol text, name text, decimals numeric, total_supply numeric, block_timestamp timestamptz, block_number bigint, block_hash text';
+my $made = 'block text GENERATED ALWAYS AS (block_hash || block_number::text) STORED';
+sub hints_of { return [ $_[0] =~ /HINT:  (ALTER .*;)\n/g ]; }
+$f->query('CREATE DOMAIN short AS varchar(4); CREATE SCHEMA "O x"');
+my %fits = (
+	'a generated column of it' => [ "$fields, $made", 'block_hash' => 'varchar(66)' ],
+	'block of a timestamp' => [ "$fields, block varchar(50)", 'block_timestamp' => 'timestamp', 'block_hash' => 'char(66)' ],
+	'block NOT NULL' => [ "$fields, block text NOT NULL" ],
+	'numbers in texts' => [ $fields, 'decimals' => 'varchar(10)', 'total_supply' => 'char(50)', 'block_number' => 'varchar(19)' ],
+	'a domain' => [ $fields, 'symbol' => 'short', 'name' => 'name' ],
+	'numbers' => [ $fields, 'decimals' => 'smallint', 'total_supply' => 'numeric(30,2)', 'block_number' => 'integer' ]);
+for my $case (sort keys %fits)
+{
+	my ($columns, %other) = @{ $fits{$case} };
+	my $all = $columns;
+	$all =~ s/\b$_ \w+(?=,|\z)/$_ $other{$_}/ for keys %other;
+	$f->query(qq(CREATE TABLE "O x"."T" ($all)));
+	my $hints = hints_of($f->messages(q(INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, enabled) VALUES ('fits', 'bigquery_tokens', '"O x"."T"', 'block_timestamp', false))));
+	ok(@$hints > 0, "$case: there are hints") || next;
+	$f->query(q(INSERT INTO "O x"."T" (address, block_timestamp, block_number, block_hash) VALUES ('a', '2026-11-20 01:02:03.4Z', 7, repeat('b', 66)))) unless $case eq 'block NOT NULL';
+	$f->query($_) for @$hints;
+	unlike($f->messages(q(UPDATE contratos_sources SET target_table = target_table WHERE name = 'fits')), qr/NOTICE:.*(?:narrower|NULL)|WARNING/, 'which work, and nothing of it is left to say');
+	is($f->query(q(SELECT block FROM "O x"."T")), '2026-11-20 01:02:03+00:00_' . 'b' x 66 . '_7', 'block as it always reads') if $case eq 'block of a timestamp';
+	$f->query(q(DELETE FROM contratos_sources WHERE name = 'fits'; DROP TABLE "O x"."T"));
+}
+$f->query('CREATE FOREIGN TABLE wide (at timestamptz, texts text[], half double precision, kept bigint, list text[]) SERVER bigquery OPTIONS ("table" $$test-project.d.wide$$);
+	CREATE TABLE narrow (at timestamptz, texts varchar(3)[], half numeric(5, 2), kept varchar(20), list varchar(9))');
+my $narrow = $f->messages(q(INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, enabled) VALUES ('fits', 'wide', 'narrow', 'at', false)));
+like($narrow, qr/wide: texts character varying\(3\)\[\] \(text\[\]\), half numeric\(5,2\) \(double precision\), list character varying\(9\) \(text\)\n/, 'elements of arrays, fractions, and what is written as a text');
+$f->query($_) for @{ hints_of($narrow) };
+$f->query('CREATE FOREIGN TABLE instants (at timestamptz, seen timestamptz, made timestamptz, list timestamptz[]) SERVER bigquery OPTIONS ("table" $$test-project.d.instants$$);
+	CREATE TABLE rounded (at timestamptz, seen timestamp(0), made date, list timestamp(3)[])');
+my $rounded = $f->messages(q(UPDATE contratos_sources SET remote_table = 'instants', target_table = 'rounded' WHERE name = 'fits'));
+like($rounded, qr/HINT:  ALTER TABLE public\.rounded ALTER COLUMN seen TYPE timestamp without time zone, ALTER COLUMN made TYPE timestamp without time zone, ALTER COLUMN list TYPE timestamp without time zone\[\];\n/,
+	'a time without time zone stays one: in another, it would be another');
+$f->query($_) for @{ hints_of($rounded) };
+$f->query(qq(CREATE DOMAIN never_null AS text NOT NULL; CREATE TABLE strict ($fields, more never_null)));
+like($f->messages(q(UPDATE contratos_sources SET remote_table = 'bigquery_tokens', target_table = 'strict', timestamp_column = 'block_timestamp' WHERE name = 'fits')),
+	qr/WARNING:  23502: source "fits" cannot be loaded: table public\.strict has columns that a load of source "fits" cannot fill: more\n/, "a domain's NOT NULL is known before BigQuery is asked");
+$f->query("CREATE TABLE stamped ($fields, block text, note text DEFAULT ''); CREATE FUNCTION stamps() RETURNS trigger LANGUAGE plpgsql AS \$\$ BEGIN NEW.note = 'new'; RETURN NEW; END \$\$; CREATE TRIGGER stamps BEFORE INSERT ON stamped FOR EACH ROW EXECUTE FUNCTION stamps()");
+like($f->messages(q(UPDATE contratos_sources SET target_table = 'stamped' WHERE name = 'fits')), qr/NOTICE:  00000: table public\.stamped has columns that a load leaves NULL, unless a trigger fills them: block\nHINT:  ALTER TABLE public\.stamped DROP COLUMN block, /, 'a trigger may fill a column, and may not');
+is($f->query(q(SELECT status FROM contratos_check('fits') WHERE check_name = 'unfilled_columns')), 'ok', 'of which the check does not warn for ever');
+(my $hashed = $fields) =~ s/block_hash text/block_hash varchar(66)/;
+$f->query(qq(CREATE TABLE by_hash ($hashed) PARTITION BY LIST (block_hash); CREATE TABLE by_hash_rest PARTITION OF by_hash DEFAULT; CREATE VIEW by_hash_view AS SELECT * FROM by_hash));
+for my $case ([ 'by_hash', 'Make the table anew: public.by_hash is partitioned by one of them' ], [ 'by_hash_rest', 'Widen the columns of the table that public.by_hash_rest is part of' ], [ 'by_hash_view', 'Widen the columns of the table that public.by_hash_view shows' ])
+{
+	like($f->messages("UPDATE contratos_sources SET target_table = '$case->[0]' WHERE name = 'fits'"), qr/ block_hash character varying\(66\) \(text\)\nHINT:  \Q$case->[1]\E/, "no statement widens the columns of $case->[0]");
+}
+$f->query(q(DELETE FROM contratos_sources WHERE name = 'fits'));
+
 # ---- targets that make more or fewer rows of a load
 
 $f->query(
@@ -98,6 +151,35 @@ for my $name ('doubled', 'halved')
 	like($f->fails("SELECT contratos_run('2026-11-20', '$name')"), qr/ERROR:  55000: .*would replace \d+ rows of public\.$name by 49/, 'unless others have put rows there');
 	$f->query("DELETE FROM contratos_sources WHERE name = '$name'");
 }
+
+# ---- rows that triggers and rules delete, or keep out, are counted
+
+my $two = '(address text, block_timestamp timestamptz)';
+my $stood = sub { return "INSERT INTO $_[0] SELECT 'old', '2026-11-20 12:00Z' FROM generate_series(1, $_[1])"; };
+my $source = sub { return "INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, enabled) VALUES ('$_[0]', '" . ($_[2] // 'bare') . "', '$_[1]', 'block_timestamp', false)"; };
+$f->query(qq(CREATE FOREIGN TABLE bare $two SERVER bigquery OPTIONS ("table" 'bigquery-public-data.crypto_ethereum.tokens');
+	CREATE TABLE closed $two; ) . $stood->('closed', 54) . q(;
+	CREATE FUNCTION keeps_out() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+	CREATE TRIGGER keeps_out BEFORE INSERT ON closed FOR EACH ROW EXECUTE FUNCTION keeps_out();) .
+	qq(CREATE TABLE base $two; ) . $stood->('base', 200) . q(; CREATE VIEW seen AS SELECT * FROM base;
+	CREATE FUNCTION by_itself() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF TG_OP = 'DELETE' THEN DELETE FROM public.base WHERE address = OLD.address; ELSE INSERT INTO public.base VALUES (NEW.*); END IF; RETURN NULL; END $$;
+	CREATE TRIGGER by_itself INSTEAD OF INSERT OR DELETE ON seen FOR EACH ROW EXECUTE FUNCTION by_itself();
+	CREATE TABLE marked (address text, block_timestamp timestamptz, gone boolean DEFAULT false); INSERT INTO marked SELECT 'old', '2026-11-20 12:00Z' FROM generate_series(1, 200);
+	CREATE VIEW unmarked AS SELECT address, block_timestamp FROM marked WHERE NOT gone;
+	CREATE RULE marks AS ON DELETE TO unmarked DO INSTEAD UPDATE marked SET gone = true WHERE NOT gone AND block_timestamp = OLD.block_timestamp;));
+$f->query($source->('closed', 'closed'));
+like($f->messages($source->('seen', 'seen')), qr/NOTICE:  00000: public\.seen may have rows: those of views and foreign tables are not counted\nDETAIL:  A load of a day deletes/, 'what a load does to a view is told, too');
+$f->query($source->('marked', 'unmarked'));
+for my $case ([ 'closed', 54, 'public.closed', 0, 'a trigger keeps all rows out', 'closed', 0 ], [ 'seen', 200, 'public.seen', 49, 'a trigger deletes by itself', 'base', 49 ], [ 'marked', 200, 'public.unmarked', 49, 'a rule marks', 'unmarked', 49 ])
+{
+	my ($name, $before, $target, $after, $what, $table, $left) = @$case;
+	like($f->fails("SELECT contratos_run('2026-11-20', '$name')"), qr/ERROR:  55000: a load of source "$name", 2026-11-20, would replace $before rows of \Q$target\E by $after\n/, "$what: refused");
+	is($f->query("SELECT count(*) FROM $table"), $before, 'and the rows are there');
+	is($f->query("SELECT status, rows_replaced FROM contratos_run('2026-11-20', '$name', allow_shrink => true)"), "succeeded|$before", 'unless it is wanted');
+	is($f->query("SELECT status, rows_replaced FROM contratos_run('2026-11-20', '$name')"), "succeeded|$left", 'and then as often as one likes');
+}
+$f->query(q(DELETE FROM contratos_sources WHERE name IN ('closed', 'seen', 'marked')));
 
 # ---- a snapshot is one that says so
 
@@ -122,7 +204,8 @@ like($f->fails(q(UPDATE contratos_sources SET timestamp_column = 'block_timestam
 # ---- other things that are told when a source is registered
 
 sub registered { return $f->messages("BEGIN; UPDATE contratos_sources SET $_[0] WHERE name = 's'; ROLLBACK"); }
-like(registered(q(remote_table = 'ft', timestamp_column = 'when', snapshot = false)), qr/WARNING:  42703: source "s" cannot be loaded: foreign table public\.ft has no column "when"\n/, 'a timestamp_column that the foreign table lacks');
+like(registered(q(remote_table = 'ft', timestamp_column = 'when', snapshot = false)), qr/WARNING:  42703: source "s" cannot be loaded: foreign table public\.ft has no column "when"\n(?:.*\n)*.*NOTICE:  00000: table public\.t has 2 rows\n/, 'a timestamp_column that the foreign table lacks, and the rows all the same');
+like(registered(q(remote_table = 'public.later')), qr/WARNING:  42P01: (?:.*\n)*.*NOTICE:  00000: table public\.t has 2 rows\n/, 'a foreign table that is yet to be made');
 $f->query('CREATE FOREIGN TABLE more ' . $remote =~ s/block_timestamp timestamptz/block_timestamp timestamptz, at timestamptz/r);
 like(registered(q(remote_table = 'more', timestamp_column = 'at', snapshot = false)), qr/WARNING:  42703: source "s" cannot be loaded: table public\.t has no column "at"\n/, 'or the target');
 like(registered(q(remote_table = 'ft', timestamp_column = 'address', snapshot = false)), qr/WARNING:  42P17: source "s" cannot be loaded: column "address" of foreign table public\.ft cannot/, 'or that cannot cut days');
@@ -150,6 +233,31 @@ like($f->fails(q(UPDATE contratos_sources SET target_table = 'parted' WHERE name
 is($f->query(q(UPDATE contratos_sources SET target_table = 'nowhere.yet' WHERE name = 's' RETURNING target_table)), 'nowhere.yet', 'a table that is yet to be made');
 like($f->fails(q(UPDATE contratos_sources SET target_table = 'nowhere.yet' WHERE name = 'parted')), qr/ERROR:  23505: table nowhere\.yet is the target of source "s" already/, 'has one source as well');
 $f->query(q(UPDATE contratos_sources SET target_table = 't' WHERE name = 's'));
+
+# a view of a table has its rows
+$f->query("CREATE TABLE viewed $two; CREATE VIEW all_of_it AS SELECT * FROM viewed; CREATE VIEW once_more AS SELECT * FROM all_of_it; CREATE VIEW self AS SELECT * FROM viewed; CREATE OR REPLACE VIEW self AS SELECT * FROM self;
+	CREATE VIEW a_part AS SELECT * FROM viewed WHERE address < 'm'; CREATE VIEW its_rest AS SELECT * FROM viewed WHERE address >= 'm'");
+$f->query($source->('viewed', 'viewed'));
+like($f->fails($source->('view', $_)), qr/ERROR:  23505: table public\.$_ shares rows with public\.viewed, the target of source "viewed"/, "a view of it: $_") for qw(all_of_it once_more a_part);
+$f->query(q(UPDATE contratos_sources SET target_table = 'its_rest' WHERE name = 'viewed'));
+like($f->fails($source->('view', $_)), qr/ERROR:  23505: table public\.$_ shares rows with public\.its_rest/, "of which one is a part: $_") for qw(viewed once_more);
+$f->query($source->('view', $_) . "; DELETE FROM contratos_sources WHERE name = 'view'") for qw(a_part self);
+pass('two parts, and a view of nothing, are others');
+$f->query(q(DELETE FROM contratos_sources WHERE name = 'viewed'; DROP VIEW self));
+
+# who registers a source does not wait for who has locked its tables
+my $locker = Contratos::Session->new($f->node);
+for my $table (qw(large parted_a bare))
+{
+	$locker->query("BEGIN; LOCK TABLE $table") if $table ne 'bare';
+	$locker->query('BEGIN; ALTER FOREIGN TABLE bare OPTIONS (SET "table" $$bigquery-public-data.crypto_ethereum.tokens$$)') if $table eq 'bare';
+	my $target = $table eq 'bare' ? 'viewed' : $table eq 'large' ? 'large' : 'parted';
+	my $before = $target eq 'parted' ? q(DELETE FROM contratos_sources WHERE name = 'parted'; ) : '';
+	like($f->messages("SET statement_timeout = '60s'; BEGIN; $before" . $source->('patient', $target) . '; SHOW lock_timeout; ROLLBACK'),
+		qr/WARNING:  55P03: what a load of source "patient" will meet cannot be told now\nDETAIL:  Another session has locked/, "$table is locked: the row is stored all the same");
+	$locker->query('ROLLBACK');
+}
+$locker->quit;
 
 # a race, at each isolation level
 for my $level ('READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE')
@@ -217,6 +325,14 @@ for my $case (sort keys %refusing)
 		like($f->query(q(SELECT error FROM contratos_days WHERE source = 'refusing' AND day = '2026-11-20')), $message, 'and the views have the message alone');
 	}
 }
+# a foreign table that takes ten rows at a time refuses them later
+$bq->table(undef, replace_day => '2026-11-20', rows => [ map { $f->row(block_number => $_ == 37 ? 70000 : $_) } 1 .. 50 ]);
+my ($host, $port) = ($f->node->host, $f->node->port);
+$f->query(qq(CREATE EXTENSION postgres_fdw; CREATE SERVER loopback FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '$host', port '$port', dbname 'postgres', batch_size '10');
+	CREATE USER MAPPING FOR CURRENT_USER SERVER loopback; CREATE TABLE there (block_timestamp timestamptz, block_number smallint);
+	CREATE FOREIGN TABLE here (block_timestamp timestamptz, block_number bigint) SERVER loopback OPTIONS (table_name 'there');
+	CREATE FOREIGN TABLE numbers (block_timestamp timestamptz, block_number bigint) SERVER bigquery OPTIONS ("table" 'bigquery-public-data.crypto_ethereum.tokens'); ) . $source->('batches', 'here', 'numbers'));
+like($f->fails("SELECT contratos_run('2026-11-20', 'batches')"), qr/ERROR:  22003: (?:.*\n)*.*row 41 of BigQuery's result, or one shortly before\n/, 'in a batch, it is one of several rows');
 # a trigger at the end of the statement has no row
 $f->query(q(ALTER TABLE refusing DROP CONSTRAINT known; CREATE FUNCTION at_the_end() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'about to'; RAISE 'not that'; END $$;
 	CREATE TRIGGER at_the_end AFTER INSERT ON refusing FOR EACH STATEMENT EXECUTE FUNCTION at_the_end()));
