@@ -1,6 +1,6 @@
 # What the READMEs say can be typed: their SQL is run, in order, against the
 # stand-in; their configuration is known to the server, and their messages are
-# ones that the source can say.
+# ones that the source can say.  The two are equals, and short.
 
 use strict;
 use warnings;
@@ -32,38 +32,29 @@ $bq->table(
 
 sub type_page
 {
-	my ($page, $database, %options) = @_;
+	my ($page, $database, $picture) = @_;
 	$f->node->safe_psql('postgres', "CREATE DATABASE $database");
-	my $created = 0;
 	my $run = Contratos::DocsRun->new(
 		node => $f->node,
 		database => $database,
-		# it is shown more than once: at the top, and where it is to be typed
-		replace => sub { s/^CREATE EXTENSION contratos;\n//m if $created; $created ||= /^CREATE EXTENSION contratos;/m },
 		not_run => {
 			'script/demo' => '.ci/run runs it',
 			'script/demo --stop' => '.ci/run runs it',
 			'apt-get install postgresql-server-dev-15 libcurl4-openssl-dev libjansson-dev libssl-dev pkg-config gcc make' =>
 				'installs packages as root; script/test has built and installed this',
 			'install -o postgres -g postgres -m 0600 key.json /etc/postgresql/contratos-key.json' => 'needs root and a key',
-			%{ $options{not_run} || {} }
 		},
-		pictures => $options{pictures} || {});
+		pictures => { $picture => 1 });
 	$run->page($page);
 	$run->finish;
 	return;
 }
 
-type_page(
-	$readme, 'readme',
-	not_run => { 'script/test' => 'it is what runs this' },
-	pictures => {
-		'      BigQuery                                   PostgreSQL' => 1,
-	});
+type_page($readme, 'readme', ' 00:00 UTC      08:00 (run_at)         every 6 hours            24 h after its end');
 is( $f->node->safe_psql('readme', q(SELECT count(DISTINCT day) FROM contratos_runs WHERE status = 'succeeded' AND day > '2026-11-13')),
 	'7',
 	'after which the last seven days are there');
-type_page($portuguese, 'leiame');
+type_page($portuguese, 'leiame', ' 00:00 UTC      08:00 (run_at)         a cada 6 horas           24 h depois do fim');
 
 # ---- settings and functions are ones there are
 
@@ -87,15 +78,35 @@ foreach my $page ($readme, $portuguese)
 	}
 }
 
-# ---- messages: every part of one stands in a string of the source
+# ---- the settings of the table are ones there are, and the page shows how each is set
+
+sub check_settings
+{
+	my ($page, $title) = @_;
+	my @settings = map { $_->{ (grep { $_ ne '' } keys %$_)[0] } } $page->table($title);
+	my $ini = join '', map { $_->{text} } grep { $_->{language} eq 'ini' } $page->blocks;
+	foreach my $setting (@settings)
+	{
+		is($f->query("SELECT count(*) FROM pg_settings WHERE name = '$setting'"), '1', $page->name . ": of its table, $setting is a setting");
+		like($ini, qr/^\Q$setting\E = /m, $page->name . ": shows how to set $setting");
+	}
+	return "@settings";
+}
+
+my $settings = check_settings($readme, 'Settings');
+is($settings, 'contratos.credentials_file shared_preload_libraries contratos.databases', 'README.md: the settings that one must set');
+is(check_settings($portuguese, 'Configurações'), $settings, 'README.pt-BR.md: the same settings');
+
+# ---- messages: every part of one stands in a string of the source, and docs/errors.md explains it
 
 my $said = Contratos::Docs::messages("$root/src");
+my $explained = Contratos::Docs::slurp("$root/docs/errors.md");
 
 sub check_messages
 {
 	my ($page, $title) = @_;
 	my ($column) = grep { /messag|mensagem/ } keys %{ ($page->table($title))[0] };
-	my $messages = 0;
+	my @messages;
 	foreach my $row ($page->table($title))
 	{
 		# of a single message the backticks are gone
@@ -103,13 +114,40 @@ sub check_messages
 		foreach my $message (@cells ? @cells : $row->{$column})
 		{
 			is(join('; ', Contratos::Docs::unsaid($message, $said)), '', $page->name . ": can be said: $message");
-			$messages++;
+			my $known = $message =~ s/^(BigQuery: [^:]*).*/$1/r =~ s/^BigQuery: //r;
+			ok(index($explained, "`$known") >= 0, $page->name . ": is explained in docs/errors.md: $message");
+			push @messages, $message;
 		}
 	}
-	return $messages;
+	return "@messages";
 }
 
-cmp_ok(check_messages($readme, 'Troubleshooting'), '>', 20, 'the README explains messages');
-cmp_ok(check_messages($portuguese, 'Quando algo não funciona'), '>', 9, 'and so does the Portuguese one');
+is(scalar(my @rows = $readme->table('Errors')), 6, 'README.md: six errors');
+is(check_messages($portuguese, 'Erros'), check_messages($readme, 'Errors'), 'README.pt-BR.md explains the same messages');
+
+# ---- the two are equals: the same headings, blocks and links, and what is typed is the same but for names and comments
+
+sub outline
+{
+	my ($page) = @_;
+	my $text = Contratos::Docs::slurp($page->file);
+	return join ' ', $text =~ /^(#+ |```\w*)/mg;
+}
+
+is(outline($portuguese), outline($readme), 'README.pt-BR.md has the headings and blocks of README.md');
+is(join("\n", sort map { "$_->{file}#$_->{anchor}" } grep { $_->{file} !~ /^README/ } $portuguese->links),
+	join("\n", sort map { "$_->{file}#$_->{anchor}" } grep { $_->{file} !~ /^README/ } $readme->links), 'and its links');
+is(join("\n", map { $_->{text} =~ s/#.*//gr } grep { $_->{language} =~ /^(?:sh|ini)$/ } $portuguese->blocks),
+	join("\n", map { $_->{text} =~ s/#.*//gr } grep { $_->{language} =~ /^(?:sh|ini)$/ } $readme->blocks), 'and its commands');
+
+# ---- somebody who opens it sees how to install and what to type first, and reads to the end
+
+foreach my $page ($readme, $portuguese)
+{
+	my ($first) = grep { $_->{language} eq 'sql' } $page->blocks;
+	like($first->{text}, qr/^CREATE EXTENSION contratos;\nSELECT /, $page->name . ': the first statement');
+	cmp_ok($first->{end}, '<=', 60, $page->name . ': ends within 60 lines');
+	cmp_ok(scalar(my @words = split ' ', Contratos::Docs::slurp($page->file)), '<=', 2200, $page->name . ': is short');
+}
 
 done_testing();

@@ -151,7 +151,32 @@ $node->safe_psql('reference', 'CREATE EXTENSION contratos');
 typed('docs/reference.md', database => 'reference', replace => sub { s/\banalytics\b/reference/g });
 typed('docs/explanation.md', pictures => { '                       missing        the day is over, at 00:00 UTC' => 1 });
 
-typed('ARCHITECTURE.md', pictures => { '             launcher' => 1 });
+typed('ARCHITECTURE.md', pictures => { 'BigQuery ──bytes──► http ──► rows (decoder) ──► read/stream ──► read/reader ──► fdw/scan ──► values ──► executor ──► target' => 1 });
+typed(
+	'CONTRIBUTING.md',
+	not_run => {
+		'script/test' => 'it is what runs this',
+		'script/test lint' => 'it is what runs this',
+		'bench/run' => 'script/test runs it with --quick',
+		"PROVE_TESTS='t/020_load.pl t/021_pages.pl' script/test tap" => 'it is what runs this',
+		'make format' => 'lint runs it with --check',
+		'test/soak/run --minutes 30' => 'takes that long',
+	});
+
+# ---- ARCHITECTURE.md names what there is
+
+my $source = join '', map { slurp_file($_) } glob("$root/src/*/*.[ch]"), glob("$root/extension/*.sql");
+my $architecture = slurp_file($pages{'ARCHITECTURE.md'}->file);
+my @named = $architecture =~ /`([^`\n]+)`/g;
+sub nowhere { my @found = glob $_[0]; return !grep { -e } @found; }
+is(join("\n", grep { m{^(?:src|test|script|sql|docs)/[\w./*-]+$} && nowhere("$root/$_") } @named), '', 'ARCHITECTURE.md: its files are there');
+is(join("\n", grep { /^(?!pg_)[a-z]+_[a-z_]+$/ && $source !~ /\b$_\b/ && nowhere("$root/src/*/$_.c") } @named), '', 'ARCHITECTURE.md: its functions are there');
+my ($out, $err);
+IPC::Run::run([ "$root/script/layers", '--drawing' ], '>', \$out, '2>', \$err);
+sub uses { my ($folder, @used) = @_; return "$folder: " . (join(' ', sort grep { $_ ne 'base' } @used) || 'none'); }
+is(join("\n", map { uses($_->{folder}, split /, /, $_->{'uses, besides `base`'}) } $pages{'ARCHITECTURE.md'}->table('Folders')),
+	join("\n", map { /^(\w+) ->(.*)/ ? uses("src/$1", split ' ', $2) : () } split /\n/, $out),
+	'ARCHITECTURE.md: the folders, and which folders each uses');
 
 my $gcloud = 'asks Google Cloud';
 typed(
@@ -159,11 +184,12 @@ typed(
 	not_run => {
 		'gcloud iam workload-identity-pools create-cred-config \\' => $gcloud,
 		'gcloud iam service-accounts keys create contratos.json --iam-account=NAME@PROJECT.iam.gserviceaccount.com' => $gcloud,
+		'install -o postgres -g postgres -m 0600 contratos.json /etc/postgresql/contratos-key.json' => 'needs root and a key',
 		'gcloud auth application-default login --impersonate-service-account=NAME@PROJECT.iam.gserviceaccount.com' => $gcloud,
 	});
 
 # (080_readme.pl types the READMEs)
-my %own_test = map { $_ => 1 } qw(README.md README.pt-BR.md ARCHITECTURE.md),
+my %own_test = map { $_ => 1 } qw(README.md README.pt-BR.md ARCHITECTURE.md CONTRIBUTING.md),
   map { "docs/$_.md" } qw(tutorial how-to reference explanation credentials);
 typed($_) for grep { !$own_test{$_} } sort keys %pages;
 

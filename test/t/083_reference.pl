@@ -43,7 +43,7 @@ sub lines { return join "\n", map { join ' ', map { defined && length ? $_ : () 
 sub constant
 {
 	my ($name, $file) = reverse split /:/, $_[0];
-	my ($text) = map { slurp_file($_) =~ /^#define $name (.*?)(?: \/\*.*)?$/m ? $1 : () } glob "$root/src/" . ($file // '*.[ch]');
+	my ($text) = map { slurp_file($_) =~ /^#define $name (.*?)(?: \/\*.*)?$/m ? $1 : () } glob "$root/src/*/" . ($file // '*.[ch]');
 	return eval($text =~ s/\b([A-Z]\w+)\b/constant($1)/ger);
 }
 

@@ -179,7 +179,7 @@ sub why_unlike
 
 =head2 messages($folder)
 
-All that the source can say: its strings, one a line, those that a compiler
+All that the source can say: the strings of the folders below, one a line, those that a compiler
 would put together put together.
 
 =cut
@@ -188,7 +188,7 @@ sub messages
 {
 	my ($folder) = @_;
 	my $said = '';
-	for my $file (sort glob "$folder/*.c")
+	for my $file (sort glob "$folder/*/*.c")
 	{
 		my $text = slurp($file);
 		# comments and characters, whose quotes are none
