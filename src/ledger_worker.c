@@ -381,7 +381,7 @@ ledger_prune(int days, TimestampTz now)
 	ledger_arg(&args, "days", INT4OID, Int32GetDatum(days), false);
 	ledger_time(&args, "now", now, false);
 	trust_check(extension_relation("contratos_rejects"), extension_relation_owner(extension_relation("contratos_runs")),
-				RowExclusiveLock);
+				RowExclusiveLock, NULL);
 	ledger_execute("contratos_runs",
 				   "WITH gone AS (SELECT id FROM %1$s.contratos_runs r WHERE finished_at < $2 - $1 * interval '24 hours' "
 				   "AND status NOT IN ('queued', 'running', 'waiting') AND (status <> 'succeeded' OR EXISTS "
