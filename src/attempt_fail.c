@@ -53,7 +53,7 @@ judge(Attempt *attempt, ErrorData *edata)
 		ending.status = "waiting";
 	else if (attempt->outcome.refused)
 		ending.status = "refused";
-	else if (attempt->run == 0 && verdict_tomorrow(edata))
+	else if ((attempt->run == 0 || attempt->outcome.job == NULL) && verdict_tomorrow(edata))
 	{
 		/*
 		 * When today's own rows are due: they go first, and so a long queue does
@@ -134,8 +134,12 @@ attempt_tell_failure(const LedgerSchedule *schedule, int64 run, DateADT day, con
 {
 	Alarm alarm = {.schedule = schedule, .run = run, .day = day, .error = error, .context = context};
 
-	if (schedule->on_failure != NULL && !attempt_quietly(call_on_failure, &alarm, context))
+	if (schedule->on_failure == NULL)
+		return;
+	load_show_begin(schedule->source.name, day);
+	if (!attempt_quietly(call_on_failure, &alarm, context))
 		(void) attempt_quietly(give_up, &alarm, context);
+	load_show_end();
 }
 
 /* --------------------------------------------------------------------------

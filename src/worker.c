@@ -33,6 +33,7 @@
 #include "extension.h"
 #include "launcher.h"
 #include "ledger.h"
+#include "load.h"
 #include "notify.h"
 #include "request.h"
 #include "settings.h"
@@ -239,10 +240,13 @@ static void
 set_up(void *arg)
 {
 	Round *round = arg;
+	int nest_level;
 
 	if (!attempt_begin_transaction())
 		return;
+	nest_level = load_bound_waits();
 	setup_if_untouched();
+	AtEOXact_GUC(false, nest_level);
 	attempt_commit(round->context);
 }
 
