@@ -290,7 +290,7 @@ claim(Attempt *attempt)
 
 AttemptEnd
 attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 open, MemoryContext context,
-			char key_file[MAXPGPATH])
+			char key_file[MAXPGPATH], ErrorData **unrecorded)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Attempt *attempt = palloc0(sizeof(Attempt));
@@ -335,6 +335,7 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 				attempt->plan->connection->credentials_file ? attempt->plan->connection->credentials_file : "",
 				MAXPGPATH);
 	load_show_end();
+	*unrecorded = attempt->unrecorded;
 	MemoryContextSwitchTo(old);
 	return busy ? ATTEMPT_BUSY : ATTEMPT_ENDED;
 }

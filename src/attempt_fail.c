@@ -158,6 +158,9 @@ attempt_unrecorded(int64 run)
 	return unrecorded.run == run ? &unrecorded : NULL;
 }
 
+/* Whether the ledger took nothing of the last attempt that failed. */
+static bool unrecordable = false;
+
 /* Copy an end, to outlive its attempt. */
 static void
 keep_unrecorded(int64 run, const LedgerRun *end, TimestampTz next)
@@ -201,9 +204,8 @@ describe(const Attempt *attempt, const Ending *ending)
 }
 
 static void
-record(const void *arg)
+record(const Ending *ending)
 {
-	const Ending *ending = arg;
 	Attempt *attempt = ending->attempt;
 	const LedgerSource *source = &attempt->schedule->source;
 	bool stays;
@@ -229,6 +231,39 @@ record(const void *arg)
 							 attempt->context);
 }
 
+/*
+ * Record the end.  Where the row of a run that has begun is still there, that is
+ * done later; otherwise there is nothing of it but the error that comes back.
+ */
+static void
+try_to_record(Ending *ending)
+{
+	Attempt *attempt = ending->attempt;
+	int64 begun = attempt->run;
+
+	attempt->unrecorded = NULL;
+	PG_TRY();
+	{
+		record(ending);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(attempt->context);
+		if (begun == 0)
+			attempt->unrecorded = CopyErrorData();
+		else
+			EmitErrorReport();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		attempt->run = begun;
+		if (begun != 0)
+			keep_unrecorded(begun, &ending->run, ending->next);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(attempt->context);
+	unrecordable = attempt->unrecorded != NULL;
+}
+
 static void
 end_load(const void *arg)
 {
@@ -245,8 +280,11 @@ attempt_fail(Attempt *attempt)
 	edata = CopyErrorData();
 	name_lock(edata);
 	ending = judge(attempt, edata);
-	/* that upstream is not ready yet is no error: the day's own line tells */
-	if (strcmp(ending.status, "waiting") != 0)
+	/*
+	 * That upstream is not ready yet is no error: the day's own line tells.  And what
+	 * the ledger cannot have is tried again every few seconds, and reported once.
+	 */
+	if (strcmp(ending.status, "waiting") != 0 && (attempt->run != 0 || !unrecordable))
 	{
 		errcontext("source \"%s\", %s", attempt->schedule->source.name, schedule_day_text(attempt->action->day));
 		EmitErrorReport();
@@ -258,6 +296,5 @@ attempt_fail(Attempt *attempt)
 	ending.run = describe(attempt, &ending);
 	bigquery_close(attempt->bq);
 	attempt->bq = NULL;
-	if (!attempt_quietly(record, &ending, attempt->context))
-		keep_unrecorded(attempt->run, &ending.run, ending.next);
+	try_to_record(&ending);
 }

@@ -22,6 +22,7 @@ typedef struct Attempt
 	int64 run; /* row of the ledger; 0: none yet */
 	int number; /* of the attempt, as the ledger counts */
 	char *kept_job; /* of a load that a lock stopped; NULL: none */
+	ErrorData *unrecorded; /* why there is no row of an attempt that failed; NULL: there is */
 	bool reloads; /* a recheck that has compared, and only loads */
 	bool looks; /* first recheck of the source today: at its columns, too */
 	VerifyDrift *drift; /* news of them; NULL: none */

@@ -303,13 +303,27 @@ prune(void *arg)
 
 /* -------------------------------------------------------------------------- */
 
+/* What has kept a day's attempt out of the ledger is trouble like that of the other steps. */
+static void
+record(void *arg)
+{
+	if (arg != NULL)
+		ReThrowError(arg);
+}
+
 static void
 serve(Choice *best, MemoryContext context)
 {
+	ErrorData *unrecorded;
+	AttemptEnd end;
+
 	best->memory->served = ++round_number;
-	if (attempt_run(best->schedule, &best->action, best->open_run, context, best->memory->key_file) == ATTEMPT_BUSY)
+	end = attempt_run(best->schedule, &best->action, best->open_run, context, best->memory->key_file, &unrecorded);
+	if (end == ATTEMPT_BUSY)
 		best->memory->busy_until = request_clock_ms() + BUSY_MS;
 	best->memory->key_version = version_of_file(best->memory->key_file);
+	if (end == ATTEMPT_ENDED || unrecorded != NULL)
+		(void) housekeeping("recording", record, unrecorded, context);
 }
 
 /* After a round, or a part of it, that failed: what wakes the worker need not be a cure. */
