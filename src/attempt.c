@@ -113,6 +113,7 @@ open_run(Attempt *attempt)
 	attempt_commit(attempt->context);
 	if (attempt->run == 0)
 		return false;
+	attempt_has_begun();
 	attempt->bq = bigquery_open(attempt->plan->connection, attempt->context);
 	return true;
 }

@@ -36,6 +36,9 @@ extern AttemptEnd attempt_run(const LedgerSchedule *schedule, const ScheduleActi
  */
 extern void attempt_bury(MemoryContext context);
 
+/* When attempt_bury() has to be called, by request_clock_ms(), to tell a day again; 0: it need not. */
+extern int64 attempt_tells_at(void);
+
 /* A transaction of the worker's, with its snapshot; the extension is locked.
  * False, and no transaction is open, when it is not installed (any more). */
 extern bool attempt_begin_transaction(void);

@@ -156,7 +156,7 @@ tell_untold(MemoryContext context)
 		const LedgerSchedule *schedule = schedule_of(schedules, run->source);
 
 		if (schedule != NULL)
-			attempt_tell_failure(schedule, 0, run->day, run->error, context);
+			attempt_tell_failure(schedule, run->run, run->day, run->error, context);
 	}
 }
 
@@ -167,8 +167,11 @@ attempt_bury(MemoryContext context)
 	List *runs;
 	ListCell *cell;
 
-	if (!has_told)
+	if (!has_told || (attempt_tells_at() != 0 && attempt_tells_at() <= request_clock_ms()))
+	{
+		attempt_tells_now();
 		tell_untold(context);
+	}
 	has_told = true;
 	runs = end_all(context);
 	foreach (cell, runs)

@@ -68,6 +68,9 @@ judge(Attempt *attempt, ErrorData *edata)
 	return ending;
 }
 
+/* Of the last error of attempt_quietly(). */
+static int quiet_sqlstate = 0;
+
 bool
 attempt_quietly(void (*step)(const void *arg), const void *arg, MemoryContext context)
 {
@@ -81,6 +84,7 @@ attempt_quietly(void (*step)(const void *arg), const void *arg, MemoryContext co
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
+		quiet_sqlstate = geterrcode();
 		EmitErrorReport();
 		FlushErrorState();
 		AbortOutOfAnyTransaction();
@@ -93,6 +97,21 @@ attempt_quietly(void (*step)(const void *arg), const void *arg, MemoryContext co
 /* --------------------------------------------------------------------------
  * Telling
  * -------------------------------------------------------------------------- */
+
+/* When a day whose on_failure met a lock is told again, by request_clock_ms(); 0: there is none. */
+static int64 tell_again_at = 0;
+
+int64
+attempt_tells_at(void)
+{
+	return tell_again_at;
+}
+
+void
+attempt_tells_now(void)
+{
+	tell_again_at = 0;
+}
 
 /* What the user's function is told. */
 typedef struct Alarm
@@ -117,6 +136,20 @@ call_on_failure(const void *arg)
 	attempt_commit(alarm->context);
 }
 
+/* What it touches is locked: the day stays to be told. */
+static void
+tell_later(const void *arg)
+{
+	const Alarm *alarm = arg;
+
+	if (!attempt_begin_transaction())
+		return;
+	ledger_tell_later(alarm->run);
+	attempt_commit(alarm->context);
+	/* microseconds */
+	tell_again_at = request_clock_ms() + alarm->schedule->rules.ready_interval / 1000;
+}
+
 /* It could not be told; it is not tried again. */
 static void
 give_up(const void *arg)
@@ -138,7 +171,7 @@ attempt_tell_failure(const LedgerSchedule *schedule, int64 run, DateADT day, con
 		return;
 	load_show_begin(schedule->source.name, day);
 	if (!attempt_quietly(call_on_failure, &alarm, context))
-		(void) attempt_quietly(give_up, &alarm, context);
+		(void) attempt_quietly(quiet_sqlstate == ERRCODE_LOCK_NOT_AVAILABLE ? tell_later : give_up, &alarm, context);
 	load_show_end();
 }
 
@@ -160,6 +193,12 @@ attempt_unrecorded(int64 run)
 
 /* Whether the ledger took nothing of the last attempt that failed. */
 static bool unrecordable = false;
+
+void
+attempt_has_begun(void)
+{
+	unrecordable = false;
+}
 
 /* Copy an end, to outlive its attempt. */
 static void

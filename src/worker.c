@@ -360,6 +360,8 @@ work(void *arg)
 	(void) housekeeping("pruning", prune, round, round->context);
 	if (best->schedule != NULL)
 		round->sleep = ms_until(best->action.due, now);
+	if (attempt_tells_at() != 0)
+		round->sleep = Min(round->sleep, (long) Max(attempt_tells_at() - request_clock_ms(), 1));
 	if (!well)
 		rest(round);
 }

@@ -191,12 +191,11 @@ for my $gone (@gone)
 my ($kept, $bytes) = split /\|/, keep(17);
 $f->at('2026-11-21 16:30', 'contratos.max_bytes_per_day' => '1MB');
 is(row('other', 17), 'succeeded|1|||f', 'a job that was kept needs no bytes');
-$f->set('contratos.max_bytes_per_day' => '0');
 
 # ---- met while a recheck compares: the comparison is billed, and no load goes on with its job
 
 my $compare = $bq->rule({ kind => 'insert' }, { job_pending => 1 });
-$f->set('contratos.now' => '2026-11-21 22:00+00');
+$f->set('contratos.max_bytes_per_day' => '0', 'contratos.now' => '2026-11-21 22:00+00');
 $bq->wait(rule => $compare, state => 'answered');
 my $compared = $f->query(q(SELECT day FROM contratos_runs WHERE source = 'other' AND status = 'running'));
 $recheck = "FROM contratos_runs WHERE source = 'other' AND day = '$compared' AND cause = 'recheck' ORDER BY id DESC LIMIT 1";
@@ -261,6 +260,21 @@ $f->at('2026-11-22 09:00');
 is(row('other', 21), 'failed|1|55P03||f', 'fails the day after ready_timeout');
 is($f->query('SELECT count(*) FROM dw.alarms WHERE day = \'2026-11-21\' AND error LIKE \'%waiting for a lock on dw.t%\''), 1, 'of which on_failure is told, whatever is locked');
 $holder->query('ROLLBACK');
+
+# what on_failure touches is locked as well: the day is told later, once
+$holder->query('BEGIN; LOCK TABLE dw.alarms');
+$f->query(q(UPDATE contratos_sources SET ready_timeout = '0', ready_interval = '1s' WHERE name = 'other'));
+$bq->rule({ kind => 'insert', times => 1 }, { status => 403, reason => 'accessDenied', message => 'Access Denied: no' });
+$f->query(q(SELECT contratos_enqueue('2026-11-14', '2026-11-14', 'other')));
+ok(until_row('other', 14, 'failed'), 'a day fails');
+ok($f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND query = 'other 2026-11-14: calling dw.alarm')), 'of which on_failure is told');
+ok($node->wait_for_log(qr/on_failure "dw\.alarm"/) && $f->settle, 'which a lock prevents');
+$holder->query('ROLLBACK');
+ok($f->poll(q(SELECT count(*) = 1 FROM dw.alarms WHERE day = '2026-11-14')), 'without it, it is told');
+ok($f->poll(q(SELECT count(*) = 0 FROM contratos_runs WHERE untold)), 'and that is noted');
+$f->query(q(UPDATE contratos_sources SET ready_timeout = '1h', ready_interval = '15min' WHERE name = 'other'));
+$f->settle;
+is($f->query(q(SELECT count(*) FROM dw.alarms WHERE day = '2026-11-14')), 1, 'once');
 
 # an old day waits as long, from its first attempt on
 $holder->query('BEGIN; LOCK TABLE dw.t');
