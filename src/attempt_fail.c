@@ -146,7 +146,6 @@ tell_later(const void *arg)
 		return;
 	ledger_tell_later(alarm->run);
 	attempt_commit(alarm->context);
-	/* microseconds */
 	tell_again_at = request_clock_ms() + alarm->schedule->rules.ready_interval / 1000;
 }
 
