@@ -102,6 +102,8 @@ load_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, MemoryContext parent, 
 	progress_begin(plan->source->name, day, plan->target);
 	job = bigquery_query(bq, query, outcome->job_id, outcome->background ? 1 : BIGQUERY_MAX_JOBS, plan->source->name,
 						 parent, &f);
+	if (job == NULL && outcome->kept && f.retry != FAILURE_ASK_AGAIN)
+		return NULL;
 	if (job == NULL)
 	{
 		load_explain(plan, query->text, &f);
@@ -230,8 +232,7 @@ load_guard_left(const LoadPlan *plan, DateADT day, int64 rows, const LoadGuard *
 	int64 ours = limit->last.run != 0 ? Max(limit->last.target_rows, 0) : 0;
 
 	if (!limit->allow_shrink && outcome->rows_replaced > ours && shrinks_too_far(plan, outcome->rows_replaced, rows))
-		refuse_loss(plan, day, rows, limit, outcome,
-					"Triggers or rules of the table keep out rows that BigQuery has.");
+		refuse_loss(plan, day, rows, limit, outcome, "Triggers or rules of the table keep out rows that BigQuery has.");
 }
 
 void

@@ -90,8 +90,8 @@ setup_fill_column(const char *remote, const char *name, Relation target, const c
 	Oid timestamp = get_atttype(relid, get_attnum(relid, SETUP_TIMESTAMP));
 	if (strcmp(remote, SETUP_TABLE) != 0 || strcmp(column, SETUP_BLOCK_COLUMN) != 0 ||
 		target->rd_rel->relkind == RELKIND_VIEW || attribute->attinhcount > 0 || !setup_is_text(attribute->atttypid) ||
-		(timestamp != TIMESTAMPTZOID && timestamp != TIMESTAMPOID) ||
-		!setup_can_be_part(target, "block_hash") || !setup_can_be_part(target, "block_number"))
+		(timestamp != TIMESTAMPTZOID && timestamp != TIMESTAMPOID) || !setup_can_be_part(target, "block_hash") ||
+		!setup_can_be_part(target, "block_number"))
 		return NULL;
 	/* a text, as its own may be too narrow */
 	return psprintf("ALTER TABLE %s DROP COLUMN %s, ADD COLUMN %s text GENERATED ALWAYS AS (%s) STORED;", name, column,
