@@ -227,12 +227,16 @@ extern bool ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_
 /* on_failure has been called for a run, well or not. */
 extern void ledger_told(int64 run);
 
-/* Runs for which it has not been, a dead process having been about to; they count as told from now on. */
+/* It could not be: it is to be called later. */
+extern void ledger_tell_later(int64 run);
+
+/* Runs for which it has not been, a dead process having been about to, or for a lock; they count as told from now on. */
 typedef struct LedgerUntold
 {
 	char *source;
 	DateADT day;
 	char *error;
+	int64 run;
 } LedgerUntold;
 
 extern List *ledger_take_untold(void);

@@ -101,7 +101,7 @@ ledger_execute(const char *table, const char *sql, LedgerArgs *args, int expecte
 	PG_TRY();
 	{
 		ledger_become_owner(relid, user, context);
-		trust_check(relid, GetUserId(), expected == SPI_OK_SELECT ? AccessShareLock : RowExclusiveLock);
+		trust_check(relid, GetUserId(), expected == SPI_OK_SELECT ? AccessShareLock : RowExclusiveLock, NULL);
 		SPI_connect();
 		statement_execute(text.data, args->n, args->types, args->values, args->nulls, &objects, expected);
 		if (read)

@@ -228,9 +228,19 @@ read_untold(void *result)
 		untold->source = ledger_value_text(row, 1);
 		untold->day = DatumGetDateADT(ledger_value(row, 2, &isnull));
 		untold->error = ledger_value_text(row, 3);
+		untold->run = ledger_value_int64(row, 4, 0);
 		runs = lappend(runs, untold);
 	}
 	*(List **) result = runs;
+}
+
+void
+ledger_tell_later(int64 run)
+{
+	LedgerArgs args = {0};
+	ledger_count(&args, "id", run);
+	ledger_execute("contratos_runs", "UPDATE %s.contratos_runs SET untold = true WHERE id = $1", &args, SPI_OK_UPDATE,
+				   NULL, NULL);
 }
 
 List *
@@ -239,7 +249,7 @@ ledger_take_untold(void)
 	LedgerArgs args = {0};
 	List *runs;
 	ledger_execute("contratos_runs",
-				   "UPDATE %s.contratos_runs SET untold = false WHERE untold RETURNING source, day, error", &args,
+				   "UPDATE %s.contratos_runs SET untold = false WHERE untold RETURNING source, day, error, id", &args,
 				   SPI_OK_UPDATE_RETURNING, read_untold, &runs);
 	return runs;
 }
@@ -382,7 +392,7 @@ ledger_prune(int days, TimestampTz now)
 	ledger_arg(&args, "days", INT4OID, Int32GetDatum(days), false);
 	ledger_time(&args, "now", now, false);
 	trust_check(extension_relation("contratos_rejects"), extension_relation_owner(extension_relation("contratos_runs")),
-				RowExclusiveLock);
+				RowExclusiveLock, NULL);
 	ledger_execute(
 		"contratos_runs",
 		"WITH gone AS (SELECT id FROM %1$s.contratos_runs r WHERE finished_at < $2 - $1 * interval '24 hours' "

@@ -33,6 +33,7 @@
 typedef struct Trust
 {
 	Oid role;
+	TrustLock lock; /* NULL: none */
 	List *reached; /* tables, by OID; grows while it is gone through */
 } Trust;
 
@@ -159,13 +160,24 @@ check_trigger(const Trust *trust, Relation relation, const Trigger *trigger)
  * What is reached
  * -------------------------------------------------------------------------- */
 
+/* By the caller's own way to wait, which tells for what. */
+static void
+lock_relation(const Trust *trust, Oid relid, LOCKMODE mode)
+{
+	if (trust->lock != NULL && get_rel_name(relid) != NULL)
+		trust->lock(relid, mode, relation_name(relid));
+}
+
 static void
 reach(Trust *trust, Oid relid)
 {
 	List *all;
+	ListCell *cell;
 
 	if (list_member_oid(trust->reached, relid))
 		return;
+	foreach (cell, find_all_inheritors(relid, NoLock, NULL))
+		lock_relation(trust, lfirst_oid(cell), AccessShareLock);
 	all = find_all_inheritors(relid, AccessShareLock, NULL);
 	trust->reached = trust->reached == NIL ? all : list_concat_unique_oid(trust->reached, all);
 }
@@ -209,6 +221,7 @@ check_ancestors(const Trust *trust, Oid relid)
 
 	foreach (cell, get_partition_ancestors(relid))
 	{
+		lock_relation(trust, lfirst_oid(cell), AccessShareLock);
 		LockRelationOid(lfirst_oid(cell), AccessShareLock);
 		check_owner(trust, lfirst_oid(cell));
 	}
@@ -238,18 +251,20 @@ check_relation(Trust *trust, Relation relation)
 }
 
 void
-trust_check(Oid relid, Oid role, LOCKMODE mode)
+trust_check(Oid relid, Oid role, LOCKMODE mode, TrustLock lock)
 {
-	Trust trust = {.role = role};
+	Trust trust = {.role = role, .lock = lock};
 
 	reach(&trust, relid);
 	for (int i = 0; i < list_length(trust.reached); i++)
 	{
 		Oid next = list_nth_oid(trust.reached, i);
+		LOCKMODE needed = get_rel_relispartition(next) && next != relid ? AccessShareLock : mode;
 		Relation relation;
 
 		CHECK_FOR_INTERRUPTS();
-		relation = try_relation_open(next, get_rel_relispartition(next) && next != relid ? AccessShareLock : mode);
+		lock_relation(&trust, next, needed);
+		relation = try_relation_open(next, needed);
 		if (relation == NULL)
 			continue; /* dropped since */
 		/* nothing of anybody's hangs on a catalog */

@@ -15,6 +15,9 @@
 #include "postgres.h"
 #include "storage/lockdefs.h"
 
+/* Waits for a lock on the relation of that name; it may be gone when it is had. */
+typedef void (*TrustLock)(Oid relid, LOCKMODE mode, const char *name);
+
 /*
  * Judge a table and all that a statement on it reaches: what inherits from it, what
  * it is a partition of, what its rules name (a view's query is one), and what
@@ -23,9 +26,10 @@
  *
  * Each is locked in that mode until the transaction ends: AccessShareLock to look,
  * RowExclusiveLock to keep triggers and foreign keys from being added as well; what
- * inherits is never locked by more than AccessShareLock.
+ * inherits is never locked by more than AccessShareLock.  `lock` does the waiting;
+ * NULL: without a word.
  */
-extern void trust_check(Oid relid, Oid role, LOCKMODE mode);
+extern void trust_check(Oid relid, Oid role, LOCKMODE mode, TrustLock lock);
 
 /* The part of it that is about statistics of one table, which is locked. */
 extern void trust_check_statistics(Oid relid, Oid role);

@@ -108,6 +108,8 @@ load_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, MemoryContext parent, 
 	progress_begin(plan->source->name, day, plan->target);
 	job = bigquery_query(bq, query, outcome->job_id, outcome->background ? 1 : BIGQUERY_MAX_JOBS, plan->source->name,
 						 parent, &f);
+	if (job == NULL && outcome->kept && f.retry != FAILURE_ASK_AGAIN)
+		return NULL;
 	if (job == NULL)
 	{
 		load_explain(plan, query->text, &f);

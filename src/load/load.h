@@ -245,7 +245,8 @@ extern bool load_resume(const LoadPlan *plan, DateADT day, const char *job_id, L
 /*
  * Ask BigQuery for the day and wait.  Needs no transaction.  The job lives
  * under `parent`; throws what BigQuery fails with.  The load is reported in the
- * progress slots from here on: progress_end() when its run is recorded.
+ * progress slots from here on: progress_end() when its run is recorded.  NULL: the
+ * job that load_resume() goes on with, or its result, is not to be had any more.
  */
 extern BqJob *load_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, MemoryContext parent, LoadOutcome *outcome);
 

@@ -279,6 +279,7 @@ load_tell_failure(const LedgerSource *source, DateADT day, const char *name, con
 	/* who has locked the target must not keep anybody from being told of it */
 	load_find_target(&plan, false);
 	hook.name = qualified(&plan, &hook);
+	load_show("calling %s", hook.name);
 	load_scope_enter(&scope, &plan, true);
 	call(&plan, &hook, values);
 	load_scope_leave(&scope);

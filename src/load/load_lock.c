@@ -29,6 +29,7 @@ load_show_begin(const char *source, DateADT day)
 {
 	load_show_end();
 	task = MemoryContextStrdup(TopMemoryContext, psprintf("%s %s", source, day_text(day)));
+	load_show("beginning");
 }
 
 void

@@ -280,7 +280,7 @@ load_plan_tables(const LedgerSource *source)
 	check_rights(plan);
 	check_remote_owner(plan);
 	trust_check_statistics(plan->table->relid, plan->owner);
-	trust_check(plan->target, plan->owner, AccessShareLock);
+	trust_check(plan->target, plan->owner, AccessShareLock, load_lock);
 	check_column_types(plan);
 	return plan;
 }

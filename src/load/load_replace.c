@@ -358,7 +358,7 @@ lock_target(const LoadPlan *plan, DateADT day)
 	load_lock(plan->target, RowExclusiveLock, plan->target_name);
 	load_show("locking what belongs to %s", plan->target_name);
 	explain(plan, delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
-	trust_check(plan->target, plan->owner, RowExclusiveLock);
+	trust_check(plan->target, plan->owner, RowExclusiveLock, load_lock);
 }
 
 /* As whoever we are now, with the settings pinned. */

@@ -100,12 +100,17 @@ open_run(Attempt *attempt)
 	/* begun when that was yesterday, and now another snapshot is there */
 	if (attempt->action->what == SCHEDULE_LOAD)
 		load_check_snapshot(&attempt->schedule->source, attempt->action->day);
-	load_check_budget(&attempt->schedule->source);
 	attempt->looks = attempt->action->what == SCHEDULE_RECHECK &&
 					 !ledger_rechecked_today(attempt->schedule->source.name, settings_now());
 	/* a recheck has compared already, when what it waits with is a load */
 	attempt->reloads = load_resume(attempt->plan, attempt->action->day, attempt->kept_job, &attempt->outcome) &&
 					   attempt->action->what == SCHEDULE_RECHECK;
+	/* it compares first: by a job that no load can go on with */
+	if (attempt->action->what == SCHEDULE_RECHECK && !attempt->reloads)
+		bigquery_make_job_id(attempt->outcome.job_id, sizeof(attempt->outcome.job_id));
+	/* what goes on with a job costs nothing more */
+	if (!attempt->outcome.kept)
+		load_check_budget(&attempt->schedule->source);
 	/* a recheck need not load, and so need not fail of what a load would */
 	if (attempt->action->what == SCHEDULE_LOAD || attempt->reloads)
 		check_statements(attempt);
@@ -114,6 +119,7 @@ open_run(Attempt *attempt)
 	attempt_commit(attempt->context);
 	if (attempt->run == 0)
 		return false;
+	attempt_has_begun();
 	attempt->bq = bigquery_open(attempt->plan->connection, attempt->context);
 	return true;
 }
@@ -143,6 +149,32 @@ say_drift(const Attempt *attempt)
 						  attempt->drift->remedy[0] ? errhint("%s", attempt->drift->remedy) : 0));
 }
 
+/* Another job for the load, known before it is asked for, so that it can be cancelled after a crash. */
+static void
+next_job(Attempt *attempt, int64 bytes_processed, int64 bytes_billed)
+{
+	(void) load_resume(attempt->plan, attempt->action->day, NULL, &attempt->outcome);
+	ledger_next_job(attempt->run, attempt->outcome.job_id, bytes_processed, bytes_billed);
+}
+
+/* From the job that was kept, or when that is not to be had any more, by another. */
+static BqJob *
+ask(Attempt *attempt)
+{
+	DateADT day = attempt->action->day;
+	BqJob *job;
+
+	load_show("waiting for BigQuery");
+	job = load_ask(attempt->plan, attempt->bq, day, attempt->context, &attempt->outcome);
+	if (job != NULL)
+		return job;
+	attempt_must_begin(attempt);
+	load_check_budget(&attempt->schedule->source);
+	next_job(attempt, -1, -1);
+	attempt_commit(attempt->context);
+	return load_ask(attempt->plan, attempt->bq, day, attempt->context, &attempt->outcome);
+}
+
 static void
 load(Attempt *attempt)
 {
@@ -150,8 +182,7 @@ load(Attempt *attempt)
 	BqJob *job;
 	LedgerRun run;
 
-	load_show("waiting for BigQuery");
-	job = load_ask(attempt->plan, attempt->bq, action->day, attempt->context, &attempt->outcome);
+	job = ask(attempt);
 	load_show("loading");
 	attempt_must_begin(attempt);
 	load_replace(attempt->plan, job, action->day, false, &attempt->outcome);
@@ -169,13 +200,11 @@ load(Attempt *attempt)
 
 /* The day is as it should be. */
 static void
-end_unchanged(Attempt *attempt, const VerifyJob *job)
+end_unchanged(Attempt *attempt)
 {
 	LedgerRun run =
 		load_describe(attempt->plan->source, attempt->action->day, attempt->cause, "unchanged", &attempt->outcome);
 
-	run.bytes_processed = job->bytes_processed;
-	run.bytes_billed = job->bytes_billed;
 	note_drift(attempt, &run);
 	ledger_end(attempt->run, &run, 0);
 	if (schedule_confirms(attempt->action->day, settings_now()))
@@ -187,13 +216,11 @@ end_unchanged(Attempt *attempt, const VerifyJob *job)
 
 /* Reloading has not helped: say so, loudly, and leave it. */
 static void
-end_differs(Attempt *attempt, const VerifyJob *job, const char *what)
+end_differs(Attempt *attempt, const char *what)
 {
 	LedgerRun run =
 		load_describe(attempt->plan->source, attempt->action->day, attempt->cause, "differs", &attempt->outcome);
 
-	run.bytes_processed = job->bytes_processed;
-	run.bytes_billed = job->bytes_billed;
 	run.error = what;
 	run.message = "still differs after it was loaded again twice";
 	note_drift(attempt, &run);
@@ -225,7 +252,9 @@ recheck(Attempt *attempt)
 	strlcpy(job.job_id, attempt->outcome.job_id, sizeof(job.job_id));
 	load_show("comparing with BigQuery");
 	verify_ask(attempt->plan, attempt->bq, day, &job, &now);
-	attempt->bytes_compared = Max(job.bytes_billed, 0);
+	/* billed, however this ends */
+	attempt->outcome.bytes_processed = job.bytes_processed;
+	attempt->outcome.bytes_billed = job.bytes_billed;
 	attempt->looks = attempt->looks && verify_ask_columns(attempt->plan, attempt->bq, &there);
 	attempt_must_begin(attempt);
 	if (attempt->looks)
@@ -237,16 +266,16 @@ recheck(Attempt *attempt)
 	if (what == NULL)
 		what = verify_target(attempt->plan, day, &success);
 	if (what == NULL)
-		end_unchanged(attempt, &job);
+		end_unchanged(attempt);
 	else if (success.reloads >= 2)
-		end_differs(attempt, &job, what);
+		end_differs(attempt, what);
 	else
 	{
 		check_statements(attempt);
-		/* known before it is asked for, so that it can be cancelled after a crash */
-		(void) load_resume(attempt->plan, day, NULL, &attempt->outcome);
-		ledger_next_job(attempt->run, attempt->outcome.job_id, job.bytes_processed, job.bytes_billed);
+		next_job(attempt, job.bytes_processed, job.bytes_billed);
 		attempt_commit(attempt->context);
+		attempt->bytes_compared = Max(job.bytes_billed, 0);
+		attempt->outcome.bytes_processed = attempt->outcome.bytes_billed = -1;
 		ereport(LOG,
 				(errmsg("source \"%s\": %s differs and is loaded again", attempt->schedule->source.name, day_text(day)),
 				 errdetail("%s.", what)));
@@ -268,7 +297,7 @@ claim(Attempt *attempt)
 
 AttemptEnd
 attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 open, MemoryContext context,
-			char key_file[MAXPGPATH])
+			char key_file[MAXPGPATH], ErrorData **unrecorded)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Attempt *attempt = palloc0(sizeof(Attempt));
@@ -313,6 +342,7 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 				attempt->plan->connection->credentials_file ? attempt->plan->connection->credentials_file : "",
 				MAXPGPATH);
 	load_show_end();
+	*unrecorded = attempt->unrecorded;
 	MemoryContextSwitchTo(old);
 	return busy ? ATTEMPT_BUSY : ATTEMPT_ENDED;
 }

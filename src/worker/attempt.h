@@ -22,10 +22,12 @@ typedef enum AttemptEnd
  * Do what the schedule says; its rules are complete.  `open_run` is the queued or waiting row of the
  * day, or 0.  Called outside a transaction; catches everything but what ends
  * the process.  `context` is the caller's, reset after each attempt.  *key_file
- * gets the credentials file that the source uses ("": none, or not known).
+ * gets the credentials file that the source uses ("": none, or not known);
+ * *unrecorded, of ATTEMPT_BUSY, the error that kept the ledger from having anything
+ * of it (NULL: none), which is for the caller to report.
  */
 extern AttemptEnd attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 open_run,
-							  MemoryContext context, char key_file[MAXPGPATH]);
+							  MemoryContext context, char key_file[MAXPGPATH], ErrorData **unrecorded);
 
 /*
  * Runs of a dead process become `interrupted`, and their jobs are cancelled; a
@@ -33,6 +35,9 @@ extern AttemptEnd attempt_run(const LedgerSchedule *schedule, const ScheduleActi
  * attempt follows, on_failure is told.  Called outside a transaction.
  */
 extern void attempt_bury(MemoryContext context);
+
+/* When attempt_bury() has to be called, by clock_ms(), to tell a day again; 0: it need not. */
+extern int64 attempt_tells_at(void);
 
 /* A transaction of the worker's, with its snapshot; the extension is locked.
  * False, and no transaction is open, when it is not installed (any more). */

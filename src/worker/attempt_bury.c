@@ -6,9 +6,10 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "pgstat.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 
+#include "base/clock.h"
 #include "base/day.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
@@ -113,21 +114,24 @@ end_all(MemoryContext context)
 	return runs;
 }
 
-/* Nobody waits for its job any more. */
+/* Nobody waits for its job any more; and what is locked keeps others waiting only so long. */
 static void
 cancel_job(const void *arg)
 {
 	const DeadRun *run = arg;
+	int nest_level;
 	LoadPlan *plan;
 	Bigquery *bq;
 
 	if (!attempt_begin_transaction())
 		return;
 	MemoryContextSwitchTo(run->context);
+	load_show("canceling its job");
+	nest_level = load_bound_waits();
 	plan = load_plan(&run->schedule->source);
+	AtEOXact_GUC(false, nest_level);
 	attempt_commit(run->context);
-	pgstat_report_activity(STATE_RUNNING,
-						   psprintf("%s %s: canceling its job", run->dead->source, day_text(run->dead->day)));
+	load_show("canceling its job");
 	bq = bigquery_open(plan->connection, run->context);
 	bigquery_cancel_by_id(bq, run->dead->job_id);
 	bigquery_close(bq);
@@ -157,7 +161,7 @@ tell_untold(MemoryContext context)
 		const LedgerSchedule *schedule = schedule_of(schedules, run->source);
 
 		if (schedule != NULL)
-			attempt_tell_failure(schedule, 0, run->day, run->error, context);
+			attempt_tell_failure(schedule, run->run, run->day, run->error, context);
 	}
 }
 
@@ -168,8 +172,11 @@ attempt_bury(MemoryContext context)
 	List *runs;
 	ListCell *cell;
 
-	if (!has_told)
+	if (!has_told || (attempt_tells_at() != 0 && attempt_tells_at() <= clock_ms()))
+	{
+		attempt_tells_now();
 		tell_untold(context);
+	}
 	has_told = true;
 	runs = end_all(context);
 	foreach (cell, runs)
@@ -184,8 +191,10 @@ attempt_bury(MemoryContext context)
 		const DeadRun *run = lfirst(cell);
 
 		/* the source may not resolve any more: its day will say so */
-		if (run->schedule != NULL && run->dead->job_id != NULL)
-			(void) attempt_quietly(cancel_job, run, context);
-		pgstat_report_activity(STATE_IDLE, NULL);
+		if (run->schedule == NULL || run->dead->job_id == NULL)
+			continue;
+		load_show_begin(run->dead->source, run->dead->day);
+		(void) attempt_quietly(cancel_job, run, context);
+		load_show_end();
 	}
 }

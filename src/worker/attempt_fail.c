@@ -7,6 +7,7 @@
 #include "access/xact.h"
 #include "utils/memutils.h"
 
+#include "base/clock.h"
 #include "base/day.h"
 #include "base/failure.h"
 #include "base/settings.h"
@@ -58,7 +59,7 @@ judge(Attempt *attempt, ErrorData *edata)
 		ending.status = "waiting";
 	else if (attempt->outcome.refused)
 		ending.status = "refused";
-	else if (attempt->run == 0 && error_is_daily_budget(edata))
+	else if ((attempt->run == 0 || attempt->outcome.job == NULL) && error_is_daily_budget(edata))
 	{
 		/*
 		 * When today's own rows are due: they go first, and so a long queue does
@@ -73,6 +74,9 @@ judge(Attempt *attempt, ErrorData *edata)
 	return ending;
 }
 
+/* Of the last error of attempt_quietly(). */
+static int quiet_sqlstate = 0;
+
 bool
 attempt_quietly(void (*step)(const void *arg), const void *arg, MemoryContext context)
 {
@@ -86,6 +90,7 @@ attempt_quietly(void (*step)(const void *arg), const void *arg, MemoryContext co
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
+		quiet_sqlstate = geterrcode();
 		EmitErrorReport();
 		FlushErrorState();
 		AbortOutOfAnyTransaction();
@@ -98,6 +103,21 @@ attempt_quietly(void (*step)(const void *arg), const void *arg, MemoryContext co
 /* --------------------------------------------------------------------------
  * Telling
  * -------------------------------------------------------------------------- */
+
+/* When a day whose on_failure met a lock is told again, by clock_ms(); 0: there is none. */
+static int64 tell_again_at = 0;
+
+int64
+attempt_tells_at(void)
+{
+	return tell_again_at;
+}
+
+void
+attempt_tells_now(void)
+{
+	tell_again_at = 0;
+}
 
 /* What the user's function is told. */
 typedef struct Alarm
@@ -122,6 +142,19 @@ call_on_failure(const void *arg)
 	attempt_commit(alarm->context);
 }
 
+/* What it touches is locked: the day stays to be told. */
+static void
+tell_later(const void *arg)
+{
+	const Alarm *alarm = arg;
+
+	if (!attempt_begin_transaction())
+		return;
+	ledger_tell_later(alarm->run);
+	attempt_commit(alarm->context);
+	tell_again_at = clock_ms() + alarm->schedule->rules.ready_interval / 1000;
+}
+
 /* It could not be told; it is not tried again. */
 static void
 give_up(const void *arg)
@@ -139,8 +172,12 @@ attempt_tell_failure(const LedgerSchedule *schedule, int64 run, DateADT day, con
 {
 	Alarm alarm = {.schedule = schedule, .run = run, .day = day, .error = error, .context = context};
 
-	if (schedule->on_failure != NULL && !attempt_quietly(call_on_failure, &alarm, context))
-		(void) attempt_quietly(give_up, &alarm, context);
+	if (schedule->on_failure == NULL)
+		return;
+	load_show_begin(schedule->source.name, day);
+	if (!attempt_quietly(call_on_failure, &alarm, context))
+		(void) attempt_quietly(quiet_sqlstate == ERRCODE_LOCK_NOT_AVAILABLE ? tell_later : give_up, &alarm, context);
+	load_show_end();
 }
 
 /* --------------------------------------------------------------------------
@@ -157,6 +194,15 @@ const AttemptUnrecorded *
 attempt_unrecorded(int64 run)
 {
 	return unrecorded.run == run ? &unrecorded : NULL;
+}
+
+/* Whether the ledger took nothing of the last attempt that failed. */
+static bool unrecordable = false;
+
+void
+attempt_has_begun(void)
+{
+	unrecordable = false;
 }
 
 /* Copy an end, to outlive its attempt. */
@@ -202,9 +248,8 @@ describe(const Attempt *attempt, const Ending *ending)
 }
 
 static void
-record(const void *arg)
+record(const Ending *ending)
 {
-	const Ending *ending = arg;
 	Attempt *attempt = ending->attempt;
 	const LedgerSource *source = &attempt->schedule->source;
 	bool stays;
@@ -230,6 +275,39 @@ record(const void *arg)
 							 attempt->context);
 }
 
+/*
+ * Record the end.  Where the row of a run that has begun is still there, that is
+ * done later; otherwise there is nothing of it but the error that comes back.
+ */
+static void
+try_to_record(Ending *ending)
+{
+	Attempt *attempt = ending->attempt;
+	int64 begun = attempt->run;
+
+	attempt->unrecorded = NULL;
+	PG_TRY();
+	{
+		record(ending);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(attempt->context);
+		if (begun == 0)
+			attempt->unrecorded = CopyErrorData();
+		else
+			EmitErrorReport();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+		attempt->run = begun;
+		if (begun != 0)
+			keep_unrecorded(begun, &ending->run, ending->next);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(attempt->context);
+	unrecordable = attempt->unrecorded != NULL;
+}
+
 static void
 end_load(const void *arg)
 {
@@ -246,8 +324,11 @@ attempt_fail(Attempt *attempt)
 	edata = CopyErrorData();
 	name_lock(edata);
 	ending = judge(attempt, edata);
-	/* that upstream is not ready yet is no error: the day's own line tells */
-	if (strcmp(ending.status, "waiting") != 0)
+	/*
+	 * That upstream is not ready yet is no error: the day's own line tells.  And what
+	 * the ledger cannot have is tried again every few seconds, and reported once.
+	 */
+	if (strcmp(ending.status, "waiting") != 0 && (attempt->run != 0 || !unrecordable))
 	{
 		errcontext("source \"%s\", %s", attempt->schedule->source.name, day_text(attempt->action->day));
 		EmitErrorReport();
@@ -259,6 +340,5 @@ attempt_fail(Attempt *attempt)
 	ending.run = describe(attempt, &ending);
 	bigquery_close(attempt->bq);
 	attempt->bq = NULL;
-	if (!attempt_quietly(record, &ending, attempt->context))
-		keep_unrecorded(attempt->run, &ending.run, ending.next);
+	try_to_record(&ending);
 }

@@ -23,6 +23,7 @@ typedef struct Attempt
 	int64 run; /* row of the ledger; 0: none yet */
 	int number; /* of the attempt, as the ledger counts */
 	char *kept_job; /* of a load that a lock stopped; NULL: none */
+	ErrorData *unrecorded; /* why there is no row of an attempt that failed; NULL: there is */
 	bool reloads; /* a recheck that has compared, and only loads */
 	bool looks; /* first recheck of the source today: at its columns, too */
 	VerifyDrift *drift; /* news of them; NULL: none */
@@ -45,11 +46,18 @@ extern bool attempt_quietly(void (*step)(const void *arg), const void *arg, Memo
 
 /*
  * Tell the source's on_failure, if it has one, that a day has finally failed, in
- * a transaction of its own; the function's error is only logged.  `run`: the row
- * that is told then; 0: it counts as such already.
+ * a transaction of its own; the function's error is only logged, but where it was
+ * a lock (55P03) the day is told again after the source's ready_interval.  `run`:
+ * the row that is told then.
  */
 extern void attempt_tell_failure(const LedgerSchedule *schedule, int64 run, DateADT day, const char *error,
 								 MemoryContext context);
+
+/* The ledger has taken the beginning of a run: what it may not take next is news. */
+extern void attempt_has_begun(void);
+
+/* All days that are still to be told, are about to be. */
+extern void attempt_tells_now(void);
 
 /* How an attempt of this process ended whose end could not be recorded. */
 typedef struct AttemptUnrecorded

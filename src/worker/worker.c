@@ -38,6 +38,7 @@
 #include "ledger/notify.h"
 #include "ledger/schedule.h"
 #include "ledger/wake.h"
+#include "load/load.h"
 #include "load/setup.h"
 #include "worker/attempt.h"
 #include "worker/launcher.h"
@@ -242,10 +243,13 @@ static void
 set_up(void *arg)
 {
 	Round *round = arg;
+	int nest_level;
 
 	if (!attempt_begin_transaction())
 		return;
+	nest_level = load_bound_waits();
 	setup_if_untouched();
+	AtEOXact_GUC(false, nest_level);
 	attempt_commit(round->context);
 }
 
@@ -302,13 +306,27 @@ prune(void *arg)
 
 /* -------------------------------------------------------------------------- */
 
+/* What has kept a day's attempt out of the ledger is trouble like that of the other steps. */
+static void
+record(void *arg)
+{
+	if (arg != NULL)
+		ReThrowError(arg);
+}
+
 static void
 serve(Choice *best, MemoryContext context)
 {
+	ErrorData *unrecorded;
+	AttemptEnd end;
+
 	best->memory->served = ++round_number;
-	if (attempt_run(best->schedule, &best->action, best->open_run, context, best->memory->key_file) == ATTEMPT_BUSY)
+	end = attempt_run(best->schedule, &best->action, best->open_run, context, best->memory->key_file, &unrecorded);
+	if (end == ATTEMPT_BUSY)
 		best->memory->busy_until = clock_ms() + BUSY_MS;
 	best->memory->key_version = version_of_file(best->memory->key_file);
+	if (end == ATTEMPT_ENDED || unrecorded != NULL)
+		(void) housekeeping("recording", record, unrecorded, context);
 }
 
 /* After a round, or a part of it, that failed: what wakes the worker need not be a cure. */
@@ -345,6 +363,8 @@ work(void *arg)
 	(void) housekeeping("pruning", prune, round, round->context);
 	if (best->schedule != NULL)
 		round->sleep = ms_until(best->action.due, now);
+	if (attempt_tells_at() != 0)
+		round->sleep = Min(round->sleep, (long) Max(attempt_tells_at() - clock_ms(), 1));
 	if (!well)
 		rest(round);
 }

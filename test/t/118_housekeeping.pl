@@ -162,6 +162,20 @@ is(status_of('08'), 'failed 42501', 'as what it was, not as a process that ended
 is($f->query(q(SELECT reason, attempt, next_attempt_at FROM contratos_runs WHERE day = '2026-11-08')), 'accessDenied|1|', 'with all that is known');
 is($f->query('SELECT day, error FROM told'), '2026-11-08|BigQuery: Access Denied: no', 'in its own words');
 
+# ---- a day that cannot even begin
+
+$f->day('2026-11-07', 5);
+$f->query('CREATE TRIGGER refuse BEFORE UPDATE ON contratos_runs FOR EACH ROW EXECUTE FUNCTION refuse()');
+$f->query(q(SELECT contratos_enqueue('2026-11-07', '2026-11-07')));
+ok($f->poll(q(SELECT worker_error LIKE 'recording: %' FROM contratos_status WHERE source = 'tokens')), 'contratos_status tells why nothing is loaded');
+like($f->query($told), qr/^warning\|recording failed at /, 'contratos_check, too');
+is(status_of('07'), 'queued', 'the day stays in the queue');
+is($f->logged(qr/contratos worker, recording\n/), 1, 'the log has it once');
+$f->query('DROP TRIGGER refuse ON contratos_runs');
+wake();
+ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-07' AND status <> 'queued')), 'when it can, it is tried');
+ok($f->poll(q(SELECT worker_error IS NULL FROM contratos_status WHERE source = 'tokens')), 'and nothing is told any more');
+
 # ---- nobody to be told as
 
 $f->settle;

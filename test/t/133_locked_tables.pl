@@ -156,6 +156,96 @@ is($f->query("SELECT job_id, bytes_billed $recheck"), $job, 'billed once');
 my @since = ($bq->requests('insert'))[$before .. inserts() - 1];
 is(scalar(grep { JSON::PP->new->encode($_->{body}) =~ /2026-11-21/ } @since), 1, 'without being compared anew');
 
+# ---- the job that was kept is not to be had any more
+
+sub keep
+{
+	my ($day) = @_;
+	my $rule = $bq->rule({ kind => 'insert' }, { job_pending => 1 });
+	$f->query("SELECT contratos_enqueue('2026-11-$day', '2026-11-$day', 'other', false)");
+	$bq->wait(rule => $rule, state => 'answered');
+	$holder->query('BEGIN; LOCK TABLE dw.t IN SHARE MODE');
+	$bq->release($rule);
+	until_row('other', $day, 'waiting');
+	$holder->query('ROLLBACK');
+	return $f->query("SELECT job_id, bytes_billed FROM contratos_runs WHERE source = 'other' AND day = '2026-11-$day' ORDER BY id DESC LIMIT 1");
+}
+
+my @gone = (
+	[ '15:45', 'notFound', 404, 'Not found: Job test-project:US.x' ],
+	[ '16:00', 'notFound', 404, 'Not found: Table test-project:_anon.x' ],
+	[ '16:15', 'accessDenied', 403, 'Access Denied: Job x' ]);
+for my $gone (@gone)
+{
+	my ($at, $reason, $status, $message) = @$gone;
+	my ($kept, $bytes) = split /\|/, keep(17);
+	$bq->rule({ kind => 'results', job => $kept }, { status => $status, reason => $reason, message => $message });
+	$f->at("2026-11-21 $at");
+	is(row('other', 17), 'succeeded|1|||f', "$message: the day is loaded anew, as the same attempt");
+	my ($other, $billed) = split /\|/, $f->query(q(SELECT job_id, bytes_billed FROM contratos_runs WHERE source = 'other' AND day = '2026-11-17' ORDER BY id DESC LIMIT 1));
+	isnt($other, $kept, 'by another job');
+	is($billed, 2 * $bytes, 'both are billed');
+}
+
+# what is paid is loaded, even when nothing is left to pay
+my ($kept, $bytes) = split /\|/, keep(17);
+$f->at('2026-11-21 16:30', 'contratos.max_bytes_per_day' => '1MB');
+is(row('other', 17), 'succeeded|1|||f', 'a job that was kept needs no bytes');
+
+# ---- met while a recheck compares: the comparison is billed, and no load goes on with its job
+
+my $compare = $bq->rule({ kind => 'insert' }, { job_pending => 1 });
+$f->set('contratos.max_bytes_per_day' => '0', 'contratos.now' => '2026-11-21 22:00+00');
+$bq->wait(rule => $compare, state => 'answered');
+my $compared = $f->query(q(SELECT day FROM contratos_runs WHERE source = 'other' AND status = 'running'));
+$recheck = "FROM contratos_runs WHERE source = 'other' AND day = '$compared' AND cause = 'recheck' ORDER BY id DESC LIMIT 1";
+$holder->query('BEGIN; LOCK TABLE dw.t');
+$bq->release($compare);
+ok($f->poll("SELECT status = 'waiting' FROM (SELECT status $recheck) x"), 'a recheck that meets a lock after it has compared waits');
+is($f->query("SELECT bytes_billed > 0 $recheck"), 't', 'its comparison is billed');
+$holder->query('ROLLBACK');
+$f->at('2026-11-21 22:15');
+is($f->query("SELECT status, attempt $recheck"), 'unchanged|1', 'and it compares again');
+
+# ---- what a load reaches beyond the target, by name
+
+$f->query(
+	q(CREATE TABLE dw.parts (LIKE tokens) PARTITION BY RANGE (block_timestamp);
+	  CREATE TABLE dw.part PARTITION OF dw.parts FOR VALUES FROM ('2026-11-01') TO ('2026-12-01');
+	  CREATE TABLE dw.one (LIKE tokens, n serial PRIMARY KEY);
+	  CREATE TABLE dw.refers (n int REFERENCES dw.one ON DELETE CASCADE);
+	  UPDATE contratos_sources SET enabled = false;
+	  INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, start_date)
+	  VALUES ('parts', 'bigquery_tokens', 'dw.parts', 'block_timestamp', '2027-01-01'), ('one', 'bigquery_tokens', 'dw.one', 'block_timestamp', '2027-01-01')));
+for my $case ([ 'parts', 'dw.part', 'ACCESS EXCLUSIVE' ], [ 'one', 'dw.refers', 'ACCESS EXCLUSIVE' ], [ 'one', 'dw.refers', 'SHARE' ])
+{
+	my ($source, $table, $mode) = @$case;
+	$holder->query("BEGIN; LOCK TABLE $table IN $mode MODE");
+	$f->set('contratos.lock_timeout' => '60min');
+	$f->query("SELECT contratos_enqueue('2026-11-18', '2026-11-18', '$source', false)");
+	ok($f->poll("SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND state = 'active'
+		AND query = '$source 2026-11-18: waiting for a lock on $table' AND wait_event_type = 'Lock'"), "the activity names $table ($mode)");
+	$holder->query('ROLLBACK');
+	ok($f->settle, 'without the lock');
+	is(row($source, 18), 'succeeded|1|||f', 'the day is loaded');
+}
+$f->query(q(DELETE FROM contratos_sources WHERE name IN ('parts', 'one'); UPDATE contratos_sources SET enabled = true WHERE name = 'other'));
+
+# ---- left by a process that has ended, and locked since
+
+$f->at('2026-11-21 22:30', 'contratos.lock_timeout' => '300ms');
+$rule = $bq->rule({ kind => 'insert' }, { job_pending => 1 });
+$f->query(q(UPDATE contratos_sources SET enabled = true; SELECT contratos_enqueue('2026-11-17', '2026-11-17', 'other', false)));
+$bq->wait(rule => $rule, state => 'answered');
+$holder->query('BEGIN; LOCK TABLE dw.t');
+$f->query(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'contratos worker'));
+$f->query(q(SELECT contratos_enqueue('2026-11-16', '2026-11-16', 'tokens', false)));
+ok(until_row('tokens', 16, 'succeeded'), 'other sources do not wait for its job to be cancelled');
+$holder->query('ROLLBACK');
+$bq->release($rule);
+ok($f->settle, 'afterwards');
+$f->at('2026-11-21 22:45');
+
 # ---- for good
 
 $f->query(q(UPDATE contratos_sources SET ready_timeout = '1h', after_load = NULL,
@@ -170,6 +260,21 @@ $f->at('2026-11-22 09:00');
 is(row('other', 21), 'failed|1|55P03||f', 'fails the day after ready_timeout');
 is($f->query('SELECT count(*) FROM dw.alarms WHERE day = \'2026-11-21\' AND error LIKE \'%waiting for a lock on dw.t%\''), 1, 'of which on_failure is told, whatever is locked');
 $holder->query('ROLLBACK');
+
+# what on_failure touches is locked as well: the day is told later, once
+$holder->query('BEGIN; LOCK TABLE dw.alarms');
+$f->query(q(UPDATE contratos_sources SET ready_timeout = '0', ready_interval = '1s' WHERE name = 'other'));
+$bq->rule({ kind => 'insert', times => 1 }, { status => 403, reason => 'accessDenied', message => 'Access Denied: no' });
+$f->query(q(SELECT contratos_enqueue('2026-11-14', '2026-11-14', 'other')));
+ok(until_row('other', 14, 'failed'), 'a day fails');
+ok($f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND query = 'other 2026-11-14: calling dw.alarm')), 'of which on_failure is told');
+ok($node->wait_for_log(qr/on_failure "dw\.alarm"/) && $f->settle, 'which a lock prevents');
+$holder->query('ROLLBACK');
+ok($f->poll(q(SELECT count(*) = 1 FROM dw.alarms WHERE day = '2026-11-14')), 'without it, it is told');
+ok($f->poll(q(SELECT count(*) = 0 FROM contratos_runs WHERE untold)), 'and that is noted');
+$f->query(q(UPDATE contratos_sources SET ready_timeout = '1h', ready_interval = '15min' WHERE name = 'other'));
+$f->settle;
+is($f->query(q(SELECT count(*) FROM dw.alarms WHERE day = '2026-11-14')), 1, 'once');
 
 # an old day waits as long, from its first attempt on
 $holder->query('BEGIN; LOCK TABLE dw.t');
