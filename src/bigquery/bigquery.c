@@ -187,7 +187,6 @@ copy_param(const BqParam *param)
 	BqParam copy = *param;
 
 	copy.name = pstrdup(param->name);
-	copy.type = pstrdup(param->type);
 	copy.value = copy_or_null(param->value);
 	copy.values = palloc(sizeof(char *) * Max(param->nvalues, 1));
 	for (int i = 0; i < param->nvalues; i++)

@@ -10,6 +10,7 @@
 
 #include "base/failure.h"
 #include "base/json.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/request.h"
 #include "http/http.h"
 #include "rows/rows.h"
@@ -18,7 +19,7 @@
 typedef struct BqParam
 {
 	char *name;
-	const char *type; /* "TIMESTAMP", …; of an array: of its elements */
+	BqType type; /* of an array: of its elements */
 	char *value; /* NULL for NULL */
 	bool is_array;
 	int nvalues; /* of an array, with no NULL among them */
@@ -36,11 +37,12 @@ typedef struct BqQuery
 typedef struct BqField
 {
 	char *name;
-	char *type; /* GoogleSQL name: INT64, FLOAT64, BOOL, STRUCT, … */
+	BqType type;
 	bool repeated; /* an ARRAY of it */
 	bool required; /* of a table's columns: never NULL */
 	char *description; /* NULL: none */
-	char *range_element; /* of a RANGE: DATE, DATETIME or TIMESTAMP */
+	BqType range_element; /* of a RANGE: DATE, DATETIME or TIMESTAMP */
+	char *unknown; /* as BigQuery says it, when one of the two is a type nobody knows; else NULL */
 	int nfields; /* of a STRUCT */
 	struct BqField *fields;
 } BqField;
@@ -170,22 +172,15 @@ extern bool message_read_table(const JsonDoc *doc, BqTable *table, Failure *f);
 extern bool message_read_tables(const JsonDoc *doc, List **tables, char **token, Failure *f);
 
 /*
- * The GoogleSQL name (INT64, FLOAT64, BOOL, STRUCT, …) of a type that may come
- * under its legacy name; NULL when it is no BigQuery type.
+ * The whole type of a field, as bqtype_text() has it, in CurrentMemoryContext; a
+ * type nobody knows stays as BigQuery says it.
  */
-extern const char *message_type_name(const char *type);
-
-/*
- * A column's whole type as its option `type` says it: a type's name, or
- * RANGE<DATE>, ARRAY<INT64>, ARRAY<RANGE<DATE>>; of a STRUCT the word alone.  In
- * GoogleSQL's names, in CurrentMemoryContext; NULL when it is no such type.
- */
-extern char *message_column_type(const char *text);
-
-/* The same of a field; a type nobody knows stays as BigQuery says it. */
 extern char *message_field_type(const BqField *field);
 
-/* Whether a field is of the type that message_column_type() gave. */
-extern bool message_type_fits(const char *declared, const BqField *field);
+/* The name of its type alone: ARRAY<RANGE<DATE>> is a RANGE. */
+extern const char *message_type_name(const BqField *field);
+
+/* Whether a field is of a type that has been declared. */
+extern bool message_type_fits(BqColumnType declared, const BqField *field);
 
 #endif /* CONTRATOS_MESSAGE_H */

@@ -21,6 +21,8 @@
 
 #include "base/compat.h"
 #include "base/failure.h"
+#include "bigquery/bqtype.h"
+#include "bigquery/message.h"
 #include "fdw/fdw.h"
 #include "fdw/fdw_internal.h"
 #include "fdw/pushdown.h"
@@ -100,7 +102,7 @@ shown(const char *text)
 static void
 append_value(StringInfo buf, const BqParam *param, const char *value)
 {
-	if (strcmp(param->type, "STRING") == 0)
+	if (param->type == BQ_STRING)
 		appendStringInfoString(buf, quote_literal_cstr(shown(value)));
 	else
 		appendStringInfoString(buf, value);
@@ -128,7 +130,7 @@ explain_parameter(const BqParam *param)
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	appendStringInfo(&buf, param->is_array ? "ARRAY<%s> " : "%s ", param->type);
+	appendStringInfo(&buf, param->is_array ? "ARRAY<%s> " : "%s ", bqtypes[param->type].name);
 	if (param->value != NULL)
 		append_value(&buf, param, param->value);
 	else if (param->values != NULL)

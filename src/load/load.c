@@ -14,6 +14,7 @@
 #include "base/failure.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/message.h"
 #include "fdw/scan.h"
 #include "ledger/schedule.h"
@@ -32,11 +33,11 @@
  * the scan would not know its job again.
  */
 static char *
-bound_text(const char *type, DateADT day)
+bound_text(BqType type, DateADT day)
 {
-	if (strcmp(type, "DATE") == 0)
+	if (type == BQ_DATE)
 		return schedule_day_text(day);
-	if (strcmp(type, "DATETIME") == 0)
+	if (type == BQ_DATETIME)
 		return psprintf("%s 00:00:00.000000", schedule_day_text(day));
 	return values_timestamp_text(schedule_day_start(day));
 }
