@@ -173,7 +173,6 @@ copy_param(const BqParam *param)
 	BqParam copy = *param;
 
 	copy.name = pstrdup(param->name);
-	copy.type = pstrdup(param->type);
 	copy.value = param->value ? pstrdup(param->value) : NULL;
 	copy.values = palloc(sizeof(char *) * Max(param->nvalues, 1));
 	for (int i = 0; i < param->nvalues; i++)

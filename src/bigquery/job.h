@@ -7,6 +7,7 @@
 
 #include "postgres.h"
 
+#include "bigquery/bqtype.h"
 #include "bigquery/connection.h"
 #include "http/http.h"
 #include "rows/rows.h"
@@ -15,7 +16,7 @@
 typedef struct BqParam
 {
 	char *name;
-	const char *type; /* "TIMESTAMP", …; of an array: of its elements */
+	BqType type; /* of an array: of its elements */
 	char *value; /* NULL for NULL */
 	bool is_array;
 	int nvalues; /* of an array, with no NULL among them */
@@ -33,11 +34,12 @@ typedef struct BqQuery
 typedef struct BqField
 {
 	char *name;
-	char *type; /* GoogleSQL name: INT64, FLOAT64, BOOL, STRUCT, … */
+	BqType type;
 	bool repeated; /* an ARRAY of it */
 	bool required; /* of a table's columns: never NULL */
 	char *description; /* NULL: none */
-	char *range_element; /* of a RANGE: DATE, DATETIME or TIMESTAMP */
+	BqType range_element; /* of a RANGE: DATE, DATETIME or TIMESTAMP */
+	char *unknown; /* as BigQuery says it, when one of the two is a type nobody knows; else NULL */
 	int nfields; /* of a STRUCT */
 	struct BqField *fields;
 } BqField;

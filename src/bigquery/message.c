@@ -10,6 +10,7 @@
 #include "utils/memutils.h"
 
 #include "base/failure.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/connection.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
@@ -46,7 +47,7 @@ static void
 append_array(StringInfo buf, const BqParam *param)
 {
 	appendStringInfoString(buf, ",\"parameterType\":{\"type\":\"ARRAY\",\"arrayType\":{\"type\":");
-	json_append_string(buf, param->type);
+	json_append_string(buf, bqtypes[param->type].name);
 	appendStringInfoString(buf, "}},\"parameterValue\":{\"arrayValues\":[");
 	for (int i = 0; i < param->nvalues; i++)
 	{
@@ -61,7 +62,7 @@ static void
 append_scalar(StringInfo buf, const BqParam *param)
 {
 	appendStringInfoString(buf, ",\"parameterType\":{\"type\":");
-	json_append_string(buf, param->type);
+	json_append_string(buf, bqtypes[param->type].name);
 	appendStringInfoString(buf, "},\"parameterValue\":{\"value\":");
 	json_append_string(buf, param->value);
 	appendStringInfoString(buf, "}}");

@@ -10,6 +10,7 @@
 
 #include "base/failure.h"
 #include "base/json.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/job.h"
 #include "bigquery/request.h"
 #include "http/http.h"
@@ -109,22 +110,15 @@ extern bool message_read_table(const JsonDoc *doc, BqTable *table, Failure *f);
 extern bool message_read_tables(const JsonDoc *doc, List **tables, char **token, Failure *f);
 
 /*
- * The GoogleSQL name (INT64, FLOAT64, BOOL, STRUCT, …) of a type that may come
- * under its legacy name; NULL when it is no BigQuery type.
+ * The whole type of a field, as bqtype_text() has it, in CurrentMemoryContext; a
+ * type nobody knows stays as BigQuery says it.
  */
-extern const char *message_type_name(const char *type);
-
-/*
- * A column's whole type as its option `type` says it: a type's name, or
- * RANGE<DATE>, ARRAY<INT64>, ARRAY<RANGE<DATE>>; of a STRUCT the word alone.  In
- * GoogleSQL's names, in CurrentMemoryContext; NULL when it is no such type.
- */
-extern char *message_column_type(const char *text);
-
-/* The same of a field; a type nobody knows stays as BigQuery says it. */
 extern char *message_field_type(const BqField *field);
 
-/* Whether a field is of the type that message_column_type() gave. */
-extern bool message_type_fits(const char *declared, const BqField *field);
+/* The name of its type alone: ARRAY<RANGE<DATE>> is a RANGE. */
+extern const char *message_type_name(const BqField *field);
+
+/* Whether a field is of a type that has been declared. */
+extern bool message_type_fits(BqColumnType declared, const BqField *field);
 
 #endif /* CONTRATOS_MESSAGE_H */

@@ -5,117 +5,35 @@
 #include "postgres.h"
 
 #include "base/failure.h"
+#include "base/json.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 
-/*
- * The REST API says the legacy names (INTEGER, FLOAT, BOOLEAN, RECORD), DDL and
- * INFORMATION_SCHEMA GoogleSQL's; everything here speaks GoogleSQL.
- */
-static const struct
-{
-	const char *said;
-	const char *name;
-} type_names[] = {
-	{"STRING", "STRING"},
-	{"INT64", "INT64"},
-	{"TIMESTAMP", "TIMESTAMP"},
-	{"NUMERIC", "NUMERIC"},
-	{"BIGNUMERIC", "BIGNUMERIC"},
-	{"FLOAT64", "FLOAT64"},
-	{"BOOL", "BOOL"},
-	{"DATE", "DATE"},
-	{"DATETIME", "DATETIME"},
-	{"TIME", "TIME"},
-	{"BYTES", "BYTES"},
-	{"JSON", "JSON"},
-	{"GEOGRAPHY", "GEOGRAPHY"},
-	{"INTERVAL", "INTERVAL"},
-	{"RANGE", "RANGE"},
-	{"STRUCT", "STRUCT"},
-	/* legacy names */
-	{"INTEGER", "INT64"},
-	{"FLOAT", "FLOAT64"},
-	{"BOOLEAN", "BOOL"},
-	{"RECORD", "STRUCT"},
-	/* GoogleSQL's own aliases */
-	{"INT", "INT64"},
-	{"SMALLINT", "INT64"},
-	{"BIGINT", "INT64"},
-	{"TINYINT", "INT64"},
-	{"BYTEINT", "INT64"},
-	{"DECIMAL", "NUMERIC"},
-	{"BIGDECIMAL", "BIGNUMERIC"},
-};
-
 const char *
-message_type_name(const char *type)
+message_type_name(const BqField *field)
 {
-	for (size_t i = 0; i < lengthof(type_names); i++)
-	{
-		if (pg_strcasecmp(type, type_names[i].said) == 0)
-			return type_names[i].name;
-	}
-	return NULL;
-}
-
-/* "inner" of "OUTER<inner>", blanks stripped; NULL when text is no OUTER<…>. */
-static char *
-inside(const char *text, const char *outer)
-{
-	size_t len = strlen(outer);
-	const char *end = text + strlen(text);
-
-	if (pg_strncasecmp(text, outer, len) != 0 || text[len] != '<' || end[-1] != '>')
-		return NULL;
-	text += len + 1;
-	end--;
-	while (*text == ' ')
-		text++;
-	while (end > text && end[-1] == ' ')
-		end--;
-	return pnstrdup(text, end - text);
-}
-
-/* A type that is no ARRAY. */
-static char *
-single_type(const char *text)
-{
-	char *element = inside(text, "RANGE");
-	const char *name = message_type_name(element ? element : text);
-
-	if (name == NULL || element == NULL)
-		return name ? pstrdup(name) : NULL;
-	if (strcmp(name, "DATE") != 0 && strcmp(name, "DATETIME") != 0 && strcmp(name, "TIMESTAMP") != 0)
-		return NULL;
-	return psprintf("RANGE<%s>", name);
-}
-
-char *
-message_column_type(const char *text)
-{
-	char *element = inside(text, "ARRAY");
-	char *single = single_type(element ? element : text);
-
-	return element && single ? psprintf("ARRAY<%s>", single) : single;
+	return field->type == BQ_UNKNOWN ? field->unknown : bqtypes[field->type].name;
 }
 
 char *
 message_field_type(const BqField *field)
 {
-	char *single = field->range_element ? psprintf("%s<%s>", field->type, field->range_element) : pstrdup(field->type);
-
-	return field->repeated ? psprintf("ARRAY<%s>", single) : single;
+	if (field->unknown != NULL)
+		return field->repeated ? psprintf("ARRAY<%s>", field->unknown) : pstrdup(field->unknown);
+	return bqtype_text((BqColumnType){
+		.type = field->type,
+		.range_element = field->range_element,
+		.repeated = field->repeated,
+	});
 }
 
 /* RANGE alone says nothing of its elements, and fits any. */
 bool
-message_type_fits(const char *declared, const BqField *field)
+message_type_fits(BqColumnType declared, const BqField *field)
 {
-	BqField bare = *field;
-
-	bare.range_element = NULL;
-	return strcmp(declared, message_field_type(field)) == 0 || strcmp(declared, message_field_type(&bare)) == 0;
+	return declared.type == field->type && declared.repeated == field->repeated &&
+		   (declared.range_element == BQ_UNKNOWN || declared.range_element == field->range_element);
 }
 
 static bool read_level(const JsonDoc *doc, const char *path, int depth, int *left, BqField **fields, int *nfields,
@@ -129,13 +47,22 @@ copy_at(const JsonDoc *doc, const char *path, const char *member)
 	return text ? pstrdup(text) : NULL;
 }
 
-/* What BigQuery may call it tomorrow stays as it is said. */
-static char *
-type_at(const JsonDoc *doc, const char *path, const char *member)
+/* False: it has none.  What BigQuery may have tomorrow is kept as it is named. */
+static bool
+read_type(const JsonDoc *doc, const char *path, BqField *field)
 {
-	char *said = copy_at(doc, path, member);
+	const char *type = json_string_at(doc, psprintf("%s.type", path));
+	const char *element = json_string_at(doc, psprintf("%s.rangeElementType.type", path));
 
-	return said && message_type_name(said) ? pstrdup(message_type_name(said)) : said;
+	if (type == NULL)
+		return false;
+	field->type = bqtype_find(type);
+	field->range_element = element ? bqtype_find(element) : BQ_UNKNOWN;
+	if (element != NULL && field->range_element == BQ_UNKNOWN)
+		field->unknown = psprintf("%s<%s>", field->type == BQ_UNKNOWN ? type : bqtypes[field->type].name, element);
+	else if (field->type == BQ_UNKNOWN)
+		field->unknown = pstrdup(type);
+	return true;
 }
 
 static bool
@@ -144,13 +71,11 @@ read_field(const JsonDoc *doc, const char *path, int depth, int *left, BqField *
 	char *mode = copy_at(doc, path, "mode");
 
 	field->name = copy_at(doc, path, "name");
-	field->type = type_at(doc, path, "type");
-	if (field->name == NULL || field->type == NULL)
+	if (field->name == NULL || !read_type(doc, path, field))
 		return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer describes a column without name or type");
 	field->repeated = mode != NULL && strcmp(mode, "REPEATED") == 0;
 	field->required = mode != NULL && strcmp(mode, "REQUIRED") == 0;
 	field->description = copy_at(doc, path, "description");
-	field->range_element = type_at(doc, path, "rangeElementType.type");
 	return read_level(doc, psprintf("%s.fields", path), depth + 1, left, &field->fields, &field->nfields, f);
 }
 

@@ -21,7 +21,9 @@
 
 #include "base/compat.h"
 #include "base/failure.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/job.h"
+#include "bigquery/message.h"
 #include "fdw/fdw.h"
 #include "fdw/fdw_internal.h"
 #include "fdw/pushdown.h"
@@ -101,7 +103,7 @@ shown(const char *text)
 static void
 append_value(StringInfo buf, const BqParam *param, const char *value)
 {
-	if (strcmp(param->type, "STRING") == 0)
+	if (param->type == BQ_STRING)
 		appendStringInfoString(buf, quote_literal_cstr(shown(value)));
 	else
 		appendStringInfoString(buf, value);
@@ -129,7 +131,7 @@ explain_parameter(const BqParam *param)
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	appendStringInfo(&buf, param->is_array ? "ARRAY<%s> " : "%s ", param->type);
+	appendStringInfo(&buf, param->is_array ? "ARRAY<%s> " : "%s ", bqtypes[param->type].name);
 	if (param->value != NULL)
 		append_value(&buf, param, param->value);
 	else if (param->values != NULL)

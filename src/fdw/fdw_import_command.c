@@ -16,7 +16,9 @@
 #include "base/crypto.h"
 #include "base/failure.h"
 #include "base/names.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/job.h"
+#include "bigquery/message.h"
 #include "fdw/fdw_internal.h"
 #include "values/values.h"
 
@@ -143,7 +145,7 @@ make_column(const FdwName *table, const BqField *field)
 static int
 make_columns(const FdwName *table, const BqTable *described, ImportColumn **columns)
 {
-	static const BqField arrival = {.name = "_PARTITIONTIME", .type = "TIMESTAMP"};
+	static const BqField arrival = {.name = "_PARTITIONTIME", .type = BQ_TIMESTAMP};
 	int room = MaxHeapAttributeNumber - (described->ingestion_time ? 1 : 0);
 	int n = 0;
 

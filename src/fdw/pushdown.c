@@ -66,52 +66,56 @@
 #include "catalog/pg_opfamily.h"
 #include "catalog/pg_type.h"
 
+#include "bigquery/bqtype.h"
 #include "fdw/pushdown_internal.h"
 #include "remote/deparse.h"
 #include "remote/options.h"
-#include "values/values.h"
 
-static const PushdownKind kinds[] = {
-	{"INT64", INT2OID, INTEGER_BTREE_FAM_OID, false},
-	{"INT64", INT4OID, INTEGER_BTREE_FAM_OID, false},
-	{"INT64", INT8OID, INTEGER_BTREE_FAM_OID, false},
-	{"BOOL", BOOLOID, BOOL_BTREE_FAM_OID, false},
-	{"DATE", DATEOID, DATETIME_BTREE_FAM_OID, false},
-	{"TIMESTAMP", TIMESTAMPTZOID, DATETIME_BTREE_FAM_OID, false},
-	{"DATETIME", TIMESTAMPOID, DATETIME_BTREE_FAM_OID, false},
-	{"NUMERIC", NUMERICOID, NUMERIC_BTREE_FAM_OID, false},
-	{"BIGNUMERIC", NUMERICOID, NUMERIC_BTREE_FAM_OID, false},
-	{"STRING", TEXTOID, TEXT_BTREE_FAM_OID, true},
-	{"STRING", VARCHAROID, TEXT_BTREE_FAM_OID, true},
+const PushdownKind pushdown_kinds[] = {
+	[BQ_UNKNOWN] = {.family = InvalidOid},
+	[BQ_STRING] = {TEXT_BTREE_FAM_OID, true, {TEXTOID, VARCHAROID}},
+	[BQ_BYTES] = {.family = InvalidOid},
+	[BQ_INT64] = {INTEGER_BTREE_FAM_OID, false, {INT2OID, INT4OID, INT8OID}},
+	[BQ_FLOAT64] = {.family = InvalidOid},
+	[BQ_NUMERIC] = {NUMERIC_BTREE_FAM_OID, false, {NUMERICOID}},
+	[BQ_BIGNUMERIC] = {NUMERIC_BTREE_FAM_OID, false, {NUMERICOID}},
+	[BQ_BOOL] = {BOOL_BTREE_FAM_OID, false, {BOOLOID}},
+	[BQ_TIMESTAMP] = {DATETIME_BTREE_FAM_OID, false, {TIMESTAMPTZOID}},
+	[BQ_DATE] = {DATETIME_BTREE_FAM_OID, false, {DATEOID}},
+	[BQ_TIME] = {.family = InvalidOid},
+	[BQ_DATETIME] = {DATETIME_BTREE_FAM_OID, false, {TIMESTAMPOID}},
+	[BQ_GEOGRAPHY] = {.family = InvalidOid},
+	[BQ_INTERVAL] = {.family = InvalidOid},
+	[BQ_JSON] = {.family = InvalidOid},
+	[BQ_STRUCT] = {.family = InvalidOid},
+	[BQ_RANGE] = {.family = InvalidOid},
 };
 
-const PushdownKind *
-pushdown_kind(const RemoteTable *table, const RemoteColumn *column)
-{
-	const char *remote = column->remote_type ? column->remote_type : values_natural_type(column->type);
+StaticAssertDecl(lengthof(pushdown_kinds) == BQ_NTYPES, "of each type it must be said whether it is pushed");
 
-	if (remote == NULL)
-		return NULL;
-	if (table->null_on_bad_value && strcmp(remote, "STRING") == 0)
-		return NULL;
-	for (size_t i = 0; i < lengthof(kinds); i++)
-	{
-		if (kinds[i].local == column->type && strcmp(kinds[i].remote, remote) == 0)
-			return &kinds[i];
-	}
-	return NULL;
+BqType
+pushdown_sends_as(const RemoteTable *table, const RemoteColumn *column)
+{
+	BqType type = deparse_column_type(column);
+
+	if (table->null_on_bad_value && type == BQ_STRING)
+		return BQ_UNKNOWN;
+	for (int i = 0; i < PUSHDOWN_MAX_LOCAL; i++)
+		if (pushdown_kinds[type].local[i] == column->type)
+			return type;
+	return BQ_UNKNOWN;
 }
 
 bool
 pushdown_can_compare(const RemoteTable *table, const RemoteColumn *column)
 {
-	return pushdown_kind(table, column) != NULL;
+	return pushdown_sends_as(table, column) != BQ_UNKNOWN;
 }
 
 List *
-pushdown_make(const RemoteColumn *column, const char *op, const char *type)
+pushdown_make(const RemoteColumn *column, const char *op, BqType type)
 {
-	return list_make3(makeInteger(column->attnum), makeString(pstrdup(op)), makeString(pstrdup(type)));
+	return list_make3(makeInteger(column->attnum), makeString(pstrdup(op)), makeInteger(type));
 }
 
 AttrNumber
@@ -126,10 +130,10 @@ pushdown_operator(const List *condition)
 	return strVal(lsecond(condition));
 }
 
-const char *
+BqType
 pushdown_type(const List *condition)
 {
-	return strVal(lthird(condition));
+	return (BqType) intVal(lthird(condition));
 }
 
 bool

@@ -16,6 +16,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
+#include "bigquery/bqtype.h"
 #include "fdw/pushdown_internal.h"
 #include "remote/options.h"
 
@@ -156,7 +157,7 @@ find_column(const Search *search, const Node *node)
 typedef struct Operand
 {
 	const RemoteColumn *column;
-	const PushdownKind *kind;
+	BqType type;
 	Oid family; /* that the comparison's operator must belong to */
 } Operand;
 
@@ -186,10 +187,10 @@ find_operand(const Search *search, Node *node, Operand *operand)
 	if (column == NULL)
 		return false;
 	operand->column = column;
-	operand->kind = pushdown_kind(search->table, column);
-	if (operand->kind == NULL)
+	operand->type = pushdown_sends_as(search->table, column);
+	if (operand->type == BQ_UNKNOWN)
 		return false;
-	operand->family = integer ? NUMERIC_BTREE_FAM_OID : operand->kind->family;
+	operand->family = integer ? NUMERIC_BTREE_FAM_OID : pushdown_kinds[operand->type].family;
 	return true;
 }
 
@@ -201,9 +202,9 @@ comparison(const Operand *operand, Oid opno, Oid collation, Expr *value)
 	Oid element = get_element_type(type);
 	int strategy = get_op_opfamily_strategy(opno, operand->family);
 
-	if (!pushdown_takes(operand->kind->remote, OidIsValid(element) ? element : type))
+	if (!pushdown_takes(operand->type, OidIsValid(element) ? element : type))
 		return NULL;
-	if (!operand->kind->equality_only)
+	if (!pushdown_kinds[operand->type].equality_only)
 		return operator_text(strategy);
 	if (strategy != BTEqualStrategyNumber || !OidIsValid(collation) || !get_collation_isdeterministic(collation))
 		return NULL;
@@ -233,7 +234,7 @@ examine_comparison(Search *search, OpExpr *op)
 	text = comparison(&operand, opno, op->inputcollid, search->value);
 	if (text == NULL || !pushdown_is_constant(search->root, search->value))
 		return NIL;
-	return pushdown_make(operand.column, text, operand.kind->remote);
+	return pushdown_make(operand.column, text, operand.type);
 }
 
 /* column = ANY (array) */
@@ -251,20 +252,20 @@ examine_list(Search *search, ScalarArrayOpExpr *op)
 	text = comparison(&operand, op->opno, op->inputcollid, search->value);
 	if (text == NULL || strcmp(text, "=") != 0 || !pushdown_is_constant(search->root, search->value))
 		return NIL;
-	return pushdown_make(operand.column, "IN", operand.kind->remote);
+	return pushdown_make(operand.column, "IN", operand.type);
 }
 
 static List *
 null_test(Search *search, Node *arg, bool is_null)
 {
 	const RemoteColumn *column = find_column(search, arg);
-	const PushdownKind *kind = column ? pushdown_kind(search->table, column) : NULL;
+	BqType type = column ? pushdown_sends_as(search->table, column) : BQ_UNKNOWN;
 
 	/* a value that cannot be held here is NULL here only */
-	if (kind == NULL || (is_null && search->table->null_on_bad_value))
+	if (type == BQ_UNKNOWN || (is_null && search->table->null_on_bad_value))
 		return NIL;
 	search->value = (Expr *) makeBoolConst(true, false);
-	return pushdown_make(column, is_null ? "IS NULL" : "IS NOT NULL", kind->remote);
+	return pushdown_make(column, is_null ? "IS NULL" : "IS NOT NULL", type);
 }
 
 /* A boolean column, by itself or under NOT. */
@@ -272,12 +273,11 @@ static List *
 examine_flag(Search *search, Node *arg, bool wanted)
 {
 	const RemoteColumn *column = find_column(search, arg);
-	const PushdownKind *kind = column ? pushdown_kind(search->table, column) : NULL;
 
-	if (kind == NULL || kind->local != BOOLOID)
+	if (column == NULL || pushdown_sends_as(search->table, column) != BQ_BOOL)
 		return NIL;
 	search->value = (Expr *) makeBoolConst(wanted, false);
-	return pushdown_make(column, "=", kind->remote);
+	return pushdown_make(column, "=", BQ_BOOL);
 }
 
 static List *

@@ -5,6 +5,7 @@
 #ifndef CONTRATOS_PUSHDOWN_INTERNAL_H
 #define CONTRATOS_PUSHDOWN_INTERNAL_H
 
+#include "bigquery/bqtype.h"
 #include "fdw/pushdown.h"
 #include "remote/options.h"
 
@@ -12,23 +13,28 @@
 #define DATETIME_BTREE_FAM_OID 434
 #define NUMERIC_BTREE_FAM_OID 1988
 
-/* A pair of types whose comparisons mean the same here and there. */
+/* Local types of a column whose comparisons mean the same, at most. */
+#define PUSHDOWN_MAX_LOCAL 3
+
+/* How values of a type are compared. */
 typedef struct PushdownKind
 {
-	const char *remote; /* GoogleSQL name, also of the parameter */
-	Oid local; /* of the column, whatever its typmod */
-	Oid family; /* btree operator family that its operators belong to */
+	Oid family; /* btree operator family that its operators belong to; InvalidOid: its comparisons stay here */
 	bool equality_only; /* the order differs: = and IN only */
+	Oid local[PUSHDOWN_MAX_LOCAL]; /* the column's type, whatever its typmod: one of these, up to InvalidOid */
 } PushdownKind;
 
-/* The kind of a column, or NULL: its comparisons stay here. */
-extern const PushdownKind *pushdown_kind(const RemoteTable *table, const RemoteColumn *column);
+/* By BqType; without a size, as bqtypes is. */
+extern const PushdownKind pushdown_kinds[];
+
+/* The type as which a column is compared, and its parameters are sent; BQ_UNKNOWN: its comparisons stay here. */
+extern BqType pushdown_sends_as(const RemoteTable *table, const RemoteColumn *column);
 
 /* A condition as fdw_private holds it, and its parts. */
-extern List *pushdown_make(const RemoteColumn *column, const char *op, const char *type);
+extern List *pushdown_make(const RemoteColumn *column, const char *op, BqType type);
 extern AttrNumber pushdown_column(const List *condition);
 extern const char *pushdown_operator(const List *condition);
-extern const char *pushdown_type(const List *condition);
+extern BqType pushdown_type(const List *condition);
 
 /* Whether an expression has one value for all rows and rescans of a scan. */
 extern bool pushdown_is_constant(PlannerInfo *root, Expr *expr);
@@ -37,6 +43,6 @@ extern bool pushdown_is_constant(PlannerInfo *root, Expr *expr);
  * Whether a value of that type can be made a parameter of BigQuery's type
  * `remote` (some values may still be out of its range).
  */
-extern bool pushdown_takes(const char *remote, Oid type);
+extern bool pushdown_takes(BqType remote, Oid type);
 
 #endif /* CONTRATOS_PUSHDOWN_INTERNAL_H */

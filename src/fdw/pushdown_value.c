@@ -10,6 +10,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "bigquery/bqtype.h"
 #include "fdw/pushdown_internal.h"
 #include "remote/deparse.h"
 #include "values/values.h"
@@ -125,39 +126,44 @@ string_text(Oid type pg_attribute_unused(), Datum value, bool *is_below pg_attri
 	return values_string_text(value);
 }
 
-/* Which types of ours can be parameters of which type of BigQuery's. */
+/* Which types of ours can be parameters of which type of BigQuery's.  NULL: none. */
 static const struct
 {
-	const char *remote;
 	TextFunction text;
 	Oid types[4]; /* up to the first InvalidOid */
 } parameters[] = {
-	{"INT64", integer_text, {INT2OID, INT4OID, INT8OID, NUMERICOID}},
-	{"BOOL", bool_text, {BOOLOID}},
-	{"DATE", day_text, {DATEOID, TIMESTAMPOID}},
-	{"TIMESTAMP", timestamp_text, {TIMESTAMPTZOID, TIMESTAMPOID, DATEOID}},
-	{"DATETIME", datetime_text, {TIMESTAMPOID, DATEOID}},
-	{"NUMERIC", numeric_text, {NUMERICOID}},
-	{"BIGNUMERIC", bignumeric_text, {NUMERICOID}},
-	{"STRING", string_text, {TEXTOID}},
+	[BQ_UNKNOWN] = {.text = NULL},
+	[BQ_STRING] = {string_text, {TEXTOID}},
+	[BQ_BYTES] = {.text = NULL},
+	[BQ_INT64] = {integer_text, {INT2OID, INT4OID, INT8OID, NUMERICOID}},
+	[BQ_FLOAT64] = {.text = NULL},
+	[BQ_NUMERIC] = {numeric_text, {NUMERICOID}},
+	[BQ_BIGNUMERIC] = {bignumeric_text, {NUMERICOID}},
+	[BQ_BOOL] = {bool_text, {BOOLOID}},
+	[BQ_TIMESTAMP] = {timestamp_text, {TIMESTAMPTZOID, TIMESTAMPOID, DATEOID}},
+	[BQ_DATE] = {day_text, {DATEOID, TIMESTAMPOID}},
+	[BQ_TIME] = {.text = NULL},
+	[BQ_DATETIME] = {datetime_text, {TIMESTAMPOID, DATEOID}},
+	[BQ_GEOGRAPHY] = {.text = NULL},
+	[BQ_INTERVAL] = {.text = NULL},
+	[BQ_JSON] = {.text = NULL},
+	[BQ_STRUCT] = {.text = NULL},
+	[BQ_RANGE] = {.text = NULL},
 };
 
+StaticAssertDecl(lengthof(parameters) == BQ_NTYPES, "of each type it must be said whether a parameter can be of it");
+
 static TextFunction
-find_text(const char *remote, Oid type)
+find_text(BqType remote, Oid type)
 {
-	for (size_t i = 0; i < lengthof(parameters); i++)
-	{
-		if (strcmp(parameters[i].remote, remote) != 0)
-			continue;
-		for (size_t t = 0; t < lengthof(parameters[i].types); t++)
-			if (OidIsValid(type) && parameters[i].types[t] == type)
-				return parameters[i].text;
-	}
+	for (size_t i = 0; OidIsValid(type) && i < lengthof(parameters[remote].types); i++)
+		if (parameters[remote].types[i] == type)
+			return parameters[remote].text;
 	return NULL;
 }
 
 bool
-pushdown_takes(const char *remote, Oid type)
+pushdown_takes(BqType remote, Oid type)
 {
 	return find_text(remote, type) != NULL;
 }

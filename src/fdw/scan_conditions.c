@@ -12,6 +12,7 @@
 
 #include "base/failure.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/connection.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
@@ -74,9 +75,9 @@ scan_evaluate(ForeignScanState *node, BqScan *scan)
 
 /* Numbers that BigQuery compares with each other exactly. */
 static bool
-is_exact_number(const char *type)
+is_exact_number(BqType type)
 {
-	return strcmp(type, "INT64") == 0 || strcmp(type, "NUMERIC") == 0 || strcmp(type, "BIGNUMERIC") == 0;
+	return type == BQ_INT64 || type == BQ_NUMERIC || type == BQ_BIGNUMERIC;
 }
 
 /*
@@ -90,8 +91,9 @@ scan_check_pushed(const BqScan *scan, const RemoteColumn *column, const BqField 
 {
 	for (int i = 0; i < scan->nconditions; i++)
 	{
-		const char *taken = scan->conditions[i].type;
-		bool fits = strcmp(taken, field->type) == 0 || (is_exact_number(taken) && is_exact_number(field->type));
+		BqType taken = scan->conditions[i].type;
+		const char *type = message_type_name(field);
+		bool fits = taken == field->type || (is_exact_number(taken) && is_exact_number(field->type));
 
 		if (scan->conditions[i].attnum != column->attnum || (fits && !field->repeated))
 			continue;
@@ -100,10 +102,10 @@ scan_check_pushed(const BqScan *scan, const RemoteColumn *column, const BqField 
 			(errcode(ERRCODE_DATATYPE_MISMATCH),
 			 errmsg("column \"%s\" of foreign table \"%s\" is of another type in BigQuery", column->name,
 					get_rel_name(scan->table->relid)),
-			 errdetail("It is %s there, and a condition on it has been sent as one on %s.", field->type, taken),
+			 errdetail("It is %s there, and a condition on it has been sent as one on %s.", type, bqtypes[taken].name),
 			 errhint("ALTER FOREIGN TABLE %s ALTER COLUMN %s OPTIONS (ADD type '%s'); conditions on the column "
 					 "are then checked here.",
-					 quote_identifier(get_rel_name(scan->table->relid)), quote_identifier(column->name), field->type)));
+					 quote_identifier(get_rel_name(scan->table->relid)), quote_identifier(column->name), type)));
 	}
 }
 

@@ -15,6 +15,7 @@
 #include "base/failure.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "fdw/scan.h"
@@ -34,11 +35,11 @@
  * the scan would not know its job again.
  */
 static char *
-bound_text(const char *type, DateADT day)
+bound_text(BqType type, DateADT day)
 {
-	if (strcmp(type, "DATE") == 0)
+	if (type == BQ_DATE)
 		return day_text(day);
-	if (strcmp(type, "DATETIME") == 0)
+	if (type == BQ_DATETIME)
 		return psprintf("%s 00:00:00.000000", day_text(day));
 	return values_timestamp_text(day_start(day));
 }

@@ -13,6 +13,7 @@
 
 #include "base/failure.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/connection.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
@@ -30,7 +31,7 @@ typedef struct LoadPlan
 	RemoteTable *table;
 	BqConnection *connection;
 	RemoteColumn *timestamp; /* the column a day is cut by; NULL: a snapshot */
-	const char *timestamp_remote; /* its type there: TIMESTAMP, DATETIME, DATE */
+	BqType timestamp_remote; /* its type there: TIMESTAMP, DATETIME, DATE */
 	Oid timestamp_target; /* and the target's: timestamptz, timestamp, date */
 	Oid target;
 	Oid owner; /* of the target: the role that loads */

@@ -15,6 +15,7 @@
 #include "utils/lsyscache.h"
 
 #include "base/failure.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "fdw/scan.h"
@@ -134,7 +135,8 @@ type_said(const char *said, BqField *field)
 	field->repeated = strncmp(type, "ARRAY<", strlen("ARRAY<")) == 0;
 	type += field->repeated ? strlen("ARRAY<") : 0;
 	len = strspn(type, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
-	field->type = pnstrdup(type, len);
+	field->type = bqtype_find(pnstrdup(type, len));
+	field->unknown = field->type == BQ_UNKNOWN ? pnstrdup(type, len) : NULL;
 	return len > 0;
 }
 

@@ -21,10 +21,12 @@
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
+#include "bigquery/bqtype.h"
 #include "ledger/extension.h"
 #include "ledger/trust.h"
 #include "load/load.h"
 #include "load/load_internal.h"
+#include "remote/deparse.h"
 
 Oid
 load_find_relation(const char *name)
@@ -141,20 +143,20 @@ match_columns(LoadPlan *plan)
 	plan->column_list = list.data;
 }
 
-/* How a local type that can cut a day is called there; NULL: it cannot. */
-static const char *
+/* How a local type that can cut a day is called there; BQ_UNKNOWN: it cannot. */
+static BqType
 remote_type_of(Oid type)
 {
 	switch (type)
 	{
 		case TIMESTAMPTZOID:
-			return "TIMESTAMP";
+			return BQ_TIMESTAMP;
 		case TIMESTAMPOID:
-			return "DATETIME";
+			return BQ_DATETIME;
 		case DATEOID:
-			return "DATE";
+			return BQ_DATE;
 		default:
-			return NULL;
+			return BQ_UNKNOWN;
 	}
 }
 
@@ -162,7 +164,7 @@ static void
 find_timestamp_column(LoadPlan *plan)
 {
 	const char *name = plan->source->timestamp_column;
-	const char *type;
+	BqType type;
 
 	if (name == NULL)
 		return;
@@ -173,7 +175,7 @@ find_timestamp_column(LoadPlan *plan)
 						errdetail("It is the timestamp_column of source \"%s\".", plan->source->name),
 						errhint("Correct timestamp_column in contratos_sources.")));
 	type = remote_type_of(plan->timestamp->type);
-	if (type == NULL || (plan->timestamp->remote_type != NULL && strcmp(plan->timestamp->remote_type, type) != 0))
+	if (type == BQ_UNKNOWN || deparse_column_type(plan->timestamp) != type)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 						errmsg("column \"%s\" of foreign table %s cannot cut a day", name, plan->remote_name),
 						errdetail("The timestamp_column of a source must be timestamp with time zone here and "

@@ -21,6 +21,7 @@
 #include "base/failure.h"
 #include "base/names.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "ledger/ledger.h"
@@ -149,7 +150,7 @@ say_changed(Drift *drift, int i, const BqField *field)
 	if (!load_check_type(drift->plan, i, field, &f) && has_room(drift))
 	{
 		appendStringInfo(&drift->what, "%s is %s there, not %s", quote_identifier(column->name),
-						 failure_to_server(message_field_type(field)), column->remote_type);
+						 failure_to_server(message_field_type(field)), bqtype_text(column->remote_type));
 		appendStringInfo(&drift->remedy, "%s ", failure_to_server(f.hint));
 	}
 	if (column->not_null && !field->required && has_room(drift))

@@ -11,6 +11,7 @@
 
 #include "lib/stringinfo.h"
 
+#include "bigquery/bqtype.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "remote/deparse.h"
@@ -44,6 +45,14 @@ deparse_column(const RemoteTable *table, AttrNumber attnum)
 			return &table->columns[i];
 	elog(ERROR, "foreign table %u has no column number %d", table->relid, attnum);
 	return NULL;
+}
+
+BqType
+deparse_column_type(const RemoteColumn *column)
+{
+	if (column->remote_type.type == BQ_UNKNOWN)
+		return bqtype_of_local(column->type);
+	return column->remote_type.repeated ? BQ_UNKNOWN : column->remote_type.type;
 }
 
 bool
@@ -288,7 +297,7 @@ deparse_rows_key(const RemoteTable *table, const RemoteCondition *conditions, in
 	{
 		if (deparse_takes_no_value(sorted[i].op))
 			continue;
-		appendStringInfo(&buf, "\n%s", sorted[i].type);
+		appendStringInfo(&buf, "\n%s", bqtypes[sorted[i].type].name);
 		if (sorted[i].values == NULL)
 			append_value(&buf, sorted[i].value);
 		else

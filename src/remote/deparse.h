@@ -9,6 +9,7 @@
 #ifndef CONTRATOS_DEPARSE_H
 #define CONTRATOS_DEPARSE_H
 
+#include "bigquery/bqtype.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "remote/options.h"
@@ -18,7 +19,7 @@ typedef struct RemoteCondition
 {
 	AttrNumber attnum;
 	const char *op; /* "=", "<", "<=", ">", ">=", "IN", "IS NULL", "IS NOT NULL" */
-	const char *type; /* GoogleSQL, any scalar: of the column, and of the parameter or its elements */
+	BqType type; /* any scalar: of the column, and of the parameter or its elements */
 	char *value; /* its text; NULL: not known yet (EXPLAIN) */
 	char **values; /* of IN, instead: texts of the elements, none NULL; NULL: not known yet */
 	int nvalues;
@@ -52,5 +53,11 @@ extern char *deparse_quote(const char *name);
 
 /* The column of that number; it must be there. */
 extern const RemoteColumn *deparse_column(const RemoteTable *table, AttrNumber attnum);
+
+/*
+ * The type that a column is taken to have in BigQuery, by its option or else by
+ * its local type; BQ_UNKNOWN: by neither, or it is an ARRAY.
+ */
+extern BqType deparse_column_type(const RemoteColumn *column);
 
 #endif /* CONTRATOS_DEPARSE_H */

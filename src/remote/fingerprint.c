@@ -7,61 +7,21 @@
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 
+#include "bigquery/bqtype.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "read/rowhash.h"
+#include "remote/deparse.h"
 #include "remote/fingerprint.h"
 #include "remote/options.h"
-#include "values/values.h"
 
-/*
- * The text both sides agree on for a type: here the wire's own, there the
- * expression that gives the same (%s: the column).  A type whose wire text the
- * service does not give again that simply (FLOAT64, JSON) is not covered.
- */
-typedef struct Agreement
+/* Of the type a column is taken to have; NULL: the fingerprint does not cover it. */
+static const BqTypeFacts *
+covered(const RemoteColumn *column)
 {
-	const char *type; /* GoogleSQL name */
-	bool plain; /* "<text>:" instead of "<bytes>:<text>": no such text
-				 * can hold a colon */
-	const char *expression;
-} Agreement;
+	const BqTypeFacts *facts = &bqtypes[deparse_column_type(column)];
 
-static const Agreement agreements[] = {
-	/* the text as it is, U+0000 included; bytes of UTF-8 are counted */
-	{"STRING", false, "%s"},
-	/* decimal digits, as the wire has them */
-	{"INT64", true, "CAST(%s AS STRING)"},
-	/* the wire's own form, since useInt64Timestamp is asked for */
-	{"TIMESTAMP", true, "CAST(UNIX_MICROS(%s) AS STRING)"},
-	/* YYYY-MM-DD */
-	{"DATE", false, "CAST(%s AS STRING)"},
-	/* true, false */
-	{"BOOL", false, "CAST(%s AS STRING)"},
-	/* base64 with padding, as JSON has it */
-	{"BYTES", false, "TO_BASE64(%s)"},
-	/* the shortest decimal number; zeros at the end are not everywhere left out
-	 * by CAST as they are on the wire */
-	{"NUMERIC", false, "REGEXP_REPLACE(CAST(%s AS STRING), '([.][0-9]*[1-9])0+$|[.]0+$', '\\\\1')"},
-};
-
-static const Agreement *
-agreement_for(const RemoteColumn *column)
-{
-	const char *type = column->remote_type ? column->remote_type : values_natural_type(column->type);
-
-	for (size_t i = 0; type != NULL && i < lengthof(agreements); i++)
-		if (strcmp(agreements[i].type, type) == 0)
-			return &agreements[i];
-	return NULL;
-}
-
-const char *
-fingerprint_type(const RemoteColumn *column)
-{
-	const Agreement *agreement = agreement_for(column);
-
-	return agreement ? agreement->type : NULL;
+	return facts->fingerprint != NULL ? facts : NULL;
 }
 
 char *
@@ -71,11 +31,11 @@ fingerprint_forms(const RemoteTable *table, const AttrNumber *columns, int ncolu
 
 	for (int i = 0; i < ncolumns; i++)
 	{
-		const Agreement *agreement = agreement_for(deparse_column(table, columns[i]));
+		const BqTypeFacts *facts = covered(deparse_column(table, columns[i]));
 
-		if (agreement != NULL && (fields[i].repeated || strcmp(agreement->type, fields[i].type) != 0))
+		if (facts != NULL && (fields[i].repeated || facts != &bqtypes[fields[i].type]))
 			return NULL;
-		forms[i] = agreement == NULL ? ROWHASH_NONE : agreement->plain ? ROWHASH_PLAIN : ROWHASH_COUNTED;
+		forms[i] = facts == NULL ? ROWHASH_NONE : facts->fingerprint_plain ? ROWHASH_PLAIN : ROWHASH_COUNTED;
 	}
 	return forms;
 }
@@ -86,14 +46,14 @@ fingerprint_forms(const RemoteTable *table, const AttrNumber *columns, int ncolu
 
 /* One column's "<bytes>:<text>" as GoogleSQL. */
 static void
-append_expression(StringInfo buf, const RemoteColumn *column, const Agreement *agreement)
+append_expression(StringInfo buf, const RemoteColumn *column, const BqTypeFacts *facts)
 {
 	char *name = deparse_quote(column->remote_name);
 	StringInfoData text;
 
 	initStringInfo(&text);
-	appendStringInfo(&text, agreement->expression, name);
-	if (agreement->plain)
+	appendStringInfo(&text, facts->fingerprint, name);
+	if (facts->fingerprint_plain)
 		appendStringInfo(buf, "IFNULL(CONCAT(%s, ':'), '-')", text.data);
 	else
 		appendStringInfo(buf, "IFNULL(CONCAT(CAST(BYTE_LENGTH(%s) AS STRING), ':', %s), '-')", text.data, text.data);
@@ -108,12 +68,12 @@ append_hash(StringInfo buf, const RemoteTable *table, const AttrNumber *columns,
 	for (int i = 0; i < ncolumns; i++)
 	{
 		const RemoteColumn *column = deparse_column(table, columns[i]);
-		const Agreement *agreement = agreement_for(column);
+		const BqTypeFacts *facts = covered(column);
 
-		if (agreement == NULL)
+		if (facts == NULL)
 			continue;
 		appendStringInfoString(buf, ", ");
-		append_expression(buf, column, agreement);
+		append_expression(buf, column, facts);
 	}
 	appendStringInfoString(buf, ")))");
 }
@@ -130,12 +90,11 @@ static char *
 instant(const RemoteTable *table, AttrNumber timestamp)
 {
 	const RemoteColumn *column = timestamp != InvalidAttrNumber ? deparse_column(table, timestamp) : NULL;
-	const char *type;
+	BqType type = column != NULL ? deparse_column_type(column) : BQ_UNKNOWN;
 
 	if (column == NULL)
 		return pstrdup("CAST(NULL AS TIMESTAMP)");
-	type = column->remote_type ? column->remote_type : values_natural_type(column->type);
-	if (type == NULL || strcmp(type, "TIMESTAMP") == 0)
+	if (type == BQ_UNKNOWN || type == BQ_TIMESTAMP)
 		return deparse_quote(column->remote_name);
 	/* the zone is said: a project may have another default */
 	return psprintf("TIMESTAMP(%s, 'UTC')", deparse_quote(column->remote_name));

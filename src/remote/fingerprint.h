@@ -12,16 +12,10 @@
 #include "remote/options.h"
 
 /*
- * The type a column is taken to have there, by its option or by its local
- * type, if the fingerprint covers it: STRING, INT64, TIMESTAMP, DATE, BOOL,
- * BYTES, NUMERIC.  NULL: the column is no part of it, here as there.
- */
-extern const char *fingerprint_type(const RemoteColumn *column);
-
-/*
  * How rows whose cells are these columns, the fields of their job, are hashed: for
- * rowhash_create(), in CurrentMemoryContext.  NULL when a column turns out to be of
- * another type than fingerprint_type(): BigQuery could not compute the same, so
+ * rowhash_create(), in CurrentMemoryContext.  A column is covered by the type it is
+ * taken to have (deparse_column_type()), if bqtypes says how.  NULL when such a
+ * column turns out to be of another type: BigQuery could not compute the same, so
  * there is no fingerprint.
  */
 extern char *fingerprint_forms(const RemoteTable *table, const AttrNumber *columns, int ncolumns,

@@ -14,6 +14,7 @@
 #include "utils/rel.h"
 
 #include "base/settings.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/message.h"
 #include "remote/options_internal.h"
 
@@ -122,7 +123,8 @@ read_column(Oid relid, Form_pg_attribute attribute, RemoteColumn *column)
 	column->attnum = attribute->attnum;
 	column->name = pstrdup(NameStr(attribute->attname));
 	column->remote_name = to_utf8(remote_name ? remote_name : column->name);
-	column->remote_type = remote_type ? message_column_type(remote_type) : NULL;
+	if (remote_type != NULL)
+		(void) bqtype_parse(remote_type, &column->remote_type);
 	column->type = attribute->atttypid;
 	column->typmod = attribute->atttypmod;
 	column->not_null = attribute->attnotnull;

@@ -9,6 +9,7 @@
 #include "access/attnum.h"
 
 #include "bigquery/bigquery.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/connection.h"
 #include "bigquery/request.h"
 
@@ -18,8 +19,8 @@ typedef struct RemoteColumn
 	AttrNumber attnum;
 	char *name; /* the local name */
 	char *remote_name; /* BigQuery's, UTF-8 */
-	char *remote_type; /* option `type` as message_column_type() has it;
-								 * NULL: whatever the local type suggests */
+	BqColumnType remote_type; /* option `type`; BQ_UNKNOWN: whatever the local type
+								 * suggests */
 	Oid type; /* local */
 	int32 typmod;
 	bool not_null;

@@ -23,6 +23,7 @@
 
 #include "base/failure.h"
 #include "base/settings.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/message.h"
 #include "http/http.h"
 #include "remote/options_internal.h"
@@ -124,7 +125,9 @@ filter_problem(const char *value)
 static const char *
 type_problem(const char *value)
 {
-	if (message_column_type(value) == NULL)
+	BqColumnType ignored;
+
+	if (!bqtype_parse(value, &ignored))
 		return "BigQuery has no type of that name; a STRUCT is named without its fields.";
 	return NULL;
 }

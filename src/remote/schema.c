@@ -12,6 +12,7 @@
 #include "utils/lsyscache.h"
 
 #include "base/failure.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "remote/options.h"
@@ -26,36 +27,14 @@
 static const char *
 needed_type(const RemoteColumn *column, const BqField *field)
 {
-	static const struct
-	{
-		Oid local;
-		const char *name;
-	} types[] = {{TEXTOID, "text"},
-				 {INT8OID, "bigint"},
-				 {FLOAT8OID, "double precision"},
-				 {NUMERICOID, "numeric"},
-				 {BOOLOID, "boolean"},
-				 {BYTEAOID, "bytea"},
-				 {DATEOID, "date"},
-				 {TIMEOID, "time"},
-				 {TIMESTAMPOID, "timestamp"},
-				 {TIMESTAMPTZOID, "timestamptz"},
-				 {INTERVALOID, "interval"},
-				 {JSONBOID, "jsonb"}};
-	const char *now = values_natural_type(column->type);
+	const BqTypeFacts *facts = &bqtypes[field->type];
 
-	if (column->type == TEXTOID || (!field->repeated && now != NULL && strcmp(now, field->type) == 0))
+	if (column->type == TEXTOID || (!field->repeated && bqtype_of_local(column->type) == field->type))
 		return NULL;
-	if (field->repeated || strcmp(field->type, "STRUCT") == 0)
+	if (field->repeated || field->type == BQ_STRUCT)
 		return column->type == JSONBOID ? NULL : "jsonb";
-	for (size_t i = 0; i < lengthof(types); i++)
-	{
-		const char *natural = values_natural_type(types[i].local);
-
-		if (natural != NULL && strcmp(natural, field->type) == 0)
-			return types[i].name;
-	}
-	return NULL;
+	/* a type that shares its local type with another is told by the option alone */
+	return bqtype_of_local(facts->local) == field->type ? facts->local_name : NULL;
 }
 
 const char *
@@ -68,14 +47,15 @@ schema_changed_type(const char *table_name, const RemoteColumn *column, const Bq
 	failure_set(f, ERRCODE_DATATYPE_MISMATCH, "column \"%s\" of foreign table %s is of another type in BigQuery",
 				failure_from_server(column->name), failure_from_server(table_name));
 	f->every_day = true;
-	if (column->remote_type != NULL)
-		failure_detail(f, "It is %s there, and the column's option type says %s.", there, column->remote_type);
+	if (column->remote_type.type != BQ_UNKNOWN)
+		failure_detail(f, "It is %s there, and the column's option type says %s.", there,
+					   bqtype_text(column->remote_type));
 	else
 		failure_detail(f, "It is %s there.", there);
 	failure_hint(f, "ALTER FOREIGN TABLE %s %s%s%s%s%sALTER COLUMN %s OPTIONS (%s type '%s');",
 				 failure_from_server(table_name), needed ? "ALTER COLUMN " : "", needed ? column_name : "",
 				 needed ? " TYPE " : "", needed ? needed : "", needed ? ", " : "", column_name,
-				 column->remote_type ? "SET" : "ADD", there);
+				 column->remote_type.type != BQ_UNKNOWN ? "SET" : "ADD", there);
 	return needed;
 }
 
@@ -84,7 +64,7 @@ schema_check_column(const char *table_name, const RemoteColumn *column, const Bq
 					Failure *f)
 {
 	*needed = NULL;
-	if (column->remote_type == NULL || message_type_fits(column->remote_type, field))
+	if (column->remote_type.type == BQ_UNKNOWN || message_type_fits(column->remote_type, field))
 		return true;
 	*needed = schema_changed_type(table_name, column, field, f);
 	return false;

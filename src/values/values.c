@@ -2,10 +2,9 @@
  * values.c
  *	  One BigQuery value (its type, its text) → one Datum of a column's type.
  *
- * Two tables say all there is to say: the scalar types with what is natural
- * for each, and the pairs that are read by hand.  A local type that is in the
- * second is read from nothing but what stands there; any other goes through
- * its own input function.  Nothing here throws for what a value holds, and
+ * bqtypes says what is natural for each type, and a table here which pairs of types
+ * are read by hand.  A local type that is in that table is read from nothing but
+ * what stands there; any other goes through its own input function.  Nothing here throws for what a value holds, and
  * nothing is rounded, cut or guessed.
  */
 #include "postgres.h"
@@ -17,7 +16,9 @@
 #include "utils/lsyscache.h"
 
 #include "base/failure.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/job.h"
+#include "bigquery/message.h"
 #include "rows/rows.h"
 #include "values/values.h"
 #include "values/values_internal.h"
@@ -25,103 +26,106 @@
 /* As much of a message as a reason shows. */
 #define REASON_BYTES 400
 
-/* Types by BigQuery's names, and the PostgreSQL type that holds all of them. */
-typedef struct NaturalType
+/* A local type, and how it is read by hand. */
+typedef struct Conversion
 {
-	const char *remote;
-	const char *element; /* of a RANGE; NULL: of no other type */
-	Oid local;
-} NaturalType;
-
-/* What one local type stands for is the first line that has it. */
-static const NaturalType natural_types[] = {
-	{"STRING", NULL, TEXTOID},
-	{"INT64", NULL, INT8OID},
-	{"TIMESTAMP", NULL, TIMESTAMPTZOID},
-	{"NUMERIC", NULL, NUMERICOID},
-	{"BIGNUMERIC", NULL, NUMERICOID},
-	{"FLOAT64", NULL, FLOAT8OID},
-	{"BOOL", NULL, BOOLOID},
-	{"DATE", NULL, DATEOID},
-	{"DATETIME", NULL, TIMESTAMPOID},
-	{"TIME", NULL, TIMEOID},
-	{"BYTES", NULL, BYTEAOID},
-	{"JSON", NULL, JSONBOID},
-	{"GEOGRAPHY", NULL, TEXTOID},
-	{"INTERVAL", NULL, INTERVALOID},
-	{"RANGE", "DATE", DATERANGEOID},
-	{"RANGE", "DATETIME", TSRANGEOID},
-	{"RANGE", "TIMESTAMP", TSTZRANGEOID},
-	{"STRUCT", NULL, JSONBOID},
-};
-
-/* What is read by hand.  NULL: from every scalar type. */
-static const struct
-{
-	const char *remote;
 	Oid local;
 	ValueRead read;
-} conversions[] = {
-	{"STRING", TEXTOID, values_read_string},
-	{NULL, TEXTOID, values_read_text},
-	{NULL, VARCHAROID, values_read_text},
-	{NULL, BPCHAROID, values_read_text},
-	{NULL, NAMEOID, values_read_name},
+} Conversion;
 
-	{"INT64", INT8OID, values_read_bigint},
-	{"INT64", INT2OID, values_read_integer},
-	{"INT64", INT4OID, values_read_integer},
-	{"NUMERIC", INT2OID, values_read_integer},
-	{"NUMERIC", INT4OID, values_read_integer},
-	{"NUMERIC", INT8OID, values_read_integer},
-	{"BIGNUMERIC", INT2OID, values_read_integer},
-	{"BIGNUMERIC", INT4OID, values_read_integer},
-	{"BIGNUMERIC", INT8OID, values_read_integer},
-	{"FLOAT64", INT2OID, values_read_integer},
-	{"FLOAT64", INT4OID, values_read_integer},
-	{"FLOAT64", INT8OID, values_read_integer},
-	{"STRING", INT2OID, values_read_integer},
-	{"STRING", INT4OID, values_read_integer},
-	{"STRING", INT8OID, values_read_integer},
+#define MAX_CONVERSIONS 14
 
-	{"FLOAT64", FLOAT8OID, values_read_float},
-	{"FLOAT64", FLOAT4OID, values_read_float},
-	{"INT64", FLOAT8OID, values_read_float},
-	{"INT64", FLOAT4OID, values_read_float},
-	{"NUMERIC", FLOAT8OID, values_read_float},
-	{"NUMERIC", FLOAT4OID, values_read_float},
-	{"BIGNUMERIC", FLOAT8OID, values_read_float},
-	{"BIGNUMERIC", FLOAT4OID, values_read_float},
-	{"STRING", FLOAT8OID, values_read_float},
-	{"STRING", FLOAT4OID, values_read_float},
+/* What each type is read into by hand, besides the texts; up to InvalidOid. */
+static const Conversion conversions[][MAX_CONVERSIONS] = {
+	[BQ_UNKNOWN] = {{.local = InvalidOid}},
+	[BQ_STRING] =
+		{
+			{TEXTOID, values_read_string},
+			{INT2OID, values_read_integer},
+			{INT4OID, values_read_integer},
+			{INT8OID, values_read_integer},
+			{FLOAT8OID, values_read_float},
+			{FLOAT4OID, values_read_float},
+			{NUMERICOID, values_read_numeric},
+			{BOOLOID, values_read_bool},
+			{DATEOID, values_read_date},
+			{TIMEOID, values_read_time},
+			{TIMESTAMPOID, values_read_timestamp},
+			{TIMESTAMPTZOID, values_read_timestamptz},
+			{INTERVALOID, values_read_interval},
+			{UUIDOID, values_read_uuid},
+		},
+	[BQ_BYTES] = {{BYTEAOID, values_read_base64}},
+	[BQ_INT64] =
+		{
+			{INT8OID, values_read_bigint},
+			{INT2OID, values_read_integer},
+			{INT4OID, values_read_integer},
+			{FLOAT8OID, values_read_float},
+			{FLOAT4OID, values_read_float},
+			{NUMERICOID, values_read_numeric},
+			{BOOLOID, values_read_bool},
+		},
+	[BQ_FLOAT64] =
+		{
+			{INT2OID, values_read_integer},
+			{INT4OID, values_read_integer},
+			{INT8OID, values_read_integer},
+			{FLOAT8OID, values_read_float},
+			{FLOAT4OID, values_read_float},
+			{NUMERICOID, values_read_numeric},
+		},
+	[BQ_NUMERIC] =
+		{
+			{INT2OID, values_read_integer},
+			{INT4OID, values_read_integer},
+			{INT8OID, values_read_integer},
+			{FLOAT8OID, values_read_float},
+			{FLOAT4OID, values_read_float},
+			{NUMERICOID, values_read_numeric},
+		},
+	[BQ_BIGNUMERIC] =
+		{
+			{INT2OID, values_read_integer},
+			{INT4OID, values_read_integer},
+			{INT8OID, values_read_integer},
+			{FLOAT8OID, values_read_float},
+			{FLOAT4OID, values_read_float},
+			{NUMERICOID, values_read_numeric},
+		},
+	[BQ_BOOL] = {{BOOLOID, values_read_bool}},
+	[BQ_TIMESTAMP] =
+		{
+			{DATEOID, values_read_date},
+			{TIMESTAMPOID, values_read_timestamp},
+			{TIMESTAMPTZOID, values_read_timestamptz},
+		},
+	[BQ_DATE] =
+		{
+			{DATEOID, values_read_date},
+			{TIMESTAMPOID, values_read_timestamp},
+		},
+	[BQ_TIME] = {{TIMEOID, values_read_time}},
+	[BQ_DATETIME] =
+		{
+			{DATEOID, values_read_date},
+			{TIMESTAMPOID, values_read_timestamp},
+		},
+	[BQ_GEOGRAPHY] = {{.local = InvalidOid}},
+	[BQ_INTERVAL] = {{INTERVALOID, values_read_interval}},
+	[BQ_JSON] = {{.local = InvalidOid}},
+	[BQ_STRUCT] = {{.local = InvalidOid}},
+	[BQ_RANGE] = {{.local = InvalidOid}},
+};
 
-	{"NUMERIC", NUMERICOID, values_read_numeric},
-	{"BIGNUMERIC", NUMERICOID, values_read_numeric},
-	{"INT64", NUMERICOID, values_read_numeric},
-	{"FLOAT64", NUMERICOID, values_read_numeric},
-	{"STRING", NUMERICOID, values_read_numeric},
+StaticAssertDecl(lengthof(conversions) == BQ_NTYPES, "each type needs its conversions");
 
-	{"BOOL", BOOLOID, values_read_bool},
-	{"STRING", BOOLOID, values_read_bool},
-	{"INT64", BOOLOID, values_read_bool},
-
-	{"DATE", DATEOID, values_read_date},
-	{"DATETIME", DATEOID, values_read_date},
-	{"TIMESTAMP", DATEOID, values_read_date},
-	{"STRING", DATEOID, values_read_date},
-	{"TIME", TIMEOID, values_read_time},
-	{"STRING", TIMEOID, values_read_time},
-	{"DATETIME", TIMESTAMPOID, values_read_timestamp},
-	{"DATE", TIMESTAMPOID, values_read_timestamp},
-	{"TIMESTAMP", TIMESTAMPOID, values_read_timestamp},
-	{"STRING", TIMESTAMPOID, values_read_timestamp},
-	{"TIMESTAMP", TIMESTAMPTZOID, values_read_timestamptz},
-	{"STRING", TIMESTAMPTZOID, values_read_timestamptz},
-	{"INTERVAL", INTERVALOID, values_read_interval},
-	{"STRING", INTERVALOID, values_read_interval},
-
-	{"BYTES", BYTEAOID, values_read_base64},
-	{"STRING", UUIDOID, values_read_uuid},
+/* Texts, into which every scalar type is read. */
+static const Conversion text_conversions[] = {
+	{TEXTOID, values_read_text},
+	{VARCHAROID, values_read_text},
+	{BPCHAROID, values_read_text},
+	{NAMEOID, values_read_name},
 };
 
 /* --------------------------------------------------------------------------
@@ -185,30 +189,19 @@ values_read(ValueReader *reader, const RowsCell *cell, Datum *value, bool *isnul
  * Which readers there are
  * -------------------------------------------------------------------------- */
 
-static const NaturalType *
-find_natural(const BqField *field)
+/* The type that holds all values of a field that is no ARRAY; InvalidOid: nobody knows. */
+static Oid
+natural_scalar(const BqField *field)
 {
-	for (size_t i = 0; i < lengthof(natural_types); i++)
-	{
-		const NaturalType *line = &natural_types[i];
-
-		if (strcmp(line->remote, field->type) == 0 &&
-			(line->element == NULL || (field->range_element && strcmp(line->element, field->range_element) == 0)))
-			return line;
-	}
-	return NULL;
+	return field->type == BQ_RANGE ? bqtypes[field->range_element].range : bqtypes[field->type].local;
 }
 
 static Oid
 natural_oid(const BqField *field)
 {
-	const NaturalType *line = find_natural(field);
+	Oid scalar = natural_scalar(field);
 
-	if (line == NULL)
-		return InvalidOid;
-	if (!field->repeated || strcmp(field->type, "STRUCT") == 0)
-		return line->local;
-	return get_array_type(line->local);
+	return OidIsValid(scalar) && field->repeated && field->type != BQ_STRUCT ? get_array_type(scalar) : scalar;
 }
 
 const char *
@@ -219,26 +212,6 @@ values_natural_sql(const BqField *field)
 	return OidIsValid(type) ? format_type_be(type) : NULL;
 }
 
-const char *
-values_natural_type(Oid type)
-{
-	for (size_t i = 0; i < lengthof(natural_types); i++)
-	{
-		if (natural_types[i].local == type)
-			return natural_types[i].remote;
-	}
-	return NULL;
-}
-
-/* ARRAY<RANGE<DATE>>, as GoogleSQL spells it; of a STRUCT without its fields. */
-static char *
-remote_text(const BqField *field)
-{
-	char *text = field->range_element ? psprintf("%s<%s>", field->type, field->range_element) : field->type;
-
-	return field->repeated ? psprintf("ARRAY<%s>", text) : text;
-}
-
 ValueReader *
 values_refuse(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f)
 {
@@ -247,7 +220,7 @@ values_refuse(const BqField *field, Oid type, int32 typmod, const char *column, 
 
 	/* a Failure's text is UTF-8 whatever the database's encoding */
 	failure_set(f, ERRCODE_FEATURE_NOT_SUPPORTED, "column \"%s\": BigQuery's %s cannot be read as %s",
-				pg_server_to_any(column, strlen(column), PG_UTF8), remote_text(field),
+				pg_server_to_any(column, strlen(column), PG_UTF8), message_field_type(field),
 				pg_server_to_any(local, strlen(local), PG_UTF8));
 	f->every_day = true;
 	if (natural == NULL)
@@ -297,31 +270,42 @@ values_make(ValueRead read, const BqField *field, Oid type, int32 typmod, const 
 	return reader;
 }
 
-/* NULL with *known: the local type is read by hand, but not from this. */
 static ValueRead
-find_conversion(const char *remote, Oid local, bool *known)
+find_read(const Conversion *known, int n, Oid local)
 {
-	*known = false;
-	for (size_t i = 0; i < lengthof(conversions); i++)
-	{
-		if (conversions[i].local != local)
-			continue;
-		*known = true;
-		if (conversions[i].remote == NULL || strcmp(conversions[i].remote, remote) == 0)
-			return conversions[i].read;
-	}
+	for (int i = 0; i < n && OidIsValid(known[i].local); i++)
+		if (known[i].local == local)
+			return known[i].read;
 	return NULL;
+}
+
+ValueRead
+values_find_read(BqType remote, Oid local)
+{
+	ValueRead read = find_read(conversions[remote], MAX_CONVERSIONS, local);
+
+	return read ? read : find_read(text_conversions, lengthof(text_conversions), local);
+}
+
+/* Whether the local type is read by hand, from whatever type. */
+static bool
+is_by_hand(Oid local)
+{
+	for (int type = 0; type < BQ_NTYPES; type++)
+		if (values_find_read((BqType) type, local) != NULL)
+			return true;
+	return false;
 }
 
 static ValueReader *
 scalar_reader(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f)
 {
-	bool known = false;
-	ValueRead read = find_natural(field) ? find_conversion(field->type, type, &known) : NULL;
+	bool known = OidIsValid(natural_scalar(field));
+	ValueRead read = known ? values_find_read(field->type, type) : NULL;
 
 	if (read == NULL)
 	{
-		if (find_natural(field) == NULL || known || !values_input_fits(field, type, typmod))
+		if (!known || is_by_hand(type) || !values_input_fits(field, type, typmod))
 			return values_refuse(field, type, typmod, column, f);
 		return type_is_enum(type) ? values_enum_reader(field, type, column, f)
 								  : values_input_reader(field, type, typmod, column, f);
@@ -341,8 +325,8 @@ scalar_reader(const BqField *field, Oid type, int32 typmod, const char *column, 
 static bool
 is_nested(const BqField *field, Oid type)
 {
-	return field->repeated || strcmp(field->type, "STRUCT") == 0 || strcmp(field->type, "RANGE") == 0 ||
-		   (strcmp(field->type, "JSON") == 0 && (type == JSONBOID || type == JSONOID));
+	return field->repeated || field->type == BQ_STRUCT || field->type == BQ_RANGE ||
+		   (field->type == BQ_JSON && (type == JSONBOID || type == JSONOID));
 }
 
 /* jsonb_in() throws all but the last of equal keys away without a word: such a STRING is read as a JSON is. */
@@ -351,11 +335,11 @@ as_document(const BqField *field, Oid type)
 {
 	BqField *document;
 
-	if (type != JSONBOID || field->repeated || strcmp(field->type, "STRING") != 0)
+	if (type != JSONBOID || field->repeated || field->type != BQ_STRING)
 		return field;
 	document = palloc(sizeof(BqField));
 	*document = *field;
-	document->type = "JSON";
+	document->type = BQ_JSON;
 	return document;
 }
 
@@ -368,7 +352,7 @@ values_reader(const BqField *field, Oid type, int32 typmod, const char *column, 
 	field = as_document(field, base);
 
 	/* array_in() takes no text of any other type */
-	if (!field->repeated && OidIsValid(get_element_type(base)) && strcmp(field->type, "STRING") != 0)
+	if (!field->repeated && OidIsValid(get_element_type(base)) && field->type != BQ_STRING)
 		return values_refuse(field, type, typmod, column, f);
 
 	ValueReader *reader = is_nested(field, base) ? values_nested_reader(field, base, base_typmod, column, f)

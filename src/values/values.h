@@ -82,12 +82,6 @@ extern bool values_read_simple(ValueSimple simple, const RowsCell *cell, Datum *
 extern char *values_shown(const RowsCell *cell, int max_bytes);
 
 /*
- * The BigQuery type a local type stands for when no option says it: text →
- * STRING, bigint → INT64, timestamptz → TIMESTAMP, …; NULL: none.
- */
-extern const char *values_natural_type(Oid type);
-
-/*
  * The SQL name of the PostgreSQL type that is the natural one for a field:
  * bigint, timestamp with time zone, jsonb (JSON, STRUCT, ARRAY of STRUCT),
  * text[] (ARRAY of STRING), …; NULL: the field's type is not known.

@@ -23,6 +23,7 @@
 #include "base/catch.h"
 #include "base/compat.h"
 #include "base/failure.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "rows/rows.h"
@@ -208,7 +209,7 @@ values_input_fits(const BqField *field, Oid type, int32 typmod)
 
 	if (type_is_rowtype(type) || is_careless(type) || get_typtype(type) == TYPTYPE_PSEUDO)
 		return false;
-	if (strcmp(field->type, "BYTES") == 0)
+	if (field->type == BQ_BYTES)
 		return false;
 	if (!OidIsValid(part))
 		return true;

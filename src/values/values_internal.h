@@ -13,6 +13,7 @@
 #include "utils/memutils.h"
 
 #include "base/failure.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/job.h"
 #include "rows/rows.h"
 #include "values/values.h"
@@ -23,6 +24,9 @@
  * text, or one in CurrentMemoryContext.
  */
 typedef ValueResult (*ValueRead)(ValueReader *reader, const RowsCell *cell, Datum *value, const char **reason);
+
+/* How a scalar type is read by hand into a local type; NULL: it is not. */
+extern ValueRead values_find_read(BqType remote, Oid local);
 
 /* Of a domain it is asked when the first NULL comes. */
 typedef enum NullVerdict

@@ -25,6 +25,7 @@
 
 #include "base/failure.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "rows/rows.h"
@@ -134,24 +135,22 @@ put_range(NestedState *state, const NestedNode *node, const RowsCell *cell)
 		values_json_fail(state->maker, reason);
 }
 
-static const struct
-{
-	const char *type;
-	PutScalar put;
-} scalars[] = {
-	{"STRING", put_string},		{"GEOGRAPHY", put_string}, {"INT64", put_number},	  {"NUMERIC", put_number},
-	{"BIGNUMERIC", put_number}, {"FLOAT64", put_float},	   {"BOOL", put_bool},		  {"TIMESTAMP", put_timestamp},
-	{"DATE", put_checked},		{"TIME", put_checked},	   {"DATETIME", put_checked}, {"INTERVAL", put_checked},
-	{"BYTES", put_checked},		{"JSON", put_document},	   {"RANGE", put_range},
+/* NULL: it is no scalar. */
+static const PutScalar scalars[] = {
+	[BQ_UNKNOWN] = NULL,		  [BQ_STRING] = put_string,	   [BQ_BYTES] = put_checked,
+	[BQ_INT64] = put_number,	  [BQ_FLOAT64] = put_float,	   [BQ_NUMERIC] = put_number,
+	[BQ_BIGNUMERIC] = put_number, [BQ_BOOL] = put_bool,		   [BQ_TIMESTAMP] = put_timestamp,
+	[BQ_DATE] = put_checked,	  [BQ_TIME] = put_checked,	   [BQ_DATETIME] = put_checked,
+	[BQ_GEOGRAPHY] = put_string,  [BQ_INTERVAL] = put_checked, [BQ_JSON] = put_document,
+	[BQ_STRUCT] = NULL,			  [BQ_RANGE] = put_range,
 };
+
+StaticAssertDecl(lengthof(scalars) == BQ_NTYPES, "each type needs its scalar, or none");
 
 PutScalar
 values_nested_scalar(const BqField *field)
 {
-	for (size_t i = 0; i < lengthof(scalars); i++)
-		if (strcmp(scalars[i].type, field->type) == 0)
-			return scalars[i].put;
-	return NULL;
+	return scalars[field->type];
 }
 
 /* --------------------------------------------------------------------------
@@ -343,7 +342,7 @@ make_node(NestedState *state, NestedNode *node, const BqField *field, int level,
 	node->field = field;
 	node->array = array;
 	node->level = level;
-	if (!array && strcmp(field->type, "STRUCT") != 0)
+	if (!array && field->type != BQ_STRUCT)
 	{
 		node->put = values_nested_scalar(field);
 		if (node->put == NULL)
@@ -373,7 +372,7 @@ make_json_reader(const BqField *field, Oid type, int32 typmod, const char *colum
 		return NULL;
 	reader->nested = true;
 	reader->state = state;
-	number->type = "FLOAT64";
+	number->type = BQ_FLOAT64;
 	state->context = CurrentMemoryContext;
 	state->scratch = AllocSetContextCreate(CurrentMemoryContext, "contratos nested value", ALLOCSET_DEFAULT_SIZES);
 	state->json = rows_json_create(values_alloc, CurrentMemoryContext);
@@ -403,7 +402,7 @@ values_nested_reader(const BqField *field, Oid type, int32 typmod, const char *c
 {
 	if (field->repeated && OidIsValid(get_element_type(type)))
 		return values_array_reader(field, type, typmod, column, f);
-	if (!field->repeated && strcmp(field->type, "RANGE") == 0)
+	if (!field->repeated && field->type == BQ_RANGE)
 		return values_range_reader(field, type, typmod, column, is_other_text(type), f);
 	if (type == JSONBOID || type == JSONOID || type == TEXTOID || type == VARCHAROID || type == BPCHAROID)
 		return make_json_reader(field, type, typmod, column, false, f);

@@ -16,6 +16,7 @@
 #include "common/shortest_dec.h"
 #include "utils/builtins.h"
 
+#include "bigquery/bqtype.h"
 #include "rows/rows.h"
 #include "values/values_internal.h"
 
@@ -176,7 +177,7 @@ make_double(ValueReader *reader, const Decimal *d, const char *text, Datum *valu
 {
 	double number;
 	char shown[DOUBLE_SHORTEST_DECIMAL_LEN];
-	bool exact = strcmp(reader->field->type, "FLOAT64") == 0;
+	bool exact = reader->field->type == BQ_FLOAT64;
 
 	if (!values_parse_double(d, text, &number))
 		return values_out_of_range(reader, reason);
@@ -195,7 +196,7 @@ make_real(ValueReader *reader, const Decimal *d, const char *text, Datum *value,
 	if (isinf(number) || (number == 0 && !same_number(d, "0", 1)))
 		return values_out_of_range(reader, reason);
 
-	bool held = strcmp(reader->field->type, "FLOAT64") == 0
+	bool held = reader->field->type == BQ_FLOAT64
 					? (double) number == strtod(text, NULL)
 					: same_number(d, shown, float_to_shortest_decimal_bufn(number, shown));
 

@@ -16,25 +16,13 @@
 
 #include "base/compat.h"
 #include "base/failure.h"
+#include "bigquery/bqtype.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "rows/rows.h"
 #include "values/values.h"
 #include "values/values_internal.h"
 #include "values/values_nested.h"
-
-/* Elements of a RANGE, what holds them, and the range type of that. */
-static const struct
-{
-	const char *element;
-	Oid bound;
-	Oid range;
-	ValueRead read;
-} kinds[] = {
-	{"DATE", DATEOID, DATERANGEOID, values_read_date},
-	{"DATETIME", TIMESTAMPOID, TSRANGEOID, values_read_timestamp},
-	{"TIMESTAMP", TIMESTAMPTZOID, TSTZRANGEOID, values_read_timestamptz},
-};
 
 /* The two bounds, as they came. */
 typedef struct RangeText
@@ -80,15 +68,6 @@ take_apart(const char *data, size_t len, RangeText *range)
 	range->lower = bound_of(data + 1, comma - data - 1);
 	range->upper = bound_of(comma + 2, data + len - 1 - (comma + 2));
 	return true;
-}
-
-static int
-kind_of(const BqField *field)
-{
-	for (int i = 0; i < (int) lengthof(kinds); i++)
-		if (field->range_element != NULL && strcmp(kinds[i].element, field->range_element) == 0)
-			return i;
-	return -1;
 }
 
 /* Read both; an infinite one's value is of no account. */
@@ -143,7 +122,7 @@ read_range_text(ValueReader *bound, const char *data, size_t len, RangeText *tex
 static bool
 append_bound(const BqField *element, const RowsCell *bound, StringInfo buf, const char **reason)
 {
-	bool quoted = strcmp(element->type, "DATE") != 0;
+	bool quoted = element->type != BQ_DATE;
 	int start = buf->len + 1;
 
 	if (bound->kind == ROWS_NULL)
@@ -176,18 +155,19 @@ append_range(const BqField *element, const RangeText *text, StringInfo buf, cons
 bool
 values_range_text(const BqField *field, const char *data, size_t len, StringInfo buf, const char **reason)
 {
-	int kind = kind_of(field), start = buf->len;
+	int start = buf->len;
 	BqField element = {.type = field->range_element};
+	Oid local = bqtypes[element.type].local;
 	RangeBound lower, upper;
 	RangeText text;
 
-	if (kind < 0)
+	if (!OidIsValid(bqtypes[element.type].range))
 	{
 		*reason = "a range of an unknown type";
 		return false;
 	}
 
-	ValueReader bound = {.read = kinds[kind].read, .field = &element, .type = kinds[kind].bound, .typmod = -1};
+	ValueReader bound = {.read = values_find_read(element.type, local), .field = &element, .type = local, .typmod = -1};
 
 	if (read_range_text(&bound, data, len, &text, &lower, &upper, reason) && append_range(&element, &text, buf, reason))
 		return true;
@@ -234,13 +214,13 @@ read_range(ValueReader *reader, const RowsCell *cell, Datum *value, const char *
 ValueReader *
 values_range_reader(const BqField *field, Oid type, int32 typmod, const char *column, bool by_input, Failure *f)
 {
-	int kind = kind_of(field);
-	bool as_range = kind >= 0 && kinds[kind].range == type;
+	const BqTypeFacts *facts = &bqtypes[field->range_element];
+	bool as_range = facts->range == type;
 	bool as_text = by_input || type == TEXTOID || type == VARCHAROID || type == BPCHAROID;
 	RangeState *state = palloc0(sizeof(RangeState));
 	BqField *element = palloc0(sizeof(BqField));
 
-	if (kind < 0 || (!as_range && !as_text))
+	if (!OidIsValid(facts->range) || (!as_range && !as_text))
 		return values_refuse(field, type, typmod, column, f);
 
 	ValueReader *reader = values_make(read_range, field, type, typmod, column, f);
@@ -251,7 +231,7 @@ values_range_reader(const BqField *field, Oid type, int32 typmod, const char *co
 	reader->state = state;
 	initStringInfo(&state->text);
 	state->type = as_range ? lookup_type_cache(type, TYPECACHE_RANGE_INFO) : NULL;
-	state->bound = values_make(kinds[kind].read, element, kinds[kind].bound, -1, column, f);
+	state->bound = values_make(values_find_read(element->type, facts->local), element, facts->local, -1, column, f);
 	state->input = by_input ? values_input_reader(field, type, typmod, column, f) : NULL;
 	return state->bound == NULL || (by_input && state->input == NULL) ? NULL : reader;
 }

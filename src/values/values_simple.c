@@ -15,34 +15,44 @@
 #include "utils/date.h"
 #include "utils/timestamp.h"
 
+#include "bigquery/bqtype.h"
 #include "bigquery/job.h"
+#include "bigquery/message.h"
 #include "rows/rows.h"
 #include "values/values.h"
 #include "values/values_internal.h"
 
-/* The pairs, types of a column without a typmod.  Each is read as values.c's reader of the pair does. */
-static const struct
+/* A local type without a typmod, and how it is read. */
+typedef struct SimplePair
 {
-	const char *remote;
 	Oid local;
 	ValueSimple simple;
-} pairs[] = {
-	{"STRING", TEXTOID, VALUE_SIMPLE_TEXT},
-	{"STRING", VARCHAROID, VALUE_SIMPLE_TEXT},
-	{"JSON", TEXTOID, VALUE_SIMPLE_TEXT},
-	{"GEOGRAPHY", TEXTOID, VALUE_SIMPLE_TEXT},
-	{"INT64", INT8OID, VALUE_SIMPLE_BIGINT},
-	{"INT64", INT4OID, VALUE_SIMPLE_INTEGER},
-	{"INT64", NUMERICOID, VALUE_SIMPLE_NUMERIC},
-	{"NUMERIC", NUMERICOID, VALUE_SIMPLE_NUMERIC},
-	{"BIGNUMERIC", NUMERICOID, VALUE_SIMPLE_NUMERIC},
-	{"STRING", NUMERICOID, VALUE_SIMPLE_NUMERIC},
-	{"FLOAT64", FLOAT8OID, VALUE_SIMPLE_DOUBLE},
-	{"BOOL", BOOLOID, VALUE_SIMPLE_BOOLEAN},
-	{"DATE", DATEOID, VALUE_SIMPLE_DATE},
-	{"TIMESTAMP", TIMESTAMPTZOID, VALUE_SIMPLE_TIMESTAMPTZ},
-	{"DATETIME", TIMESTAMPOID, VALUE_SIMPLE_TIMESTAMP},
+} SimplePair;
+
+#define MAX_PAIRS 3
+
+/* Of each type; up to InvalidOid.  Each is read as values.c's reader of the pair does. */
+static const SimplePair pairs[][MAX_PAIRS] = {
+	[BQ_UNKNOWN] = {{.local = InvalidOid}},
+	[BQ_STRING] = {{TEXTOID, VALUE_SIMPLE_TEXT}, {VARCHAROID, VALUE_SIMPLE_TEXT}, {NUMERICOID, VALUE_SIMPLE_NUMERIC}},
+	[BQ_BYTES] = {{.local = InvalidOid}},
+	[BQ_INT64] = {{INT8OID, VALUE_SIMPLE_BIGINT}, {INT4OID, VALUE_SIMPLE_INTEGER}, {NUMERICOID, VALUE_SIMPLE_NUMERIC}},
+	[BQ_FLOAT64] = {{FLOAT8OID, VALUE_SIMPLE_DOUBLE}},
+	[BQ_NUMERIC] = {{NUMERICOID, VALUE_SIMPLE_NUMERIC}},
+	[BQ_BIGNUMERIC] = {{NUMERICOID, VALUE_SIMPLE_NUMERIC}},
+	[BQ_BOOL] = {{BOOLOID, VALUE_SIMPLE_BOOLEAN}},
+	[BQ_TIMESTAMP] = {{TIMESTAMPTZOID, VALUE_SIMPLE_TIMESTAMPTZ}},
+	[BQ_DATE] = {{DATEOID, VALUE_SIMPLE_DATE}},
+	[BQ_TIME] = {{.local = InvalidOid}},
+	[BQ_DATETIME] = {{TIMESTAMPOID, VALUE_SIMPLE_TIMESTAMP}},
+	[BQ_GEOGRAPHY] = {{TEXTOID, VALUE_SIMPLE_TEXT}},
+	[BQ_INTERVAL] = {{.local = InvalidOid}},
+	[BQ_JSON] = {{TEXTOID, VALUE_SIMPLE_TEXT}},
+	[BQ_STRUCT] = {{.local = InvalidOid}},
+	[BQ_RANGE] = {{.local = InvalidOid}},
 };
+
+StaticAssertDecl(lengthof(pairs) == BQ_NTYPES, "each type needs its simple pairs, or none");
 
 /* Whether the bytes of a text are the same here as at BigQuery. */
 static bool
@@ -54,16 +64,18 @@ keeps_utf8(void)
 ValueSimple
 values_simple(const BqField *field, Oid type, int32 typmod)
 {
+	const SimplePair *pair = pairs[field->type];
+
 	if (field->repeated || typmod != -1)
 		return VALUE_NOT_SIMPLE;
-	for (size_t i = 0; i < lengthof(pairs); i++)
+	for (int i = 0; i < MAX_PAIRS; i++)
 	{
-		if (pairs[i].local != type || strcmp(pairs[i].remote, field->type) != 0)
+		if (pair[i].local != type)
 			continue;
-		if ((pairs[i].simple == VALUE_SIMPLE_TEXT && !keeps_utf8()) ||
-			(pairs[i].simple == VALUE_SIMPLE_NUMERIC && !values_numeric_layout_known()))
+		if ((pair[i].simple == VALUE_SIMPLE_TEXT && !keeps_utf8()) ||
+			(pair[i].simple == VALUE_SIMPLE_NUMERIC && !values_numeric_layout_known()))
 			return VALUE_NOT_SIMPLE;
-		return pairs[i].simple;
+		return pair[i].simple;
 	}
 	return VALUE_NOT_SIMPLE;
 }

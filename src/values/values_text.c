@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "bigquery/bqtype.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "rows/rows.h"
@@ -150,8 +151,7 @@ values_read_string(ValueReader *reader, const RowsCell *cell, Datum *value, cons
 static bool
 is_any_text(const BqField *field)
 {
-	return strcmp(field->type, "STRING") == 0 || strcmp(field->type, "JSON") == 0 ||
-		   strcmp(field->type, "GEOGRAPHY") == 0;
+	return field->type == BQ_STRING || field->type == BQ_JSON || field->type == BQ_GEOGRAPHY;
 }
 
 ValueResult
@@ -265,27 +265,38 @@ is_base64(const char *p, const char *end)
 	return values_base64_length(p, end - p) >= 0;
 }
 
+static bool
+is_none(const char *p pg_attribute_unused(), const char *end pg_attribute_unused())
+{
+	return false;
+}
+
 /* What is text as it came, if it is a value of its type at all. */
 static const struct
 {
-	const char *type;
 	bool (*check)(const char *p, const char *end); /* NULL: any text is */
 	const char *reason; /* or what it is not */
 } texts[] = {
-	{"STRING", NULL, NULL},
-	{"INT64", is_integer, "not an integer of 64 bits"},
-	{"NUMERIC", is_decimal, "not a number"},
-	{"BIGNUMERIC", is_decimal, "not a number"},
-	{"FLOAT64", is_float, "not a number"},
-	{"BOOL", is_bool, "neither true nor false"},
-	{"DATE", is_date, "not a date"},
-	{"TIME", is_time, "not a time"},
-	{"DATETIME", is_datetime, "not a date and time"},
-	{"INTERVAL", is_interval, "not an interval"},
-	{"BYTES", is_base64, "not base64"},
-	{"JSON", NULL, NULL},
-	{"GEOGRAPHY", NULL, NULL},
+	[BQ_UNKNOWN] = {is_none, "of a type that has no text"},
+	[BQ_STRING] = {NULL, NULL},
+	[BQ_BYTES] = {is_base64, "not base64"},
+	[BQ_INT64] = {is_integer, "not an integer of 64 bits"},
+	[BQ_FLOAT64] = {is_float, "not a number"},
+	[BQ_NUMERIC] = {is_decimal, "not a number"},
+	[BQ_BIGNUMERIC] = {is_decimal, "not a number"},
+	[BQ_BOOL] = {is_bool, "neither true nor false"},
+	[BQ_TIMESTAMP] = {NULL, NULL}, /* append_timestamp() */
+	[BQ_DATE] = {is_date, "not a date"},
+	[BQ_TIME] = {is_time, "not a time"},
+	[BQ_DATETIME] = {is_datetime, "not a date and time"},
+	[BQ_GEOGRAPHY] = {NULL, NULL},
+	[BQ_INTERVAL] = {is_interval, "not an interval"},
+	[BQ_JSON] = {NULL, NULL},
+	[BQ_STRUCT] = {is_none, "of a type that has no text"},
+	[BQ_RANGE] = {is_none, "of a type that has no text"},
 };
+
+StaticAssertDecl(lengthof(texts) == BQ_NTYPES, "each type needs its text, or none");
 
 /* As BigQuery's CAST prints it: no fraction, or three digits, or six. */
 static bool
@@ -317,18 +328,11 @@ append_timestamp(const char *data, size_t len, StringInfo buf, const char **reas
 bool
 values_text(const BqField *field, const char *data, size_t len, StringInfo buf, const char **reason)
 {
-	if (strcmp(field->type, "TIMESTAMP") == 0)
+	if (field->type == BQ_TIMESTAMP)
 		return append_timestamp(data, len, buf, reason);
-	for (size_t i = 0; i < lengthof(texts); i++)
-	{
-		if (strcmp(texts[i].type, field->type) != 0)
-			continue;
-		*reason = texts[i].reason;
-		if (texts[i].check != NULL && !texts[i].check(data, data + len))
-			return false;
-		appendBinaryStringInfo(buf, data, (int) len);
-		return true;
-	}
-	*reason = "of a type that has no text";
-	return false;
+	*reason = texts[field->type].reason;
+	if (texts[field->type].check != NULL && !texts[field->type].check(data, data + len))
+		return false;
+	appendBinaryStringInfo(buf, data, (int) len);
+	return true;
 }

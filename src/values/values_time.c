@@ -15,6 +15,7 @@
 #include "utils/datetime.h"
 #include "utils/timestamp.h"
 
+#include "bigquery/bqtype.h"
 #include "rows/rows.h"
 #include "values/values_internal.h"
 
@@ -201,9 +202,9 @@ read_datetime(ValueReader *reader, const RowsCell *cell, int64 *micros, const ch
 	const char *p = cell->data, *end = cell->data + cell->len;
 	bool exact;
 
-	if (strcmp(reader->field->type, "TIMESTAMP") == 0)
+	if (reader->field->type == BQ_TIMESTAMP)
 		return read_micros(reader, cell, micros, reason);
-	if (!values_parse_datetime(&p, end, strcmp(reader->field->type, "DATETIME") != 0, micros, &exact) || p != end)
+	if (!values_parse_datetime(&p, end, reader->field->type != BQ_DATETIME, micros, &exact) || p != end)
 		return values_bad(reason, "not a date and time as YYYY-MM-DD HH:MM:SS");
 	return exact ? VALUE_OK : values_inexact(reader, reason);
 }
@@ -247,7 +248,7 @@ ValueResult
 values_read_timestamptz(ValueReader *reader, const RowsCell *cell, Datum *value, const char **reason)
 {
 	int64 micros;
-	bool wire = strcmp(reader->field->type, "TIMESTAMP") == 0;
+	bool wire = reader->field->type == BQ_TIMESTAMP;
 
 	if ((wire ? read_micros : read_with_zone)(reader, cell, &micros, reason) != VALUE_OK)
 		return VALUE_BAD;
@@ -258,7 +259,7 @@ values_read_timestamptz(ValueReader *reader, const RowsCell *cell, Datum *value,
 static ValueResult
 date_of_datetime(ValueReader *reader, const RowsCell *cell, Datum *value, const char **reason)
 {
-	bool utc = strcmp(reader->field->type, "TIMESTAMP") == 0;
+	bool utc = reader->field->type == BQ_TIMESTAMP;
 	int64 micros;
 
 	if (read_datetime(reader, cell, &micros, reason) != VALUE_OK)
@@ -278,7 +279,7 @@ values_read_date(ValueReader *reader, const RowsCell *cell, Datum *value, const 
 	const char *p = cell->data, *end = cell->data + cell->len;
 	int days;
 
-	if (strcmp(reader->field->type, "DATETIME") == 0 || strcmp(reader->field->type, "TIMESTAMP") == 0)
+	if (reader->field->type == BQ_DATETIME || reader->field->type == BQ_TIMESTAMP)
 		return date_of_datetime(reader, cell, value, reason);
 	if (!values_parse_date(&p, end, &days) || p != end)
 		return values_bad(reason, "not a date as YYYY-MM-DD");
@@ -290,7 +291,7 @@ ValueResult
 values_read_time(ValueReader *reader, const RowsCell *cell, Datum *value, const char **reason)
 {
 	const char *p = cell->data, *end = cell->data + cell->len;
-	bool loose = strcmp(reader->field->type, "STRING") == 0;
+	bool loose = reader->field->type == BQ_STRING;
 	int64 micros;
 	bool exact;
 

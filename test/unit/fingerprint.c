@@ -13,9 +13,9 @@
 
 #include "catalog/pg_type.h"
 
+#include "bigquery/bqtype.h"
 #include "read/rowhash.h"
 #include "remote/fingerprint.h"
-#include "values/values.h"
 
 /* --------------------------------------------------------------------------
  * What the rooms take from the server
@@ -87,13 +87,6 @@ errhint(const char *fmt, ...)
 	return 0;
 }
 
-/* columns here always say their type */
-const char *
-values_natural_type(Oid type)
-{
-	return NULL;
-}
-
 /* --------------------------------------------------------------------------
  * The program
  * -------------------------------------------------------------------------- */
@@ -115,7 +108,8 @@ read_columns(char **arguments, int n)
 		table->columns[i].attnum = (AttrNumber) (i + 1);
 		table->columns[i].remote_name = pnstrdup(arguments[i], colon - arguments[i]);
 		table->columns[i].name = table->columns[i].remote_name;
-		table->columns[i].remote_type = colon + 1;
+		if (!bqtype_parse(colon + 1, &table->columns[i].remote_type))
+			exit(2);
 	}
 	return table;
 }
@@ -157,8 +151,8 @@ print_query(int argc, char **argv)
 
 	RemoteTable *table = read_columns(argv + at, argc - at);
 	AttrNumber number = number_of(table, timestamp);
-	RemoteCondition conditions[] = {{.attnum = number, .op = ">=", .type = "TIMESTAMP", .value = "low"},
-									{.attnum = number, .op = "<", .type = "TIMESTAMP", .value = "high"}};
+	RemoteCondition conditions[] = {{.attnum = number, .op = ">=", .type = BQ_TIMESTAMP, .value = "low"},
+									{.attnum = number, .op = "<", .type = BQ_TIMESTAMP, .value = "high"}};
 
 	table->table = name;
 	puts(fingerprint_query(table, all_numbers(table), table->ncolumns, number, conditions, window ? 2 : 0)->text);
@@ -186,7 +180,7 @@ print_fingerprint(int argc, char **argv)
 	static char line[1024 * 1024];
 
 	for (int i = 0; i < argc; i++)
-		fields[i].type = table->columns[i].remote_type;
+		fields[i].type = table->columns[i].remote_type.type;
 
 	RowHash *hash = rowhash_create(fingerprint_forms(table, all_numbers(table), argc, fields));
 
