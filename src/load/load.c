@@ -280,7 +280,7 @@ query_mark(const BqQuery *query)
 
 		hash = hash_bytes_extended((const unsigned char *) value, strlen(value), hash);
 	}
-	return psprintf("_%016" INT64_MODIFIER "x", hash);
+	return psprintf("_%016llx", (unsigned long long) hash);
 }
 
 bool
