@@ -55,3 +55,9 @@ day_text(DateADT day)
 	}
 	return pstrdup(text);
 }
+
+bool
+day_same_max(const DayFigures *one, const DayFigures *other)
+{
+	return one->has_max == other->has_max && (!one->has_max || one->max_timestamp == other->max_timestamp);
+}

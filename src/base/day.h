@@ -12,6 +12,23 @@
 #include "datatype/timestamp.h"
 #include "utils/date.h"
 
+/* As long as a fingerprint's text may be, with its end: two int64 and ":". */
+#define FINGERPRINT_SIZE 48
+
+/* The fingerprint of no rows. */
+#define FINGERPRINT_NOTHING "0:0"
+
+/* What tells the rows of a day from others: of BigQuery, of a load, in the ledger, in the target. */
+typedef struct DayFigures
+{
+	int64 rows; /* -1: not known */
+	bool has_max; /* false: no rows, or no timestamp column */
+	TimestampTz max_timestamp; /* the largest, as an instant in UTC */
+	char fingerprint[FINGERPRINT_SIZE]; /* "": none */
+} DayFigures;
+
+#define DAY_NOT_KNOWN ((DayFigures){.rows = -1})
+
 /* First day with a window BigQuery can express, 0001-01-01. */
 #define DAY_FIRST ((DateADT) -730119)
 
@@ -23,6 +40,9 @@ extern DateADT day_yesterday(TimestampTz now);
 
 /* First instant of a day; the window of a day is [start, start of next). */
 extern TimestampTz day_start(DateADT day);
+
+/* Whether the largest timestamps of two are the same, or both have none. */
+extern bool day_same_max(const DayFigures *one, const DayFigures *other);
 
 /* YYYY-MM-DD, in CurrentMemoryContext, whatever DateStyle says. */
 extern char *day_text(DateADT day);

@@ -17,6 +17,7 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
+#include "base/catch.h"
 #include "base/day.h"
 #include "base/failure.h"
 #include "base/settings.h"
@@ -114,28 +115,30 @@ end_call(Call *call)
 	bigquery_close(call->bq);
 }
 
-static LoadOutcome *
-new_outcome(Call *call)
+static LoadDay *
+new_load(Call *call, DateADT day, bool allow_shrink)
 {
-	LoadOutcome *outcome = palloc(sizeof(LoadOutcome));
+	LoadDay *load = palloc(sizeof(LoadDay));
 
-	load_begin(outcome, CurrentMemoryContext);
-	outcome->next_notice = call->next_notice;
-	return outcome;
+	load_begin(load, call->source->name, day, call->cause, CurrentMemoryContext);
+	load->plan = call->plan;
+	load->bq = call->bq;
+	load->allow_shrink = allow_shrink;
+	load->next_notice = call->next_notice;
+	return load;
 }
 
 /* Ask for the day and replace it, all in the present (sub)transaction. */
 static void
-load_day(Call *call, DateADT day, bool allow_shrink, LoadOutcome *outcome)
+load_now(void *arg)
 {
-	BqJob *job;
+	LoadDay *load = arg;
 
-	load_check_budget(call->source);
+	load_check_budget(load->plan->source);
 	/* what they would throw, and the locks, before anything is billed */
-	load_check_statements(call->plan, day);
-	job = load_ask(call->plan, call->bq, day, CurrentMemoryContext, outcome);
-	load_replace(call->plan, job, day, allow_shrink, outcome);
-	load_end(outcome);
+	load_check_statements(load->plan, load->day);
+	load_day(load, NULL);
+	load_end(load);
 }
 
 bool
@@ -156,26 +159,26 @@ run_hide_rows(ErrorData *edata)
 
 /* Which row it was may be told. */
 static void
-hide_rows(const Call *call, const LoadOutcome *outcome, ErrorData *edata)
+hide_rows(const Call *call, const LoadDay *load, ErrorData *edata)
 {
 	bool told = edata->context != NULL;
 
-	if (call->may_see_rows || outcome->refused)
+	if (call->may_see_rows || load->refused)
 		return;
 	run_hide_rows(edata);
-	if (told && edata->context == NULL && outcome->at_row > 0)
-		edata->context = load_row_text(outcome, edata->sqlerrcode);
+	if (told && edata->context == NULL && load->at_row > 0)
+		edata->context = load_row_text(load, edata->sqlerrcode);
 }
 
 /* The one day of a call.  An error is the call's. */
 static void
-load_only_day(Call *call, DateADT day, bool allow_shrink, LoadOutcome *outcome)
+load_only_day(Call *call, LoadDay *load)
 {
 	MemoryContext context = CurrentMemoryContext;
 
 	PG_TRY();
 	{
-		load_day(call, day, allow_shrink, outcome);
+		load_now(load);
 	}
 	PG_CATCH();
 	{
@@ -184,42 +187,51 @@ load_only_day(Call *call, DateADT day, bool allow_shrink, LoadOutcome *outcome)
 		MemoryContextSwitchTo(context);
 		edata = CopyErrorData();
 		FlushErrorState();
-		hide_rows(call, outcome, edata);
+		hide_rows(call, load, edata);
 		ReThrowError(edata);
 	}
 	PG_END_TRY();
 }
 
 static char *
-success_message(const LoadOutcome *outcome)
+success_message(const LedgerRun *run)
 {
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	if (outcome->values_altered > 0)
+	if (run->values_altered > 0)
 		appendStringInfo(&buf, INT64_FORMAT " values could not be kept as they were: see contratos_rejects",
-						 outcome->values_altered);
-	if (outcome->rows_inserted != outcome->rows_loaded)
+						 run->values_altered);
+	if (run->rows_inserted != run->loaded.rows)
 		appendStringInfo(&buf, "%sthe target's triggers or rules took " INT64_FORMAT " of the rows",
-						 buf.len > 0 ? "; " : "", outcome->rows_inserted);
+						 buf.len > 0 ? "; " : "", run->rows_inserted);
 	return buf.len > 0 ? buf.data : NULL;
 }
 
+/* Write a run to the ledger; what the caller is told of it. */
 static RunResult *
-record_success(Call *call, DateADT day, const LoadOutcome *outcome)
+record(Call *call, const LoadDay *load, const LedgerRun *run, const char *message)
 {
-	LedgerRun run = load_describe(call->plan->source, day, call->cause, "succeeded", outcome);
 	RunResult *result = palloc0(sizeof(RunResult));
 
-	result->day = day;
-	result->status = "succeeded";
-	result->rows_loaded = outcome->rows_loaded;
-	result->rows_replaced = outcome->rows_replaced;
-	result->message = success_message(outcome);
-	result->run = ledger_record(&run);
-	ledger_record_rejects(result->run, outcome->rejects, outcome->nrejects);
-	run_totals_add(&call->totals, result, outcome->bytes_received);
+	result->day = load->day;
+	result->status = run->status;
+	result->rows_loaded = run->loaded.rows;
+	result->rows_replaced = run->rows_replaced;
+	result->message = message;
+	result->run = ledger_record(run);
+	run_totals_add(&call->totals, result, load->bytes_received);
 	progress_end();
+	return result;
+}
+
+static RunResult *
+record_success(Call *call, const LoadDay *load)
+{
+	LedgerRun run = load_result(load, RUN_SUCCEEDED);
+	RunResult *result = record(call, load, &run, success_message(&run));
+
+	ledger_record_rejects(result->run, load->rejects, load->nrejects);
 	return result;
 }
 
@@ -227,14 +239,14 @@ RunResult *
 run_day(const char *source, DateADT day, bool allow_shrink)
 {
 	Call *call = begin_call("contratos_run()", source, "manual");
-	LoadOutcome *outcome;
+	LoadDay *load;
 	RunResult *result;
 
 	run_check_day(call->source, day);
 	claim(call);
-	outcome = new_outcome(call);
-	load_only_day(call, day, allow_shrink, outcome);
-	result = record_success(call, day, outcome);
+	load = new_load(call, day, allow_shrink);
+	load_only_day(call, load);
+	result = record_success(call, load);
 	end_call(call);
 	run_totals_tell_day(&call->totals, call->source->name, day);
 	return result;
@@ -245,64 +257,27 @@ run_day(const char *source, DateADT day, bool allow_shrink)
  * -------------------------------------------------------------------------- */
 
 static RunResult *
-record_failure(Call *call, DateADT day, LoadOutcome *outcome, ErrorData *edata)
+record_failure(Call *call, LoadDay *load, ErrorData *edata)
 {
-	const char *status = outcome->refused ? "refused" : "failed";
 	const Failure *f = failure_of(edata);
 	LedgerRun run;
-	RunResult *result = palloc0(sizeof(RunResult));
+	RunResult *result;
 
-	load_end(outcome);
-	run = load_describe(call->plan->source, day, call->cause, status, outcome);
+	load_end(load);
+	run = load_result(load, load->refused ? RUN_REFUSED : RUN_FAILED);
 	run.sqlstate = unpack_sql_state(edata->sqlerrcode);
 	run.reason = f != NULL && f->reason[0] ? f->reason : NULL;
-	run.error = load_error_text(outcome, edata);
+	run.error = load_error_text(load, edata);
 	run.message = edata->message;
-
-	result->day = day;
-	result->status = status;
-	result->rows_loaded = result->rows_replaced = -1;
-	result->message = edata->message;
-	result->run = ledger_record(&run);
-	run_totals_add(&call->totals, result, 0);
-	progress_end();
-	hide_rows(call, outcome, edata);
+	load->bytes_received = 0;
+	result = record(call, load, &run, edata->message);
+	hide_rows(call, load, edata);
 	ereport(WARNING,
 			(errcode(edata->sqlerrcode),
-			 errmsg("%s of source \"%s\" %s: %s", day_text(day), call->source->name, status, edata->message),
+			 errmsg("%s of source \"%s\" %s: %s", day_text(load->day), call->source->name,
+					ledger_status_name(run.status), edata->message),
 			 edata->detail ? errdetail("%s", edata->detail) : 0, edata->hint ? errhint("%s", edata->hint) : 0));
 	return result;
-}
-
-/*
- * One day in a subtransaction.  NULL: it worked, and *outcome tells; else the
- * error, with the subtransaction undone.
- */
-static ErrorData *
-try_day(Call *call, DateADT day, bool allow_shrink, LoadOutcome *outcome)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile edata = NULL;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		load_day(call, day, allow_shrink, outcome);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return edata;
 }
 
 typedef void (*Emit)(void *arg, const RunResult *result);
@@ -318,7 +293,7 @@ cancel_rest(Call *call, DateADT first, DateADT last, const char *why, Emit emit,
 					  errdetail("They would fail for the same reason: %s", why)));
 	for (DateADT day = first; day <= last; day++)
 	{
-		RunResult result = {.day = day, .status = "canceled", .rows_loaded = -1, .rows_replaced = -1, .message = why};
+		RunResult result = {.day = day, .status = RUN_CANCELED, .rows_loaded = -1, .rows_replaced = -1, .message = why};
 
 		run_totals_add(&call->totals, &result, 0);
 		emit(arg, &result);
@@ -338,7 +313,7 @@ run_days(const char *function, const char *source, DateADT first, DateADT last, 
 	claim(call);
 	for (DateADT day = first; day <= last; day++)
 	{
-		LoadOutcome *outcome;
+		LoadDay *load;
 		ErrorData *edata;
 
 		CHECK_FOR_INTERRUPTS();
@@ -349,19 +324,19 @@ run_days(const char *function, const char *source, DateADT first, DateADT last, 
 			call->totals.skipped++;
 			continue;
 		}
-		outcome = new_outcome(call);
-		edata = try_day(call, day, allow_shrink, outcome);
-		call->next_notice = outcome->next_notice;
+		load = new_load(call, day, allow_shrink);
+		edata = catch_in_subtransaction(load_now, load, true);
+		call->next_notice = load->next_notice;
 		if (edata == NULL)
-			emit(arg, record_success(call, day, outcome));
+			emit(arg, record_success(call, load));
 		else if (error_must_rethrow(edata) || (!any_success && error_fails_every_day(edata)))
 		{
-			hide_rows(call, outcome, edata);
+			hide_rows(call, load, edata);
 			ReThrowError(edata);
 		}
 		else
 		{
-			emit(arg, record_failure(call, day, outcome, edata));
+			emit(arg, record_failure(call, load, edata));
 			if (error_fails_every_day(edata))
 			{
 				cancel_rest(call, day + 1, last, edata->message, emit, arg);

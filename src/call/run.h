@@ -8,13 +8,14 @@
 #include "postgres.h"
 #include "utils/date.h"
 
+#include "ledger/ledger.h"
 #include "load/verify.h"
 
 /* How a day ended; strings in the caller's context. */
 typedef struct RunResult
 {
 	DateADT day;
-	const char *status; /* "succeeded", "failed", "refused", "canceled" */
+	RunStatus status; /* succeeded, failed, refused or canceled */
 	int64 rows_loaded; /* -1: null */
 	int64 rows_replaced; /* -1: null */
 	const char *message; /* NULL: nothing to say */

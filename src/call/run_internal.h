@@ -28,8 +28,6 @@ extern void run_hide_rows(ErrorData *edata);
  * run_totals.c: the line at the end of a call
  * -------------------------------------------------------------------------- */
 
-#define RUN_NSTATUSES 4 /* of RunResult.status */
-
 typedef struct RunTotals
 {
 	int64 began; /* clock_ms() */

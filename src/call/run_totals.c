@@ -13,8 +13,6 @@
 #include "ledger/schedule.h"
 #include "load/progress.h"
 
-static const char *const statuses[RUN_NSTATUSES] = {"succeeded", "failed", "refused", "canceled"};
-
 RunTotals
 run_totals_begin(void)
 {
@@ -24,9 +22,7 @@ run_totals_begin(void)
 void
 run_totals_add(RunTotals *totals, const RunResult *result, int64 bytes)
 {
-	for (int i = 0; i < RUN_NSTATUSES; i++)
-		if (strcmp(result->status, statuses[i]) == 0)
-			totals->days[i]++;
+	totals->days[result->status]++;
 	totals->rows += Max(result->rows_loaded, 0);
 	totals->bytes += bytes;
 }
@@ -53,7 +49,8 @@ days_text(const RunTotals *totals)
 	initStringInfo(&buf);
 	for (int i = 0; i < RUN_NSTATUSES; i++)
 		if (totals->days[i] > 0)
-			appendStringInfo(&buf, "%s%d %s", buf.len > 0 ? ", " : "", totals->days[i], statuses[i]);
+			appendStringInfo(&buf, "%s%d %s", buf.len > 0 ? ", " : "", totals->days[i],
+							 ledger_status_name((RunStatus) i));
 	if (totals->skipped > 0)
 		appendStringInfo(&buf, "%s%d there already", buf.len > 0 ? ", " : "", totals->skipped);
 	return buf.data;

@@ -10,6 +10,7 @@
 #include "datatype/timestamp.h"
 #include "nodes/execnodes.h"
 
+#include "base/day.h"
 #include "base/failure.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
@@ -40,15 +41,12 @@ typedef struct ScanAdoption
 
 	/* written by the scans: of the load's own, the first begun, for the ledger */
 	bool begun; /* there is such a scan */
-	int64 rows; /* received, each counted once */
+	DayFigures figures; /* of the rows received, each counted once; the fingerprint once complete */
 	int64 at_row; /* number of the one that the executor has in hand; 0: none */
 	int64 bytes;
 	int pages;
 	int64 values_altered;
 	bool complete; /* it was read to its end */
-	TimestampTz max_timestamp;
-	bool has_max_timestamp;
-	char fingerprint[FINGERPRINT_SIZE]; /* once complete; empty: none */
 } ScanAdoption;
 
 extern void scan_offer(ScanAdoption *adoption);

@@ -137,9 +137,9 @@ scan_adopt_note_timestamp(ScanAdoption *adoption, Oid type, Datum value)
 	TimestampTz instant =
 		type == DATEOID ? (TimestampTz) DatumGetDateADT(value) * USECS_PER_DAY : DatumGetTimestampTz(value);
 
-	if (!adoption->has_max_timestamp || instant > adoption->max_timestamp)
-		adoption->max_timestamp = instant;
-	adoption->has_max_timestamp = true;
+	if (!adoption->figures.has_max || instant > adoption->figures.max_timestamp)
+		adoption->figures.max_timestamp = instant;
+	adoption->figures.has_max = true;
 }
 
 /* Keep the load informed: of each row once, however often it is read again. */
@@ -148,16 +148,16 @@ scan_adopt_report(BqScan *scan, bool at_end)
 {
 	ScanAdoption *adoption = scan->adoption;
 
-	scan->is_new_row = scan->role == SCAN_REPORTING && !at_end && reader_rows(scan->reader) > adoption->rows;
+	scan->is_new_row = scan->role == SCAN_REPORTING && !at_end && reader_rows(scan->reader) > adoption->figures.rows;
 	if (!scan->is_new_row && !(scan->role == SCAN_REPORTING && at_end))
 		return;
-	adoption->rows = reader_rows(scan->reader);
-	if (!at_end && adoption->rows % PROGRESS_ROWS != 0)
+	adoption->figures.rows = reader_rows(scan->reader);
+	if (!at_end && adoption->figures.rows % PROGRESS_ROWS != 0)
 		return;
 	adoption->bytes = reader_bytes(scan->reader);
 	adoption->pages = reader_pages(scan->reader);
 	adoption->complete |= at_end;
 	if (at_end && scan->row_hash != NULL)
-		rowhash_text(scan->row_hash, adoption->fingerprint);
-	adoption->progress(adoption->arg, adoption->rows, adoption->bytes, adoption->pages);
+		rowhash_text(scan->row_hash, adoption->figures.fingerprint);
+	adoption->progress(adoption->arg, adoption->figures.rows, adoption->bytes, adoption->pages);
 }

@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
+#include "base/day.h"
 #include "base/settings.h"
 #include "ledger/extension.h"
 #include "ledger/ledger.h"
@@ -189,20 +190,64 @@ ledger_insert_text(const char *table, const LedgerArgs *args)
 	return psprintf("INSERT INTO %%s.%s (%s) VALUES (%s) RETURNING id", table, names.data, places.data);
 }
 
+/* As contratos_runs has them. */
+static const char *const status_names[] = {
+	[RUN_SUCCEEDED] = "succeeded", [RUN_FAILED] = "failed",			  [RUN_REFUSED] = "refused",
+	[RUN_CANCELED] = "canceled",   [RUN_INTERRUPTED] = "interrupted", [RUN_UNCHANGED] = "unchanged",
+	[RUN_DIFFERS] = "differs",	   [RUN_QUEUED] = "queued",			  [RUN_WAITING] = "waiting",
+	[RUN_RUNNING] = "running",
+};
+
+StaticAssertDecl(lengthof(status_names) == RUN_NSTATUSES, "each status has a name");
+
+const char *
+ledger_status_name(RunStatus status)
+{
+	return status_names[status];
+}
+
+RunStatus
+ledger_status(const char *name)
+{
+	for (int i = 0; i < RUN_NSTATUSES; i++)
+		if (strcmp(name, status_names[i]) == 0)
+			return (RunStatus) i;
+	elog(ERROR, "contratos_runs has a status that is none: \"%s\"", name);
+	return RUN_FAILED;
+}
+
+LedgerRun
+ledger_new_run(const char *source, DateADT day, RunStatus status)
+{
+	return (LedgerRun){
+		.source = source,
+		.day = day,
+		.status = status,
+		.loaded = DAY_NOT_KNOWN,
+		.target = DAY_NOT_KNOWN,
+		.rows_replaced = -1,
+		.rows_inserted = -1,
+		.values_altered = -1,
+		.bytes_processed = -1,
+		.bytes_billed = -1,
+		.pages = -1,
+	};
+}
+
 void
 ledger_add_outcome(LedgerArgs *args, const LedgerRun *run)
 {
-	ledger_count(args, "rows_loaded", run->rows_loaded);
+	ledger_count(args, "rows_loaded", run->loaded.rows);
 	ledger_count(args, "rows_replaced", run->rows_replaced);
 	ledger_count(args, "rows_inserted", run->rows_inserted);
 	ledger_count(args, "values_altered", run->values_altered);
 	ledger_count(args, "bytes_processed", run->bytes_processed);
 	ledger_count(args, "bytes_billed", run->bytes_billed);
 	ledger_count(args, "pages", run->pages);
-	ledger_time(args, "source_max_timestamp", run->source_max_timestamp, !run->has_max_timestamp);
-	ledger_text(args, "fingerprint", run->fingerprint);
-	ledger_count(args, "target_rows", run->target_rows);
-	ledger_time(args, "target_max_timestamp", run->target_max_timestamp, !run->has_target_max);
+	ledger_time(args, "source_max_timestamp", run->loaded.max_timestamp, !run->loaded.has_max);
+	ledger_text(args, "fingerprint", run->loaded.fingerprint[0] ? run->loaded.fingerprint : NULL);
+	ledger_count(args, "target_rows", run->target.rows);
+	ledger_time(args, "target_max_timestamp", run->target.max_timestamp, !run->target.has_max);
 	ledger_text(args, "sqlstate", run->sqlstate);
 	ledger_text(args, "reason", run->reason);
 	ledger_text(args, "error", run->error);
@@ -215,7 +260,7 @@ ledger_record(const LedgerRun *run)
 	ledger_text(&args, "source", run->source);
 	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(run->day), false);
 	ledger_text(&args, "cause", run->cause);
-	ledger_text(&args, "status", run->status);
+	ledger_text(&args, "status", ledger_status_name(run->status));
 	ledger_time(&args, "started_at", run->started_at, false);
 	/* the clock may have been set back meanwhile; that must not undo a load */
 	ledger_time(&args, "finished_at", Max(run->started_at, settings_now()), false);

@@ -15,6 +15,7 @@
 #include "nodes/pg_list.h"
 #include "utils/date.h"
 
+#include "base/day.h"
 #include "ledger/schedule.h"
 
 /* A row of contratos_sources; strings in CurrentMemoryContext. */
@@ -32,15 +33,37 @@ typedef struct LedgerSource
 	TimestampTz registered_at;
 } LedgerSource;
 
+/* How a run ended, or how far it is; contratos_runs.status has the names. */
+typedef enum RunStatus
+{
+	RUN_SUCCEEDED = 0,
+	RUN_FAILED,
+	RUN_REFUSED, /* by the guard */
+	RUN_CANCELED,
+	RUN_INTERRUPTED, /* its process died, or was canceled by another hand */
+	RUN_UNCHANGED, /* a recheck that found the day as it was loaded */
+	RUN_DIFFERS, /* a recheck that found it different, again */
+	RUN_QUEUED,
+	RUN_WAITING, /* for BigQuery, or for a lock */
+	RUN_RUNNING
+} RunStatus;
+
+#define RUN_NSTATUSES (RUN_RUNNING + 1)
+
+/* The name of a status, and the status of a name (XX000 when it has none). */
+extern const char *ledger_status_name(RunStatus status);
+extern RunStatus ledger_status(const char *name);
+
 /* What becomes a row of contratos_runs.  -1: null, for the counts. */
 typedef struct LedgerRun
 {
 	const char *source;
 	DateADT day;
 	const char *cause; /* "manual", "backfill", … */
-	const char *status; /* "succeeded", "failed", "refused", … */
+	RunStatus status;
 	TimestampTz started_at;
-	int64 rows_loaded;
+	DayFigures loaded; /* as BigQuery had them */
+	DayFigures target; /* of the day in the target, at the end; without a fingerprint */
 	int64 rows_replaced;
 	int64 rows_inserted;
 	int64 values_altered;
@@ -48,18 +71,15 @@ typedef struct LedgerRun
 	int64 bytes_billed;
 	int64 pages;
 	const char *job_id; /* NULL: none was asked for */
-	bool has_max_timestamp;
-	TimestampTz source_max_timestamp;
-	const char *fingerprint; /* NULL: none */
-	int64 target_rows; /* of the day in the target, at the end; -1: null */
-	bool has_target_max;
-	TimestampTz target_max_timestamp;
 	const char *sqlstate; /* five characters, or NULL */
 	const char *reason; /* BigQuery's, or NULL */
 	const char *error; /* message and detail, or NULL */
 	const char *message; /* the message alone, as NOTIFY may tell it to anybody; or NULL */
 	bool untold; /* on_failure is to be called for it; of a run that is ended */
 } LedgerRun;
+
+/* A run of which nothing else is known. */
+extern LedgerRun ledger_new_run(const char *source, DateADT day, RunStatus status);
 
 /* A value that could not be kept as it was; text in the server encoding. */
 typedef struct LedgerReject
@@ -254,13 +274,8 @@ extern void ledger_confirm(const char *source, DateADT day);
 typedef struct LedgerSuccess
 {
 	int64 run;
-	int64 rows_loaded;
-	bool has_max_timestamp;
-	TimestampTz source_max_timestamp;
-	char *fingerprint; /* NULL: not recorded */
-	int64 target_rows; /* -1: not recorded */
-	bool has_target_max;
-	TimestampTz target_max_timestamp;
+	DayFigures loaded;
+	DayFigures target; /* rows -1: not recorded */
 	int reloads; /* rechecks that loaded this very count and fingerprint, one
 				  * after the other up to this success */
 } LedgerSuccess;

@@ -16,18 +16,18 @@
 #include "ledger/ledger_internal.h"
 
 /* One attempt: what is read of a row of contratos_runs. */
-typedef struct Attempt
+typedef struct RunRow
 {
 	int64 id;
 	DateADT day;
-	const char *status;
+	RunStatus status;
 	bool recheck;
 	int attempt;
 	TimestampTz started_at; /* 0: null, here and below */
 	TimestampTz finished_at;
 	TimestampTz next_attempt_at;
 	bool confirmed;
-} Attempt;
+} RunRow;
 
 /* The days found so far. */
 typedef struct Days
@@ -37,15 +37,9 @@ typedef struct Days
 	int allocated;
 } Days;
 
-static bool
-has_status(const Attempt *a, const char *status)
-{
-	return strcmp(a->status, status) == 0;
-}
-
 /* The day's latest attempt is this one. */
 static void
-take_over(ScheduleDay *d, const Attempt *a, ScheduleState state)
+take_over(ScheduleDay *d, const RunRow *a, ScheduleState state)
 {
 	d->state = state;
 	d->recheck = a->recheck;
@@ -56,13 +50,13 @@ take_over(ScheduleDay *d, const Attempt *a, ScheduleState state)
 
 /* It compared the day with BigQuery, whether or not it loaded it. */
 static void
-note_checked(ScheduleDay *d, const Attempt *a)
+note_checked(ScheduleDay *d, const RunRow *a)
 {
 	take_over(d, a, SCHEDULE_SUCCEEDED);
 	d->checked_at = a->finished_at;
-	d->differs = has_status(a, "differs");
+	d->differs = a->status == RUN_DIFFERS;
 	d->started_at = 0;
-	if (has_status(a, "succeeded"))
+	if (a->status == RUN_SUCCEEDED)
 	{
 		d->loaded = true;
 		d->confirmed = a->confirmed;
@@ -71,32 +65,32 @@ note_checked(ScheduleDay *d, const Attempt *a)
 
 /* It did not load the day, and not because it was queued or had to wait. */
 static void
-note_failure(ScheduleDay *d, const Attempt *a)
+note_failure(ScheduleDay *d, const RunRow *a)
 {
-	if (has_status(a, "refused"))
+	if (a->status == RUN_REFUSED)
 		take_over(d, a, SCHEDULE_REFUSED);
-	else if (has_status(a, "canceled"))
+	else if (a->status == RUN_CANCELED)
 	{
 		/* taken off the queue before it began: a day that is loaded stays what it was */
 		if (!d->loaded || a->started_at != 0)
 			take_over(d, a, SCHEDULE_CANCELED);
 	}
 	else
-		take_over(d, a, has_status(a, "failed") ? SCHEDULE_FAILED : SCHEDULE_INTERRUPTED);
+		take_over(d, a, a->status == RUN_FAILED ? SCHEDULE_FAILED : SCHEDULE_INTERRUPTED);
 
 	/* a dead process's run, not yet cleared away: another attempt is due */
-	if (has_status(a, "running"))
+	if (a->status == RUN_RUNNING)
 		d->next_at = d->ended_at = a->started_at;
 	if (d->started_at == 0)
 		d->started_at = a->started_at;
 }
 
 static void
-note_attempt(ScheduleDay *d, const Attempt *a)
+note_attempt(ScheduleDay *d, const RunRow *a)
 {
-	if (has_status(a, "succeeded") || has_status(a, "unchanged") || has_status(a, "differs"))
+	if (a->status == RUN_SUCCEEDED || a->status == RUN_UNCHANGED || a->status == RUN_DIFFERS)
 		note_checked(d, a);
-	else if (has_status(a, "queued") || has_status(a, "waiting"))
+	else if (a->status == RUN_QUEUED || a->status == RUN_WAITING)
 	{
 		d->run = a->id;
 		if (d->started_at == 0)
@@ -108,17 +102,19 @@ note_attempt(ScheduleDay *d, const Attempt *a)
 
 /* An open row goes before whatever has been tried since it was written. */
 static void
-note_open(ScheduleDay *d, const Attempt *a)
+note_open(ScheduleDay *d, const RunRow *a)
 {
-	take_over(d, a, has_status(a, "queued") ? SCHEDULE_QUEUED : SCHEDULE_WAITING);
+	take_over(d, a, a->status == RUN_QUEUED ? SCHEDULE_QUEUED : SCHEDULE_WAITING);
 	d->waits_since = a->started_at;
 }
 
-static Attempt
+static RunRow
 read_attempt(uint64 row)
 {
 	bool isnull;
-	Attempt a = {.id = ledger_value_int64(row, 1, 0), .status = ledger_value_text(row, 3)};
+	RunRow a = {.id = ledger_value_int64(row, 1, 0)};
+	if (a.id != 0)
+		a.status = ledger_status(ledger_value_text(row, 3));
 	a.day = DatumGetDateADT(ledger_value(row, 2, &isnull));
 	a.attempt = DatumGetInt32(ledger_value(row, 4, &isnull));
 	a.started_at = ledger_value_time(row, 5);
@@ -147,16 +143,16 @@ static void
 read_days(void *result)
 {
 	Days *days = result;
-	Attempt open = {.status = ""}; /* the day's, once d->run is set */
+	RunRow open = {0}; /* the day's, once d->run is set */
 	days->allocated = 64;
 	days->days = palloc(days->allocated * sizeof(ScheduleDay));
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
-		Attempt a = read_attempt(row);
+		RunRow a = read_attempt(row);
 		if (days->ndays == 0 || days->days[days->ndays - 1].day != a.day)
 			add_day(days, a.day);
 		ScheduleDay *d = &days->days[days->ndays - 1];
-		if (a.status == NULL)
+		if (a.id == 0)
 			continue; /* a day without attempts */
 		note_attempt(d, &a);
 		if (d->run == a.id)

@@ -79,7 +79,7 @@ ledger_cancel(int64 run, bool *running)
 	*running = canceled.was_running;
 	if (canceled.source == NULL)
 		return false;
-	LedgerRun end = {.source = canceled.source, .day = canceled.day, .status = "canceled", .rows_loaded = -1};
+	LedgerRun end = ledger_new_run(canceled.source, canceled.day, RUN_CANCELED);
 	ledger_notify(&end, run);
 	return true;
 }
@@ -117,11 +117,12 @@ ledger_notify(const LedgerRun *run, int64 id)
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "{\"source\": ");
 	json_append_string(&buf, run->source);
-	appendStringInfo(&buf, ", \"day\": \"%s\", \"status\": \"%s\", \"rows\": ", day_text(run->day), run->status);
-	if (run->rows_loaded < 0)
+	appendStringInfo(&buf, ", \"day\": \"%s\", \"status\": \"%s\", \"rows\": ", day_text(run->day),
+					 ledger_status_name(run->status));
+	if (run->loaded.rows < 0)
 		appendStringInfoString(&buf, "null");
 	else
-		appendStringInfo(&buf, INT64_FORMAT, run->rows_loaded);
+		appendStringInfo(&buf, INT64_FORMAT, run->loaded.rows);
 	appendStringInfo(&buf, ", \"run\": " INT64_FORMAT ", \"sqlstate\": ", id);
 	if (run->sqlstate == NULL)
 		appendStringInfoString(&buf, "null");

@@ -10,6 +10,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "base/day.h"
 #include "ledger/ledger.h"
 #include "ledger/ledger_internal.h"
 
@@ -17,20 +18,26 @@
 #define SUCCESS_COLUMNS                                                                                                \
 	"l.id, l.rows_loaded, l.source_max_timestamp, l.fingerprint, l.target_rows, l.target_max_timestamp"
 
+/* Rows and largest timestamp, from columns of these numbers. */
+static DayFigures
+read_figures(uint64 row, int rows, int max)
+{
+	DayFigures figures = {.rows = ledger_value_int64(row, rows, -1), .max_timestamp = ledger_value_time(row, max)};
+	bool isnull;
+	(void) ledger_value(row, max, &isnull);
+	figures.has_max = !isnull;
+	return figures;
+}
+
 static void
 fill_success(LedgerSuccess *success, uint64 row)
 {
-	bool isnull;
+	char *fingerprint = ledger_value_text(row, 4);
 	success->run = ledger_value_int64(row, 1, 0);
-	success->rows_loaded = ledger_value_int64(row, 2, -1);
-	(void) ledger_value(row, 3, &isnull);
-	success->has_max_timestamp = !isnull;
-	success->source_max_timestamp = ledger_value_time(row, 3);
-	success->fingerprint = ledger_value_text(row, 4);
-	success->target_rows = ledger_value_int64(row, 5, -1);
-	(void) ledger_value(row, 6, &isnull);
-	success->has_target_max = !isnull;
-	success->target_max_timestamp = ledger_value_time(row, 6);
+	success->loaded = read_figures(row, 2, 3);
+	if (fingerprint != NULL)
+		strlcpy(success->loaded.fingerprint, fingerprint, FINGERPRINT_SIZE);
+	success->target = read_figures(row, 5, 6);
 }
 
 /* Into a LedgerSuccess; its run stays 0 when there is no row. */

@@ -74,7 +74,7 @@ ledger_schedules(const char *name)
 static void
 add_beginning(LedgerArgs *args, const char *cause, int attempt, const char *job_id)
 {
-	ledger_text(args, "status", "running");
+	ledger_text(args, "status", ledger_status_name(RUN_RUNNING));
 	ledger_text(args, "cause", cause);
 	ledger_arg(args, "attempt", INT4OID, Int32GetDatum(attempt), false);
 	ledger_text(args, "job_id", job_id);
@@ -161,21 +161,21 @@ begin_update(StringInfo sql, const LedgerArgs *args)
 	}
 }
 
-/* The status the row had until now; NULL: there is no such row any more. */
-static char *
-end_row(int64 id, const LedgerRun *run, TimestampTz next_attempt_at)
+/* Whether the row was there; *was: the status it had until now. */
+static bool
+end_row(int64 id, const LedgerRun *run, TimestampTz next_attempt_at, RunStatus *was)
 {
 	LedgerArgs args = {0};
 	StringInfoData sql;
 	char *status;
-	bool waits = strcmp(run->status, "waiting") == 0;
+	bool waits = run->status == RUN_WAITING;
 
 	ledger_add_outcome(&args, run);
 	initStringInfo(&sql);
 	begin_update(&sql, &args);
 	int n = args.n;
 	ledger_arg(&args, "id", INT8OID, Int64GetDatum(id), false);
-	ledger_text(&args, "status", run->status);
+	ledger_text(&args, "status", ledger_status_name(run->status));
 	ledger_text(&args, "job_id", run->job_id);
 	ledger_time(&args, "finished_at", settings_now(), waits);
 	ledger_time(&args, "next_attempt_at", next_attempt_at, next_attempt_at == 0);
@@ -191,18 +191,20 @@ end_row(int64 id, const LedgerRun *run, TimestampTz next_attempt_at)
 					 " WHERE r.id = old.id AND old.status IN ('running', 'canceled') RETURNING old.status",
 					 n + 3, n + 4, n + 4, n + 5, n + 6, n + 2, n + 1);
 	ledger_execute("contratos_runs", sql.data, &args, SPI_OK_UPDATE_RETURNING, ledger_read_text, &status);
-	return status;
+	if (status != NULL)
+		*was = ledger_status(status);
+	return status != NULL;
 }
 
 bool
 ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_at)
 {
-	char *was = end_row(id, run, next_attempt_at);
-	bool canceled = was != NULL && strcmp(was, "canceled") == 0;
-	if (canceled && strcmp(run->status, "succeeded") == 0)
+	RunStatus was;
+	bool canceled = end_row(id, run, next_attempt_at, &was) && was == RUN_CANCELED;
+	if (canceled && run->status == RUN_SUCCEEDED)
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("run %lld has been canceled", (long long) id),
 						errdetail("It was canceled with contratos_cancel() while it was loading its day.")));
-	if (!canceled && strcmp(run->status, "waiting") != 0)
+	if (!canceled && run->status != RUN_WAITING)
 		ledger_notify(run, id);
 	return !canceled;
 }

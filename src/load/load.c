@@ -98,66 +98,71 @@ load_query(const LoadPlan *plan, DateADT day)
 	return deparse_query(plan->table, plan->columns, plan->ncolumns, window, n);
 }
 
-BqJob *
-load_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, MemoryContext parent, LoadOutcome *outcome)
+/* False: the job that was kept, or its result, is not to be had any more. */
+static bool
+ask(LoadDay *load)
 {
-	BqQuery *query = load_query(plan, day);
-	BqJob *job;
+	const LoadPlan *plan = load->plan;
+	BqQuery *query = load_query(plan, load->day);
 	Failure f;
 
 	load_refuse_nested();
-	progress_begin(plan->source->name, day, plan->target);
-	job = bigquery_query(bq, query, outcome->job_id, outcome->background ? 1 : BIGQUERY_MAX_JOBS, plan->source->name,
-						 parent, &f);
-	if (job == NULL && outcome->kept && f.retry != FAILURE_ASK_AGAIN)
-		return NULL;
-	if (job == NULL)
+	progress_begin(plan->source->name, load->day, plan->target);
+	load->job = bigquery_query(load->bq, query, load->job_id, load->background ? 1 : BIGQUERY_MAX_JOBS,
+							   plan->source->name, load->context, &f);
+	if (load->job == NULL && load->kept && f.retry != FAILURE_ASK_AGAIN)
+		return false;
+	if (load->job == NULL)
 	{
 		load_explain(plan, query->text, &f);
 		failure_throw(&f);
 	}
-	strlcpy(outcome->job_id, job->job_id, sizeof(outcome->job_id));
-	load_note_cost(outcome, job);
-	outcome->job = job;
-	return job;
+	strlcpy(load->job_id, load->job->job_id, sizeof(load->job_id));
+	load_note_cost(load, load->job);
+	return true;
 }
 
 void
-load_end(LoadOutcome *outcome)
+load_end(LoadDay *load)
 {
-	if (outcome->job == NULL)
+	if (load->job == NULL)
 		return;
 	/* a day that fails is billed as well */
-	bigquery_learn_cost(outcome->job);
-	load_note_cost(outcome, outcome->job);
-	bigquery_forget(outcome->job);
-	outcome->job = NULL;
+	bigquery_learn_cost(load->job);
+	load_note_cost(load, load->job);
+	bigquery_forget(load->job);
+	load->job = NULL;
 }
 
 static void
-refuse_empty(const LoadPlan *plan, DateADT day, int64 last, LoadOutcome *outcome)
+refuse_empty(LoadDay *load)
 {
-	outcome->refused = true;
-	outcome->empty = last <= 0;
+	const LedgerSource *source = load->plan->source;
+	int64 last = ledger_last_rows(source->name, load->day);
+
+	load->refused = true;
+	load->empty = last <= 0;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("BigQuery has no rows of %s for source \"%s\"", day_text(day), plan->source->name),
+			 errmsg("BigQuery has no rows of %s for source \"%s\"", day_text(load->day), source->name),
 			 last > 0 ? errdetail("The last load of the day had " INT64_FORMAT " rows; they are kept.", last)
 					  : errdetail("The day may not be there yet: upstream writes it some hours after its end."),
 			 errhint("Try again later, or if the day is really empty: UPDATE contratos_sources SET allow_empty = true "
 					 "WHERE name = '%s';",
-					 plan->source->name)));
+					 source->name)));
 }
 
 static void
-refuse_shrunk(const LoadPlan *plan, DateADT day, int64 last, int64 rows, LoadOutcome *outcome)
+refuse_shrunk(LoadDay *load)
 {
-	outcome->refused = true;
+	const LedgerSource *source = load->plan->source;
+
+	load->refused = true;
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("%s of source \"%s\" has shrunk from " INT64_FORMAT " rows to " INT64_FORMAT, day_text(day),
-						   plan->source->name, last, rows),
+					errmsg("%s of source \"%s\" has shrunk from " INT64_FORMAT " rows to " INT64_FORMAT,
+						   day_text(load->day), source->name, load->last.loaded.rows, load->job->total_rows),
 					errdetail("Source \"%s\" allows a loss of %g %% (max_shrink). The rows loaded before are kept.",
-							  plan->source->name, plan->source->max_shrink * 100),
+							  source->name, source->max_shrink * 100),
 					errhint("If BigQuery is right, load the day with allow_shrink => true.")));
 }
 
@@ -174,43 +179,42 @@ last_load(const LoadPlan *plan, DateADT day)
 	return last;
 }
 
-/* Whether more is lost than the source allows. */
+/* Whether more is lost than the source, and the caller, allow. */
 static bool
-shrinks_too_far(const LoadPlan *plan, int64 before, int64 rows)
+shrinks_too_far(const LoadDay *load, int64 before, int64 rows)
 {
 	/* 1000 * 0.18 is a little less than 180: what is just allowed is allowed */
-	double allowed = (double) before * plan->source->max_shrink * (1 + 1e-12);
+	double allowed = (double) before * load->plan->source->max_shrink * (1 + 1e-12);
 
-	return before > 0 && (double) (before - rows) > allowed;
+	return !load->allow_shrink && before > 0 && (double) (before - rows) > allowed;
 }
 
 /* Known before anything is written: is this day worth replacing what was loaded before? */
 static void
-guard(const LoadPlan *plan, const BqJob *job, DateADT day, const LoadGuard *limit, LoadOutcome *outcome)
+guard(LoadDay *load)
 {
-	if (job->total_rows == 0 && !plan->source->allow_empty)
-		refuse_empty(plan, day, ledger_last_rows(plan->source->name, day), outcome);
-	if (limit->last.run != 0 && !limit->allow_shrink && shrinks_too_far(plan, limit->last.rows_loaded, job->total_rows))
-		refuse_shrunk(plan, day, limit->last.rows_loaded, job->total_rows, outcome);
+	if (load->job->total_rows == 0 && !load->plan->source->allow_empty)
+		refuse_empty(load);
+	if (load->last.run != 0 && shrinks_too_far(load, load->last.loaded.rows, load->job->total_rows))
+		refuse_shrunk(load);
 }
 
 static void
-refuse_loss(const LoadPlan *plan, DateADT day, int64 rows, const LoadGuard *limit, LoadOutcome *outcome,
-			const char *look)
+refuse_loss(LoadDay *load, int64 rows, const char *look)
 {
-	const LedgerSuccess *last = &limit->last;
+	const LedgerSource *source = load->plan->source;
 
-	outcome->refused = true;
+	load->refused = true;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("a load of source \"%s\", %s, would replace " INT64_FORMAT " rows of %s by " INT64_FORMAT,
-					plan->source->name, day_text(day), outcome->rows_replaced, plan->target_name, rows),
-			 last->run != 0 ? errdetail("The last load had " INT64_FORMAT " rows. Source \"%s\" allows a loss of "
-										"%g %% (max_shrink). Nothing was changed.",
-										last->rows_loaded, plan->source->name, plan->source->max_shrink * 100)
-							: errdetail("They were not loaded by contratos. Source \"%s\" allows a loss of %g %% "
-										"(max_shrink). Nothing was changed.",
-										plan->source->name, plan->source->max_shrink * 100),
+					source->name, day_text(load->day), load->run.rows_replaced, load->plan->target_name, rows),
+			 load->last.run != 0 ? errdetail("The last load had " INT64_FORMAT " rows. Source \"%s\" allows a loss of "
+											 "%g %% (max_shrink). Nothing was changed.",
+											 load->last.loaded.rows, source->name, source->max_shrink * 100)
+								 : errdetail("They were not loaded by contratos. Source \"%s\" allows a loss of %g %% "
+											 "(max_shrink). Nothing was changed.",
+											 source->name, source->max_shrink * 100),
 			 errhint("%s If that is right, load the day with allow_shrink => true.", look)));
 }
 
@@ -220,13 +224,13 @@ refuse_loss(const LoadPlan *plan, DateADT day, int64 rows, const LoadGuard *limi
  * beyond those it was given (by triggers, or after_load) come again with this one.
  */
 void
-load_guard_deleted(const LoadPlan *plan, DateADT day, int64 rows, const LoadGuard *limit, LoadOutcome *outcome)
+load_guard_deleted(LoadDay *load)
 {
-	const LedgerSuccess *last = &limit->last;
-	int64 added = last->run != 0 && last->target_rows >= 0 ? Max(last->target_rows - last->rows_loaded, 0) : 0;
+	const LedgerSuccess *last = &load->last;
+	int64 added = last->run != 0 && last->target.rows >= 0 ? Max(last->target.rows - last->loaded.rows, 0) : 0;
 
-	if (!limit->allow_shrink && shrinks_too_far(plan, outcome->rows_replaced - added, rows))
-		refuse_loss(plan, day, rows, limit, outcome, "Compare them with contratos_verify().");
+	if (shrinks_too_far(load, load->run.rows_replaced - added, load->job->total_rows))
+		refuse_loss(load, load->job->total_rows, "Compare them with contratos_verify().");
 }
 
 /*
@@ -234,12 +238,12 @@ load_guard_deleted(const LoadPlan *plan, DateADT day, int64 rows, const LoadGuar
  * given up for?  What the last load has left there is fewer for the same reason.
  */
 void
-load_guard_left(const LoadPlan *plan, DateADT day, int64 rows, const LoadGuard *limit, LoadOutcome *outcome)
+load_guard_left(LoadDay *load, int64 rows)
 {
-	int64 ours = limit->last.run != 0 ? Max(limit->last.target_rows, 0) : 0;
+	int64 ours = load->last.run != 0 ? Max(load->last.target.rows, 0) : 0;
 
-	if (!limit->allow_shrink && outcome->rows_replaced > ours && shrinks_too_far(plan, outcome->rows_replaced, rows))
-		refuse_loss(plan, day, rows, limit, outcome, "Triggers or rules of the table keep out rows that BigQuery has.");
+	if (load->run.rows_replaced > ours && shrinks_too_far(load, load->run.rows_replaced, rows))
+		refuse_loss(load, rows, "Triggers or rules of the table keep out rows that BigQuery has.");
 }
 
 void
@@ -259,13 +263,15 @@ load_check_budget(const LedgerSource *source)
 }
 
 void
-load_begin(LoadOutcome *outcome, MemoryContext context)
+load_begin(LoadDay *load, const char *source, DateADT day, const char *cause, MemoryContext context)
 {
-	memset(outcome, 0, sizeof(*outcome));
-	outcome->context = context;
-	outcome->started_at = settings_now();
-	outcome->bytes_processed = outcome->bytes_billed = -1;
-	bigquery_make_job_id(outcome->job_id, sizeof(outcome->job_id));
+	memset(load, 0, sizeof(*load));
+	load->context = context;
+	load->day = day;
+	load->run = ledger_new_run(source, day, RUN_RUNNING);
+	load->run.cause = cause;
+	load->run.started_at = settings_now();
+	bigquery_make_job_id(load->job_id, sizeof(load->job_id));
 }
 
 /* "_" and 16 hex digits, the end of a job's id. */
@@ -284,58 +290,57 @@ query_mark(const BqQuery *query)
 }
 
 bool
-load_resume(const LoadPlan *plan, DateADT day, const char *job_id, LoadOutcome *outcome)
+load_resume(LoadDay *load, const char *job_id)
 {
-	const char *mark = query_mark(load_query(plan, day));
+	const char *mark = query_mark(load_query(load->plan, load->day));
 
-	outcome->kept =
+	load->kept =
 		job_id != NULL && strlen(job_id) > strlen(mark) && strcmp(job_id + strlen(job_id) - strlen(mark), mark) == 0;
-	if (outcome->kept)
-		strlcpy(outcome->job_id, job_id, sizeof(outcome->job_id));
+	if (load->kept)
+		strlcpy(load->job_id, job_id, sizeof(load->job_id));
 	else
 	{
-		bigquery_make_job_id(outcome->job_id, sizeof(outcome->job_id));
-		strlcat(outcome->job_id, mark, sizeof(outcome->job_id));
+		bigquery_make_job_id(load->job_id, sizeof(load->job_id));
+		strlcat(load->job_id, mark, sizeof(load->job_id));
 	}
-	return outcome->kept;
+	return load->kept;
+}
+
+/* Judge the finished job, and replace the day. */
+static void
+replace_day(LoadDay *load)
+{
+	load->last = last_load(load->plan, load->day);
+	load_check_types(load->plan, load->job);
+	guard(load);
+	load_replace_rows(load);
 }
 
 void
-load_replace(const LoadPlan *plan, BqJob *job, DateADT day, bool allow_shrink, LoadOutcome *outcome)
+load_day(LoadDay *load, const LoadCaller *caller)
 {
-	LoadGuard limit = {.allow_shrink = allow_shrink, .last = last_load(plan, day)};
-
-	load_check_types(plan, job);
-	guard(plan, job, day, &limit, outcome);
-	load_replace_rows(plan, job, day, &limit, outcome);
+	if (!ask(load))
+	{
+		caller->job_gone(caller->arg);
+		(void) ask(load);
+	}
+	if (caller != NULL)
+		caller->answered(caller->arg);
+	replace_day(load);
 }
 
 LedgerRun
-load_describe(const LedgerSource *source, DateADT day, const char *cause, const char *status,
-			  const LoadOutcome *outcome)
+load_result(const LoadDay *load, RunStatus status)
 {
-	bool done = strcmp(status, "succeeded") == 0;
-	LedgerRun run = {
-		.source = source->name,
-		.day = day,
-		.cause = cause,
-		.status = status,
-		.started_at = outcome->started_at,
-		.rows_loaded = done ? outcome->rows_loaded : -1,
-		.rows_replaced = done ? outcome->rows_replaced : -1,
-		.rows_inserted = done ? outcome->rows_inserted : -1,
-		.values_altered = done ? outcome->values_altered : -1,
-		.bytes_processed = outcome->bytes_processed,
-		.bytes_billed = outcome->bytes_billed,
-		.pages = done ? outcome->pages : -1,
-		.job_id = outcome->job_id[0] ? outcome->job_id : NULL,
-		.has_max_timestamp = done && outcome->has_max_timestamp,
-		.source_max_timestamp = outcome->source_max_timestamp,
-		.fingerprint = done && outcome->fingerprint[0] ? outcome->fingerprint : NULL,
-		.target_rows = done ? outcome->target_rows : -1,
-		.has_target_max = done && outcome->has_target_max,
-		.target_max_timestamp = outcome->target_max_timestamp,
-	};
+	LedgerRun run = ledger_new_run(load->run.source, load->day, status);
 
+	if (status == RUN_SUCCEEDED)
+		run = load->run;
+	run.status = status;
+	run.cause = load->run.cause;
+	run.started_at = load->run.started_at;
+	run.bytes_processed = load->run.bytes_processed;
+	run.bytes_billed = load->run.bytes_billed;
+	run.job_id = load->job_id[0] ? load->job_id : NULL;
 	return run;
 }

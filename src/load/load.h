@@ -11,6 +11,7 @@
 
 #include "storage/lockdefs.h"
 
+#include "base/day.h"
 #include "base/failure.h"
 #include "bigquery/bigquery.h"
 #include "bigquery/bqtype.h"
@@ -45,41 +46,42 @@ typedef struct LoadPlan
 } LoadPlan;
 
 /*
- * What has happened so far.  Filled as it happens, so that it is worth reading
- * after an error as well; the caller provides it, zeroed, with a context for
- * the rejects that outlives the day's subtransaction.
+ * A load of one day, from load_begin() to load_end().  Filled as it goes on, so that
+ * it is worth reading after an error as well.
  */
-typedef struct LoadOutcome
+typedef struct LoadDay
 {
-	MemoryContext context;
-	TimestampTz started_at;
+	/* by load_begin() and the caller */
+	MemoryContext context; /* outlives the day's subtransaction */
+	DateADT day;
+	bool background; /* in the worker: progress goes to pg_stat_activity */
+	bool allow_shrink; /* as far as it likes */
+	const LoadPlan *plan; /* once the source is resolved … */
+	Bigquery *bq; /* … and asked */
+	int64 next_notice; /* by clock_ms() */
+
 	char job_id[128];
 	BqJob *job; /* that has answered; NULL: none (any more) */
-	bool background; /* set by the worker: progress goes to pg_stat_activity */
 	bool kept; /* job_id is that of an earlier attempt, which a lock stopped */
+	LedgerSuccess last; /* load of what is replaced; run 0: it was never loaded */
 	bool refused; /* by the guard … */
 	bool empty; /* … because BigQuery has nothing, and neither have we */
-	int64 rows_loaded;
-	int64 rows_replaced;
-	int64 rows_inserted;
-	int64 values_altered;
-	int64 bytes_processed; /* -1: not known */
-	int64 bytes_billed; /* -1: not known */
-	int pages;
+	LedgerRun run; /* what the ledger is to have of it; see load_result() */
 	int64 bytes_received; /* of BigQuery's answers, once they are all there */
-	bool has_max_timestamp;
-	TimestampTz source_max_timestamp;
-	char fingerprint[FINGERPRINT_SIZE]; /* empty: none */
-	int64 target_rows; /* of the day in the target, at the end */
-	bool has_target_max;
-	TimestampTz target_max_timestamp;
 	int nrejects;
 	LedgerReject *rejects;
-	int64 next_notice; /* by clock_ms() */
 	int64 at_row; /* of BigQuery's result, when the target refused it; 0: none was */
-	bool in_batches; /* the target may refuse it some rows later */
+	bool in_batches; /* the target may refuse a row some rows after it was given */
 	const char *narrow; /* columns of the target that are narrower than BigQuery's; NULL: none */
-} LoadOutcome;
+} LoadDay;
+
+/* What a caller of load_day() does between its steps. */
+typedef struct LoadCaller
+{
+	void (*job_gone)(void *arg); /* the kept job is not to be had any more: load->job_id is of another from now on */
+	void (*answered)(void *arg); /* BigQuery has answered: rows are replaced next, in the current transaction */
+	void *arg;
+} LoadCaller;
 
 /*
  * Resolve a source: 42P01 when a table is not there, 42809 when the target is
@@ -230,32 +232,37 @@ extern int load_window(const LoadPlan *plan, DateADT first, DateADT last, Remote
 /* What a load of the day asks BigQuery, in CurrentMemoryContext. */
 extern BqQuery *load_query(const LoadPlan *plan, DateADT day);
 
-/*
- * Begin: zero what has happened, and make the id of the job that will be asked
- * for.
- */
-extern void load_begin(LoadOutcome *outcome, MemoryContext context);
+/* Zero it, and make the id of the job that will be asked for. */
+extern void load_begin(LoadDay *load, const char *source, DateADT day, const char *cause, MemoryContext context);
 
 /*
  * Go on with a job of an earlier attempt at the day (NULL: there is none), if it was
  * asked just this, or else make an id from which that can be told.  True when it goes
  * on.
  */
-extern bool load_resume(const LoadPlan *plan, DateADT day, const char *job_id, LoadOutcome *outcome);
+extern bool load_resume(LoadDay *load, const char *job_id);
 
 /*
- * Ask BigQuery for the day and wait.  Needs no transaction.  The job lives
- * under `parent`; throws what BigQuery fails with.  The load is reported in the
- * progress slots from here on: progress_end() when its run is recorded.  NULL: the
- * job that load_resume() goes on with, or its result, is not to be had any more.
+ * Ask BigQuery for the day and wait; judge the finished job, replace the day in the
+ * target in the current (sub)transaction, and call the source's after_load.
+ * The wait needs no transaction: `caller` (NULL: the caller has one) begins it when
+ * BigQuery has answered.  The load is reported in the progress slots from here on:
+ * progress_end() when its run is recorded.
+ *
+ * Throws what BigQuery fails with; 55000 when the guard refuses the day
+ * (load->refused, load->empty), 42804 when a column there has changed its type;
+ * otherwise what the target, its triggers or after_load throw.
  */
-extern BqJob *load_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, MemoryContext parent, LoadOutcome *outcome);
+extern void load_day(LoadDay *load, const LoadCaller *caller);
 
 /*
- * The day has been loaded, or not: forget its job.  If its rows were not read, which
+ * The day has been loaded, or not: free its job.  If its rows were not read, which
  * is what comes before its cost, that is asked for.
  */
-extern void load_end(LoadOutcome *outcome);
+extern void load_end(LoadDay *load);
+
+/* What the ledger is to have of a day that ended so; rows only of a success. */
+extern LedgerRun load_result(const LoadDay *load, RunStatus status);
 
 /*
  * What a failed query of the source's columns means for its tables, if that is
@@ -266,42 +273,25 @@ extern void load_end(LoadOutcome *outcome);
 extern void load_explain(const LoadPlan *plan, const char *text, Failure *f);
 
 /*
- * Judge the finished job and replace the day in the current (sub)transaction,
- * then call the source's after_load.  55000 when the guard refuses it
- * (outcome->refused, outcome->empty), 42804 when a column there has changed its
- * type; otherwise what BigQuery, the target, its triggers or after_load throw.
- */
-extern void load_replace(const LoadPlan *plan, BqJob *job, DateADT day, bool allow_shrink, LoadOutcome *outcome);
-
-/*
  * "row 51 of BigQuery's result", and the columns that may be meant where
  * PostgreSQL's error of that code does not name one.
  */
-extern char *load_row_text(const LoadOutcome *outcome, int sqlerrcode);
+extern char *load_row_text(const LoadDay *load, int sqlerrcode);
 
 /*
  * An error of a load in words, for the ledger: message, DETAIL, and of a value or
  * row that the target refused (SQLSTATE class 22 or 23) as CONTEXT which row of
  * BigQuery's result it was.  In CurrentMemoryContext.
  */
-extern const char *load_error_text(const LoadOutcome *outcome, const ErrorData *edata);
-
-/* What of a day is in the target. */
-typedef struct LoadMeasure
-{
-	int64 rows;
-	bool has_max; /* false: no rows, or a snapshot */
-	TimestampTz max_timestamp; /* of the timestamp column, as an instant in UTC */
-} LoadMeasure;
+extern const char *load_error_text(const LoadDay *load, const ErrorData *edata);
 
 /*
  * Rows and largest timestamp of a day in the target, for the worker; and of each
- * day from first to last (a snapshot: first, and only that), for a call, as many
- * measures.  One statement, as the target's owner; in the current transaction,
+ * day from first to last (a snapshot: first, and only that), for a call.  One statement, as the target's owner; in the current transaction,
  * which may be read-only.
  */
-extern LoadMeasure load_measure(const LoadPlan *plan, DateADT day);
-extern void load_measure_days(const LoadPlan *plan, DateADT first, DateADT last, LoadMeasure *measures);
+extern DayFigures load_measure(const LoadPlan *plan, DateADT day);
+extern void load_measure_days(const LoadPlan *plan, DateADT first, DateADT last, DayFigures *figures);
 
 /*
  * Call a source's on_failure, `name`, in the current transaction, as the
@@ -309,9 +299,5 @@ extern void load_measure_days(const LoadPlan *plan, DateADT first, DateADT last,
  * to be in order.
  */
 extern void load_tell_failure(const LedgerSource *source, DateADT day, const char *name, const char *error);
-
-/* What the ledger says of a day that ended so; rows only of a success. */
-extern LedgerRun load_describe(const LedgerSource *source, DateADT day, const char *cause, const char *status,
-							   const LoadOutcome *outcome);
 
 #endif /* CONTRATOS_LOAD_H */

@@ -7,6 +7,7 @@
 
 #include "utils/relcache.h"
 
+#include "base/day.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "ledger/statement.h"
@@ -24,33 +25,20 @@ extern void load_find_target(LoadPlan *plan, bool lock);
  */
 extern void load_check_again(const LoadPlan *plan);
 
-/* How far a day, or a snapshot, may shrink by a load. */
-typedef struct LoadGuard
-{
-	bool allow_shrink; /* as far as it likes */
-	LedgerSuccess last; /* of what is replaced: run 0: it was never loaded */
-} LoadGuard;
-
 /* DELETE and INSERT, as the target's owner, with the settings pinned. */
-extern void load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, const LoadGuard *limit,
-							  LoadOutcome *outcome);
+extern void load_replace_rows(LoadDay *load);
 
 /*
- * 55000 (outcome->refused) when `rows` are far fewer than outcome->rows_replaced,
- * which the load's own DELETE has just counted: it is rolled back with the load.
+ * 55000 (load->refused) when the job has far fewer rows than the load's own DELETE
+ * has just counted: it is rolled back with the load.
  */
-extern void load_guard_deleted(const LoadPlan *plan, DateADT day, int64 rows, const LoadGuard *limit,
-							   LoadOutcome *outcome);
+extern void load_guard_deleted(LoadDay *load);
 
-/*
- * The same when `rows` are what the target has kept of those inserted, and more was
- * deleted than the last load had left there.
- */
-extern void load_guard_left(const LoadPlan *plan, DateADT day, int64 rows, const LoadGuard *limit,
-							LoadOutcome *outcome);
+/* The same when the target has kept `rows`, far fewer than were deleted. */
+extern void load_guard_left(LoadDay *load, int64 rows);
 
 /* What BigQuery has said of the job's cost, when it has said it. */
-extern void load_note_cost(LoadOutcome *outcome, const BqJob *job);
+extern void load_note_cost(LoadDay *load, const BqJob *job);
 
 /* 42804 when a column of the job's result is of another type than it is declared. */
 extern void load_check_types(const LoadPlan *plan, const BqJob *job);
@@ -87,7 +75,7 @@ extern StatementObjects load_objects(const LoadPlan *plan);
  * made of it: by this a recheck tells whether somebody has changed it since.  In
  * a scope.
  */
-extern LoadMeasure load_measure_now(const LoadPlan *plan, DateADT day);
+extern DayFigures load_measure_now(const LoadPlan *plan, DateADT day);
 
 /* --------------------------------------------------------------------------
  * load_target.c: the local side

@@ -60,21 +60,21 @@ load_execute(const LoadPlan *plan, const char *sql, LoadWindow window)
 }
 
 /* Count and maximum, from the column of that number on. */
-static LoadMeasure
+static DayFigures
 read_measure(uint64 row, int column)
 {
 	HeapTuple tuple = SPI_tuptable->vals[row];
 	TupleDesc desc = SPI_tuptable->tupdesc;
-	LoadMeasure measure;
+	DayFigures figures = {0};
 	bool isnull;
 
-	measure.rows = DatumGetInt64(SPI_getbinval(tuple, desc, column, &isnull));
-	measure.max_timestamp = DatumGetTimestampTz(SPI_getbinval(tuple, desc, column + 1, &isnull));
-	measure.has_max = !isnull;
-	return measure;
+	figures.rows = DatumGetInt64(SPI_getbinval(tuple, desc, column, &isnull));
+	figures.max_timestamp = DatumGetTimestampTz(SPI_getbinval(tuple, desc, column + 1, &isnull));
+	figures.has_max = !isnull;
+	return figures;
 }
 
-LoadMeasure
+DayFigures
 load_measure_now(const LoadPlan *plan, DateADT day)
 {
 	const char *column = plan->timestamp ? quote_identifier(plan->timestamp->name) : "NULL";
@@ -87,16 +87,16 @@ load_measure_now(const LoadPlan *plan, DateADT day)
 	return read_measure(0, 1);
 }
 
-LoadMeasure
+DayFigures
 load_measure(const LoadPlan *plan, DateADT day)
 {
 	LoadScope scope;
-	LoadMeasure measure;
+	DayFigures figures = {0};
 
 	load_scope_enter(&scope, plan, true);
-	measure = load_measure_now(plan, day);
+	figures = load_measure_now(plan, day);
 	load_scope_leave(&scope);
-	return measure;
+	return figures;
 }
 
 /*
@@ -117,7 +117,7 @@ number_of_day(const LoadPlan *plan, DateADT day, DateADT first, DateADT last)
 
 /* A day without rows stays as it is. */
 static void
-measure_by_day(const LoadPlan *plan, DateADT first, DateADT last, LoadMeasure *measures)
+measure_by_day(const LoadPlan *plan, DateADT first, DateADT last, DayFigures *figures)
 {
 	const char *column = quote_identifier(plan->timestamp->name);
 
@@ -131,20 +131,20 @@ measure_by_day(const LoadPlan *plan, DateADT first, DateADT last, LoadMeasure *m
 		bool isnull;
 		Datum day = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &isnull);
 
-		measures[number_of_day(plan, DatumGetDateADT(day), first, last)] = read_measure(row, 2);
+		figures[number_of_day(plan, DatumGetDateADT(day), first, last)] = read_measure(row, 2);
 	}
 }
 
 void
-load_measure_days(const LoadPlan *plan, DateADT first, DateADT last, LoadMeasure *measures)
+load_measure_days(const LoadPlan *plan, DateADT first, DateADT last, DayFigures *figures)
 {
 	LoadScope scope;
 
-	memset(measures, 0, sizeof(LoadMeasure) * (last - first + 1));
+	memset(figures, 0, sizeof(DayFigures) * (last - first + 1));
 	load_scope_enter(&scope, plan, false);
 	if (plan->timestamp != NULL)
-		measure_by_day(plan, first, last, measures);
+		measure_by_day(plan, first, last, figures);
 	else
-		measures[0] = load_measure_now(plan, first);
+		figures[0] = load_measure_now(plan, first);
 	load_scope_leave(&scope);
 }

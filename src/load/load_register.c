@@ -12,7 +12,6 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
-#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "miscadmin.h"
@@ -23,18 +22,17 @@
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 
+#include "base/catch.h"
 #include "base/day.h"
 #include "base/settings.h"
 #include "ledger/schedule.h"
+#include "load/error_class.h"
 #include "load/load.h"
 #include "load/load_internal.h"
-#include "load/error_class.h"
 
 /* More rows are not counted. */
 #define MAX_COUNTED 100000
@@ -221,6 +219,21 @@ report_locked(const LedgerSource *source)
 					  errhint("Look later: SELECT * FROM contratos_check('%s');", source->name)));
 }
 
+typedef struct Planning
+{
+	const LedgerSource *source;
+	bool whole;
+	LoadPlan *plan;
+} Planning;
+
+static void
+plan_for(void *arg)
+{
+	Planning *planning = arg;
+
+	planning->plan = plan_soon(planning->source, planning->whole);
+}
+
 /*
  * The source resolved, or only its target; NULL, with the error as a WARNING, when that
  * cannot be; *locked when somebody else is at it.
@@ -228,30 +241,11 @@ report_locked(const LedgerSource *source)
 static LoadPlan *
 try_plan(const LedgerSource *source, bool whole, bool *locked)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	LoadPlan *volatile plan = NULL;
-	ErrorData *volatile edata = NULL;
+	Planning planning = {.source = source, .whole = whole};
+	ErrorData *edata = catch_in_subtransaction(plan_for, &planning, true);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		plan = plan_soon(source, whole);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
 	if (edata == NULL)
-		return plan;
+		return planning.plan;
 	if (error_must_rethrow(edata))
 		ReThrowError(edata);
 	if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)

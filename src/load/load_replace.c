@@ -53,13 +53,13 @@ load_refuse_nested(void)
 
 /* As soon as BigQuery has said it: a day that fails is billed as well. */
 void
-load_note_cost(LoadOutcome *outcome, const BqJob *job)
+load_note_cost(LoadDay *load, const BqJob *job)
 {
 	/* the earlier attempt has noted it, in the same row */
-	if (outcome->kept && job->found)
+	if (load->kept && job->found)
 		return;
-	outcome->bytes_processed = job->bytes_processed;
-	outcome->bytes_billed = job->bytes_billed;
+	load->run.bytes_processed = job->bytes_processed;
+	load->run.bytes_billed = job->bytes_billed;
 }
 
 /* --------------------------------------------------------------------------
@@ -68,27 +68,25 @@ load_note_cost(LoadOutcome *outcome, const BqJob *job)
 
 typedef struct Progress
 {
-	const LoadPlan *plan;
-	DateADT day;
-	int64 total;
+	LoadDay *load;
 	int64 started; /* clock_ms() */
-	LoadOutcome *outcome;
 } Progress;
 
 /* To the session that has called, or in the worker's pg_stat_activity. */
 static void
 tell_progress(const Progress *progress, int64 rows, int64 bytes, int64 now)
 {
-	bool background = progress->outcome->background;
+	bool background = progress->load->background;
 
 	if (!background && !message_level_is_interesting(NOTICE))
 		return;
 
-	char *text = progress_text(rows, progress->total, bytes, now - progress->started);
+	char *text = progress_text(rows, progress->load->job->total_rows, bytes, now - progress->started);
 	if (background)
 		load_show("%s", text);
 	else
-		ereport(NOTICE, (errmsg_internal("%s %s: %s", progress->plan->source->name, day_text(progress->day), text)));
+		ereport(NOTICE,
+				(errmsg_internal("%s %s: %s", progress->load->run.source, day_text(progress->load->day), text)));
 	pfree(text);
 }
 
@@ -99,24 +97,24 @@ show_progress(void *arg, int64 rows, int64 bytes, int pages)
 	int64 now = clock_ms();
 
 	progress_received(rows, bytes, pages);
-	if (now < progress->outcome->next_notice || rows == 0)
+	if (now < progress->load->next_notice || rows == 0)
 		return;
-	progress->outcome->next_notice = now + NOTICE_MS;
+	progress->load->next_notice = now + NOTICE_MS;
 	tell_progress(progress, rows, bytes, now);
 }
 
 static void
 keep_reject(void *arg, int64 row_number, const char *column, const RowsCell *raw, const char *reason)
 {
-	LoadOutcome *outcome = ((Progress *) arg)->outcome;
+	LoadDay *load = ((Progress *) arg)->load;
 	MemoryContext old;
 
-	if (outcome->nrejects == MAX_REJECTS)
+	if (load->nrejects == MAX_REJECTS)
 		return;
-	old = MemoryContextSwitchTo(outcome->context);
-	if (outcome->rejects == NULL)
-		outcome->rejects = palloc(sizeof(LedgerReject) * MAX_REJECTS);
-	outcome->rejects[outcome->nrejects++] = (LedgerReject){
+	old = MemoryContextSwitchTo(load->context);
+	if (load->rejects == NULL)
+		load->rejects = palloc(sizeof(LedgerReject) * MAX_REJECTS);
+	load->rejects[load->nrejects++] = (LedgerReject){
 		.row_number = row_number,
 		.column = pstrdup(column),
 		.raw_value = values_shown(raw, MAX_RAW_BYTES),
@@ -130,25 +128,25 @@ keep_reject(void *arg, int64 row_number, const char *column, const RowsCell *raw
  * -------------------------------------------------------------------------- */
 
 char *
-load_row_text(const LoadOutcome *outcome, int sqlerrcode)
+load_row_text(const LoadDay *load, int sqlerrcode)
 {
 	bool nameless =
 		sqlerrcode == ERRCODE_STRING_DATA_RIGHT_TRUNCATION || sqlerrcode == ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE;
 
-	return psprintf("row " INT64_FORMAT " of BigQuery's result%s%s%s", outcome->at_row,
-					outcome->in_batches ? ", or one shortly before" : "",
-					nameless && outcome->narrow ? "; columns that are narrower than BigQuery's: " : "",
-					nameless && outcome->narrow ? outcome->narrow : "");
+	return psprintf("row " INT64_FORMAT " of BigQuery's result%s%s%s", load->at_row,
+					load->in_batches ? ", or one shortly before" : "",
+					nameless && load->narrow ? "; columns that are narrower than BigQuery's: " : "",
+					nameless && load->narrow ? load->narrow : "");
 }
 
 const char *
-load_error_text(const LoadOutcome *outcome, const ErrorData *edata)
+load_error_text(const LoadDay *load, const ErrorData *edata)
 {
 	const char *text = error_with_detail(edata);
 
-	if (outcome->at_row == 0 || !error_blames_row(edata))
+	if (load->at_row == 0 || !error_blames_row(edata))
 		return text;
-	return psprintf("%s\nCONTEXT:  %s", text, load_row_text(outcome, edata->sqlerrcode));
+	return psprintf("%s\nCONTEXT:  %s", text, load_row_text(load, edata->sqlerrcode));
 }
 
 /* While rows are inserted.  No catalog may be asked here. */
@@ -156,11 +154,11 @@ static void
 say_row(void *arg)
 {
 	ScanAdoption *adoption = arg;
-	LoadOutcome *outcome = ((Progress *) adoption->arg)->outcome;
+	LoadDay *load = ((Progress *) adoption->arg)->load;
 
-	outcome->at_row = adoption->at_row;
-	if (outcome->at_row > 0)
-		errcontext("%s", load_row_text(outcome, geterrcode()));
+	load->at_row = adoption->at_row;
+	if (load->at_row > 0)
+		errcontext("%s", load_row_text(load, geterrcode()));
 }
 
 /* --------------------------------------------------------------------------
@@ -168,7 +166,7 @@ say_row(void *arg)
  * -------------------------------------------------------------------------- */
 
 static int64
-insert_adopting(const LoadPlan *plan, const char *sql, LoadWindow window, ScanAdoption *adoption, LoadOutcome *outcome)
+insert_adopting(LoadDay *load, const char *sql, LoadWindow window, ScanAdoption *adoption)
 {
 	ErrorContextCallback context = {.previous = error_context_stack, .callback = say_row, .arg = adoption};
 	volatile int64 inserted = 0;
@@ -178,46 +176,46 @@ insert_adopting(const LoadPlan *plan, const char *sql, LoadWindow window, ScanAd
 	{
 		/* PG_END_TRY() puts back what there was before */
 		error_context_stack = &context;
-		inserted = load_execute(plan, sql, window);
+		inserted = load_execute(load->plan, sql, window);
 	}
 	PG_FINALLY();
 	{
 		scan_withdraw();
-		load_note_cost(outcome, adoption->job);
+		load_note_cost(load, load->job);
 	}
 	PG_END_TRY();
 	/* a NOTICE of a trigger's has had it set as well */
-	outcome->at_row = 0;
+	load->at_row = 0;
 	return inserted;
 }
 
 static void
-check_counts(const LoadPlan *plan, const BqJob *job, const ScanAdoption *adoption, int64 inserted)
+check_counts(const LoadDay *load, const ScanAdoption *adoption)
 {
-	if (!adoption->complete || adoption->rows != job->total_rows)
+	const LoadPlan *plan = load->plan;
+	int64 rows = adoption->figures.rows;
+
+	if (!adoption->complete || rows != load->job->total_rows)
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
-						errmsg("only " INT64_FORMAT " of " INT64_FORMAT " rows were read for table %s", adoption->rows,
-							   job->total_rows, plan->target_name),
+						errmsg("only " INT64_FORMAT " of " INT64_FORMAT " rows were read for table %s", rows,
+							   load->job->total_rows, plan->target_name),
 						errhint("A rule of the table may replace the INSERT: a load needs one that reads all rows.")));
-	if (inserted != adoption->rows && !load_may_filter(plan->target))
+	if (load->run.rows_inserted != rows && !load_may_filter(plan->target))
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_ERROR),
-				 errmsg("table %s took " INT64_FORMAT " of " INT64_FORMAT " rows", plan->target_name, inserted,
-						adoption->rows),
+				 errmsg("table %s took " INT64_FORMAT " of " INT64_FORMAT " rows", plan->target_name,
+						load->run.rows_inserted, rows),
 				 errdetail("BigQuery sent rows outside of the day that was asked for."),
 				 errhint("Check timestamp_column in contratos_sources and the foreign table's option row_filter.")));
 }
 
 static void
-take_from_scan(LoadOutcome *outcome, const ScanAdoption *adoption)
+take_from_scan(LoadDay *load, const ScanAdoption *adoption)
 {
-	outcome->rows_loaded = adoption->rows;
-	outcome->values_altered = adoption->values_altered;
-	outcome->pages = adoption->pages;
-	outcome->bytes_received = adoption->bytes;
-	outcome->has_max_timestamp = adoption->has_max_timestamp;
-	outcome->source_max_timestamp = adoption->max_timestamp;
-	strlcpy(outcome->fingerprint, adoption->fingerprint, FINGERPRINT_SIZE);
+	load->run.loaded = adoption->figures;
+	load->run.values_altered = adoption->values_altered;
+	load->run.pages = adoption->pages;
+	load->bytes_received = adoption->bytes;
 }
 
 static char *
@@ -245,66 +243,68 @@ narrow_columns(const LoadPlan *plan, MemoryContext context)
 
 /* The INSERT, reading the job that was judged; its scan tells what it reads. */
 static void
-insert(const LoadPlan *plan, BqJob *job, DateADT day, LoadOutcome *outcome)
+insert(LoadDay *load)
 {
+	const LoadPlan *plan = load->plan;
+	DateADT day = load->day;
 	RemoteCondition conditions[2];
-	Progress progress = {.plan = plan, .day = day, .total = job->total_rows, .started = clock_ms(), .outcome = outcome};
+	Progress progress = {.load = load, .started = clock_ms()};
 	ScanAdoption adoption = {
 		.relid = plan->table->relid,
 		.rows_key = deparse_rows_key(plan->table, conditions, load_window(plan, day, day, conditions)),
 		.ncolumns = plan->ncolumns,
 		.columns = plan->columns,
 		.timestamp_column = plan->timestamp ? plan->timestamp->attnum : InvalidAttrNumber,
-		.job = job,
+		.job = load->job,
 		.progress = show_progress,
 		.reject = keep_reject,
 		.arg = &progress,
 	};
 
-	outcome->narrow = narrow_columns(plan, outcome->context);
-	outcome->in_batches = load_may_batch(plan->target);
+	load->narrow = narrow_columns(plan, load->context);
+	load->in_batches = load_may_batch(plan->target);
 	progress_receive();
-	outcome->rows_inserted = insert_adopting(
-		plan, insert_text(plan), load_window_here(plan, plan->timestamp ? plan->timestamp->type : InvalidOid, day, day),
-		&adoption, outcome);
-	check_counts(plan, job, &adoption, outcome->rows_inserted);
-	take_from_scan(outcome, &adoption);
+	load->run.rows_inserted = insert_adopting(
+		load, insert_text(plan), load_window_here(plan, plan->timestamp ? plan->timestamp->type : InvalidOid, day, day),
+		&adoption);
+	check_counts(load, &adoption);
+	take_from_scan(load, &adoption);
 }
 
 /*
  * What stands in the target now.  Where nothing could have made it other than
  * what was inserted, reading all of it again would tell nothing new.
  */
-static LoadMeasure
-measure_inserted(const LoadPlan *plan, DateADT day, const LoadOutcome *outcome)
+static DayFigures
+measure_inserted(const LoadDay *load)
 {
-	LoadMeasure measure = {outcome->rows_inserted, outcome->has_max_timestamp, outcome->source_max_timestamp};
+	const LoadPlan *plan = load->plan;
+	DayFigures inserted = load->run.loaded;
 
 	if (plan->timestamp == NULL || plan->timestamp->type != plan->timestamp_target || !load_is_plain(plan->target))
-		measure = load_measure_now(plan, day);
-	return measure;
+		return load_measure_now(plan, load->day);
+	inserted.rows = load->run.rows_inserted;
+	inserted.fingerprint[0] = '\0';
+	return inserted;
 }
 
 /* What its triggers and rules have left of the day is judged before after_load, which may do what it likes. */
 static void
-finish_day(const LoadPlan *plan, DateADT day, const LoadGuard *limit, LoadOutcome *outcome)
+finish_day(LoadDay *load)
 {
-	LoadMeasure measure = {0};
+	const LoadPlan *plan = load->plan;
 
 	if (plan->after_load == NULL || !load_is_plain(plan->target))
 	{
-		measure = measure_inserted(plan, day, outcome);
-		load_guard_left(plan, day, measure.rows, limit, outcome);
+		load->run.target = measure_inserted(load);
+		load_guard_left(load, load->run.target.rows);
 	}
 	if (plan->after_load != NULL)
 	{
 		load_show("calling %s", plan->after_load);
-		load_call_after_load(plan, day);
-		measure = load_measure_now(plan, day);
+		load_call_after_load(plan, load->day);
+		load->run.target = load_measure_now(plan, load->day);
 	}
-	outcome->target_rows = measure.rows;
-	outcome->has_target_max = measure.has_max;
-	outcome->target_max_timestamp = measure.max_timestamp;
 }
 
 /*
@@ -363,32 +363,34 @@ lock_target(const LoadPlan *plan, DateADT day)
 
 /* As whoever we are now, with the settings pinned. */
 static void
-replace(const LoadPlan *plan, BqJob *job, DateADT day, const LoadGuard *limit, LoadOutcome *outcome)
+replace(LoadDay *load)
 {
-	progress_delete(job->total_rows);
-	lock_target(plan, day);
+	const LoadPlan *plan = load->plan;
+
+	progress_delete(load->job->total_rows);
+	lock_target(plan, load->day);
 	load_show("deleting from %s", plan->target_name);
-	outcome->rows_replaced = delete_rows(plan, day);
-	check_deleted(plan, day);
-	load_guard_deleted(plan, day, job->total_rows, limit, outcome);
+	load->run.rows_replaced = delete_rows(plan, load->day);
+	check_deleted(plan, load->day);
+	load_guard_deleted(load);
 	load_show("inserting into %s", plan->target_name);
-	insert(plan, job, day, outcome);
+	insert(load);
 	progress_finish();
-	finish_day(plan, day, limit, outcome);
+	finish_day(load);
 }
 
 void
-load_replace_rows(const LoadPlan *plan, BqJob *job, DateADT day, const LoadGuard *limit, LoadOutcome *outcome)
+load_replace_rows(LoadDay *load)
 {
 	LoadScope scope;
 
-	if (outcome->next_notice == 0)
-		outcome->next_notice = clock_ms() + NOTICE_MS;
-	load_scope_enter(&scope, plan, outcome->background);
+	if (load->next_notice == 0)
+		load->next_notice = clock_ms() + NOTICE_MS;
+	load_scope_enter(&scope, load->plan, load->background);
 	replacing = true;
 	PG_TRY();
 	{
-		replace(plan, job, day, limit, outcome);
+		replace(load);
 	}
 	PG_FINALLY();
 	{

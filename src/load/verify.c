@@ -66,21 +66,22 @@ read_max(const RowsCell *cell)
 }
 
 /* n, m, f of fingerprint_query(), in this order. */
-static VerifyThere
+static DayFigures
 read_there(const RowsCell *cells)
 {
-	VerifyThere there = {.rows = read_count(&cells[0]), .has_max = cells[1].kind != ROWS_NULL};
+	DayFigures remote = {.rows = read_count(&cells[0]), .has_max = cells[1].kind != ROWS_NULL};
+	size_t len = Min(cells[2].len, FINGERPRINT_SIZE - 1);
 
-	if (there.has_max)
-		there.max_timestamp = read_max(&cells[1]);
+	if (remote.has_max)
+		remote.max_timestamp = read_max(&cells[1]);
 	/* a longer one is no fingerprint: enough of it to be another than ours */
-	there.fingerprint = pnstrdup(cells[2].data, Min(cells[2].len, FINGERPRINT_SIZE));
-	return there;
+	memcpy(remote.fingerprint, cells[2].data, len);
+	return remote;
 }
 
 /* One row of three. */
 static void
-read_answer(RowStream *stream, const BqJob *job, VerifyThere *there)
+read_answer(RowStream *stream, const BqJob *job, DayFigures *there)
 {
 	const RowsCell *cells = stream_next(stream);
 
@@ -93,13 +94,13 @@ read_answer(RowStream *stream, const BqJob *job, VerifyThere *there)
 
 /* A row of four for each day that has rows; d of fingerprint_query_by_day() is the first. */
 static void
-read_days(RowStream *stream, const BqJob *job, DateADT first, DateADT last, VerifyThere *there)
+read_days(RowStream *stream, const BqJob *job, DateADT first, DateADT last, DayFigures *there)
 {
 	const int64 unix_first = (int64) first + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE);
 	const RowsCell *cells;
 
 	for (DateADT day = first; day <= last; day++)
-		there[day - first] = (VerifyThere){.fingerprint = FINGERPRINT_NOTHING};
+		there[day - first] = (DayFigures){.fingerprint = FINGERPRINT_NOTHING};
 	while ((cells = stream_next(stream)) != NULL)
 	{
 		int64 day;
@@ -148,7 +149,7 @@ timestamp_of(const LoadPlan *plan)
 }
 
 void
-verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *asked, VerifyThere *there)
+verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *asked, DayFigures *there)
 {
 	RemoteCondition window[2];
 	int n = load_window(plan, day, day, window);
@@ -161,7 +162,7 @@ verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *asked, Ve
 }
 
 void
-verify_ask_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *asked, VerifyThere *there)
+verify_ask_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *asked, DayFigures *there)
 {
 	RemoteCondition window[2];
 	int n = load_window(plan, first, last, window);
@@ -184,22 +185,22 @@ say_rows(StringInfo said, int64 now, int64 before)
 }
 
 static void
-say_max(StringInfo said, bool has_now, TimestampTz now, bool has_before, TimestampTz before)
+say_max(StringInfo said, const DayFigures *now, const DayFigures *before)
 {
-	if (has_now != has_before || (has_now && now != before))
+	if (!day_same_max(now, before))
 		appendStringInfo(said, "%slatest timestamp %s", said->len > 0 ? ", " : "",
-						 has_now ? timestamptz_to_str(now) : "none");
+						 now->has_max ? timestamptz_to_str(now->max_timestamp) : "none");
 }
 
 char *
-verify_source(const VerifyThere *there, const LedgerSuccess *success)
+verify_source(const DayFigures *there, const LedgerSuccess *success)
 {
 	StringInfoData said;
 
 	initStringInfo(&said);
-	say_rows(&said, there->rows, success->rows_loaded);
-	say_max(&said, there->has_max, there->max_timestamp, success->has_max_timestamp, success->source_max_timestamp);
-	if (success->fingerprint != NULL && strcmp(success->fingerprint, there->fingerprint) != 0 && said.len == 0)
+	say_rows(&said, there->rows, success->loaded.rows);
+	say_max(&said, there, &success->loaded);
+	if (success->loaded.fingerprint[0] && strcmp(success->loaded.fingerprint, there->fingerprint) != 0 && said.len == 0)
 		appendStringInfoString(&said, "other contents");
 	return said.len > 0 ? psprintf("BigQuery has %s", said.data) : NULL;
 }
@@ -208,13 +209,13 @@ char *
 verify_target(const LoadPlan *plan, DateADT day, const LedgerSuccess *success)
 {
 	StringInfoData said;
-	LoadMeasure here;
+	DayFigures here;
 
-	if (success->target_rows < 0)
+	if (success->target.rows < 0)
 		return NULL;
 	initStringInfo(&said);
 	here = load_measure(plan, day);
-	say_rows(&said, here.rows, success->target_rows);
-	say_max(&said, here.has_max, here.max_timestamp, success->has_target_max, success->target_max_timestamp);
+	say_rows(&said, here.rows, success->target.rows);
+	say_max(&said, &here, &success->target);
 	return said.len > 0 ? psprintf("%s has %s", plan->target_name, said.data) : NULL;
 }

@@ -6,19 +6,11 @@
 #ifndef CONTRATOS_VERIFY_H
 #define CONTRATOS_VERIFY_H
 
+#include "base/day.h"
 #include "bigquery/bigquery.h"
 #include "bigquery/message.h"
 #include "ledger/ledger.h"
 #include "load/load.h"
-
-/* What BigQuery has of a day now. */
-typedef struct VerifyThere
-{
-	int64 rows;
-	bool has_max;
-	TimestampTz max_timestamp;
-	const char *fingerprint;
-} VerifyThere;
 
 /* One query: the job it was, and what that has cost. */
 typedef struct VerifyJob
@@ -32,10 +24,10 @@ typedef struct VerifyJob
  * Ask for a day under the id in job->job_id.  Needs no transaction; strings live
  * in CurrentMemoryContext; throws what BigQuery fails with.
  */
-extern void verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *job, VerifyThere *there);
+extern void verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *job, DayFigures *there);
 
 /* In words what differs there from the last success of the day; NULL: nothing. */
-extern char *verify_source(const VerifyThere *there, const LedgerSuccess *success);
+extern char *verify_source(const DayFigures *there, const LedgerSuccess *success);
 
 /*
  * In words what differs in the target from what was measured at the end of the
@@ -43,12 +35,12 @@ extern char *verify_source(const VerifyThere *there, const LedgerSuccess *succes
  */
 extern char *verify_target(const LoadPlan *plan, DateADT day, const LedgerSuccess *success);
 
-/* A day there, here and in the ledger. */
+/* A day in BigQuery, in the target and in the ledger. */
 typedef struct VerifyDay
 {
 	DateADT day;
-	VerifyThere there;
-	LoadMeasure here;
+	DayFigures remote; /* as BigQuery has it */
+	DayFigures target;
 	LedgerSuccess ledger; /* run 0: the day has no success */
 	bool agrees;
 } VerifyDay;

@@ -20,7 +20,7 @@
 #include "load/verify_internal.h"
 
 static void
-ask(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job, VerifyThere *there)
+ask(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job, DayFigures *there)
 {
 	if (plan->timestamp == NULL)
 		verify_ask(plan, bq, first, job, there);
@@ -37,39 +37,29 @@ look_up(const LoadPlan *plan, DateADT first, DateADT last, LedgerSuccess *days)
 		ledger_last_successes(plan->source->name, first, last, days);
 }
 
-/* A target whose days have no time of day cannot have the latest one. */
-static TimestampTz
-as_kept(const LoadPlan *plan, TimestampTz timestamp)
+/* As the target can have it: days without a time of day have no latest one. */
+static DayFigures
+as_kept(const LoadPlan *plan, DayFigures remote)
 {
-	return plan->timestamp_target == DATEOID ? day_start(day_of(timestamp)) : timestamp;
-}
-
-static bool
-same_max(bool has_one, TimestampTz one, bool has_other, TimestampTz other)
-{
-	return has_one == has_other && (!has_one || one == other);
+	if (remote.has_max && plan->timestamp_target == DATEOID)
+		remote.max_timestamp = day_start(day_of(remote.max_timestamp));
+	return remote;
 }
 
 /* Whether the target has what it should: what the load left in it, if that is known. */
 static bool
 is_kept(const LoadPlan *plan, const VerifyDay *day)
 {
-	const LoadMeasure *here = &day->here;
-	const LedgerSuccess *ledger = &day->ledger;
-	const VerifyThere *there = &day->there;
+	DayFigures wanted =
+		day->ledger.run != 0 && day->ledger.target.rows >= 0 ? day->ledger.target : as_kept(plan, day->remote);
 
-	if (ledger->run != 0 && ledger->target_rows >= 0)
-		return here->rows == ledger->target_rows &&
-			   same_max(here->has_max, here->max_timestamp, ledger->has_target_max, ledger->target_max_timestamp);
-	return here->rows == there->rows && same_max(here->has_max, here->max_timestamp, there->has_max,
-												 there->has_max ? as_kept(plan, there->max_timestamp) : 0);
+	return day->target.rows == wanted.rows && day_same_max(&day->target, &wanted);
 }
 
 static VerifyDay
-compare(const LoadPlan *plan, DateADT day, const VerifyThere *there, const LoadMeasure *here,
-		const LedgerSuccess *ledger)
+compare(const LoadPlan *plan, DateADT day, const DayFigures *there, const DayFigures *here, const LedgerSuccess *ledger)
 {
-	VerifyDay result = {.day = day, .there = *there, .here = *here, .ledger = *ledger};
+	VerifyDay result = {.day = day, .remote = *there, .target = *here, .ledger = *ledger};
 
 	result.agrees = (ledger->run == 0 || verify_source(there, ledger) == NULL) && is_kept(plan, &result);
 	return result;
@@ -80,8 +70,8 @@ verify_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, Ver
 {
 	int n = last - first + 1;
 	VerifyDay *days = palloc(sizeof(VerifyDay) * n);
-	VerifyThere *there = palloc(sizeof(VerifyThere) * n);
-	LoadMeasure *here = palloc(sizeof(LoadMeasure) * n);
+	DayFigures *there = palloc(sizeof(DayFigures) * n);
+	DayFigures *here = palloc(sizeof(DayFigures) * n);
 	LedgerSuccess *ledger = palloc(sizeof(LedgerSuccess) * n);
 
 	ask(plan, bq, first, last, job, there);

@@ -5,6 +5,7 @@
 #ifndef CONTRATOS_VERIFY_INTERNAL_H
 #define CONTRATOS_VERIFY_INTERNAL_H
 
+#include "base/day.h"
 #include "bigquery/bigquery.h"
 #include "load/verify.h"
 
@@ -13,6 +14,6 @@
  * Not of a snapshot.
  */
 extern void verify_ask_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job,
-							VerifyThere *there);
+							DayFigures *there);
 
 #endif /* CONTRATOS_VERIFY_INTERNAL_H */

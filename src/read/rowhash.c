@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 
 #include "base/crypto.h"
+#include "base/day.h"
 #include "read/rowhash.h"
 #include "rows/rows.h"
 

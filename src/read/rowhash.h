@@ -15,13 +15,8 @@
 
 #include "postgres.h"
 
+#include "base/day.h"
 #include "rows/rows.h"
-
-/* As long as a fingerprint's text may be, with its end: two int64 and ":". */
-#define FINGERPRINT_SIZE 48
-
-/* The fingerprint of no rows. */
-#define FINGERPRINT_NOTHING "0:0"
 
 /* What a row adds to it. */
 #define ROWHASH_BYTES 8

@@ -205,7 +205,7 @@ emit(void *arg, const RunResult *result)
 	bool nulls[6] = {0};
 
 	values[0] = DateADTGetDatum(result->day);
-	values[1] = CStringGetTextDatum(result->status);
+	values[1] = CStringGetTextDatum(ledger_status_name(result->status));
 	values[2] = Int64GetDatum(result->rows_loaded);
 	values[3] = Int64GetDatum(result->rows_replaced);
 	nulls[2] = result->rows_loaded < 0;

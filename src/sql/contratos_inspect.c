@@ -153,14 +153,14 @@ emit_verified_day(void *arg, const VerifyDay *day)
 	Row row = {0};
 
 	add_column(&row, DateADTGetDatum(day->day), false);
-	add_column(&row, Int64GetDatum(day->there.rows), false);
-	add_column(&row, Int64GetDatum(day->here.rows), false);
-	add_column(&row, Int64GetDatum(ledger->rows_loaded), !loaded);
-	add_column(&row, TimestampTzGetDatum(day->there.max_timestamp), !day->there.has_max);
-	add_column(&row, TimestampTzGetDatum(day->here.max_timestamp), !day->here.has_max);
-	add_column(&row, TimestampTzGetDatum(ledger->source_max_timestamp), !loaded || !ledger->has_max_timestamp);
-	add_text(&row, day->there.fingerprint);
-	add_text(&row, loaded ? ledger->fingerprint : NULL);
+	add_column(&row, Int64GetDatum(day->remote.rows), false);
+	add_column(&row, Int64GetDatum(day->target.rows), false);
+	add_column(&row, Int64GetDatum(ledger->loaded.rows), !loaded);
+	add_column(&row, TimestampTzGetDatum(day->remote.max_timestamp), !day->remote.has_max);
+	add_column(&row, TimestampTzGetDatum(day->target.max_timestamp), !day->target.has_max);
+	add_column(&row, TimestampTzGetDatum(ledger->loaded.max_timestamp), !loaded || !ledger->loaded.has_max);
+	add_text(&row, day->remote.fingerprint);
+	add_text(&row, loaded && ledger->loaded.fingerprint[0] ? ledger->loaded.fingerprint : NULL);
 	add_column(&row, BoolGetDatum(day->agrees), false);
 	tuplestore_putvalues(set->setResult, set->setDesc, row.values, row.nulls);
 }

@@ -61,7 +61,7 @@ attempt_must_begin(Attempt *attempt)
 {
 	if (!attempt_begin_transaction())
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("extension \"contratos\" was dropped meanwhile")));
-	MemoryContextSwitchTo(attempt->context);
+	MemoryContextSwitchTo(attempt->load.context);
 }
 
 /*
@@ -73,8 +73,8 @@ resolve(Attempt *attempt)
 {
 	int nest_level = load_bound_waits();
 
-	attempt->plan = load_plan(&attempt->schedule->source);
-	load_lock(attempt->plan->target, RowExclusiveLock, attempt->plan->target_name);
+	attempt->load.plan = load_plan(&attempt->schedule->source);
+	load_lock(attempt->load.plan->target, RowExclusiveLock, attempt->load.plan->target_name);
 	AtEOXact_GUC(false, nest_level);
 }
 
@@ -84,7 +84,7 @@ check_statements(Attempt *attempt)
 {
 	int nest_level = load_bound_waits();
 
-	load_check_statements(attempt->plan, attempt->action->day);
+	load_check_statements(attempt->load.plan, attempt->load.day);
 	AtEOXact_GUC(false, nest_level);
 }
 
@@ -99,28 +99,27 @@ open_run(Attempt *attempt)
 	resolve(attempt);
 	/* begun when that was yesterday, and now another snapshot is there */
 	if (attempt->action->what == SCHEDULE_LOAD)
-		load_check_snapshot(&attempt->schedule->source, attempt->action->day);
+		load_check_snapshot(&attempt->schedule->source, attempt->load.day);
 	attempt->looks = attempt->action->what == SCHEDULE_RECHECK &&
 					 !ledger_rechecked_today(attempt->schedule->source.name, settings_now());
 	/* a recheck has compared already, when what it waits with is a load */
-	attempt->reloads = load_resume(attempt->plan, attempt->action->day, attempt->kept_job, &attempt->outcome) &&
-					   attempt->action->what == SCHEDULE_RECHECK;
+	attempt->reloads = load_resume(&attempt->load, attempt->kept_job) && attempt->action->what == SCHEDULE_RECHECK;
 	/* it compares first: by a job that no load can go on with */
 	if (attempt->action->what == SCHEDULE_RECHECK && !attempt->reloads)
-		bigquery_make_job_id(attempt->outcome.job_id, sizeof(attempt->outcome.job_id));
+		bigquery_make_job_id(attempt->load.job_id, sizeof(attempt->load.job_id));
 	/* what goes on with a job costs nothing more */
-	if (!attempt->outcome.kept)
+	if (!attempt->load.kept)
 		load_check_budget(&attempt->schedule->source);
 	/* a recheck need not load, and so need not fail of what a load would */
 	if (attempt->action->what == SCHEDULE_LOAD || attempt->reloads)
 		check_statements(attempt);
-	attempt->run = ledger_begin(attempt->open, attempt->schedule->source.name, attempt->action->day, attempt->cause,
-								attempt->number, attempt->outcome.job_id);
-	attempt_commit(attempt->context);
+	attempt->run = ledger_begin(attempt->open, attempt->schedule->source.name, attempt->load.day,
+								attempt->load.run.cause, attempt->number, attempt->load.job_id);
+	attempt_commit(attempt->load.context);
 	if (attempt->run == 0)
 		return false;
 	attempt_has_begun();
-	attempt->bq = bigquery_open(attempt->plan->connection, attempt->context);
+	attempt->load.bq = bigquery_open(attempt->load.plan->connection, attempt->load.context);
 	return true;
 }
 
@@ -153,64 +152,61 @@ say_drift(const Attempt *attempt)
 static void
 next_job(Attempt *attempt, int64 bytes_processed, int64 bytes_billed)
 {
-	(void) load_resume(attempt->plan, attempt->action->day, NULL, &attempt->outcome);
-	ledger_next_job(attempt->run, attempt->outcome.job_id, bytes_processed, bytes_billed);
+	(void) load_resume(&attempt->load, NULL);
+	ledger_next_job(attempt->run, attempt->load.job_id, bytes_processed, bytes_billed);
 }
 
-/* From the job that was kept, or when that is not to be had any more, by another. */
-static BqJob *
-ask(Attempt *attempt)
+/* The job that was kept is not to be had any more. */
+static void
+ask_anew(void *arg)
 {
-	DateADT day = attempt->action->day;
-	BqJob *job;
+	Attempt *attempt = arg;
 
-	load_show("waiting for BigQuery");
-	job = load_ask(attempt->plan, attempt->bq, day, attempt->context, &attempt->outcome);
-	if (job != NULL)
-		return job;
 	attempt_must_begin(attempt);
 	load_check_budget(&attempt->schedule->source);
 	next_job(attempt, -1, -1);
-	attempt_commit(attempt->context);
-	return load_ask(attempt->plan, attempt->bq, day, attempt->context, &attempt->outcome);
+	attempt_commit(attempt->load.context);
+}
+
+static void
+begin_replacing(void *arg)
+{
+	load_show("loading");
+	attempt_must_begin(arg);
 }
 
 static void
 load(Attempt *attempt)
 {
-	const ScheduleAction *action = attempt->action;
-	BqJob *job;
+	const LoadCaller caller = {.job_gone = ask_anew, .answered = begin_replacing, .arg = attempt};
 	LedgerRun run;
 
-	job = ask(attempt);
-	load_show("loading");
-	attempt_must_begin(attempt);
-	load_replace(attempt->plan, job, action->day, false, &attempt->outcome);
-	run = load_describe(attempt->plan->source, action->day, attempt->cause, "succeeded", &attempt->outcome);
+	load_show("waiting for BigQuery");
+	load_day(&attempt->load, &caller);
+	run = load_result(&attempt->load, RUN_SUCCEEDED);
 	note_drift(attempt, &run);
 	/* somebody's open transaction may hold the row */
 	load_show("recording the load");
 	ledger_end(attempt->run, &run, 0);
-	ledger_record_rejects(attempt->run, attempt->outcome.rejects, attempt->outcome.nrejects);
-	attempt_commit(attempt->context);
-	attempt_log_end(attempt, "succeeded", 0, NULL);
+	ledger_record_rejects(attempt->run, attempt->load.rejects, attempt->load.nrejects);
+	attempt_commit(attempt->load.context);
+	attempt_log_end(attempt, RUN_SUCCEEDED, 0, NULL);
 	say_drift(attempt);
-	load_end(&attempt->outcome);
+	load_end(&attempt->load);
 }
 
 /* The day is as it should be. */
 static void
 end_unchanged(Attempt *attempt)
 {
-	LedgerRun run =
-		load_describe(attempt->plan->source, attempt->action->day, attempt->cause, "unchanged", &attempt->outcome);
+	LedgerRun run = load_result(&attempt->load, RUN_UNCHANGED);
 
 	note_drift(attempt, &run);
 	ledger_end(attempt->run, &run, 0);
-	if (schedule_confirms(attempt->action->day, settings_now()))
-		ledger_confirm(attempt->schedule->source.name, attempt->action->day);
-	attempt_commit(attempt->context);
-	attempt_log_end(attempt, "unchanged", 0, NULL);
+	if (schedule_confirms(attempt->load.day, settings_now()))
+		ledger_confirm(attempt->schedule->source.name, attempt->load.day);
+	attempt_commit(attempt->load.context);
+	attempt_log_end(attempt, RUN_UNCHANGED, 0, NULL);
 	say_drift(attempt);
 }
 
@@ -218,18 +214,17 @@ end_unchanged(Attempt *attempt)
 static void
 end_differs(Attempt *attempt, const char *what)
 {
-	LedgerRun run =
-		load_describe(attempt->plan->source, attempt->action->day, attempt->cause, "differs", &attempt->outcome);
+	LedgerRun run = load_result(&attempt->load, RUN_DIFFERS);
 
 	run.error = what;
 	run.message = "still differs after it was loaded again twice";
 	note_drift(attempt, &run);
 	ledger_end(attempt->run, &run, 0);
-	attempt_commit(attempt->context);
-	attempt_log_end(attempt, "differs", 0, NULL);
+	attempt_commit(attempt->load.context);
+	attempt_log_end(attempt, RUN_DIFFERS, 0, NULL);
 	say_drift(attempt);
 	ereport(WARNING, (errmsg("source \"%s\": %s still differs after it was loaded again twice",
-							 attempt->schedule->source.name, day_text(attempt->action->day)),
+							 attempt->schedule->source.name, day_text(attempt->load.day)),
 					  errdetail("%s.", what),
 					  errhint("If the target is changed on purpose (a trigger, rows erased), nothing needs to be done; "
 							  "otherwise load the day with contratos_run().")));
@@ -242,29 +237,29 @@ end_differs(Attempt *attempt, const char *what)
 static void
 recheck(Attempt *attempt)
 {
-	DateADT day = attempt->action->day;
+	DateADT day = attempt->load.day;
 	VerifyJob job = {0};
-	VerifyThere now;
+	DayFigures now;
 	LedgerSuccess success;
 	BqTable there;
 	char *what;
 
-	strlcpy(job.job_id, attempt->outcome.job_id, sizeof(job.job_id));
+	strlcpy(job.job_id, attempt->load.job_id, sizeof(job.job_id));
 	load_show("comparing with BigQuery");
-	verify_ask(attempt->plan, attempt->bq, day, &job, &now);
+	verify_ask(attempt->load.plan, attempt->load.bq, day, &job, &now);
 	/* billed, however this ends */
-	attempt->outcome.bytes_processed = job.bytes_processed;
-	attempt->outcome.bytes_billed = job.bytes_billed;
-	attempt->looks = attempt->looks && verify_ask_columns(attempt->plan, attempt->bq, &there);
+	attempt->load.run.bytes_processed = job.bytes_processed;
+	attempt->load.run.bytes_billed = job.bytes_billed;
+	attempt->looks = attempt->looks && verify_ask_columns(attempt->load.plan, attempt->load.bq, &there);
 	attempt_must_begin(attempt);
 	if (attempt->looks)
-		attempt->drift = verify_columns(attempt->plan, &there);
+		attempt->drift = verify_columns(attempt->load.plan, &there);
 	if (!ledger_last_success(attempt->schedule->source.name, day, &success))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("the ledger's row of %s is gone", day_text(day))));
 	what = verify_source(&now, &success);
 	if (what == NULL)
-		what = verify_target(attempt->plan, day, &success);
+		what = verify_target(attempt->load.plan, day, &success);
 	if (what == NULL)
 		end_unchanged(attempt);
 	else if (success.reloads >= 2)
@@ -273,9 +268,9 @@ recheck(Attempt *attempt)
 	{
 		check_statements(attempt);
 		next_job(attempt, job.bytes_processed, job.bytes_billed);
-		attempt_commit(attempt->context);
+		attempt_commit(attempt->load.context);
 		attempt->bytes_compared = Max(job.bytes_billed, 0);
-		attempt->outcome.bytes_processed = attempt->outcome.bytes_billed = -1;
+		attempt->load.run.bytes_processed = attempt->load.run.bytes_billed = -1;
 		ereport(LOG,
 				(errmsg("source \"%s\": %s differs and is loaded again", attempt->schedule->source.name, day_text(day)),
 				 errdetail("%s.", what)));
@@ -291,7 +286,7 @@ claim(Attempt *attempt)
 
 	attempt_must_begin(attempt);
 	claimed = ledger_try_claim(attempt->schedule->source.name);
-	attempt_commit(attempt->context);
+	attempt_commit(attempt->load.context);
 	return claimed;
 }
 
@@ -304,15 +299,13 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 	volatile bool claimed = false;
 	volatile bool busy = true;
 
-	attempt->context = context;
 	attempt->schedule = schedule;
 	attempt->action = action;
-	attempt->cause = action->cause;
 	attempt->open = open;
 	attempt->number = action->attempt;
 	attempt->began = clock_ms();
-	load_begin(&attempt->outcome, context);
-	attempt->outcome.background = true;
+	load_begin(&attempt->load, schedule->source.name, action->day, action->cause, context);
+	attempt->load.background = true;
 	load_show_begin(schedule->source.name, action->day);
 
 	PG_TRY();
@@ -324,7 +317,7 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 				recheck(attempt);
 			else
 				load(attempt);
-			bigquery_close(attempt->bq);
+			bigquery_close(attempt->load.bq);
 		}
 	}
 	PG_CATCH();
@@ -337,9 +330,10 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 	progress_end();
 	if (claimed)
 		ledger_unclaim(schedule->source.name);
-	if (attempt->plan != NULL)
+	if (attempt->load.plan != NULL)
 		strlcpy(key_file,
-				attempt->plan->connection->credentials_file ? attempt->plan->connection->credentials_file : "",
+				attempt->load.plan->connection->credentials_file ? attempt->load.plan->connection->credentials_file
+																 : "",
 				MAXPGPATH);
 	load_show_end();
 	*unrecorded = attempt->unrecorded;

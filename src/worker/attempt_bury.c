@@ -31,22 +31,10 @@ schedule_of(const List *schedules, const char *source)
 static LedgerRun
 interrupted(const LedgerDead *dead)
 {
-	LedgerRun run = {
-		.source = dead->source,
-		.day = dead->day,
-		.status = "interrupted",
-		.rows_loaded = -1,
-		.rows_replaced = -1,
-		.rows_inserted = -1,
-		.values_altered = -1,
-		.bytes_processed = -1,
-		.bytes_billed = -1,
-		.pages = -1,
-		.target_rows = -1,
-		.sqlstate = unpack_sql_state(ERRCODE_CRASH_SHUTDOWN),
-		.error = "the process that loaded the day ended before it was done",
-	};
+	LedgerRun run = ledger_new_run(dead->source, dead->day, RUN_INTERRUPTED);
 
+	run.sqlstate = unpack_sql_state(ERRCODE_CRASH_SHUTDOWN);
+	run.error = "the process that loaded the day ended before it was done";
 	run.message = run.error;
 	return run;
 }
@@ -68,7 +56,7 @@ end_dead(const LedgerSchedule *schedule, const LedgerDead *dead)
 	run.untold = next == 0 && schedule != NULL && schedule->on_failure != NULL;
 	stays = ledger_end(dead->run, &run, next);
 	ereport(LOG, (errmsg("source \"%s\": %s %s (attempt %d)", dead->source, day_text(dead->day),
-						 stays ? run.status : "canceled", dead->attempt),
+						 ledger_status_name(stays ? run.status : RUN_CANCELED), dead->attempt),
 				  known ? errdetail("That could not be recorded when it happened.")
 						: errdetail("The process that loaded it ended before it was done.")));
 	return stays && run.untold ? run.error : NULL;

@@ -22,7 +22,7 @@ typedef struct Ending
 {
 	ErrorData *edata;
 	Attempt *attempt;
-	const char *status;
+	RunStatus status;
 	TimestampTz next; /* when the next attempt is due; 0: never */
 	LedgerRun run; /* what the ledger is to have of it */
 } Ending;
@@ -40,26 +40,26 @@ judge(Attempt *attempt, ErrorData *edata)
 {
 	const ScheduleRules *rules = &attempt->schedule->rules;
 	TimestampTz now = settings_now();
-	Ending ending = {.edata = edata, .attempt = attempt, .status = "failed"};
+	Ending ending = {.edata = edata, .attempt = attempt, .status = RUN_FAILED};
 
 	/* by contratos_cancel(), which has made the row `canceled`, or by another hand */
 	if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
 	{
-		ending.status = "interrupted";
+		ending.status = RUN_INTERRUPTED;
 		ending.next = schedule_retry_at(rules, attempt->number, true, now);
 	}
-	else if (attempt->outcome.empty)
+	else if (attempt->load.empty)
 	{
-		ending.next = schedule_ready_at(rules, attempt->action->day, now);
+		ending.next = schedule_ready_at(rules, attempt->load.day, now);
 		if (ending.next != 0)
-			ending.status = "waiting";
+			ending.status = RUN_WAITING;
 	}
 	else if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE &&
-			 (ending.next = schedule_locked_at(rules, attempt->action->day, attempt->action->waits_since, now)) != 0)
-		ending.status = "waiting";
-	else if (attempt->outcome.refused)
-		ending.status = "refused";
-	else if ((attempt->run == 0 || attempt->outcome.job == NULL) && error_is_daily_budget(edata))
+			 (ending.next = schedule_locked_at(rules, attempt->load.day, attempt->action->waits_since, now)) != 0)
+		ending.status = RUN_WAITING;
+	else if (attempt->load.refused)
+		ending.status = RUN_REFUSED;
+	else if ((attempt->run == 0 || attempt->load.job == NULL) && error_is_daily_budget(edata))
 	{
 		/*
 		 * When today's own rows are due: they go first, and so a long queue does
@@ -234,12 +234,11 @@ static LedgerRun
 describe(const Attempt *attempt, const Ending *ending)
 {
 	const Failure *cause = failure_of(ending->edata);
-	LedgerRun run = load_describe(&attempt->schedule->source, attempt->action->day, attempt->cause, ending->status,
-								  &attempt->outcome);
+	LedgerRun run = load_result(&attempt->load, ending->status);
 
 	run.sqlstate = pstrdup(unpack_sql_state(ending->edata->sqlerrcode));
 	run.reason = cause != NULL && cause->reason[0] ? cause->reason : NULL;
-	run.error = load_error_text(&attempt->outcome, ending->edata);
+	run.error = load_error_text(&attempt->load, ending->edata);
 	run.message = ending->edata->message;
 	if (attempt->run == 0)
 		run.job_id = attempt->kept_job; /* another has never been asked for */
@@ -256,23 +255,23 @@ record(const Ending *ending)
 
 	attempt_must_begin(attempt);
 	if (attempt->run == 0)
-		attempt->run = ledger_begin(attempt->open, source->name, attempt->action->day, attempt->cause, attempt->number,
-									attempt->kept_job);
+		attempt->run = ledger_begin(attempt->open, source->name, attempt->load.day, attempt->load.run.cause,
+									attempt->number, attempt->kept_job);
 	if (attempt->run == 0)
 	{
 		/* somebody is at the day's row, or at the queue: there is nothing to tell yet */
-		attempt_commit(attempt->context);
+		attempt_commit(attempt->load.context);
 		return;
 	}
 	load_show("recording the error");
 	stays = ledger_end(attempt->run, &ending->run, ending->next);
-	attempt_commit(attempt->context);
+	attempt_commit(attempt->load.context);
 
-	attempt_log_end(attempt, stays ? ending->status : "canceled", stays ? ending->next : 0,
-					strcmp(ending->status, "waiting") == 0 ? ending->edata->message : NULL);
+	attempt_log_end(attempt, stays ? ending->status : RUN_CANCELED, stays ? ending->next : 0,
+					ending->status == RUN_WAITING ? ending->edata->message : NULL);
 	if (stays && ending->next == 0)
-		attempt_tell_failure(attempt->schedule, attempt->run, attempt->action->day, ending->run.error,
-							 attempt->context);
+		attempt_tell_failure(attempt->schedule, attempt->run, attempt->load.day, ending->run.error,
+							 attempt->load.context);
 }
 
 /*
@@ -292,7 +291,7 @@ try_to_record(Ending *ending)
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(attempt->context);
+		MemoryContextSwitchTo(attempt->load.context);
 		if (begun == 0)
 			attempt->unrecorded = CopyErrorData();
 		else
@@ -304,14 +303,14 @@ try_to_record(Ending *ending)
 			keep_unrecorded(begun, &ending->run, ending->next);
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(attempt->context);
+	MemoryContextSwitchTo(attempt->load.context);
 	unrecordable = attempt->unrecorded != NULL;
 }
 
 static void
 end_load(const void *arg)
 {
-	load_end((LoadOutcome *) arg);
+	load_end((LoadDay *) arg);
 }
 
 void
@@ -320,7 +319,7 @@ attempt_fail(Attempt *attempt)
 	ErrorData *edata;
 	Ending ending;
 
-	MemoryContextSwitchTo(attempt->context);
+	MemoryContextSwitchTo(attempt->load.context);
 	edata = CopyErrorData();
 	name_lock(edata);
 	ending = judge(attempt, edata);
@@ -328,17 +327,17 @@ attempt_fail(Attempt *attempt)
 	 * That upstream is not ready yet is no error: the day's own line tells.  And what
 	 * the ledger cannot have is tried again every few seconds, and reported once.
 	 */
-	if (strcmp(ending.status, "waiting") != 0 && (attempt->run != 0 || !unrecordable))
+	if (ending.status != RUN_WAITING && (attempt->run != 0 || !unrecordable))
 	{
-		errcontext("source \"%s\", %s", attempt->schedule->source.name, day_text(attempt->action->day));
+		errcontext("source \"%s\", %s", attempt->schedule->source.name, day_text(attempt->load.day));
 		EmitErrorReport();
 	}
 	FlushErrorState();
 	AbortOutOfAnyTransaction();
-	MemoryContextSwitchTo(attempt->context);
-	(void) attempt_quietly(end_load, &attempt->outcome, attempt->context);
+	MemoryContextSwitchTo(attempt->load.context);
+	(void) attempt_quietly(end_load, &attempt->load, attempt->load.context);
 	ending.run = describe(attempt, &ending);
-	bigquery_close(attempt->bq);
-	attempt->bq = NULL;
+	bigquery_close(attempt->load.bq);
+	attempt->load.bq = NULL;
 	try_to_record(&ending);
 }

@@ -13,12 +13,8 @@
 /* One attempt, while it lasts; in the caller's context. */
 typedef struct Attempt
 {
-	MemoryContext context;
 	const LedgerSchedule *schedule;
 	const ScheduleAction *action;
-	const char *cause;
-	LoadPlan *plan; /* NULL until the source is resolved */
-	Bigquery *bq; /* NULL until it is needed */
 	int64 open; /* queued or waiting row of the day; 0: none */
 	int64 run; /* row of the ledger; 0: none yet */
 	int number; /* of the attempt, as the ledger counts */
@@ -29,7 +25,7 @@ typedef struct Attempt
 	VerifyDrift *drift; /* news of them; NULL: none */
 	int64 began; /* clock_ms() */
 	int64 bytes_compared; /* billed for comparing, before the day is loaded again */
-	LoadOutcome outcome;
+	LoadDay load; /* its plan is NULL until the source is resolved */
 } Attempt;
 
 /* Begin a transaction in the attempt's context; 42704 when the extension has gone. */
@@ -76,6 +72,6 @@ extern const AttemptUnrecorded *attempt_unrecorded(int64 run);
  * the schedule says so).  `why`: of an end that is no error, what was found;
  * NULL: nothing to say, or it has been reported.
  */
-extern void attempt_log_end(const Attempt *attempt, const char *status, TimestampTz next, const char *why);
+extern void attempt_log_end(const Attempt *attempt, RunStatus status, TimestampTz next, const char *why);
 
 #endif /* CONTRATOS_ATTEMPT_INTERNAL_H */
