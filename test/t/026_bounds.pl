@@ -22,6 +22,8 @@ my $day = '2026-11-20';
 my $text_mb = 128;
 my $making_mb = 256;
 my $some_mb = 40;
+# a server with assertions is seen to take a copy more while a buffer grows
+my $assertions_mb = 0;
 
 # The private memory of a process in MB, 0 when it is gone.
 sub private_mb
@@ -81,6 +83,7 @@ sub swell
 }
 
 $f->query('SELECT contratos_setup()');
+$assertions_mb = $text_mb if $f->query('SHOW debug_assertions') eq 'on';
 $f->query(q(CREATE FOREIGN TABLE odd_bq (id bigint, body text OPTIONS (name 'Body'), list bigint[], doc jsonb, at timestamptz)
 		SERVER bigquery OPTIONS ("table" 'test-project.d.odd');
 	CREATE FOREIGN TABLE as_text_bq (list text, doc text) SERVER bigquery OPTIONS ("table" 'test-project.d.odd');
@@ -107,7 +110,7 @@ sub endless
 	my ($name, $sql, $error) = @_;
 	my $got = measure($sql);
 	like($got->{err}, qr/^ERROR:  54000: $error$/m, "$name: an error that names row and column") or diag($got->{out});
-	cmp_ok($got->{mb}, '<', $text_mb + $some_mb, "$name: $got->{mb} MB");
+	cmp_ok($got->{mb}, '<', $text_mb + $some_mb + $assertions_mb, "$name: $got->{mb} MB");
 	return $got;
 }
 

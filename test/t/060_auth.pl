@@ -249,7 +249,8 @@ sub tokens_in
 		my ($end, $start) = ($1, $-[0] + 100 - $length - length $beginning);
 		next if $start < 7;
 		my $before = substr $memory, $start - 7, 7;
-		$found{$end} = 1 unless $before eq 'Bearer ' || $before =~ /"$/;
+		# malloc() writes over the first 16 bytes of what is freed: "Authorization: B"
+		$found{$end} = 1 unless $before =~ /(?:earer |")$/;
 	}
 	return keys %found;
 }
@@ -262,7 +263,12 @@ is(scalar(tokens_in(memory_of($session))), 1, 'a session keeps its token');
 $bq->rule({ kind => 'results', start_index => 40 }, { expire_token => $true });
 is($session->query($run)->{out}, 'succeeded|67', 'BigQuery refuses it');
 is(count('token'), 2, '… and there is another');
-is(scalar(tokens_in(memory_of($session))), 1, '… which is the only one in memory');
+# with assertions PostgreSQL's marks lie over the beginning of what libcurl has freed, which cannot be told from other copies then
+SKIP:
+{
+	skip 'a server with assertions', 1 if $session->query('SHOW debug_assertions')->{out} eq 'on';
+	is(scalar(tokens_in(memory_of($session))), 1, '… which is the only one in memory');
+}
 $session->quit;
 
 # ---- whose key is used

@@ -179,7 +179,7 @@ import_it("LIMIT TO (\"$xb\", \"$u\")");
 is(tables(), "$xb, $u", 'LIMIT TO takes these names');
 import_it(encode_utf8("LIMIT TO (\"$wide\")"));
 is(tables(), encode_utf8('ü' x 31), 'one that no other shares is imported as it is cut');
-is(options('"' . encode_utf8('ü' x 31) . '"'), encode_utf8("{table=$dataset.$wide}"), '… and is that table');
+is(options('"' . encode_utf8('ü' x 31) . '"'), encode_utf8("{table=$dataset.$wide}"), 'and is that table');
 
 $dataset = 'lab-project.two';
 create($_) for "$same-a", "$same-b";
@@ -231,7 +231,7 @@ for my $circle (1, 2, 5)
 	$bq->reset(tables => 0);
 	$bq->rule({ kind => 'tables_list', nth => $_, times => 1 }, { status => 200, body => { nextPageToken => 'page' . $_ % $circle } }) for 1 .. 40;
 	like(import_fails($dataset), qr/ERROR:  HV000: BigQuery's list of tables has no end: a page's token came twice/, "a list whose pages go round, $circle in all");
-	cmp_ok(scalar($bq->requests('tables_list')), '<=', 20, '… is soon given up');
+	cmp_ok(scalar($bq->requests('tables_list')), '<=', 20, '... is soon given up');
 }
 $bq->reset(tables => 0);
 $bq->rule({ kind => 'tables_list' }, { status => 200, body => { tables => [ map { { type => 'MODEL', tableReference => { tableId => $_ } } } 'a', 'b' ], nextPageToken => 'x' } });

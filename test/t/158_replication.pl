@@ -15,9 +15,12 @@ $f->day("2026-11-$_", 20) for 19 .. 21;
 
 # ---- the publisher
 
+# from 18 on a row that is deleted can only be published with its generated columns
+my $generated = $f->node->pg_version < 18 ? '' : ' WITH (publish_generated_columns = stored)';
+
 # old attempts, with rejects: two of one cell, as an ARRAY may have
 $f->query(
-	q(CREATE PUBLICATION everything FOR ALL TABLES;
+	q(CREATE PUBLICATION everything FOR ALL TABLES) . $generated . q(;
 	  INSERT INTO contratos_runs (source, day, cause, status, started_at, finished_at, sqlstate, error)
 		SELECT 'tokens', '2020-01-01', 'schedule', 'failed', '2020-01-02Z', '2020-01-02Z', '08006', 'no' FROM generate_series(1, 3);
 	  INSERT INTO contratos_rejects SELECT id, 1, 'a', 'x', 'no' FROM contratos_runs, generate_series(1, 2)));
@@ -59,6 +62,7 @@ max_worker_processes = 20
 $subscriber->start;
 my ($schema) = run_command([ 'pg_dump', '-h', $f->node->host, '-p', $f->node->port, '--schema-only', '--no-publications', 'postgres' ]);
 $subscriber->safe_psql('postgres', $schema);
+$subscriber->safe_psql('postgres', 'ALTER TABLE tokens ALTER COLUMN block DROP EXPRESSION') if $generated;
 $bq->reset(tables => 0);
 my $publisher = $f->node->connstr('postgres');
 $subscriber->safe_psql('postgres', "CREATE SUBSCRIPTION all_of_it CONNECTION \$\$$publisher\$\$ PUBLICATION everything");
