@@ -23,6 +23,7 @@
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
+#include "utils/acl.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -48,6 +49,7 @@ typedef enum Complaint
 	COMPLAINT_NONE,
 	COMPLAINT_ABSENT,
 	COMPLAINT_TEMPLATE,
+	COMPLAINT_NO_ROLE,
 	COMPLAINT_NO_SLOT
 } Complaint;
 
@@ -55,7 +57,7 @@ typedef enum Complaint
 typedef struct Place
 {
 	char name[NAMEDATALEN];
-	Oid database; /* InvalidOid: it cannot be served */
+	LauncherOrder order; /* for its worker */
 	BackgroundWorkerHandle *handle; /* of its worker, or NULL */
 	TimestampTz started;
 	TimestampTz not_before; /* of the next start */
@@ -118,11 +120,11 @@ read_setting(void)
 }
 
 /*
- * The OID of a database that can be connected to, and whether it is there to be
- * copied; in a transaction of its own.
+ * The OID of a database that can be connected to, whether it is there to be copied,
+ * and the worker's role; in a transaction of its own.
  */
 static Oid
-find_database(const char *name, bool *is_template)
+find_database(const char *name, bool *is_template, Oid *role)
 {
 	Relation catalog;
 	ScanKeyData key;
@@ -143,6 +145,7 @@ find_database(const char *name, bool *is_template)
 		found = ((Form_pg_database) GETSTRUCT(tuple))->oid;
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
+	*role = settings_role[0] ? get_role_oid(settings_role, true) : InvalidOid;
 	CommitTransactionCommand();
 	return found;
 }
@@ -182,7 +185,6 @@ static void
 start_worker(Place *place)
 {
 	BackgroundWorker worker = {0};
-	LauncherOrder order = {.database = place->database, .changed_at = reloaded_at};
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	bool ok;
 
@@ -194,7 +196,8 @@ start_worker(Place *place)
 	strlcpy(worker.bgw_function_name, "contratos_worker_main", sizeof(worker.bgw_function_name));
 	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "contratos worker for %s", place->name);
 	strlcpy(worker.bgw_type, "contratos worker", sizeof(worker.bgw_type));
-	memcpy(worker.bgw_extra, &order, sizeof(order));
+	place->order.changed_at = reloaded_at;
+	memcpy(worker.bgw_extra, &place->order, sizeof(place->order));
 	ok = RegisterDynamicBackgroundWorker(&worker, &place->handle);
 	MemoryContextSwitchTo(old);
 
@@ -218,24 +221,37 @@ complain(const Place *place, Complaint complaint)
 				 errmsg("database \"%s\" of contratos.databases is a template, and gets no worker", place->name),
 				 errdetail("CREATE DATABASE copies no database that somebody is connected to."),
 				 errhint("Take it out of contratos.databases, or name a database made from it.")));
+	else if (complaint == COMPLAINT_NO_ROLE)
+		ereport(WARNING, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						  errmsg("role \"%s\" of contratos.role does not exist", settings_role),
+						  errdetail("Database \"%s\" has no worker until it does.", place->name)));
 	else
 		ereport(LOG,
 				(errmsg("database \"%s\" of contratos.databases does not exist or allows no connections", place->name),
 				 errdetail("It is looked for again every minute.")));
 }
 
-/*
- * Look for the database; say once if it is not there, or is a template: a
- * worker in it would keep CREATE DATABASE from copying it.
- */
-static bool
-look_up(Place *place)
+/* What keeps the database from being served; fills in the order for its worker. */
+static Complaint
+look_up_database(Place *place)
 {
 	bool is_template;
-	Oid found = find_database(place->name, &is_template);
-	Complaint complaint = is_template ? COMPLAINT_TEMPLATE : OidIsValid(found) ? COMPLAINT_NONE : COMPLAINT_ABSENT;
 
-	place->database = complaint == COMPLAINT_NONE ? found : InvalidOid;
+	place->order.database = find_database(place->name, &is_template, &place->order.role);
+	/* a worker in it would keep CREATE DATABASE from copying it */
+	if (is_template)
+		return COMPLAINT_TEMPLATE;
+	if (!OidIsValid(place->order.database))
+		return COMPLAINT_ABSENT;
+	return settings_role[0] && !OidIsValid(place->order.role) ? COMPLAINT_NO_ROLE : COMPLAINT_NONE;
+}
+
+/* Whether it can be served; if not, that is logged once. */
+static bool
+can_serve(Place *place)
+{
+	Complaint complaint = look_up_database(place);
+
 	if (complaint == COMPLAINT_NONE)
 		return true;
 	if (complaint != place->said)
@@ -262,7 +278,7 @@ tend(Place *place)
 		return -1;
 	if (place->not_before > now)
 		return TimestampDifferenceMilliseconds(now, place->not_before) + 1;
-	if (!look_up(place))
+	if (!can_serve(place))
 		return LOOK_AGAIN_MS;
 	start_worker(place);
 	return place->handle != NULL ? -1 : LOOK_AGAIN_MS;

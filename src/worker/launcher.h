@@ -12,6 +12,7 @@
 typedef struct LauncherOrder
 {
 	Oid database;
+	Oid role; /* of contratos.role; InvalidOid: the bootstrap superuser */
 	TimestampTz changed_at; /* the configuration was reloaded then; 0: it was not */
 } LauncherOrder;
 

@@ -67,15 +67,24 @@ typedef struct Memory
 	int64 busy_until; /* clock_ms(); 0: not known to be busy */
 } Memory;
 
-static List *memories = NIL;
-static MemoryContext memories_context = NULL;
-static int64 looks = 0;
-static int64 round_number = 0;
-static TimestampTz started_changed_at = 0;
-static DateADT pruned_on = 0;
-static bool said_absent = false;
-static bool said_version = false;
-static bool said_copy = false;
+/* What the worker remembers besides. */
+typedef struct WorkerState
+{
+	char *database; /* its name, when the worker started */
+	List *memories;
+	MemoryContext memories_context;
+	int64 looks; /* at the sources */
+	int64 round_number;
+	TimestampTz started_changed_at; /* LauncherOrder.changed_at */
+	DateADT pruned_on;
+
+	/* logged since it became so */
+	bool said_absent;
+	bool said_version;
+	bool said_copy;
+} WorkerState;
+
+static WorkerState state;
 
 /* The most urgent thing found in a round. */
 typedef struct Choice
@@ -102,16 +111,16 @@ memory_of(const LedgerSchedule *schedule)
 	Memory *memory;
 	MemoryContext old;
 
-	foreach (cell, memories)
+	foreach (cell, state.memories)
 		if (strcmp(((Memory *) lfirst(cell))->name, schedule->source.name) == 0)
 			return lfirst(cell);
-	old = MemoryContextSwitchTo(memories_context);
+	old = MemoryContextSwitchTo(state.memories_context);
 	memory = palloc0(sizeof(Memory));
 	strlcpy(memory->name, schedule->source.name, sizeof(memory->name));
 	memory->version = schedule->version;
 	/* one that was not there at the first look is new */
-	memory->changed_at = looks > 1 ? settings_now() : started_changed_at;
-	memories = lappend(memories, memory);
+	memory->changed_at = state.looks > 1 ? settings_now() : state.started_changed_at;
+	state.memories = lappend(state.memories, memory);
 	MemoryContextSwitchTo(old);
 	return memory;
 }
@@ -122,13 +131,13 @@ forget_others(void)
 {
 	ListCell *cell;
 
-	foreach (cell, memories)
+	foreach (cell, state.memories)
 	{
 		Memory *memory = lfirst(cell);
 
-		if (memory->seen == looks)
+		if (memory->seen == state.looks)
 			continue;
-		memories = foreach_delete_current(memories, cell);
+		state.memories = foreach_delete_current(state.memories, cell);
 		pfree(memory);
 	}
 }
@@ -162,7 +171,7 @@ consider(LedgerSchedule *schedule, TimestampTz now)
 {
 	Choice choice = {.schedule = schedule, .memory = memory_of(schedule)};
 
-	choice.memory->seen = looks;
+	choice.memory->seen = state.looks;
 	note_changes(schedule, choice.memory);
 	choice.action = ledger_next(schedule, choice.memory->changed_at, now, &choice.open_run);
 	return choice;
@@ -203,11 +212,11 @@ is_a_copy(void)
 {
 	bool subscribed = ledger_is_subscribed();
 
-	if (subscribed && !said_copy)
+	if (subscribed && !state.said_copy)
 		ereport(LOG, (errmsg("a subscription brings rows of contratos_sources, contratos_runs or contratos_rejects: "
 							 "the worker loads nothing here"),
 					  errhint("Publish the tables that are loaded, without contratos' own.")));
-	said_copy = subscribed;
+	state.said_copy = subscribed;
 	return subscribed;
 }
 
@@ -219,16 +228,15 @@ is_ours(MemoryContext context)
 
 	if (!attempt_begin_transaction())
 	{
-		if (!said_absent)
-			ereport(LOG, (errmsg("extension \"contratos\" is not installed in database \"%s\"",
-								 MyBgworkerEntry->bgw_name + strlen("contratos worker for ")),
-						  errdetail("The worker looks again within the hour; CREATE EXTENSION wakes it.")));
-		said_absent = true;
+		if (!state.said_absent)
+			ereport(LOG, (errmsg("extension \"contratos\" is not installed in database \"%s\"", state.database),
+						  errdetail("The worker state.looks again within the hour; CREATE EXTENSION wakes it.")));
+		state.said_absent = true;
 		return false;
 	}
-	said_absent = false;
-	fits = extension_fits_library(said_version ? 0 : LOG);
-	said_version = !fits;
+	state.said_absent = false;
+	fits = extension_fits_library(state.said_version ? 0 : LOG);
+	state.said_version = !fits;
 	if (fits)
 		fits = !is_a_copy();
 	attempt_commit(context);
@@ -274,7 +282,7 @@ choose(void *arg)
 	if (!attempt_begin_transaction())
 		return;
 	MemoryContextSwitchTo(round->context);
-	looks++;
+	state.looks++;
 	foreach (cell, ledger_schedules(NULL))
 	{
 		Choice choice = consider(lfirst(cell), now);
@@ -296,12 +304,12 @@ prune(void *arg)
 	Round *round = arg;
 	DateADT today = day_of(settings_now());
 
-	if (pruned_on == today || !attempt_begin_transaction())
+	if (state.pruned_on == today || !attempt_begin_transaction())
 		return;
 	MemoryContextSwitchTo(round->context);
 	(void) ledger_prune(settings_history_days, settings_now());
 	attempt_commit(round->context);
-	pruned_on = today;
+	state.pruned_on = today;
 }
 
 /* -------------------------------------------------------------------------- */
@@ -320,7 +328,7 @@ serve(Choice *best, MemoryContext context)
 	ErrorData *unrecorded;
 	AttemptEnd end;
 
-	best->memory->served = ++round_number;
+	best->memory->served = ++state.round_number;
 	end = attempt_run(best->schedule, &best->action, best->open_run, context, best->memory->key_file, &unrecorded);
 	if (end == ATTEMPT_BUSY)
 		best->memory->busy_until = clock_ms() + BUSY_MS;
@@ -409,29 +417,41 @@ pin_session(void)
 	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
 }
 
+static char *
+name_of_database(void)
+{
+	char *name;
+
+	StartTransactionCommand();
+	name = MemoryContextStrdup(TopMemoryContext, get_database_name(MyDatabaseId));
+	CommitTransactionCommand();
+	return name;
+}
+
 void
 contratos_worker_main(Datum arg pg_attribute_unused())
 {
 	LauncherOrder order;
 	MemoryContext context;
-	const char *database = MyBgworkerEntry->bgw_name + strlen("contratos worker for ");
 
 	memcpy(&order, MyBgworkerEntry->bgw_extra, sizeof(order));
-	started_changed_at = order.changed_at;
+	state.started_changed_at = order.changed_at;
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	settings_pin();
-	BackgroundWorkerInitializeConnection(database, settings_role[0] ? settings_role : NULL, 0);
+	BackgroundWorkerInitializeConnectionByOid(order.database, order.role, 0);
 	pgstat_report_appname("contratos worker");
 	if (!wake_lock_worker())
 		proc_exit(0); /* another one serves this database */
 	pin_session();
 	notify_apart();
 	context = AllocSetContextCreate(TopMemoryContext, "contratos worker", ALLOCSET_DEFAULT_SIZES);
-	memories_context = AllocSetContextCreate(TopMemoryContext, "contratos sources", ALLOCSET_SMALL_SIZES);
+	state.memories_context = AllocSetContextCreate(TopMemoryContext, "contratos sources", ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(context);
-	ereport(LOG, (errmsg("contratos worker started for database \"%s\"", database),
+	state.database = name_of_database();
+	MemoryContextSwitchTo(context);
+	ereport(LOG, (errmsg("contratos worker started for database \"%s\"", state.database),
 				  settings_project[0] ? errdetail("BigQuery project: %s.", settings_project) : 0));
 
 	for (;;)

@@ -125,6 +125,19 @@ is($f->query(q(SELECT pages FROM contratos_runs WHERE day = '2026-11-20' ORDER B
 $f->query("$plainly; ALTER DATABASE postgres RESET ALL");
 ok($f->at('2026-11-21 06:02'), 'and back');
 
+# ---- whom it connects as
+
+$f->set('contratos.now' => '2026-11-21 06:02:10+00', 'contratos.role' => 'loader');
+ok($node->wait_for_log(qr/WARNING:  role "loader" of contratos\.role does not exist\n.*Database "postgres" has no worker until it does/), 'a role that is not there is told');
+ok($f->poll(q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'contratos worker')), 'and no worker started');
+$f->query('CREATE ROLE loader LOGIN SUPERUSER');
+ok($f->at('2026-11-21 06:02:20'), 'when it is there');
+is($f->activity('usename'), 'loader', 'the worker is of that role');
+is($f->logged(qr/role "loader" of contratos\.role does not exist/), 1, 'which was told once');
+ok($f->at('2026-11-21 06:02:30', 'contratos.role' => ''), 'without the setting');
+is($f->activity('usename'), 'postgres', 'it is the bootstrap superuser');
+$f->query('DROP ROLE loader');
+
 # ---- other people's databases, and ours
 
 $f->query('CREATE DATABASE other');
