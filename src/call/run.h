@@ -8,7 +8,7 @@
 #include "postgres.h"
 #include "utils/date.h"
 
-#include "ledger/ledger.h"
+#include "ledger/ledger_run.h"
 #include "load/verify.h"
 
 /* How a day ended; strings in the caller's context. */

@@ -16,6 +16,7 @@
 #include "call/run.h"
 #include "call/run_internal.h"
 #include "ledger/extension.h"
+#include "ledger/ledger_source.h"
 #include "ledger/schedule.h"
 #include "load/load.h"
 

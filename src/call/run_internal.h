@@ -9,7 +9,8 @@
 #include "utils/date.h"
 
 #include "call/run.h"
-#include "ledger/ledger.h"
+#include "ledger/ledger_run.h"
+#include "ledger/ledger_source.h"
 #include "load/load.h"
 
 /* A day must be over, and one that BigQuery can express; 22023 if not. */

@@ -14,7 +14,8 @@
 #include "call/run.h"
 #include "call/run_internal.h"
 #include "ledger/extension.h"
-#include "ledger/ledger.h"
+#include "ledger/ledger_queue.h"
+#include "ledger/ledger_source.h"
 #include "ledger/wake.h"
 
 /* A hundred years: a slip of the pen must not fill the ledger. */

@@ -10,6 +10,7 @@
 #include "base/day.h"
 #include "bigquery/request.h"
 #include "call/run_internal.h"
+#include "ledger/ledger_run.h"
 #include "ledger/schedule.h"
 #include "load/progress.h"
 

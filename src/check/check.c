@@ -23,8 +23,9 @@
 #include "base/failure.h"
 #include "check/check_internal.h"
 #include "ledger/extension.h"
-#include "load/setup.h"
+#include "ledger/ledger_source.h"
 #include "load/error_class.h"
+#include "load/setup.h"
 
 /* A check, and what it is called in the column check_name. */
 typedef struct CheckItem

@@ -21,7 +21,7 @@
 #include "bigquery/message.h"
 #include "bigquery/request.h"
 #include "check/check.h"
-#include "ledger/ledger.h"
+#include "ledger/ledger_source.h"
 #include "load/load.h"
 #include "remote/options.h"
 

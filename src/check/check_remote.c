@@ -14,6 +14,7 @@
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "check/check_internal.h"
+#include "ledger/ledger_history.h"
 #include "ledger/schedule.h"
 #include "load/setup.h"
 #include "load/verify.h"

@@ -11,12 +11,13 @@
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
-#include "base/json.h"
 #include "base/crypto.h"
+#include "base/json.h"
 #include "base/settings.h"
 #include "check/check_internal.h"
 #include "http/http.h"
 #include "ledger/extension.h"
+#include "ledger/ledger_housekeeping.h"
 #include "ledger/wake.h"
 
 void

@@ -9,6 +9,7 @@
 #include "base/day.h"
 #include "base/failure.h"
 #include "check/check_internal.h"
+#include "ledger/ledger_source.h"
 #include "ledger/schedule.h"
 #include "load/setup.h"
 #include "remote/options.h"

@@ -22,6 +22,7 @@
 #include "base/day.h"
 #include "base/settings.h"
 #include "check/check_internal.h"
+#include "ledger/ledger_history.h"
 #include "ledger/schedule.h"
 #include "load/setup.h"
 

@@ -19,7 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "ledger/extension.h"
-#include "ledger/ledger.h"
+#include "ledger/ledger_claim.h"
 #include "ledger/ledger_internal.h"
 
 /*

@@ -12,8 +12,10 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#include "ledger/ledger.h"
+#include "ledger/ledger_history.h"
 #include "ledger/ledger_internal.h"
+#include "ledger/ledger_run.h"
+#include "ledger/schedule.h"
 
 /* One attempt: what is read of a row of contratos_runs. */
 typedef struct RunRow

@@ -18,7 +18,7 @@
 
 #include "base/settings.h"
 #include "ledger/extension.h"
-#include "ledger/ledger.h"
+#include "ledger/ledger_housekeeping.h"
 #include "ledger/ledger_internal.h"
 
 void

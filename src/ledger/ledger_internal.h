@@ -8,7 +8,8 @@
 #include "postgres.h"
 #include "datatype/timestamp.h"
 
-#include "ledger/ledger.h"
+#include "ledger/ledger_run.h"
+#include "ledger/ledger_source.h"
 
 /* More than any statement here has. */
 #define LEDGER_MAX_ARGS 32

@@ -15,8 +15,9 @@
 #include "base/day.h"
 #include "base/json.h"
 #include "base/settings.h"
-#include "ledger/ledger.h"
 #include "ledger/ledger_internal.h"
+#include "ledger/ledger_queue.h"
+#include "ledger/ledger_run.h"
 #include "ledger/notify.h"
 
 int
@@ -82,57 +83,4 @@ ledger_cancel(int64 run, bool *running)
 	LedgerRun end = ledger_new_run(canceled.source, canceled.day, RUN_CANCELED);
 	ledger_notify(&end, run);
 	return true;
-}
-
-/* --------------------------------------------------------------------------
- * NOTIFY
- * -------------------------------------------------------------------------- */
-
-/* Append a JSON string of at most `room` bytes, quotes included: as many whole characters as fit. */
-static void
-append_cut_string(StringInfo buf, const char *text, int room)
-{
-	StringInfoData one;
-	initStringInfo(&one);
-	appendStringInfoChar(buf, '"');
-	for (room -= 2; *text; text += pg_mblen(text))
-	{
-		char character[MAX_MULTIBYTE_CHAR_LEN + 1] = {0};
-		memcpy(character, text, pg_mblen(text));
-		resetStringInfo(&one);
-		json_append_string(&one, character);
-		room -= one.len - 2; /* without its own quotes */
-		if (room < 0)
-			break;
-		appendBinaryStringInfo(buf, one.data + 1, one.len - 2);
-	}
-	appendStringInfoChar(buf, '"');
-	pfree(one.data);
-}
-
-void
-ledger_notify(const LedgerRun *run, int64 id)
-{
-	StringInfoData buf;
-	initStringInfo(&buf);
-	appendStringInfoString(&buf, "{\"source\": ");
-	json_append_string(&buf, run->source);
-	appendStringInfo(&buf, ", \"day\": \"%s\", \"status\": \"%s\", \"rows\": ", day_text(run->day),
-					 ledger_status_name(run->status));
-	if (run->loaded.rows < 0)
-		appendStringInfoString(&buf, "null");
-	else
-		appendStringInfo(&buf, INT64_FORMAT, run->loaded.rows);
-	appendStringInfo(&buf, ", \"run\": " INT64_FORMAT ", \"sqlstate\": ", id);
-	if (run->sqlstate == NULL)
-		appendStringInfoString(&buf, "null");
-	else
-		json_append_string(&buf, run->sqlstate);
-	appendStringInfoString(&buf, ", \"error\": ");
-	if (run->message == NULL)
-		appendStringInfoString(&buf, "null");
-	else
-		append_cut_string(&buf, run->message, NOTIFY_MAX_BYTES - buf.len - 1);
-	appendStringInfoChar(&buf, '}');
-	notify_at_commit(buf.data);
 }

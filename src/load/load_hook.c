@@ -24,7 +24,7 @@
 #include "utils/varlena.h"
 
 #include "ledger/extension.h"
-#include "ledger/ledger.h"
+#include "ledger/ledger_source.h"
 #include "ledger/statement.h"
 #include "load/load_internal.h"
 

@@ -23,6 +23,7 @@
 
 #include "bigquery/bqtype.h"
 #include "ledger/extension.h"
+#include "ledger/ledger_source.h"
 #include "ledger/trust.h"
 #include "load/load.h"
 #include "load/load_internal.h"

@@ -29,6 +29,7 @@
 #include "base/catch.h"
 #include "base/day.h"
 #include "base/settings.h"
+#include "ledger/ledger_source.h"
 #include "ledger/schedule.h"
 #include "load/error_class.h"
 #include "load/load.h"

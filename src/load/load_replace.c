@@ -15,6 +15,7 @@
 #include "bigquery/request.h"
 #include "fdw/scan.h"
 #include "ledger/extension.h"
+#include "ledger/ledger_run.h"
 #include "ledger/schedule.h"
 #include "ledger/trust.h"
 #include "load/error_class.h"

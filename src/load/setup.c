@@ -26,7 +26,8 @@
 #include "utils/rel.h"
 
 #include "ledger/extension.h"
-#include "ledger/ledger.h"
+#include "ledger/ledger_history.h"
+#include "ledger/ledger_source.h"
 #include "ledger/statement.h"
 #include "load/load.h"
 #include "load/setup.h"

@@ -18,7 +18,7 @@
 #include "bigquery/bigquery.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
-#include "ledger/ledger.h"
+#include "ledger/ledger_history.h"
 #include "ledger/schedule.h"
 #include "load/verify.h"
 #include "load/verify_internal.h"

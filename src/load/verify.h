@@ -9,7 +9,7 @@
 #include "base/day.h"
 #include "bigquery/bigquery.h"
 #include "bigquery/message.h"
-#include "ledger/ledger.h"
+#include "ledger/ledger_history.h"
 #include "load/load.h"
 
 /* One query: the job it was, and what that has cost. */

@@ -14,7 +14,7 @@
 
 #include "base/day.h"
 #include "bigquery/bigquery.h"
-#include "ledger/ledger.h"
+#include "ledger/ledger_history.h"
 #include "ledger/schedule.h"
 #include "load/verify.h"
 #include "load/verify_internal.h"

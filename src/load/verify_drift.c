@@ -24,7 +24,7 @@
 #include "bigquery/bqtype.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
-#include "ledger/ledger.h"
+#include "ledger/ledger_history.h"
 #include "load/verify.h"
 #include "remote/options.h"
 #include "values/values.h"

@@ -9,7 +9,7 @@
 #ifndef CONTRATOS_ATTEMPT_H
 #define CONTRATOS_ATTEMPT_H
 
-#include "ledger/ledger.h"
+#include "ledger/ledger_source.h"
 #include "ledger/schedule.h"
 
 typedef enum AttemptEnd

@@ -13,7 +13,8 @@
 #include "base/day.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
-#include "ledger/ledger.h"
+#include "ledger/ledger_run.h"
+#include "ledger/ledger_source.h"
 #include "ledger/schedule.h"
 #include "worker/attempt_internal.h"
 

@@ -6,6 +6,8 @@
 #define CONTRATOS_ATTEMPT_INTERNAL_H
 
 #include "bigquery/bigquery.h"
+#include "ledger/ledger_run.h"
+#include "ledger/ledger_source.h"
 #include "load/load.h"
 #include "load/verify.h"
 #include "worker/attempt.h"

@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "base/day.h"
 #include "bigquery/request.h"
-#include "ledger/ledger.h"
+#include "ledger/ledger_run.h"
 #include "ledger/schedule.h"
 #include "worker/attempt_internal.h"
 

@@ -15,7 +15,7 @@
 
 #include "base/clock.h"
 #include "bigquery/request.h"
-#include "ledger/ledger.h"
+#include "ledger/ledger_housekeeping.h"
 #include "load/error_class.h"
 #include "worker/attempt.h"
 #include "worker/worker_internal.h"

@@ -1,6 +1,6 @@
 /*
- * ledger.c
- *	  SQL on contratos_sources, contratos_runs and contratos_rejects.
+ * ledger_source.c
+ *	  Sources: rows of contratos_sources, and what is next for one.
  *
  * Columns are always named and never counted: a library that is older
  * than the tables (after ALTER EXTENSION UPDATE, in a backend that loaded the
@@ -17,6 +17,7 @@
 #include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -28,8 +29,11 @@
 #include "base/day.h"
 #include "base/settings.h"
 #include "ledger/extension.h"
-#include "ledger/ledger.h"
+#include "ledger/ledger_history.h"
 #include "ledger/ledger_internal.h"
+#include "ledger/ledger_source.h"
+#include "ledger/schedule.h"
+#include "ledger/trust.h"
 
 bool
 ledger_is_untouched(void)
@@ -161,153 +165,6 @@ ledger_targets(bool alone)
 	return targets;
 }
 
-int64
-ledger_last_rows(const char *source, DateADT day)
-{
-	LedgerArgs args = {0};
-	int64 rows = -1;
-	ledger_text(&args, "source", source);
-	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(day), false);
-	ledger_execute("contratos_runs",
-				   "SELECT rows_loaded FROM %s.contratos_runs "
-				   "WHERE source = $1 AND day = $2 AND status = 'succeeded' ORDER BY id DESC LIMIT 1",
-				   &args, SPI_OK_SELECT, ledger_read_int64, &rows);
-	return rows;
-}
-
-/* "INSERT INTO %s.table (names…) VALUES ($1, …) RETURNING id" */
-static char *
-ledger_insert_text(const char *table, const LedgerArgs *args)
-{
-	StringInfoData names, places;
-	initStringInfo(&names);
-	initStringInfo(&places);
-	for (int i = 0; i < args->n; i++)
-	{
-		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", args->names[i]);
-		appendStringInfo(&places, "%s$%d", i > 0 ? ", " : "", i + 1);
-	}
-	return psprintf("INSERT INTO %%s.%s (%s) VALUES (%s) RETURNING id", table, names.data, places.data);
-}
-
-/* As contratos_runs has them. */
-static const char *const status_names[] = {
-	[RUN_SUCCEEDED] = "succeeded", [RUN_FAILED] = "failed",			  [RUN_REFUSED] = "refused",
-	[RUN_CANCELED] = "canceled",   [RUN_INTERRUPTED] = "interrupted", [RUN_UNCHANGED] = "unchanged",
-	[RUN_DIFFERS] = "differs",	   [RUN_QUEUED] = "queued",			  [RUN_WAITING] = "waiting",
-	[RUN_RUNNING] = "running",
-};
-
-StaticAssertDecl(lengthof(status_names) == RUN_NSTATUSES, "each status has a name");
-
-const char *
-ledger_status_name(RunStatus status)
-{
-	return status_names[status];
-}
-
-RunStatus
-ledger_status(const char *name)
-{
-	for (int i = 0; i < RUN_NSTATUSES; i++)
-		if (strcmp(name, status_names[i]) == 0)
-			return (RunStatus) i;
-	elog(ERROR, "contratos_runs has a status that is none: \"%s\"", name);
-	return RUN_FAILED;
-}
-
-LedgerRun
-ledger_new_run(const char *source, DateADT day, RunStatus status)
-{
-	return (LedgerRun){
-		.source = source,
-		.day = day,
-		.status = status,
-		.loaded = DAY_NOT_KNOWN,
-		.target = DAY_NOT_KNOWN,
-		.rows_replaced = -1,
-		.rows_inserted = -1,
-		.values_altered = -1,
-		.bytes_processed = -1,
-		.bytes_billed = -1,
-		.pages = -1,
-	};
-}
-
-void
-ledger_add_outcome(LedgerArgs *args, const LedgerRun *run)
-{
-	ledger_count(args, "rows_loaded", run->loaded.rows);
-	ledger_count(args, "rows_replaced", run->rows_replaced);
-	ledger_count(args, "rows_inserted", run->rows_inserted);
-	ledger_count(args, "values_altered", run->values_altered);
-	ledger_count(args, "bytes_processed", run->bytes_processed);
-	ledger_count(args, "bytes_billed", run->bytes_billed);
-	ledger_count(args, "pages", run->pages);
-	ledger_time(args, "source_max_timestamp", run->loaded.max_timestamp, !run->loaded.has_max);
-	ledger_text(args, "fingerprint", run->loaded.fingerprint[0] ? run->loaded.fingerprint : NULL);
-	ledger_count(args, "target_rows", run->target.rows);
-	ledger_time(args, "target_max_timestamp", run->target.max_timestamp, !run->target.has_max);
-	ledger_text(args, "sqlstate", run->sqlstate);
-	ledger_text(args, "reason", run->reason);
-	ledger_text(args, "error", run->error);
-}
-
-int64
-ledger_record(const LedgerRun *run)
-{
-	LedgerArgs args = {0};
-	ledger_text(&args, "source", run->source);
-	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(run->day), false);
-	ledger_text(&args, "cause", run->cause);
-	ledger_text(&args, "status", ledger_status_name(run->status));
-	ledger_time(&args, "started_at", run->started_at, false);
-	/* the clock may have been set back meanwhile; that must not undo a load */
-	ledger_time(&args, "finished_at", Max(run->started_at, settings_now()), false);
-	ledger_text(&args, "job_id", run->job_id);
-	ledger_add_outcome(&args, run);
-
-	int64 id = 0;
-	ledger_execute("contratos_runs", ledger_insert_text("contratos_runs", &args), &args, SPI_OK_INSERT_RETURNING,
-				   ledger_read_int64, &id);
-	ledger_notify(run, id);
-	return id;
-}
-
-void
-ledger_record_rejects(int64 run, const LedgerReject *rejects, int nrejects)
-{
-	if (nrejects == 0)
-		return;
-	Datum *rows = palloc(4 * nrejects * sizeof(Datum));
-	Datum *columns = rows + nrejects, *raws = columns + nrejects, *reasons = raws + nrejects;
-	bool *nulls = palloc0(nrejects * sizeof(bool));
-	for (int i = 0; i < nrejects; i++)
-	{
-		rows[i] = Int64GetDatum(rejects[i].row_number);
-		columns[i] = CStringGetTextDatum(rejects[i].column);
-		nulls[i] = rejects[i].raw_value == NULL;
-		raws[i] = nulls[i] ? (Datum) 0 : CStringGetTextDatum(rejects[i].raw_value);
-		reasons[i] = CStringGetTextDatum(rejects[i].reason);
-	}
-
-	LedgerArgs args = {0};
-	int dimension = nrejects, bound = 1;
-	ArrayType *raw = construct_md_array(raws, nulls, 1, &dimension, &bound, TEXTOID, -1, false, TYPALIGN_INT);
-	ledger_count(&args, "run", run);
-	ledger_arg(&args, "row_number", INT8ARRAYOID,
-			   PointerGetDatum(construct_array(rows, nrejects, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)), false);
-	ledger_arg(&args, "column_name", TEXTARRAYOID,
-			   PointerGetDatum(construct_array(columns, nrejects, TEXTOID, -1, false, TYPALIGN_INT)), false);
-	ledger_arg(&args, "raw_value", TEXTARRAYOID, PointerGetDatum(raw), false);
-	ledger_arg(&args, "reason", TEXTARRAYOID,
-			   PointerGetDatum(construct_array(reasons, nrejects, TEXTOID, -1, false, TYPALIGN_INT)), false);
-	ledger_execute("contratos_rejects",
-				   "INSERT INTO %s.contratos_rejects (run, row_number, column_name, raw_value, reason) SELECT $1, r.* "
-				   "FROM ROWS FROM (unnest($2), unnest($3), unnest($4), unnest($5)) r",
-				   &args, SPI_OK_INSERT, NULL, NULL);
-}
-
 char *
 ledger_normalize_name(const char *name, const char *column)
 {
@@ -331,4 +188,92 @@ ledger_normalize_name(const char *name, const char *column)
 			 has_schema ? errhint("Make it before the source is loaded.")
 						: errhint("Write it as schema.table, or make it first.")));
 	return quote_qualified_identifier(range->schemaname, range->relname);
+}
+
+/* --------------------------------------------------------------------------
+ * With what decides when they are loaded
+ * -------------------------------------------------------------------------- */
+
+/* Into a List * of LedgerSchedule. */
+static void
+read_schedules(void *result)
+{
+	List *schedules = NIL;
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		bool isnull;
+		LedgerSchedule *schedule = palloc0(sizeof(LedgerSchedule));
+		schedule->rules.retries = settings_retries;
+		schedule->rules.retry_delay = (int64) settings_retry_delay * 1000;
+		ledger_fill_source(&schedule->source, row);
+		schedule->rules.start_date = schedule->source.start_date;
+		schedule->rules.snapshot = schedule->source.timestamp_column == NULL;
+		schedule->rules.run_at = DatumGetTimeADT(ledger_value(row, 11, &isnull));
+		schedule->rules.enabled = DatumGetBool(ledger_value(row, 12, &isnull));
+		schedule->rules.catchup_days = DatumGetInt32(ledger_value(row, 13, &isnull));
+		schedule->rules.recheck_days = DatumGetInt32(ledger_value(row, 14, &isnull));
+		schedule->rules.ready_timeout = ledger_value_int64(row, 15, 0);
+		schedule->rules.ready_interval = ledger_value_int64(row, 16, 0);
+		schedule->on_failure = ledger_value_text(row, 17);
+		schedule->version = (uint64) ledger_value_int64(row, 18, 0);
+		schedules = lappend(schedules, schedule);
+	}
+	*(List **) result = schedules;
+}
+
+List *
+ledger_schedules(const char *name)
+{
+	LedgerArgs args = {0};
+	List *schedules;
+	ledger_text(&args, "name", name);
+	ledger_execute("contratos_sources",
+				   "SELECT " LEDGER_SOURCE_COLUMNS ", run_at, enabled, catchup_days, recheck_days, "
+				   "(extract(epoch FROM ready_timeout) * 1000000)::bigint, "
+				   "(extract(epoch FROM ready_interval) * 1000000)::bigint, on_failure, "
+				   "xmin::text::bigint FROM %s.contratos_sources WHERE $1 IS NULL OR name = $1 ORDER BY name",
+				   &args, SPI_OK_SELECT, read_schedules, &schedules);
+	return schedules;
+}
+
+/* --------------------------------------------------------------------------
+ * What is next: the one place that puts together a source's row, the settings, its
+ * days and the schedule's rules, for the worker and for contratos_status.
+ * -------------------------------------------------------------------------- */
+
+static int64
+open_run_of(const ScheduleDay *days, int ndays, DateADT day)
+{
+	for (int i = 0; i < ndays; i++)
+		if (days[i].day == day && (days[i].state == SCHEDULE_QUEUED || days[i].state == SCHEDULE_WAITING))
+			return days[i].run;
+	return 0;
+}
+
+/* What is billed from run_at on is yesterday's first: a queue that had to stop goes on after it. */
+static TimestampTz
+queue_from(const LedgerSchedule *schedule, TimestampTz now)
+{
+	const char *source = schedule->source.name;
+	TimestampTz due = schedule_due_at(&schedule->rules, day_yesterday(now));
+
+	if (ledger_ran_out(source, now))
+		return schedule_due_at(&schedule->rules, day_of(now));
+	return now < due && ledger_ran_out(source, now - USECS_PER_DAY) ? due : 0;
+}
+
+ScheduleAction
+ledger_next(LedgerSchedule *schedule, TimestampTz changed_at, TimestampTz now, int64 *open_run)
+{
+	ScheduleRules *rules = &schedule->rules;
+	ScheduleDay *days;
+	ScheduleAction action;
+	int ndays;
+
+	rules->changed_at = changed_at;
+	rules->queue_from = queue_from(schedule, now);
+	days = ledger_days(schedule->source.name, schedule_first_day(rules, now), day_yesterday(now), &ndays);
+	action = schedule_next(rules, days, ndays, now);
+	*open_run = open_run_of(days, ndays, action.day);
+	return action;
 }

@@ -1,73 +1,181 @@
 /*
- * ledger_worker.c
- *	  The worker's side of the ledger: runs that are opened and ended, what is
- *	  to be known for a recheck, what is left of dead processes, pruning.
+ * ledger_run.c
+ *	  A run from its beginning to its end.
  *
- * A run is a row from its beginning on, committed before the work, and the
- * worker alone makes such rows.  Nothing here waits for a transaction of
+ * A run of the worker's is a row from its beginning on, committed before the work,
+ * and the worker alone makes such rows.  Nothing here waits for a transaction of
  * somebody else's, except ledger_end() for a person who is about to cancel
  * that very run.
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "executor/tuptable.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "nodes/pg_list.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/varlena.h"
 
 #include "base/day.h"
+#include "base/json.h"
 #include "base/settings.h"
 #include "ledger/extension.h"
-#include "ledger/ledger.h"
 #include "ledger/ledger_internal.h"
+#include "ledger/ledger_run.h"
+#include "ledger/notify.h"
 #include "ledger/trust.h"
 
-/* Into a List * of LedgerSchedule. */
-static void
-read_schedules(void *result)
+/* --------------------------------------------------------------------------
+ * Runs that have ended when they are written
+ * -------------------------------------------------------------------------- */
+
+/* As contratos_runs has them. */
+static const char *const status_names[] = {
+	[RUN_SUCCEEDED] = "succeeded", [RUN_FAILED] = "failed",			  [RUN_REFUSED] = "refused",
+	[RUN_CANCELED] = "canceled",   [RUN_INTERRUPTED] = "interrupted", [RUN_UNCHANGED] = "unchanged",
+	[RUN_DIFFERS] = "differs",	   [RUN_QUEUED] = "queued",			  [RUN_WAITING] = "waiting",
+	[RUN_RUNNING] = "running",
+};
+
+StaticAssertDecl(lengthof(status_names) == RUN_NSTATUSES, "each status has a name");
+
+const char *
+ledger_status_name(RunStatus status)
 {
-	List *schedules = NIL;
-	for (uint64 row = 0; row < SPI_processed; row++)
-	{
-		bool isnull;
-		LedgerSchedule *schedule = palloc0(sizeof(LedgerSchedule));
-		schedule->rules.retries = settings_retries;
-		schedule->rules.retry_delay = (int64) settings_retry_delay * 1000;
-		ledger_fill_source(&schedule->source, row);
-		schedule->rules.start_date = schedule->source.start_date;
-		schedule->rules.snapshot = schedule->source.timestamp_column == NULL;
-		schedule->rules.run_at = DatumGetTimeADT(ledger_value(row, 11, &isnull));
-		schedule->rules.enabled = DatumGetBool(ledger_value(row, 12, &isnull));
-		schedule->rules.catchup_days = DatumGetInt32(ledger_value(row, 13, &isnull));
-		schedule->rules.recheck_days = DatumGetInt32(ledger_value(row, 14, &isnull));
-		schedule->rules.ready_timeout = ledger_value_int64(row, 15, 0);
-		schedule->rules.ready_interval = ledger_value_int64(row, 16, 0);
-		schedule->on_failure = ledger_value_text(row, 17);
-		schedule->version = (uint64) ledger_value_int64(row, 18, 0);
-		schedules = lappend(schedules, schedule);
-	}
-	*(List **) result = schedules;
+	return status_names[status];
 }
 
-List *
-ledger_schedules(const char *name)
+RunStatus
+ledger_status(const char *name)
+{
+	for (int i = 0; i < RUN_NSTATUSES; i++)
+		if (strcmp(name, status_names[i]) == 0)
+			return (RunStatus) i;
+	elog(ERROR, "contratos_runs has a status that is none: \"%s\"", name);
+	return RUN_FAILED;
+}
+
+LedgerRun
+ledger_new_run(const char *source, DateADT day, RunStatus status)
+{
+	return (LedgerRun){
+		.source = source,
+		.day = day,
+		.status = status,
+		.loaded = DAY_NOT_KNOWN,
+		.target = DAY_NOT_KNOWN,
+		.rows_replaced = -1,
+		.rows_inserted = -1,
+		.values_altered = -1,
+		.bytes_processed = -1,
+		.bytes_billed = -1,
+		.pages = -1,
+	};
+}
+
+/* "INSERT INTO %s.table (names…) VALUES ($1, …) RETURNING id" */
+static char *
+ledger_insert_text(const char *table, const LedgerArgs *args)
+{
+	StringInfoData names, places;
+	initStringInfo(&names);
+	initStringInfo(&places);
+	for (int i = 0; i < args->n; i++)
+	{
+		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", args->names[i]);
+		appendStringInfo(&places, "%s$%d", i > 0 ? ", " : "", i + 1);
+	}
+	return psprintf("INSERT INTO %%s.%s (%s) VALUES (%s) RETURNING id", table, names.data, places.data);
+}
+
+void
+ledger_add_outcome(LedgerArgs *args, const LedgerRun *run)
+{
+	ledger_count(args, "rows_loaded", run->loaded.rows);
+	ledger_count(args, "rows_replaced", run->rows_replaced);
+	ledger_count(args, "rows_inserted", run->rows_inserted);
+	ledger_count(args, "values_altered", run->values_altered);
+	ledger_count(args, "bytes_processed", run->bytes_processed);
+	ledger_count(args, "bytes_billed", run->bytes_billed);
+	ledger_count(args, "pages", run->pages);
+	ledger_time(args, "source_max_timestamp", run->loaded.max_timestamp, !run->loaded.has_max);
+	ledger_text(args, "fingerprint", run->loaded.fingerprint[0] ? run->loaded.fingerprint : NULL);
+	ledger_count(args, "target_rows", run->target.rows);
+	ledger_time(args, "target_max_timestamp", run->target.max_timestamp, !run->target.has_max);
+	ledger_text(args, "sqlstate", run->sqlstate);
+	ledger_text(args, "reason", run->reason);
+	ledger_text(args, "error", run->error);
+}
+
+int64
+ledger_record(const LedgerRun *run)
 {
 	LedgerArgs args = {0};
-	List *schedules;
-	ledger_text(&args, "name", name);
-	ledger_execute("contratos_sources",
-				   "SELECT " LEDGER_SOURCE_COLUMNS ", run_at, enabled, catchup_days, recheck_days, "
-				   "(extract(epoch FROM ready_timeout) * 1000000)::bigint, "
-				   "(extract(epoch FROM ready_interval) * 1000000)::bigint, on_failure, "
-				   "xmin::text::bigint FROM %s.contratos_sources WHERE $1 IS NULL OR name = $1 ORDER BY name",
-				   &args, SPI_OK_SELECT, read_schedules, &schedules);
-	return schedules;
+	ledger_text(&args, "source", run->source);
+	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(run->day), false);
+	ledger_text(&args, "cause", run->cause);
+	ledger_text(&args, "status", ledger_status_name(run->status));
+	ledger_time(&args, "started_at", run->started_at, false);
+	/* the clock may have been set back meanwhile; that must not undo a load */
+	ledger_time(&args, "finished_at", Max(run->started_at, settings_now()), false);
+	ledger_text(&args, "job_id", run->job_id);
+	ledger_add_outcome(&args, run);
+
+	int64 id = 0;
+	ledger_execute("contratos_runs", ledger_insert_text("contratos_runs", &args), &args, SPI_OK_INSERT_RETURNING,
+				   ledger_read_int64, &id);
+	ledger_notify(run, id);
+	return id;
+}
+
+void
+ledger_record_rejects(int64 run, const LedgerReject *rejects, int nrejects)
+{
+	if (nrejects == 0)
+		return;
+	Datum *rows = palloc(4 * nrejects * sizeof(Datum));
+	Datum *columns = rows + nrejects, *raws = columns + nrejects, *reasons = raws + nrejects;
+	bool *nulls = palloc0(nrejects * sizeof(bool));
+	for (int i = 0; i < nrejects; i++)
+	{
+		rows[i] = Int64GetDatum(rejects[i].row_number);
+		columns[i] = CStringGetTextDatum(rejects[i].column);
+		nulls[i] = rejects[i].raw_value == NULL;
+		raws[i] = nulls[i] ? (Datum) 0 : CStringGetTextDatum(rejects[i].raw_value);
+		reasons[i] = CStringGetTextDatum(rejects[i].reason);
+	}
+
+	LedgerArgs args = {0};
+	int dimension = nrejects, bound = 1;
+	ArrayType *raw = construct_md_array(raws, nulls, 1, &dimension, &bound, TEXTOID, -1, false, TYPALIGN_INT);
+	ledger_count(&args, "run", run);
+	ledger_arg(&args, "row_number", INT8ARRAYOID,
+			   PointerGetDatum(construct_array(rows, nrejects, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE)), false);
+	ledger_arg(&args, "column_name", TEXTARRAYOID,
+			   PointerGetDatum(construct_array(columns, nrejects, TEXTOID, -1, false, TYPALIGN_INT)), false);
+	ledger_arg(&args, "raw_value", TEXTARRAYOID, PointerGetDatum(raw), false);
+	ledger_arg(&args, "reason", TEXTARRAYOID,
+			   PointerGetDatum(construct_array(reasons, nrejects, TEXTOID, -1, false, TYPALIGN_INT)), false);
+	ledger_execute("contratos_rejects",
+				   "INSERT INTO %s.contratos_rejects (run, row_number, column_name, raw_value, reason) SELECT $1, r.* "
+				   "FROM ROWS FROM (unnest($2), unnest($3), unnest($4), unnest($5)) r",
+				   &args, SPI_OK_INSERT, NULL, NULL);
 }
 
 /* --------------------------------------------------------------------------
- * A run from its beginning to its end
+ * Runs that are written when they begin
  * -------------------------------------------------------------------------- */
 
 /* What a row becomes when its run begins. */
@@ -209,6 +317,63 @@ ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_at)
 	return !canceled;
 }
 
+/* --------------------------------------------------------------------------
+ * NOTIFY
+ * -------------------------------------------------------------------------- */
+
+/* Append a JSON string of at most `room` bytes, quotes included: as many whole characters as fit. */
+static void
+append_cut_string(StringInfo buf, const char *text, int room)
+{
+	StringInfoData one;
+	initStringInfo(&one);
+	appendStringInfoChar(buf, '"');
+	for (room -= 2; *text; text += pg_mblen(text))
+	{
+		char character[MAX_MULTIBYTE_CHAR_LEN + 1] = {0};
+		memcpy(character, text, pg_mblen(text));
+		resetStringInfo(&one);
+		json_append_string(&one, character);
+		room -= one.len - 2; /* without its own quotes */
+		if (room < 0)
+			break;
+		appendBinaryStringInfo(buf, one.data + 1, one.len - 2);
+	}
+	appendStringInfoChar(buf, '"');
+	pfree(one.data);
+}
+
+void
+ledger_notify(const LedgerRun *run, int64 id)
+{
+	StringInfoData buf;
+	initStringInfo(&buf);
+	appendStringInfoString(&buf, "{\"source\": ");
+	json_append_string(&buf, run->source);
+	appendStringInfo(&buf, ", \"day\": \"%s\", \"status\": \"%s\", \"rows\": ", day_text(run->day),
+					 ledger_status_name(run->status));
+	if (run->loaded.rows < 0)
+		appendStringInfoString(&buf, "null");
+	else
+		appendStringInfo(&buf, INT64_FORMAT, run->loaded.rows);
+	appendStringInfo(&buf, ", \"run\": " INT64_FORMAT ", \"sqlstate\": ", id);
+	if (run->sqlstate == NULL)
+		appendStringInfoString(&buf, "null");
+	else
+		json_append_string(&buf, run->sqlstate);
+	appendStringInfoString(&buf, ", \"error\": ");
+	if (run->message == NULL)
+		appendStringInfoString(&buf, "null");
+	else
+		append_cut_string(&buf, run->message, NOTIFY_MAX_BYTES - buf.len - 1);
+	appendStringInfoChar(&buf, '}');
+	notify_at_commit(buf.data);
+}
+
+/* --------------------------------------------------------------------------
+ * Runs that on_failure must still be called for
+ * -------------------------------------------------------------------------- */
+
 void
 ledger_told(int64 run)
 {
@@ -257,54 +422,7 @@ ledger_take_untold(void)
 }
 
 /* --------------------------------------------------------------------------
- * For rechecks
- * -------------------------------------------------------------------------- */
-
-void
-ledger_confirm(const char *source, DateADT day)
-{
-	LedgerArgs args = {0};
-	ledger_text(&args, "source", source);
-	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(day), false);
-	ledger_time(&args, "confirmed_at", settings_now(), false);
-	ledger_execute("contratos_runs",
-				   "UPDATE %1$s.contratos_runs SET confirmed_at = $3 WHERE id = (SELECT id FROM %1$s.contratos_runs "
-				   "WHERE source = $1 AND day = $2 AND status = 'succeeded' ORDER BY id DESC LIMIT 1)",
-				   &args, SPI_OK_UPDATE, NULL, NULL);
-}
-
-bool
-ledger_rechecked_today(const char *source, TimestampTz now)
-{
-	LedgerArgs args = {0};
-	DateADT today = day_of(now);
-	bool found = false;
-	ledger_text(&args, "source", source);
-	ledger_time(&args, "from", day_start(today), false);
-	ledger_time(&args, "to", day_start(today + 1), false);
-	ledger_execute(
-		"contratos_runs",
-		"SELECT FROM %s.contratos_runs WHERE source = $1 AND cause = 'recheck' "
-		"AND status IN ('succeeded', 'unchanged', 'differs') AND finished_at >= $2 AND finished_at < $3 LIMIT 1",
-		&args, SPI_OK_SELECT, ledger_read_found, &found);
-	return found;
-}
-
-char *
-ledger_last_error(const char *source, const char *reason)
-{
-	LedgerArgs args = {0};
-	char *error = NULL;
-	ledger_text(&args, "source", source);
-	ledger_text(&args, "reason", reason);
-	ledger_execute("contratos_runs",
-				   "SELECT error FROM %s.contratos_runs WHERE source = $1 AND reason = $2 ORDER BY id DESC LIMIT 1",
-				   &args, SPI_OK_SELECT, ledger_read_text, &error);
-	return error;
-}
-
-/* --------------------------------------------------------------------------
- * Housekeeping
+ * Runs of processes that are gone
  * -------------------------------------------------------------------------- */
 
 /* Into a List * of LedgerDead. */
@@ -350,59 +468,4 @@ ledger_dead_runs(void)
 			dead = lappend(dead, run);
 	}
 	return dead;
-}
-
-int64
-ledger_billed_today(const char *source, TimestampTz now)
-{
-	LedgerArgs args = {0};
-	DateADT today = day_of(now);
-	int64 bytes = 0;
-	ledger_text(&args, "source", source);
-	ledger_time(&args, "from", day_start(today), false);
-	ledger_time(&args, "to", day_start(today + 1), false);
-	ledger_execute("contratos_runs",
-				   "SELECT sum(bytes_billed)::bigint FROM %s.contratos_runs WHERE source = $1 "
-				   "AND coalesce(finished_at, started_at) >= $2 AND coalesce(finished_at, started_at) < $3",
-				   &args, SPI_OK_SELECT, ledger_read_int64, &bytes);
-	return bytes;
-}
-
-bool
-ledger_ran_out(const char *source, TimestampTz now)
-{
-	LedgerArgs args = {0};
-	int64 cap = settings_bytes_per_day(), failures = 0;
-	if (cap == 0 || ledger_billed_today(source, now) < cap)
-		return false;
-	ledger_text(&args, "source", source);
-	ledger_text(&args, "sqlstate", unpack_sql_state(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED));
-	ledger_time(&args, "from", day_start(day_of(now)), false);
-	ledger_execute("contratos_runs",
-				   "SELECT count(*) FROM %1$s.contratos_runs WHERE source = $1 AND sqlstate = $2 "
-				   "AND finished_at >= $3 AND finished_at >= ALL (SELECT finished_at FROM %1$s.contratos_runs "
-				   "WHERE source = $1 AND bytes_billed > 0 AND finished_at >= $3)",
-				   &args, SPI_OK_SELECT, ledger_read_int64, &failures);
-	return failures > 0;
-}
-
-int64
-ledger_prune(int days, TimestampTz now)
-{
-	LedgerArgs args = {0};
-	int64 removed = 0;
-	ledger_arg(&args, "days", INT4OID, Int32GetDatum(days), false);
-	ledger_time(&args, "now", now, false);
-	trust_check(extension_relation("contratos_rejects"), extension_relation_owner(extension_relation("contratos_runs")),
-				RowExclusiveLock, NULL);
-	ledger_execute(
-		"contratos_runs",
-		"WITH gone AS (SELECT id FROM %1$s.contratos_runs r WHERE finished_at < $2 - $1 * interval '24 hours' "
-		"AND status NOT IN ('queued', 'running', 'waiting') AND (status <> 'succeeded' OR EXISTS "
-		"(SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = r.source AND n.day = r.day AND n.id > r.id "
-		"AND n.status = 'succeeded')) FOR UPDATE), "
-		"rejects AS (DELETE FROM %1$s.contratos_rejects USING gone WHERE run = gone.id) "
-		"DELETE FROM %1$s.contratos_runs r USING gone WHERE r.id = gone.id",
-		&args, SPI_OK_DELETE, ledger_read_count, &removed);
-	return removed;
 }

@@ -1,0 +1,99 @@
+/*
+ * ledger_source.h
+ *	  Sources: rows of contratos_sources, and what is next for one.
+ *
+ * Of this and the other ledger headers: every call connects to SPI by itself, runs
+ * as the owner of the table it touches (so that a role that may call
+ * contratos_run() needs no right on them) with a pinned search_path, and restores
+ * user and settings.  Times written are settings_now()'s, as the schedule compares
+ * them with it.
+ */
+#ifndef CONTRATOS_LEDGER_SOURCE_H
+#define CONTRATOS_LEDGER_SOURCE_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+#include "utils/date.h"
+
+#include "ledger/schedule.h"
+
+/* A row of contratos_sources; strings in CurrentMemoryContext. */
+typedef struct LedgerSource
+{
+	char *name;
+	char *remote_table; /* schema.table, quoted where needed */
+	char *target_table;
+	char *timestamp_column; /* NULL: days are not cut out of it … */
+	bool snapshot; /* … and then this must be true */
+	DateADT start_date;
+	double max_shrink;
+	bool allow_empty;
+	char *after_load; /* called at the end of each load; NULL: none */
+	TimestampTz registered_at;
+} LedgerSource;
+
+/* Neither a source nor a run: the built-in source has never been set up. */
+extern bool ledger_is_untouched(void);
+
+/*
+ * The source of that name, in CurrentMemoryContext; 42704, naming the ones
+ * there are, when there is none.
+ */
+extern LedgerSource *ledger_source(const char *name);
+
+/* Whether there is a source of that name. */
+extern bool ledger_has_source(const char *name);
+
+/* What a source's rows are put into. */
+typedef struct LedgerTarget
+{
+	char *source;
+	char *target_table;
+	TimestampTz registered_at;
+} LedgerTarget;
+
+/*
+ * Those of all sources there are by now (a List of LedgerTarget), this statement's
+ * own included, whatever this transaction's isolation level lets it see.  `alone`:
+ * wait for other transactions that have registered a source, and let others wait,
+ * until this one ends.
+ */
+extern List *ledger_targets(bool alone);
+
+/* Put the built-in source in, unless a source of that name is there. */
+extern bool ledger_add_source(const char *name, const char *remote_table, const char *target_table,
+							  const char *timestamp_column);
+
+/*
+ * The trigger function's work: the name of a relation as schema.table, quoted
+ * where needed, in CurrentMemoryContext.  A name without schema that is not
+ * found: 42P01.  One with schema that is not found: as it is written, with a
+ * WARNING (a restore may fill this table before that one is made).  A temporary
+ * table: 42P16.
+ */
+extern char *ledger_normalize_name(const char *name, const char *column);
+
+/*
+ * All sources, by name, or the one called `name` (if not NULL): what
+ * LedgerSource holds and what decides when they are loaded.  `version` changes with every UPDATE of the row.
+ */
+typedef struct LedgerSchedule
+{
+	LedgerSource source;
+	ScheduleRules rules; /* what comes from the row and the settings; the rest is ledger_next()'s */
+	char *on_failure; /* NULL: none */
+	uint64 version;
+} LedgerSchedule;
+
+extern List *ledger_schedules(const char *name);
+
+/*
+ * What schedule_next() says of the source at `now`, by its row, its days, and `changed_at` (ScheduleRules; 0).
+ * *open_run: the queued or waiting row of that day; 0: there is none.  Writes
+ * nothing, so that it works on a standby.
+ */
+extern ScheduleAction ledger_next(LedgerSchedule *schedule, TimestampTz changed_at, TimestampTz now, int64 *open_run);
+
+#endif /* CONTRATOS_LEDGER_SOURCE_H */
