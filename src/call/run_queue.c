@@ -16,7 +16,7 @@
 #include "ledger/extension.h"
 #include "ledger/ledger_queue.h"
 #include "ledger/ledger_source.h"
-#include "ledger/wake.h"
+#include "ledger/worker_signal.h"
 
 /* A hundred years: a slip of the pen must not fill the ledger. */
 #define MAX_QUEUED_DAYS 36600
@@ -45,8 +45,8 @@ run_enqueue(const char *source, DateADT first, DateADT last, bool only_missing)
 	int queued = ledger_enqueue(found->name, first, last, only_missing);
 	if (queued == 0)
 		return 0;
-	wake_worker_at_commit();
-	if (wake_worker_pid() == 0)
+	worker_signal_at_commit();
+	if (worker_signal_pid() == 0)
 		ereport(NOTICE, (errmsg("no worker is running in this database: the days stay queued"),
 						 errhint("Put contratos into shared_preload_libraries and this database into "
 								 "contratos.databases.")));
@@ -61,8 +61,8 @@ run_cancel(int64 run)
 	if (!ledger_cancel(run, &running))
 		return false;
 	if (running)
-		wake_stop_run_at_commit();
+		worker_signal_stop_run();
 	else
-		wake_worker_at_commit();
+		worker_signal_at_commit();
 	return true;
 }

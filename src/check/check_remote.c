@@ -16,6 +16,7 @@
 #include "check/check_internal.h"
 #include "ledger/ledger_history.h"
 #include "ledger/schedule.h"
+#include "load/drift.h"
 #include "load/setup.h"
 #include "load/verify.h"
 #include "remote/options.h"
@@ -99,17 +100,17 @@ column_fits(const Check *check, int i, Failure *f)
 	const BqField *field = field_of(check->there, column);
 
 	if (field != NULL)
-		return load_check_type(check->plan, i, field, f);
+		return drift_check_type(check->plan, i, field, f);
 	if (is_hidden(check->there, column))
 		return true;
-	load_column_gone(check->plan, i, f);
+	drift_column_gone(check->plan, i, f);
 	return false;
 }
 
 void
 check_columns(Check *check)
 {
-	VerifyDrift *drift;
+	Drift *drift;
 	int wrong = 0;
 	Failure first;
 	Failure f;
@@ -126,7 +127,7 @@ check_columns(Check *check)
 			check->found = psprintf("%s And %d more columns do not fit.", check->found, wrong - 1);
 		return;
 	}
-	drift = verify_differences(check->plan, check->there);
+	drift = drift_differences(check->plan, check->there);
 	if (drift != NULL)
 		check_say(check, CHECK_WARNING, drift->what,
 				  drift->remedy[0] != '\0' ? drift->remedy : "Add the columns that are wanted to both tables.");
@@ -192,7 +193,7 @@ estimate_yesterday(Check *check, DateADT day)
 
 	if (!bigquery_estimate(check->bq, query, &bytes, &f))
 	{
-		load_explain(check->plan, query->text, &f);
+		drift_explain(check->plan, query->text, &f);
 		check_say_failure(check, &f, NULL);
 		return false;
 	}

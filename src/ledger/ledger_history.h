@@ -19,7 +19,7 @@
  * that are queued, waiting or to be tried again.  A queued or waiting row goes
  * before whatever was tried since.  `running`, which here is a dead process's,
  * counts as failed with another attempt due at once (when nobody holds the
- * claim, ledger_dead_runs() clears it away first).  A recheck that failed is an
+ * claim, ledger_stale_runs() clears it away first).  A recheck that failed is an
  * attempt that failed: `loaded` tells it apart.  A queued day that was canceled
  * before it began leaves a loaded day as it was.
  */

@@ -21,7 +21,7 @@ extern int ledger_enqueue(const char *source, DateADT first, DateADT last, bool 
  * Make a queued, waiting or running run `canceled`, or one that has failed and
  * is to be tried again; true if it was one.
  * *running: it was running, and the worker has to be told: see
- * wake_stop_run_at_commit().
+ * worker_signal_stop_run().
  */
 extern bool ledger_cancel(int64 run, bool *running);
 

@@ -425,7 +425,7 @@ ledger_take_untold(void)
  * Runs of processes that are gone
  * -------------------------------------------------------------------------- */
 
-/* Into a List * of LedgerDead. */
+/* Into a List * of LedgerStaleRun. */
 static void
 read_running(void *result)
 {
@@ -433,7 +433,7 @@ read_running(void *result)
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		bool isnull;
-		LedgerDead *dead = palloc0(sizeof(LedgerDead));
+		LedgerStaleRun *dead = palloc0(sizeof(LedgerStaleRun));
 		dead->run = ledger_value_int64(row, 1, 0);
 		dead->source = ledger_value_text(row, 2);
 		dead->day = DatumGetDateADT(ledger_value(row, 3, &isnull));
@@ -445,7 +445,7 @@ read_running(void *result)
 }
 
 List *
-ledger_dead_runs(void)
+ledger_stale_runs(void)
 {
 	LedgerArgs args = {0};
 	List *running;
@@ -460,7 +460,7 @@ ledger_dead_runs(void)
 	ListCell *cell;
 	foreach (cell, running)
 	{
-		LedgerDead *run = lfirst(cell);
+		LedgerStaleRun *run = lfirst(cell);
 		if (strcmp(run->source, source) != 0)
 			free_claim = ledger_claim_is_free(run->source);
 		source = run->source;

@@ -140,20 +140,20 @@ extern List *ledger_take_untold(void);
 
 /*
  * Rows `running` of sources whose claim nobody holds, not even the caller, are
- * those of a dead process.  Returns them (a List of LedgerDead), so that the
+ * those of a dead process.  Returns them (a List of LedgerStaleRun), so that the
  * caller can end them in the same transaction (ledger_end(), `interrupted`) and
  * have their jobs cancelled.  Nobody can claim those sources until the end of
  * the transaction.
  */
-typedef struct LedgerDead
+typedef struct LedgerStaleRun
 {
 	int64 run;
 	char *source;
 	DateADT day;
 	int attempt;
 	char *job_id; /* NULL: none */
-} LedgerDead;
+} LedgerStaleRun;
 
-extern List *ledger_dead_runs(void);
+extern List *ledger_stale_runs(void);
 
 #endif /* CONTRATOS_LEDGER_RUN_H */

@@ -23,6 +23,7 @@
 #include "ledger/ledger_run.h"
 #include "ledger/ledger_source.h"
 #include "ledger/schedule.h"
+#include "load/drift.h"
 #include "load/load.h"
 #include "load/load_internal.h"
 #include "load/progress.h"
@@ -117,7 +118,7 @@ ask(LoadDay *load)
 		return false;
 	if (load->job == NULL)
 	{
-		load_explain(plan, query->text, &f);
+		drift_explain(plan, query->text, &f);
 		failure_throw(&f);
 	}
 	strlcpy(load->job_id, load->job->job_id, sizeof(load->job_id));
@@ -314,7 +315,7 @@ static void
 replace_day(LoadDay *load)
 {
 	load->last = last_load(load->plan, load->day);
-	load_check_types(load->plan, load->job);
+	drift_check_types(load->plan, load->job);
 	guard(load);
 	load_replace_rows(load);
 }

@@ -176,19 +176,6 @@ extern void load_report_undecided(const LedgerSource *source, int elevel);
 extern void load_check_snapshot(const LedgerSource *source, DateADT day);
 
 /*
- * Whether a field of BigQuery's table is of the type that the foreign table's
- * column number i says.  False with *f set (42804), its hint the statements that
- * have both tables follow.  In a transaction.
- */
-extern bool load_check_type(const LoadPlan *plan, int i, const BqField *field, Failure *f);
-
-/*
- * Fill *f (42703) for the foreign table's column number i that BigQuery's table
- * has not; its hint is what both tables need.
- */
-extern void load_column_gone(const LoadPlan *plan, int i, Failure *f);
-
-/*
  * 53400 when what the ledger has of the source's loads and rechecks today was
  * billed as much as contratos.max_bytes_per_day.  In a transaction.
  */
@@ -265,14 +252,6 @@ extern void load_end(LoadDay *load);
 
 /* What the ledger is to have of a day that ended so; rows only of a success. */
 extern LedgerRun load_result(const LoadDay *load, RunStatus status);
-
-/*
- * What a failed query of the source's columns means for its tables, if that is
- * known: a column that is gone becomes 42703 with the ALTER FOREIGN TABLE to
- * run, and the ALTER TABLE if the target needs one; one that its function in
- * the query, `text`, does not take becomes 42804.  Needs no transaction.
- */
-extern void load_explain(const LoadPlan *plan, const char *text, Failure *f);
 
 /*
  * "row 51 of BigQuery's result", and the columns that may be meant where

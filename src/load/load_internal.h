@@ -40,9 +40,6 @@ extern void load_guard_left(LoadDay *load, int64 rows);
 /* What BigQuery has said of the job's cost, when it has said it. */
 extern void load_note_cost(LoadDay *load, const BqJob *job);
 
-/* 42804 when a column of the job's result is of another type than it is declared. */
-extern void load_check_types(const LoadPlan *plan, const BqJob *job);
-
 /* --------------------------------------------------------------------------
  * load_measure.c: days as the target has them
  * -------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "common/int.h"
 #include "utils/timestamp.h"
 
@@ -20,8 +21,8 @@
 #include "bigquery/message.h"
 #include "ledger/ledger_history.h"
 #include "ledger/schedule.h"
+#include "load/drift.h"
 #include "load/verify.h"
-#include "load/verify_internal.h"
 #include "read/rowhash.h"
 #include "read/stream.h"
 #include "remote/deparse.h"
@@ -125,7 +126,7 @@ ask(const LoadPlan *plan, Bigquery *bq, const BqQuery *query, const VerifyJob *a
 
 	if (job == NULL)
 	{
-		load_explain(plan, query->text, &f);
+		drift_explain(plan, query->text, &f);
 		failure_throw(&f);
 	}
 	return job;
@@ -161,8 +162,12 @@ verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *asked, Da
 	finish(stream, job, asked);
 }
 
-void
-verify_ask_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *asked, DayFigures *there)
+/*
+ * verify_ask() of the days from first to last, by one query, as many answers.
+ * Not of a snapshot.
+ */
+static void
+ask_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *asked, DayFigures *there)
 {
 	RemoteCondition window[2];
 	int n = load_window(plan, first, last, window);
@@ -218,4 +223,71 @@ verify_target(const LoadPlan *plan, DateADT day, const LedgerSuccess *success)
 	say_rows(&said, here.rows, success->target.rows);
 	say_max(&said, &here, &success->target);
 	return said.len > 0 ? psprintf("%s has %s", plan->target_name, said.data) : NULL;
+}
+
+/* --------------------------------------------------------------------------
+ * Several days at once
+ * -------------------------------------------------------------------------- */
+
+static void
+ask_all(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job, DayFigures *there)
+{
+	if (plan->timestamp == NULL)
+		verify_ask(plan, bq, first, job, there);
+	else
+		ask_days(plan, bq, first, last, job, there);
+}
+
+static void
+look_up(const LoadPlan *plan, DateADT first, DateADT last, LedgerSuccess *days)
+{
+	if (plan->timestamp == NULL)
+		(void) ledger_newest_success(plan->source->name, days);
+	else
+		ledger_last_successes(plan->source->name, first, last, days);
+}
+
+/* As the target can have it: days without a time of day have no latest one. */
+static DayFigures
+as_kept(const LoadPlan *plan, DayFigures remote)
+{
+	if (remote.has_max && plan->timestamp_target == DATEOID)
+		remote.max_timestamp = day_start(day_of(remote.max_timestamp));
+	return remote;
+}
+
+/* Whether the target has what it should: what the load left in it, if that is known. */
+static bool
+is_kept(const LoadPlan *plan, const VerifyDay *day)
+{
+	DayFigures wanted =
+		day->ledger.run != 0 && day->ledger.target.rows >= 0 ? day->ledger.target : as_kept(plan, day->remote);
+
+	return day->target.rows == wanted.rows && day_same_max(&day->target, &wanted);
+}
+
+static VerifyDay
+compare(const LoadPlan *plan, DateADT day, const DayFigures *there, const DayFigures *here, const LedgerSuccess *ledger)
+{
+	VerifyDay result = {.day = day, .remote = *there, .target = *here, .ledger = *ledger};
+
+	result.agrees = (ledger->run == 0 || verify_source(there, ledger) == NULL) && is_kept(plan, &result);
+	return result;
+}
+
+VerifyDay *
+verify_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job)
+{
+	int n = last - first + 1;
+	VerifyDay *days = palloc(sizeof(VerifyDay) * n);
+	DayFigures *there = palloc(sizeof(DayFigures) * n);
+	DayFigures *here = palloc(sizeof(DayFigures) * n);
+	LedgerSuccess *ledger = palloc(sizeof(LedgerSuccess) * n);
+
+	ask_all(plan, bq, first, last, job, there);
+	look_up(plan, first, last, ledger);
+	load_measure_days(plan, first, last, here);
+	for (int i = 0; i < n; i++)
+		days[i] = compare(plan, first + i, &there[i], &here[i], &ledger[i]);
+	return days;
 }

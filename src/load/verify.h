@@ -61,29 +61,4 @@ typedef struct VerifyDay
  */
 extern VerifyDay *verify_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job);
 
-/* How BigQuery's table differs from the foreign table, in words. */
-typedef struct VerifyDrift
-{
-	char *what; /* which columns are new, or changed; the same for the same */
-	char *remedy; /* statements that follow; may be empty */
-} VerifyDrift;
-
-/* contratos_runs.reason of a run whose `error` tells of it. */
-#define VERIFY_DRIFT_REASON "schemaDrift"
-
-/*
- * Ask what columns there are, by one free call.  Needs no transaction.  False
- * when BigQuery would not tell, which is logged and harms nobody.
- */
-extern bool verify_ask_columns(const LoadPlan *plan, Bigquery *bq, BqTable *there);
-
-/* How they differ from the foreign table's; NULL: they are alike.  In the current transaction. */
-extern VerifyDrift *verify_differences(const LoadPlan *plan, const BqTable *there);
-
-/*
- * Compare them with the foreign table's.  NULL: they are alike, or differ as the
- * ledger has last said of the source.  In the current transaction.
- */
-extern VerifyDrift *verify_columns(const LoadPlan *plan, const BqTable *there);
-
 #endif /* CONTRATOS_VERIFY_H */

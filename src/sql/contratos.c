@@ -31,7 +31,7 @@
 #include "ledger/ledger_source.h"
 #include "ledger/schedule.h"
 #include "ledger/statement.h"
-#include "ledger/wake.h"
+#include "ledger/worker_signal.h"
 #include "load/load.h"
 #include "load/setup.h"
 #include "remote/options.h"
@@ -345,7 +345,7 @@ contratos_sources_changed(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("_contratos_sources_changed() is for the trigger of contratos_sources only")));
-	wake_worker_at_commit();
+	worker_signal_at_commit();
 	PG_RETURN_POINTER(NULL);
 }
 

@@ -24,7 +24,7 @@
 #include "ledger/ledger_history.h"
 #include "ledger/ledger_source.h"
 #include "ledger/schedule.h"
-#include "ledger/wake.h"
+#include "ledger/worker_signal.h"
 #include "load/verify.h"
 #include "sql/contratos_internal.h"
 
@@ -111,7 +111,7 @@ contratos_next(PG_FUNCTION_ARGS)
 Datum
 contratos_worker(PG_FUNCTION_ARGS)
 {
-	int pid = may_read_status() ? wake_worker_pid() : 0;
+	int pid = may_read_status() ? worker_signal_pid() : 0;
 
 	if (pid == 0)
 		PG_RETURN_NULL();

@@ -29,6 +29,7 @@
 #include "ledger/ledger_run.h"
 #include "ledger/ledger_source.h"
 #include "ledger/notify.h"
+#include "load/drift.h"
 #include "load/progress.h"
 #include "worker/attempt.h"
 #include "worker/attempt_internal.h"
@@ -131,13 +132,13 @@ open_run(Attempt *attempt)
 static void
 note_drift(const Attempt *attempt, LedgerRun *run)
 {
-	const VerifyDrift *drift = attempt->drift;
+	const Drift *drift = attempt->drift;
 	const char *hint;
 
 	if (drift == NULL)
 		return;
 	hint = drift->remedy[0] ? psprintf(". %s", drift->remedy) : "";
-	run->reason = VERIFY_DRIFT_REASON;
+	run->reason = DRIFT_REASON;
 	run->error = psprintf("%s%s%s%s", run->error ? run->error : "", run->error ? ". " : "", drift->what, hint);
 	if (run->message == NULL)
 		run->message = drift->what;
@@ -254,10 +255,10 @@ recheck(Attempt *attempt)
 	/* billed, however this ends */
 	attempt->load.run.bytes_processed = job.bytes_processed;
 	attempt->load.run.bytes_billed = job.bytes_billed;
-	attempt->looks = attempt->looks && verify_ask_columns(attempt->load.plan, attempt->load.bq, &there);
+	attempt->looks = attempt->looks && drift_ask(attempt->load.plan, attempt->load.bq, &there);
 	attempt_must_begin(attempt);
 	if (attempt->looks)
-		attempt->drift = verify_columns(attempt->load.plan, &there);
+		attempt->drift = drift_news(attempt->load.plan, &there);
 	if (!ledger_last_success(attempt->schedule->source.name, day, &success))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("the ledger's row of %s is gone", day_text(day))));

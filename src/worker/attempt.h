@@ -34,9 +34,9 @@ extern AttemptEnd attempt_run(const LedgerSchedule *schedule, const ScheduleActi
  * run of this process whose end could not be recorded gets that end.  Where no
  * attempt follows, on_failure is told.  Called outside a transaction.
  */
-extern void attempt_bury(MemoryContext context);
+extern void attempt_recover(MemoryContext context);
 
-/* When attempt_bury() has to be called, by clock_ms(), to tell a day again; 0: it need not. */
+/* When attempt_recover() has to be called, by clock_ms(), to tell a day again; 0: it need not. */
 extern int64 attempt_tells_at(void);
 
 /* A transaction of the worker's, with its snapshot; the extension is locked.

@@ -8,6 +8,7 @@
 #include "bigquery/bigquery.h"
 #include "ledger/ledger_run.h"
 #include "ledger/ledger_source.h"
+#include "load/drift.h"
 #include "load/load.h"
 #include "load/verify.h"
 #include "worker/attempt.h"
@@ -24,7 +25,7 @@ typedef struct Attempt
 	ErrorData *unrecorded; /* why there is no row of an attempt that failed; NULL: there is */
 	bool reloads; /* a recheck that has compared, and only loads */
 	bool looks; /* first recheck of the source today: at its columns, too */
-	VerifyDrift *drift; /* news of them; NULL: none */
+	Drift *drift; /* news of them; NULL: none */
 	int64 began; /* clock_ms() */
 	int64 bytes_compared; /* billed for comparing, before the day is loaded again */
 	LoadDay load; /* its plan is NULL until the source is resolved */

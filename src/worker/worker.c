@@ -39,7 +39,7 @@
 #include "ledger/ledger_source.h"
 #include "ledger/notify.h"
 #include "ledger/schedule.h"
-#include "ledger/wake.h"
+#include "ledger/worker_signal.h"
 #include "load/load.h"
 #include "load/setup.h"
 #include "worker/attempt.h"
@@ -268,7 +268,7 @@ recover(void *arg)
 {
 	Round *round = arg;
 
-	attempt_bury(round->context);
+	attempt_recover(round->context);
 }
 
 /* All sources considered: the one to serve, or to wait for. */
@@ -444,7 +444,7 @@ contratos_worker_main(Datum arg pg_attribute_unused())
 	settings_pin();
 	BackgroundWorkerInitializeConnectionByOid(order.database, order.role, 0);
 	pgstat_report_appname("contratos worker");
-	if (!wake_lock_worker())
+	if (!worker_signal_lock())
 		proc_exit(0); /* another one serves this database */
 	pin_session();
 	notify_apart();

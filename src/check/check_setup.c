@@ -1,6 +1,6 @@
 /*
- * check_server.c
- *	  What all sources have in common: the library, and the worker.
+ * check_setup.c
+ *	  What must be set up: libraries, worker, source and foreign table.
  */
 #include "postgres.h"
 
@@ -12,13 +12,23 @@
 #include "utils/varlena.h"
 
 #include "base/crypto.h"
+#include "base/day.h"
+#include "base/failure.h"
 #include "base/json.h"
 #include "base/settings.h"
 #include "check/check_internal.h"
 #include "http/http.h"
 #include "ledger/extension.h"
 #include "ledger/ledger_housekeeping.h"
-#include "ledger/wake.h"
+#include "ledger/ledger_source.h"
+#include "ledger/schedule.h"
+#include "ledger/worker_signal.h"
+#include "load/setup.h"
+#include "remote/options.h"
+
+/* --------------------------------------------------------------------------
+ * The server
+ * -------------------------------------------------------------------------- */
 
 void
 check_extension(Check *check)
@@ -132,7 +142,7 @@ check_database(Check *check)
 void
 check_worker(Check *check)
 {
-	check->worker = wake_worker_pid();
+	check->worker = worker_signal_pid();
 	if (check->worker != 0)
 		check_say(check, CHECK_OK, psprintf("runs as process %d", check->worker), NULL);
 	else if (check->standby)
@@ -174,4 +184,122 @@ check_subscription(Check *check)
 				  "numbers of runs",
 				  "Publish the tables that are loaded, without contratos' own; or take this database out of "
 				  "contratos.databases here, and load by no call.");
+}
+
+/* --------------------------------------------------------------------------
+ * The source
+ * -------------------------------------------------------------------------- */
+
+static LedgerSchedule *
+find_schedule(const char *name)
+{
+	List *found = ledger_schedules(name);
+
+	return found != NIL ? linitial(found) : NULL;
+}
+
+/* Nothing is there yet: what makes it, and what may keep it from being made. */
+static void
+say_builtin(Check *check)
+{
+	List *functions = setup_event_functions();
+	const SetupEventFunction *function = functions != NIL ? linitial(functions) : NULL;
+
+	if (function == NULL)
+		check_say(check, CHECK_WARNING, "nothing is set up yet; the first load or contratos_setup() makes it",
+				  psprintf("SELECT %scontratos_setup();", check->schema));
+	else
+		check_say(check, CHECK_WARNING,
+				  psprintf("nothing is set up yet; event trigger \"%s\" will be fired by it", function->trigger),
+				  psprintf("%s Then: SELECT %scontratos_setup();", setup_event_cure(function), check->schema));
+}
+
+void
+check_source(Check *check)
+{
+	const LedgerSource *source;
+
+	check->schedule = find_schedule(check->source);
+	if (check->schedule != NULL)
+	{
+		source = &check->schedule->source;
+		load_report_undecided(source, ERROR);
+		check_say(check, CHECK_OK,
+				  psprintf("%s into %s, %s%s", source->remote_table, source->target_table,
+						   source->timestamp_column ? "by " : "as a whole",
+						   source->timestamp_column ? source->timestamp_column : ""),
+				  NULL);
+		return;
+	}
+	check->builtin = strcmp(check->source, SETUP_SOURCE) == 0 && ledger_is_untouched();
+	if (check->builtin)
+		say_builtin(check);
+	else
+		(void) ledger_source(check->source); /* throws, with the names there are */
+}
+
+/* Of what contratos_setup() would make there is nothing to be checked yet. */
+static bool
+skip_builtin(Check *check)
+{
+	if (check->builtin)
+		check_say(check, CHECK_SKIPPED, "nothing is set up yet", NULL);
+	return check->builtin;
+}
+
+void
+check_enabled(Check *check)
+{
+	if (skip_builtin(check))
+		return;
+
+	const ScheduleRules *rules = &check->schedule->rules;
+	int minutes = (int) (rules->run_at / USECS_PER_MINUTE);
+
+	if (rules->enabled)
+		check_say(
+			check, CHECK_OK,
+			psprintf("due daily at %02d:%02d UTC, from %s on", minutes / 60, minutes % 60, day_text(rules->start_date)),
+			NULL);
+	else
+		check_say(check, CHECK_WARNING, "disabled: the worker leaves it alone, only calls load it",
+				  psprintf("UPDATE %scontratos_sources SET enabled = true WHERE name = %s;", check->schema,
+						   quote_literal_cstr(check->source)));
+}
+
+void
+check_foreign_table(Check *check)
+{
+	if (skip_builtin(check))
+		return;
+
+	const char *name = check->schedule->source.remote_table;
+
+	check->hint = psprintf("Make the foreign table, or correct remote_table in %scontratos_sources.", check->schema);
+	check->table = options_table(load_relation(name, "remote_table"));
+	check_say(check, CHECK_OK, psprintf("%s is BigQuery's %s", name, failure_to_server(check->table->table)), NULL);
+}
+
+void
+check_target(Check *check)
+{
+	if (skip_builtin(check))
+		return;
+	if (check->schedule->source.timestamp_column == NULL && !check->schedule->source.snapshot)
+	{
+		check_say(check, CHECK_SKIPPED, "it must be said first what a load replaces", NULL);
+		return;
+	}
+	check->hint = psprintf("Make the table, or correct target_table in %scontratos_sources.", check->schema);
+	if (check->table == NULL)
+	{
+		(void) load_relation(check->schedule->source.target_table, "target_table");
+		check_say(check, CHECK_SKIPPED, "it is there, but its columns are those of the foreign table", NULL);
+		return;
+	}
+	check->plan = load_plan_tables(&check->schedule->source);
+	load_check_rivals(check->plan);
+	check_say(check, CHECK_OK,
+			  psprintf("%s takes the %d columns of the foreign table", check->plan->target_name, check->plan->ncolumns),
+			  NULL);
 }

@@ -1,5 +1,5 @@
 /*
- * wake.c
+ * worker_signal.c
  *	  How a session gets at the worker of its database; see wake.h.
  *
  * The worker is found by its lock and not in pg_stat_activity: the lock says
@@ -24,7 +24,7 @@
 #include "storage/procarray.h"
 #include "utils/resowner.h"
 
-#include "ledger/wake.h"
+#include "ledger/worker_signal.h"
 
 /*
  * Fourth field of the advisory lock tag: SQL's own functions use 1 and 2 there,
@@ -47,7 +47,7 @@ worker_tag(LOCKTAG *tag)
 }
 
 bool
-wake_lock_worker(void)
+worker_signal_lock(void)
 {
 	LOCKTAG tag;
 	worker_tag(&tag);
@@ -59,7 +59,7 @@ wake_lock_worker(void)
  * that is where a worker sleeps.
  */
 int
-wake_worker_pid(void)
+worker_signal_pid(void)
 {
 	LOCKTAG tag;
 	worker_tag(&tag);
@@ -109,7 +109,7 @@ at_transaction_event(XactEvent event, void *arg pg_attribute_unused())
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
-			worker_pid = wake_worker_pid();
+			worker_pid = worker_signal_pid();
 			break;
 		case XACT_EVENT_COMMIT:
 			committed = true;
@@ -145,7 +145,7 @@ at_subtransaction_event(SubXactEvent event, SubTransactionId id, SubTransactionI
 }
 
 void
-wake_worker_at_commit(void)
+worker_signal_at_commit(void)
 {
 	static bool registered = false;
 	if (!registered)
@@ -159,9 +159,9 @@ wake_worker_at_commit(void)
 }
 
 void
-wake_stop_run_at_commit(void)
+worker_signal_stop_run(void)
 {
-	wake_worker_at_commit();
+	worker_signal_at_commit();
 	if (stop_wanted == InvalidSubTransactionId)
 		stop_wanted = GetCurrentSubTransactionId();
 }

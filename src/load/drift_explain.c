@@ -1,5 +1,5 @@
 /*
- * load_drift.c
+ * drift_explain.c
  *	  Columns that have gone, or changed their type, at BigQuery.
  *
  * BigQuery says it as an error of our query, which the user has never seen, or
@@ -19,8 +19,9 @@
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "fdw/scan.h"
+#include "load/drift.h"
 #include "load/load.h"
-#include "load/load_internal.h"
+#include "remote/options.h"
 #include "remote/schema.h"
 
 /* What BigQuery's messages begin with (failure.h has them after "BigQuery: "). */
@@ -94,7 +95,7 @@ explain_gone(const LoadPlan *plan, int i, const char *said, Failure *f)
 }
 
 void
-load_column_gone(const LoadPlan *plan, int i, Failure *f)
+drift_column_gone(const LoadPlan *plan, int i, Failure *f)
 {
 	memset(f, 0, sizeof(*f));
 	explain_gone(
@@ -155,7 +156,7 @@ explain_mismatch(const LoadPlan *plan, const char *text, Failure *f)
 }
 
 void
-load_explain(const LoadPlan *plan, const char *text, Failure *f)
+drift_explain(const LoadPlan *plan, const char *text, Failure *f)
 {
 	if (strncmp(f->message, SAYS_GONE, strlen(SAYS_GONE)) == 0)
 	{
@@ -183,7 +184,7 @@ explain_target(const LoadPlan *plan, const RemoteColumn *column, const char *nee
 }
 
 bool
-load_check_type(const LoadPlan *plan, int i, const BqField *field, Failure *f)
+drift_check_type(const LoadPlan *plan, int i, const BqField *field, Failure *f)
 {
 	const RemoteColumn *column = &plan->table->columns[i];
 	const char *needed;
@@ -196,7 +197,7 @@ load_check_type(const LoadPlan *plan, int i, const BqField *field, Failure *f)
 }
 
 void
-load_check_types(const LoadPlan *plan, const BqJob *job)
+drift_check_types(const LoadPlan *plan, const BqJob *job)
 {
 	Failure f;
 
@@ -204,6 +205,6 @@ load_check_types(const LoadPlan *plan, const BqJob *job)
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer has %d columns where %d were asked for",
 														   job->nfields, plan->ncolumns)));
 	for (int i = 0; i < plan->ncolumns; i++)
-		if (!load_check_type(plan, i, &job->fields[i], &f))
+		if (!drift_check_type(plan, i, &job->fields[i], &f))
 			failure_throw(&f);
 }

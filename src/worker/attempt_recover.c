@@ -1,5 +1,5 @@
 /*
- * attempt_bury.c
+ * attempt_recover.c
  *	  What a worker that has died has left: its rows `running`, and jobs that
  *	  nobody waits for any more.
  */
@@ -30,7 +30,7 @@ schedule_of(const List *schedules, const char *source)
 }
 
 static LedgerRun
-interrupted(const LedgerDead *dead)
+interrupted(const LedgerStaleRun *dead)
 {
 	LedgerRun run = ledger_new_run(dead->source, dead->day, RUN_INTERRUPTED);
 
@@ -42,7 +42,7 @@ interrupted(const LedgerDead *dead)
 
 /* The error that on_failure is to be told; NULL: there is another attempt, or nobody to tell. */
 static const char *
-end_dead(const LedgerSchedule *schedule, const LedgerDead *dead)
+end_dead(const LedgerSchedule *schedule, const LedgerStaleRun *dead)
 {
 	const AttemptUnrecorded *known = attempt_unrecorded(dead->run);
 	LedgerRun run = known ? known->end : interrupted(dead);
@@ -66,7 +66,7 @@ end_dead(const LedgerSchedule *schedule, const LedgerDead *dead)
 /* A dead run, with its source. */
 typedef struct DeadRun
 {
-	const LedgerDead *dead;
+	const LedgerStaleRun *dead;
 	const LedgerSchedule *schedule; /* NULL: it was deleted meanwhile */
 	const char *error; /* for on_failure; NULL: it is not told */
 	MemoryContext context;
@@ -83,7 +83,7 @@ end_all(MemoryContext context)
 	if (!attempt_begin_transaction())
 		return NIL;
 	MemoryContextSwitchTo(context);
-	foreach (cell, ledger_dead_runs())
+	foreach (cell, ledger_stale_runs())
 	{
 		DeadRun *run = palloc0(sizeof(DeadRun));
 
@@ -155,7 +155,7 @@ tell_untold(MemoryContext context)
 }
 
 void
-attempt_bury(MemoryContext context)
+attempt_recover(MemoryContext context)
 {
 	static bool has_told = false;
 	List *runs;

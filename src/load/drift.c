@@ -1,11 +1,11 @@
 /*
- * verify_drift.c
- *	  The columns BigQuery's table has now against those of the foreign table.
+ * drift.c
+ *	  Columns of BigQuery's table compared with those of the foreign table.
  *
- * What upstream drops, a query names and fails; what it adds, nothing would ever
- * tell.  So it is looked for, by one free call.  A foreign table may leave
- * columns out on purpose: that is said as well, as nobody can tell the one from
- * the other, but in the same words only once.
+ * A query fails when a column that it names was dropped upstream; a column that was
+ * added would go unnoticed.  So the columns are compared, by one free call.  A foreign
+ * table may leave columns out on purpose: that is reported as well, as the two cannot
+ * be told apart, but each difference only once.
  */
 #include "postgres.h"
 
@@ -25,6 +25,8 @@
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "ledger/ledger_history.h"
+#include "load/drift.h"
+#include "load/load.h"
 #include "load/verify.h"
 #include "remote/options.h"
 #include "values/values.h"
@@ -33,14 +35,14 @@
 #define MAX_NAMED 20
 
 /* What is being put together. */
-typedef struct Drift
+typedef struct Comparison
 {
 	const LoadPlan *plan;
 	StringInfoData what;
 	StringInfoData remedy;
 	int named;
 	int unnamed;
-} Drift;
+} Comparison;
 
 /* The number of the foreign table's column that stands for it; -1: none does. */
 static int
@@ -54,7 +56,7 @@ column_of(const RemoteTable *table, const BqField *field)
 
 /* Whether one more column is to be named; separates it from the one before. */
 static bool
-has_room(Drift *drift)
+has_room(Comparison *drift)
 {
 	if (drift->named == MAX_NAMED)
 	{
@@ -89,7 +91,7 @@ local_name(const RemoteTable *table, const char *remote)
 
 /* The statements by which both tables get a column for it. */
 static void
-say_how_to_add(Drift *drift, const char *remote, const char *type, const char *natural)
+say_how_to_add(Comparison *drift, const char *remote, const char *type, const char *natural)
 {
 	const LoadPlan *plan = drift->plan;
 	const char *local = local_name(plan->table, remote);
@@ -104,7 +106,7 @@ say_how_to_add(Drift *drift, const char *remote, const char *type, const char *n
 }
 
 static void
-say_new(Drift *drift, const BqField *field)
+say_new(Comparison *drift, const BqField *field)
 {
 	const char *name = quote_identifier(failure_to_server(field->name));
 	const char *type = failure_to_server(message_field_type(field));
@@ -130,7 +132,7 @@ target_refuses_null(const LoadPlan *plan, const char *column)
 
 /* Rows without it will come, and the target has its NOT NULL from the foreign table. */
 static void
-say_nullable(Drift *drift, const RemoteColumn *column)
+say_nullable(Comparison *drift, const RemoteColumn *column)
 {
 	const LoadPlan *plan = drift->plan;
 	const char *name = quote_identifier(column->name);
@@ -142,12 +144,12 @@ say_nullable(Drift *drift, const RemoteColumn *column)
 }
 
 static void
-say_changed(Drift *drift, int i, const BqField *field)
+say_changed(Comparison *drift, int i, const BqField *field)
 {
 	const RemoteColumn *column = &drift->plan->table->columns[i];
 	Failure f;
 
-	if (!load_check_type(drift->plan, i, field, &f) && has_room(drift))
+	if (!drift_check_type(drift->plan, i, field, &f) && has_room(drift))
 	{
 		appendStringInfo(&drift->what, "%s is %s there, not %s", quote_identifier(column->name),
 						 failure_to_server(message_field_type(field)), bqtype_text(column->remote_type));
@@ -158,7 +160,7 @@ say_changed(Drift *drift, int i, const BqField *field)
 }
 
 bool
-verify_ask_columns(const LoadPlan *plan, Bigquery *bq, BqTable *there)
+drift_ask(const LoadPlan *plan, Bigquery *bq, BqTable *there)
 {
 	Failure f;
 
@@ -169,11 +171,11 @@ verify_ask_columns(const LoadPlan *plan, Bigquery *bq, BqTable *there)
 	return false;
 }
 
-VerifyDrift *
-verify_differences(const LoadPlan *plan, const BqTable *there)
+Drift *
+drift_differences(const LoadPlan *plan, const BqTable *there)
 {
-	Drift drift = {.plan = plan};
-	VerifyDrift *result;
+	Comparison drift = {.plan = plan};
+	Drift *result;
 
 	initStringInfo(&drift.what);
 	initStringInfo(&drift.remedy);
@@ -191,18 +193,18 @@ verify_differences(const LoadPlan *plan, const BqTable *there)
 	if (drift.named == 0)
 		return NULL;
 
-	result = palloc(sizeof(VerifyDrift));
+	result = palloc(sizeof(Drift));
 	result->what = psprintf("BigQuery's table %s has other columns than foreign table %s: %s",
 							failure_to_server(plan->table->table), plan->remote_name, drift.what.data);
 	result->remedy = drift.remedy.data;
 	return result;
 }
 
-VerifyDrift *
-verify_columns(const LoadPlan *plan, const BqTable *there)
+Drift *
+drift_news(const LoadPlan *plan, const BqTable *there)
 {
-	VerifyDrift *drift = verify_differences(plan, there);
-	char *said = drift != NULL ? ledger_last_error(plan->source->name, VERIFY_DRIFT_REASON) : NULL;
+	Drift *drift = drift_differences(plan, there);
+	char *said = drift != NULL ? ledger_last_error(plan->source->name, DRIFT_REASON) : NULL;
 
 	return said != NULL && strstr(said, drift->what) != NULL ? NULL : drift;
 }

@@ -1,22 +1,52 @@
 /*
- * attempt_fail.c
- *	  An attempt that has failed: reported, undone, recorded, told.
+ * attempt_end.c
+ *	  The end of an attempt: an error reported, undone, recorded and reported to the
+ *	  user's function; and the one line of each day in the log.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "base/clock.h"
 #include "base/day.h"
 #include "base/failure.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/request.h"
 #include "ledger/ledger_run.h"
 #include "ledger/ledger_source.h"
 #include "ledger/schedule.h"
 #include "load/error_class.h"
 #include "worker/attempt_internal.h"
+
+/* --------------------------------------------------------------------------
+ * The line of a day in the log.  Each attempt has one when it ends, always of the
+ * same form, so that it can be searched for and counted.  An error has a report of
+ * its own, of the level it deserves.
+ * -------------------------------------------------------------------------- */
+
+void
+attempt_log_end(const Attempt *attempt, RunStatus status, TimestampTz next, const char *why)
+{
+	const LoadDay *load = &attempt->load;
+	int64 rows = status == RUN_SUCCEEDED ? load->run.loaded.rows : 0;
+	int64 billed = attempt->bytes_compared + Max(load->run.bytes_billed, 0);
+	double seconds = (clock_ms() - attempt->began) / 1000.0;
+	const char *again = next != 0 ? psprintf("The next attempt is at %s.", timestamptz_to_str(next)) : "";
+
+	ereport(LOG, (errmsg("source \"%s\": %s %s (%s, attempt %d), " INT64_FORMAT " rows, " INT64_FORMAT
+						 " bytes received, " INT64_FORMAT " billed, %.3f s",
+						 attempt->schedule->source.name, day_text(load->day), ledger_status_name(status),
+						 attempt->load.run.cause, attempt->number, rows, load->bytes_received, billed, seconds),
+				  why != NULL ? errdetail("%s.%s%s", why, again[0] ? " " : "", again)
+							  : (again[0] ? errdetail("%s", again) : 0)));
+}
+
+/* --------------------------------------------------------------------------
+ * Errors
+ * -------------------------------------------------------------------------- */
 
 /* What the error means for the day. */
 typedef struct Ending

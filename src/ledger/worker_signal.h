@@ -1,5 +1,5 @@
 /*
- * wake.h
+ * worker_signal.h
  *	  How a session gets at the worker of its database: finding it, waking it,
  *	  stopping its run.
  *
@@ -9,8 +9,8 @@
  * sees that work.  A wake-up can only be lost while the worker is starting,
  * between its lock and its first look; its longest sleep bounds the harm.
  */
-#ifndef CONTRATOS_WAKE_H
-#define CONTRATOS_WAKE_H
+#ifndef CONTRATOS_WORKER_SIGNAL_H
+#define CONTRATOS_WORKER_SIGNAL_H
 
 #include "postgres.h"
 
@@ -19,16 +19,16 @@
  * database, until it ends.  False when another holds it.  Needs no transaction;
  * call it once, after the connection to the database.
  */
-extern bool wake_lock_worker(void);
+extern bool worker_signal_lock(void);
 
 /*
  * Process id of the worker of this database; 0 when there is none.  Looks
  * through all locks of the server, so it is not for loops.
  */
-extern int wake_worker_pid(void);
+extern int worker_signal_pid(void);
 
 /* When this transaction commits, wake the worker of this database, if any. */
-extern void wake_worker_at_commit(void);
+extern void worker_signal_at_commit(void);
 
 /*
  * When this transaction commits (and, called in a subtransaction, that one has
@@ -42,6 +42,6 @@ extern void wake_worker_at_commit(void);
  * canceled between two checks for interrupts cannot succeed any more either:
  * ledger_end() raises 57014 in the transaction of the data.
  */
-extern void wake_stop_run_at_commit(void);
+extern void worker_signal_stop_run(void);
 
-#endif /* CONTRATOS_WAKE_H */
+#endif /* CONTRATOS_WORKER_SIGNAL_H */
