@@ -1,6 +1,6 @@
 /*
  * run.c
- *	  Days in a row: claim, subtransactions, what is recorded, what comes back.
+ *	  Days in a row: claim_source, subtransactions, what is recorded, what comes back.
  *
  * contratos_run() lets an error be an error: nothing of it stays.  A backfill
  * puts each day into a subtransaction, so that one bad day does not undo the
@@ -102,7 +102,7 @@ begin_call(const char *function, const char *source, const char *cause)
 
 /* Wait for our turn; what the source says is read again once it has come. */
 static void
-claim(Call *call)
+claim_source(Call *call)
 {
 	ledger_claim(call->source->name);
 	call->source = ledger_source(call->source->name);
@@ -214,7 +214,7 @@ success_message(const LedgerRun *run)
 
 /* Write a run to the ledger; what the caller is told of it. */
 static RunResult *
-record(Call *call, const LoadDay *load, const LedgerRun *run, const char *message)
+record_run(Call *call, const LoadDay *load, const LedgerRun *run, const char *message)
 {
 	RunResult *result = palloc0(sizeof(RunResult));
 
@@ -233,7 +233,7 @@ static RunResult *
 record_success(Call *call, const LoadDay *load)
 {
 	LedgerRun run = load_result(load, RUN_SUCCEEDED);
-	RunResult *result = record(call, load, &run, success_message(&run));
+	RunResult *result = record_run(call, load, &run, success_message(&run));
 
 	ledger_record_rejects(result->run, load->rejects, load->nrejects);
 	return result;
@@ -247,7 +247,7 @@ run_day(const char *source, DateADT day, bool allow_shrink)
 	RunResult *result;
 
 	run_check_day(call->source, day);
-	claim(call);
+	claim_source(call);
 	load = new_load(call, day, allow_shrink);
 	load_only_day(call, load);
 	result = record_success(call, load);
@@ -274,7 +274,7 @@ record_failure(Call *call, LoadDay *load, ErrorData *edata)
 	run.error = load_error_text(load, edata);
 	run.message = edata->message;
 	load->bytes_received = 0;
-	result = record(call, load, &run, edata->message);
+	result = record_run(call, load, &run, edata->message);
 	hide_rows(call, load, edata);
 	ereport(WARNING,
 			(errcode(edata->sqlerrcode),
@@ -314,7 +314,7 @@ run_days(const char *function, const char *source, DateADT first, DateADT last, 
 
 	run_check_day(call->source, first);
 	run_check_day(call->source, last);
-	claim(call);
+	claim_source(call);
 	for (DateADT day = first; day <= last; day++)
 	{
 		LoadDay *load;

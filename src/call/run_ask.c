@@ -116,7 +116,7 @@ say_cost(const LedgerSource *source, const VerifyJob *job)
 
 /* What BigQuery says is for everybody, what the target says of its rows is not. */
 static VerifyDay *
-compare(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job)
+compare_hiding_rows(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job)
 {
 	MemoryContext context = CurrentMemoryContext;
 	bool may_see_rows = run_may_see_rows(plan); /* in PG_CATCH it would be whom the error has left */
@@ -153,7 +153,7 @@ run_verify(const char *source, DateADT first, DateADT last, void (*emit)(void *a
 
 	Bigquery *bq = bigquery_open(plan->connection, CurrentMemoryContext);
 	VerifyJob job = {0};
-	VerifyDay *days = compare(plan, bq, first, last, &job);
+	VerifyDay *days = compare_hiding_rows(plan, bq, first, last, &job);
 
 	bigquery_close(bq);
 	say_cost(found, &job);

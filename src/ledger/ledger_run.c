@@ -271,7 +271,7 @@ begin_update(StringInfo sql, const LedgerArgs *args)
 
 /* Whether the row was there; *was: the status it had until now. */
 static bool
-end_row(int64 id, const LedgerRun *run, TimestampTz next_attempt_at, RunStatus *was)
+end_run_row(int64 id, const LedgerRun *run, TimestampTz next_attempt_at, RunStatus *was)
 {
 	LedgerArgs args = {0};
 	StringInfoData sql;
@@ -308,7 +308,7 @@ bool
 ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_at)
 {
 	RunStatus was;
-	bool canceled = end_row(id, run, next_attempt_at, &was) && was == RUN_CANCELED;
+	bool canceled = end_run_row(id, run, next_attempt_at, &was) && was == RUN_CANCELED;
 	if (canceled && run->status == RUN_SUCCEEDED)
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("run %lld has been canceled", (long long) id),
 						errdetail("It was canceled with contratos_cancel() while it was loading its day.")));

@@ -103,7 +103,7 @@ count(SubTransactionId subtransaction, int64 *bytes)
  * goes over the end of a page, which is therefore left half empty at the worst.
  */
 static bool
-has_room(int64 bytes, double *usage)
+queue_has_room(int64 bytes, double *usage)
 {
 	const char *setting = GetConfigOption("max_notify_queue_pages", true, false);
 	double pages = setting != NULL ? strtod(setting, NULL) : QUEUE_PAGES;
@@ -123,7 +123,7 @@ enqueue(SubTransactionId subtransaction)
 
 	if (n == 0)
 		return true;
-	if (!has_room(bytes, &usage))
+	if (!queue_has_room(bytes, &usage))
 	{
 		if (!has_warned)
 			ereport(
@@ -159,7 +159,7 @@ warn_of_prepare(void)
 }
 
 static void
-at_transaction_event(XactEvent event, void *arg pg_attribute_unused())
+notify_at_transaction(XactEvent event, void *arg pg_attribute_unused())
 {
 	switch (event)
 	{
@@ -186,7 +186,7 @@ at_transaction_event(XactEvent event, void *arg pg_attribute_unused())
 }
 
 static void
-at_subtransaction_event(SubXactEvent event, SubTransactionId id, SubTransactionId parent,
+notify_at_subtransaction(SubXactEvent event, SubTransactionId id, SubTransactionId parent,
 						void *arg pg_attribute_unused())
 {
 	if (event == SUBXACT_EVENT_COMMIT_SUB)
@@ -203,8 +203,8 @@ notify_at_commit(const char *text)
 
 	if (!registered)
 	{
-		RegisterXactCallback(at_transaction_event, NULL);
-		RegisterSubXactCallback(at_subtransaction_event, NULL);
+		RegisterXactCallback(notify_at_transaction, NULL);
+		RegisterSubXactCallback(notify_at_subtransaction, NULL);
 		registered = true;
 	}
 	message->subtransaction = GetCurrentSubTransactionId();

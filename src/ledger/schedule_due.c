@@ -228,7 +228,7 @@ choose_recheck(const View *view, const ScheduleDay *day, Choice *choice)
 }
 
 static bool
-choose(const View *view, const ScheduleDay *day, Choice *choice)
+choose_action(const View *view, const ScheduleDay *day, Choice *choice)
 {
 	if (choose_begun(view, day, choice))
 		return true;
@@ -271,7 +271,7 @@ schedule_next(const ScheduleRules *rules, const ScheduleDay *days, int ndays, Ti
 	for (int i = 0; i < ndays; i++)
 	{
 		Choice choice;
-		if (choose(&view, &days[i], &choice) && goes_before(&choice, &best, now))
+		if (choose_action(&view, &days[i], &choice) && goes_before(&choice, &best, now))
 			best = choice;
 	}
 	return best.action;

@@ -28,7 +28,7 @@ static Judged *judged = NULL;
 static post_parse_analyze_hook_type next_hook = NULL;
 
 static void
-check_relation(const StatementObjects *objects, Oid relid)
+check_named_relation(const StatementObjects *objects, Oid relid)
 {
 	for (int i = 0; i < objects->nrelations; i++)
 		if (objects->relations[i] == relid)
@@ -66,7 +66,7 @@ check_names(Node *node, void *context)
 	if (IsA(node, RangeTblEntry))
 	{
 		if (((RangeTblEntry *) node)->rtekind == RTE_RELATION)
-			check_relation(objects, ((RangeTblEntry *) node)->relid);
+			check_named_relation(objects, ((RangeTblEntry *) node)->relid);
 		return false;
 	}
 	/* a cast is found by the types, not by a name */

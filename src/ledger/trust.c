@@ -38,7 +38,7 @@ typedef struct Trust
 } Trust;
 
 static char *
-qualified(Oid schema, const char *name)
+qualified_name_of(Oid schema, const char *name)
 {
 	return quote_qualified_identifier(get_namespace_name(schema), name);
 }
@@ -46,7 +46,7 @@ qualified(Oid schema, const char *name)
 static char *
 relation_name(Oid relid)
 {
-	return qualified(get_rel_namespace(relid), get_rel_name(relid));
+	return qualified_name_of(get_rel_namespace(relid), get_rel_name(relid));
 }
 
 /* --------------------------------------------------------------------------
@@ -92,7 +92,7 @@ statistics_owner(Oid statistics, char **name)
 		Form_pg_statistic_ext form = (Form_pg_statistic_ext) GETSTRUCT(tuple);
 
 		owner = form->stxowner;
-		*name = qualified(form->stxnamespace, NameStr(form->stxname));
+		*name = qualified_name_of(form->stxnamespace, NameStr(form->stxname));
 	}
 	ReleaseSysCache(tuple);
 	return owner;
@@ -126,7 +126,7 @@ static void
 refuse_trigger(const Trust *trust, Relation relation, const Trigger *trigger, Form_pg_proc function)
 {
 	const char *table = relation_name(RelationGetRelid(relation));
-	const char *name = qualified(function->pronamespace, NameStr(function->proname));
+	const char *name = qualified_name_of(function->pronamespace, NameStr(function->proname));
 	const char *role = quote_identifier(GetUserNameFromId(trust->role, false));
 	const char *owner = quote_identifier(GetUserNameFromId(function->proowner, true));
 
@@ -236,7 +236,7 @@ reach_referencing(Trust *trust, const Trigger *trigger)
 }
 
 static void
-check_relation(Trust *trust, Relation relation)
+check_trusted(Trust *trust, Relation relation)
 {
 	check_owner(trust, RelationGetRelid(relation));
 	check_statistics(trust->role, relation);
@@ -269,7 +269,7 @@ trust_check(Oid relid, Oid role, LOCKMODE mode, TrustLock lock)
 			continue; /* dropped since */
 		/* nothing of anybody's hangs on a catalog */
 		if (!IsSystemRelation(relation))
-			check_relation(&trust, relation);
+			check_trusted(&trust, relation);
 		relation_close(relation, NoLock);
 	}
 	list_free(trust.reached);

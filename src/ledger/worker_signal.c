@@ -102,7 +102,7 @@ fulfil_wishes(void)
 }
 
 static void
-at_transaction_event(XactEvent event, void *arg pg_attribute_unused())
+wake_at_transaction(XactEvent event, void *arg pg_attribute_unused())
 {
 	if (!wake_wanted)
 		return;
@@ -133,7 +133,7 @@ at_release(ResourceReleasePhase phase, bool is_commit pg_attribute_unused(), boo
 
 /* A wish to stop a run goes with its subtransaction, or over to the one around it. */
 static void
-at_subtransaction_event(SubXactEvent event, SubTransactionId id, SubTransactionId parent,
+wake_at_subtransaction(SubXactEvent event, SubTransactionId id, SubTransactionId parent,
 						void *arg pg_attribute_unused())
 {
 	if (stop_wanted == InvalidSubTransactionId || stop_wanted != id)
@@ -150,8 +150,8 @@ worker_signal_at_commit(void)
 	static bool registered = false;
 	if (!registered)
 	{
-		RegisterXactCallback(at_transaction_event, NULL);
-		RegisterSubXactCallback(at_subtransaction_event, NULL);
+		RegisterXactCallback(wake_at_transaction, NULL);
+		RegisterSubXactCallback(wake_at_subtransaction, NULL);
 		RegisterResourceReleaseCallback(at_release, NULL);
 		registered = true;
 	}

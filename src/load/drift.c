@@ -56,7 +56,7 @@ column_of(const RemoteTable *table, const BqField *field)
 
 /* Whether one more column is to be named; separates it from the one before. */
 static bool
-has_room(Comparison *drift)
+has_room_for(Comparison *drift)
 {
 	if (drift->named == MAX_NAMED)
 	{
@@ -112,7 +112,7 @@ say_new(Comparison *drift, const BqField *field)
 	const char *type = failure_to_server(message_field_type(field));
 	const char *natural = values_natural_sql(field);
 
-	if (!has_room(drift))
+	if (!has_room_for(drift))
 		return;
 	appendStringInfo(&drift->what, "%s (%s) is new there", name, type);
 	if (natural != NULL)
@@ -149,13 +149,13 @@ say_changed(Comparison *drift, int i, const BqField *field)
 	const RemoteColumn *column = &drift->plan->table->columns[i];
 	Failure f;
 
-	if (!drift_check_type(drift->plan, i, field, &f) && has_room(drift))
+	if (!drift_check_type(drift->plan, i, field, &f) && has_room_for(drift))
 	{
 		appendStringInfo(&drift->what, "%s is %s there, not %s", quote_identifier(column->name),
 						 failure_to_server(message_field_type(field)), bqtype_text(column->remote_type));
 		appendStringInfo(&drift->remedy, "%s ", failure_to_server(f.hint));
 	}
-	if (column->not_null && !field->required && has_room(drift))
+	if (column->not_null && !field->required && has_room_for(drift))
 		say_nullable(drift, column);
 }
 

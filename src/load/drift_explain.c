@@ -31,7 +31,7 @@
 
 /* The column that stands for a name of `len` bytes there; -1: none does. */
 static int
-column_of(const LoadPlan *plan, const char *name, size_t len)
+column_named_in(const LoadPlan *plan, const char *name, size_t len)
 {
 	for (int i = 0; i < plan->ncolumns; i++)
 	{
@@ -49,7 +49,7 @@ column_gone(const LoadPlan *plan, const char *said)
 {
 	size_t len = *said == '`' ? strcspn(++said, "`") : strcspn(said, "; ");
 
-	return column_of(plan, said, len);
+	return column_named_in(plan, said, len);
 }
 
 /* Y of "Did you mean Y?"; NULL: no guess is made. */
@@ -114,7 +114,7 @@ column_mismatched(const LoadPlan *plan, const char *text, const char *said)
 	const char *place = strstr(said, " at [1:");
 	size_t position = place ? strtoul(place + strlen(" at [1:"), NULL, 10) : 0;
 	const char *name = position > 0 && position <= strlen(text) ? strchr(text + position - 1, '`') : NULL;
-	int column = name ? column_of(plan, name + 1, strcspn(name + 1, "`")) : -1;
+	int column = name ? column_named_in(plan, name + 1, strcspn(name + 1, "`")) : -1;
 
 	/* an operator: only the window and the row filter have some */
 	if (column < 0 && plan->timestamp != NULL && plan->table->row_filter == NULL)

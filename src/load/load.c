@@ -1,6 +1,6 @@
 /*
  * load.c
- *	  One day of one source: ask, guard, replace.
+ *	  One day of one source: ask_bigquery, guard, replace.
  *
  * The day is deleted and inserted again, and not merged by key, because the
  * source has no key and because upstream itself replaces whole days.  The
@@ -104,7 +104,7 @@ load_query(const LoadPlan *plan, DateADT day)
 
 /* False: the job that was kept, or its result, is not to be had any more. */
 static bool
-ask(LoadDay *load)
+ask_bigquery(LoadDay *load)
 {
 	const LoadPlan *plan = load->plan;
 	BqQuery *query = load_query(plan, load->day);
@@ -323,10 +323,10 @@ replace_day(LoadDay *load)
 void
 load_day(LoadDay *load, const LoadCaller *caller)
 {
-	if (!ask(load))
+	if (!ask_bigquery(load))
 	{
 		caller->job_gone(caller->arg);
-		(void) ask(load);
+		(void) ask_bigquery(load);
 	}
 	if (caller != NULL)
 		caller->answered(caller->arg);

@@ -106,7 +106,7 @@ is_instant(Oid type)
 }
 
 static bool
-is_float(Oid type)
+is_float_type(Oid type)
 {
 	return type == FLOAT4OID || type == FLOAT8OID;
 }
@@ -147,9 +147,9 @@ is_narrower(Oid from, int32 from_typmod, Oid to, int32 to_typmod)
 {
 	if (rank_of_number(from) > 0 && rank_of_number(to) > 0)
 		return number_is_narrower(from, from_typmod, to, to_typmod);
-	if (is_float(to))
+	if (is_float_type(to))
 		return from == NUMERICOID || from == INT8OID || (to == FLOAT4OID && (from == FLOAT8OID || from == INT4OID));
-	if (is_float(from) && rank_of_number(to) > 0)
+	if (is_float_type(from) && rank_of_number(to) > 0)
 		return to != NUMERICOID || to_typmod >= 0;
 	if (is_text(to) || to == NAMEOID || to == CHAROID)
 		return text_is_narrower(from, from_typmod, to, to_typmod);
@@ -216,7 +216,7 @@ narrow_column(const RemoteColumn *column, Form_pg_attribute attribute, char **ty
  * -------------------------------------------------------------------------- */
 
 static List *
-add(List *misfits, const char *name, char *what, char *hint)
+add_misfit(List *misfits, const char *name, char *what, char *hint)
 {
 	LoadMisfit *misfit = palloc(sizeof(LoadMisfit));
 
@@ -347,7 +347,7 @@ add_narrow_columns(List *misfits, const LoadPlan *plan, Relation target)
 	columns = list_narrow_columns(plan, target, &alters);
 	if (columns == NULL)
 		return misfits;
-	return add(misfits, LOAD_NARROW_COLUMNS,
+	return add_misfit(misfits, LOAD_NARROW_COLUMNS,
 			   psprintf("table %s has columns that are narrower than those of foreign table %s: %s", plan->target_name,
 						plan->remote_name, columns),
 			   widen(plan, target, alters.data));
@@ -381,7 +381,7 @@ add_unfilled_columns(List *misfits, const LoadPlan *plan, Relation target, bool 
 	}
 	if (columns.len == 0)
 		return misfits;
-	return add(misfits, LOAD_UNFILLED_COLUMNS,
+	return add_misfit(misfits, LOAD_UNFILLED_COLUMNS,
 			   psprintf(doubtful ? "table %s has columns that a load leaves NULL, unless a trigger fills them: %s"
 								 : "table %s has columns that a load leaves NULL: %s",
 						plan->target_name, columns.data),

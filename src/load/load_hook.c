@@ -43,7 +43,7 @@ typedef struct Hook
 } Hook;
 
 static void
-refuse_unknown(const LoadPlan *plan, const Hook *hook)
+refuse_unknown_hook(const LoadPlan *plan, const Hook *hook)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_FUNCTION),
@@ -98,7 +98,7 @@ call_text(const Hook *hook, const char *name, char kind, int *code)
 }
 
 static void
-check_kind(const LoadPlan *plan, const Hook *hook, char kind)
+check_routine_kind(const LoadPlan *plan, const Hook *hook, char kind)
 {
 	if (kind != PROKIND_PROCEDURE && kind != PROKIND_FUNCTION)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
@@ -125,7 +125,7 @@ find(const Hook *hook, List *name)
  * what that must still mean when the statement is run.
  */
 static char *
-resolve(const LoadPlan *plan, const Hook *hook, char **name, StatementObjects *routine, int *code)
+resolve_hook(const LoadPlan *plan, const Hook *hook, char **name, StatementObjects *routine, int *code)
 {
 	List *parts = textToQualifiedNameList(cstring_to_text(hook->name));
 	/* by search_path whoever calls for a load could choose among the owner's functions */
@@ -134,7 +134,7 @@ resolve(const LoadPlan *plan, const Hook *hook, char **name, StatementObjects *r
 	FormData_pg_proc form;
 
 	if (!OidIsValid(function))
-		refuse_unknown(plan, hook);
+		refuse_unknown_hook(plan, hook);
 	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for function %u", function);
@@ -142,7 +142,7 @@ resolve(const LoadPlan *plan, const Hook *hook, char **name, StatementObjects *r
 	ReleaseSysCache(tuple);
 
 	*name = quote_qualified_identifier(get_namespace_name(form.pronamespace), NameStr(form.proname));
-	check_kind(plan, hook, form.prokind);
+	check_routine_kind(plan, hook, form.prokind);
 	if (!has_privs_of_role(form.proowner, plan->owner))
 		refuse_owner(plan, hook, *name, form.proowner);
 	check_execute(plan, hook, *name, function);
@@ -198,7 +198,7 @@ load_qualify_hook(const char *name, int nargs, const char *column)
  * schema, not the caller.
  */
 static char *
-qualified(const LoadPlan *plan, const Hook *hook)
+qualified_hook(const LoadPlan *plan, const Hook *hook)
 {
 	StatementObjects routine;
 	char *name;
@@ -208,7 +208,7 @@ qualified(const LoadPlan *plan, const Hook *hook)
 
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(plan->owner, context | SECURITY_LOCAL_USERID_CHANGE);
-	(void) resolve(plan, hook, &name, &routine, &code);
+	(void) resolve_hook(plan, hook, &name, &routine, &code);
 	SetUserIdAndSecContext(user, context);
 	return name;
 }
@@ -235,7 +235,7 @@ call(const LoadPlan *plan, Hook *hook, Datum *values)
 	memcpy(types, hook_types, sizeof(types));
 	error_context_stack = &context;
 	/* again: it may have gone while BigQuery was asked */
-	sql = resolve(plan, hook, &name, &routine, &code);
+	sql = resolve_hook(plan, hook, &name, &routine, &code);
 	statement_execute(sql, hook->nargs, types, values, NULL, &routine, code);
 	error_context_stack = context.previous;
 }
@@ -245,7 +245,7 @@ load_find_after_load(const LoadPlan *plan)
 {
 	Hook hook = {.column = "after_load", .name = plan->source->after_load, .nargs = 2};
 
-	return hook.name != NULL ? qualified(plan, &hook) : NULL;
+	return hook.name != NULL ? qualified_hook(plan, &hook) : NULL;
 }
 
 void
@@ -255,7 +255,7 @@ load_check_hooks(const LoadPlan *plan, const char *on_failure)
 
 	(void) load_find_after_load(plan);
 	if (on_failure != NULL)
-		(void) qualified(plan, &hook);
+		(void) qualified_hook(plan, &hook);
 }
 
 void
@@ -278,7 +278,7 @@ load_tell_failure(const LedgerSource *source, DateADT day, const char *name, con
 
 	/* who has locked the target must not keep anybody from being told of it */
 	load_find_target(&plan, false);
-	hook.name = qualified(&plan, &hook);
+	hook.name = qualified_hook(&plan, &hook);
 	load_show("calling %s", hook.name);
 	load_scope_enter(&scope, &plan, true);
 	call(&plan, &hook, values);

@@ -40,7 +40,7 @@ load_find_relation(const char *name)
 
 /* It was there when the row was written: dropped or renamed since, or not yet restored. */
 static void
-refuse_unknown(const char *name, const char *column)
+refuse_unknown_relation(const char *name, const char *column)
 {
 	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation \"%s\" does not exist", name),
 					errhint("Put it back, or correct %s in contratos_sources.", column)));
@@ -67,12 +67,12 @@ load_relation(const char *name, const char *column)
 		UnlockRelationOid(relid, AccessShareLock);
 		relid = now;
 	}
-	refuse_unknown(name, column);
+	refuse_unknown_relation(name, column);
 	return InvalidOid;
 }
 
 static char *
-qualified_name(Oid relid)
+qualified_relation_name(Oid relid)
 {
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)), get_rel_name(relid));
 }
@@ -260,8 +260,8 @@ load_find_target(LoadPlan *plan, bool lock)
 
 	plan->target = lock ? load_relation(name, "target_table") : load_find_relation(name);
 	if (!OidIsValid(plan->target))
-		refuse_unknown(name, "target_table");
-	plan->target_name = qualified_name(plan->target);
+		refuse_unknown_relation(name, "target_table");
+	plan->target_name = qualified_relation_name(plan->target);
 	plan->owner = extension_relation_owner(plan->target);
 }
 
@@ -273,7 +273,7 @@ load_plan_tables(const LedgerSource *source)
 	load_report_undecided(source, ERROR);
 	plan->source = source;
 	plan->table = options_table(load_relation(source->remote_table, "remote_table"));
-	plan->remote_name = qualified_name(plan->table->relid);
+	plan->remote_name = qualified_relation_name(plan->table->relid);
 	load_find_target(plan, true);
 
 	match_columns(plan);

@@ -340,7 +340,7 @@ check_deleted(const LoadPlan *plan, DateADT day)
 
 /* EXPLAIN goes as far as to check the rights, and no further. */
 static void
-explain(const LoadPlan *plan, const char *sql, LoadWindow window)
+explain_statement(const LoadPlan *plan, const char *sql, LoadWindow window)
 {
 	StatementObjects objects = load_objects(plan);
 
@@ -358,7 +358,7 @@ lock_target(const LoadPlan *plan, DateADT day)
 {
 	load_lock(plan->target, RowExclusiveLock, plan->target_name);
 	load_show("locking what belongs to %s", plan->target_name);
-	explain(plan, delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
+	explain_statement(plan, delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
 	trust_check(plan->target, plan->owner, RowExclusiveLock, load_lock);
 }
 
@@ -409,6 +409,6 @@ load_check_statements(const LoadPlan *plan, DateADT day)
 
 	load_scope_enter(&scope, plan, false);
 	lock_target(plan, day);
-	explain(plan, insert_text(plan), load_window_here(plan, type, day, day));
+	explain_statement(plan, insert_text(plan), load_window_here(plan, type, day, day));
 	load_scope_leave(&scope);
 }

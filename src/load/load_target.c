@@ -26,7 +26,7 @@
 #include "load/setup.h"
 
 static void
-check_kind(const LoadPlan *plan, Relation target)
+check_target_kind(const LoadPlan *plan, Relation target)
 {
 	char kind = target->rd_rel->relkind;
 	const int wanted = (1 << CMD_INSERT) | (1 << CMD_DELETE);
@@ -102,7 +102,7 @@ refuse_generated(const LoadPlan *plan, Form_pg_attribute attribute)
 
 /* Columns that are not loaded get their defaults; all that have none are named. */
 static void
-check_columns(LoadPlan *plan, Relation target)
+check_target_columns(LoadPlan *plan, Relation target)
 {
 	TupleDesc columns = RelationGetDescr(target);
 	StringInfoData unfilled;
@@ -194,8 +194,8 @@ load_check_target(LoadPlan *plan)
 {
 	Relation target = table_open(plan->target, NoLock);
 
-	check_kind(plan, target);
-	check_columns(plan, target);
+	check_target_kind(plan, target);
+	check_target_columns(plan, target);
 	if (plan->timestamp != NULL)
 		check_timestamp(plan, target);
 	table_close(target, NoLock);

@@ -31,7 +31,7 @@
 
 /* By hand: the other room's readers need a transaction. */
 static bool
-read_integer(const RowsCell *cell, int64 *value)
+read_cell_integer(const RowsCell *cell, int64 *value)
 {
 	char *text;
 	char *end;
@@ -49,7 +49,7 @@ read_count(const RowsCell *cell)
 {
 	int64 count;
 
-	if (!read_integer(cell, &count) || count < 0)
+	if (!read_cell_integer(cell, &count) || count < 0)
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer to a recheck has no count of rows")));
 	return count;
 }
@@ -61,7 +61,7 @@ read_max(const RowsCell *cell)
 	const int64 epochs_apart = (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 	int64 micros;
 
-	if (!read_integer(cell, &micros) || pg_sub_s64_overflow(micros, epochs_apart, &micros))
+	if (!read_cell_integer(cell, &micros) || pg_sub_s64_overflow(micros, epochs_apart, &micros))
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer to a recheck has no timestamp")));
 	return micros;
 }
@@ -82,7 +82,7 @@ read_there(const RowsCell *cells)
 
 /* One row of three. */
 static void
-read_answer(RowStream *stream, const BqJob *job, DayFigures *there)
+read_one_day(RowStream *stream, const BqJob *job, DayFigures *there)
 {
 	const RowsCell *cells = stream_next(stream);
 
@@ -95,7 +95,7 @@ read_answer(RowStream *stream, const BqJob *job, DayFigures *there)
 
 /* A row of four for each day that has rows; d of fingerprint_query_by_day() is the first. */
 static void
-read_days(RowStream *stream, const BqJob *job, DateADT first, DateADT last, DayFigures *there)
+read_figures_by_day(RowStream *stream, const BqJob *job, DateADT first, DateADT last, DayFigures *there)
 {
 	const int64 unix_first = (int64) first + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE);
 	const RowsCell *cells;
@@ -106,7 +106,7 @@ read_days(RowStream *stream, const BqJob *job, DateADT first, DateADT last, DayF
 	{
 		int64 day;
 
-		if (job->nfields != 4 || !read_integer(&cells[0], &day) || day < unix_first ||
+		if (job->nfields != 4 || !read_cell_integer(&cells[0], &day) || day < unix_first ||
 			day - unix_first > (int64) last - first)
 			ereport(ERROR,
 					(errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer has a row that is of no day from %s to %s",
@@ -117,7 +117,7 @@ read_days(RowStream *stream, const BqJob *job, DateADT first, DateADT last, DayF
 
 /* Start the query and wait; names what is wrong with the tables if that is it. */
 static BqJob *
-ask(const LoadPlan *plan, Bigquery *bq, const BqQuery *query, const VerifyJob *asked)
+ask_figures(const LoadPlan *plan, Bigquery *bq, const BqQuery *query, const VerifyJob *asked)
 {
 	const char *job_id = asked->job_id[0] ? asked->job_id : NULL;
 	Failure f;
@@ -154,11 +154,11 @@ verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *asked, Da
 {
 	RemoteCondition window[2];
 	int n = load_window(plan, day, day, window);
-	BqJob *job = ask(
+	BqJob *job = ask_figures(
 		plan, bq, fingerprint_query(plan->table, plan->columns, plan->ncolumns, timestamp_of(plan), window, n), asked);
 	RowStream *stream = stream_open(job, job->context);
 
-	read_answer(stream, job, there);
+	read_one_day(stream, job, there);
 	finish(stream, job, asked);
 }
 
@@ -172,11 +172,11 @@ ask_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, Verify
 	RemoteCondition window[2];
 	int n = load_window(plan, first, last, window);
 	BqJob *job =
-		ask(plan, bq,
+		ask_figures(plan, bq,
 			fingerprint_query_by_day(plan->table, plan->columns, plan->ncolumns, timestamp_of(plan), window, n), asked);
 	RowStream *stream = stream_open(job, job->context);
 
-	read_days(stream, job, first, last, there);
+	read_figures_by_day(stream, job, first, last, there);
 	finish(stream, job, asked);
 }
 
@@ -239,7 +239,7 @@ ask_all(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJ
 }
 
 static void
-look_up(const LoadPlan *plan, DateADT first, DateADT last, LedgerSuccess *days)
+look_up_days(const LoadPlan *plan, DateADT first, DateADT last, LedgerSuccess *days)
 {
 	if (plan->timestamp == NULL)
 		(void) ledger_newest_success(plan->source->name, days);
@@ -267,7 +267,7 @@ is_kept(const LoadPlan *plan, const VerifyDay *day)
 }
 
 static VerifyDay
-compare(const LoadPlan *plan, DateADT day, const DayFigures *there, const DayFigures *here, const LedgerSuccess *ledger)
+compare_days(const LoadPlan *plan, DateADT day, const DayFigures *there, const DayFigures *here, const LedgerSuccess *ledger)
 {
 	VerifyDay result = {.day = day, .remote = *there, .target = *here, .ledger = *ledger};
 
@@ -285,9 +285,9 @@ verify_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, Ver
 	LedgerSuccess *ledger = palloc(sizeof(LedgerSuccess) * n);
 
 	ask_all(plan, bq, first, last, job, there);
-	look_up(plan, first, last, ledger);
+	look_up_days(plan, first, last, ledger);
 	load_measure_days(plan, first, last, here);
 	for (int i = 0; i < n; i++)
-		days[i] = compare(plan, first + i, &there[i], &here[i], &ledger[i]);
+		days[i] = compare_days(plan, first + i, &there[i], &here[i], &ledger[i]);
 	return days;
 }

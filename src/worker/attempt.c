@@ -74,7 +74,7 @@ attempt_must_begin(Attempt *attempt)
  * that is not to be had is met before BigQuery is asked.
  */
 static void
-resolve(Attempt *attempt)
+resolve_source(Attempt *attempt)
 {
 	int nest_level = load_bound_waits();
 
@@ -101,7 +101,7 @@ open_run(Attempt *attempt)
 {
 	attempt_must_begin(attempt);
 	attempt->kept_job = attempt->open != 0 ? ledger_kept_job(attempt->open, settings_now()) : NULL;
-	resolve(attempt);
+	resolve_source(attempt);
 	/* begun when that was yesterday, and now another snapshot is there */
 	if (attempt->action->what == SCHEDULE_LOAD)
 		load_check_snapshot(&attempt->schedule->source, attempt->load.day);
@@ -285,7 +285,7 @@ recheck(Attempt *attempt)
 
 /* Take the claim in a transaction; false when the source is busy. */
 static bool
-claim(Attempt *attempt)
+claim_for_attempt(Attempt *attempt)
 {
 	bool claimed;
 
@@ -315,7 +315,7 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 
 	PG_TRY();
 	{
-		claimed = claim(attempt);
+		claimed = claim_for_attempt(attempt);
 		if (claimed && (busy = !open_run(attempt)) == false)
 		{
 			if (action->what == SCHEDULE_RECHECK && !attempt->reloads)

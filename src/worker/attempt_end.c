@@ -188,7 +188,7 @@ tell_later(const void *arg)
 
 /* It could not be told; it is not tried again. */
 static void
-give_up(const void *arg)
+give_up_telling(const void *arg)
 {
 	const Alarm *alarm = arg;
 
@@ -207,7 +207,7 @@ attempt_tell_failure(const LedgerSchedule *schedule, int64 run, DateADT day, con
 		return;
 	load_show_begin(schedule->source.name, day);
 	if (!attempt_quietly(call_on_failure, &alarm, context))
-		(void) attempt_quietly(quiet_sqlstate == ERRCODE_LOCK_NOT_AVAILABLE ? tell_later : give_up, &alarm, context);
+		(void) attempt_quietly(quiet_sqlstate == ERRCODE_LOCK_NOT_AVAILABLE ? tell_later : give_up_telling, &alarm, context);
 	load_show_end();
 }
 
@@ -262,7 +262,7 @@ keep_unrecorded(int64 run, const LedgerRun *end, TimestampTz next)
 
 /* What the ledger is to have of it. */
 static LedgerRun
-describe(const Attempt *attempt, const Ending *ending)
+describe_end(const Attempt *attempt, const Ending *ending)
 {
 	const Failure *cause = failure_of(ending->edata);
 	LedgerRun run = load_result(&attempt->load, ending->status);
@@ -278,7 +278,7 @@ describe(const Attempt *attempt, const Ending *ending)
 }
 
 static void
-record(const Ending *ending)
+record_end(const Ending *ending)
 {
 	Attempt *attempt = ending->attempt;
 	const LedgerSource *source = &attempt->schedule->source;
@@ -318,7 +318,7 @@ try_to_record(Ending *ending)
 	attempt->unrecorded = NULL;
 	PG_TRY();
 	{
-		record(ending);
+		record_end(ending);
 	}
 	PG_CATCH();
 	{
@@ -367,7 +367,7 @@ attempt_fail(Attempt *attempt)
 	AbortOutOfAnyTransaction();
 	MemoryContextSwitchTo(attempt->load.context);
 	(void) attempt_quietly(end_load, &attempt->load, attempt->load.context);
-	ending.run = describe(attempt, &ending);
+	ending.run = describe_end(attempt, &ending);
 	bigquery_close(attempt->load.bq);
 	attempt->load.bq = NULL;
 	try_to_record(&ending);

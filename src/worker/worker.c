@@ -273,7 +273,7 @@ recover(void *arg)
 
 /* All sources considered: the one to serve, or to wait for. */
 static void
-choose(void *arg)
+choose_source(void *arg)
 {
 	Round *round = arg;
 	TimestampTz now = settings_now();
@@ -318,14 +318,14 @@ prune(void *arg)
 
 /* What has kept a day's attempt out of the ledger is trouble like that of the other steps. */
 static void
-record(void *arg)
+record_step(void *arg)
 {
 	if (arg != NULL)
 		ReThrowError(arg);
 }
 
 static void
-serve(Choice *best, MemoryContext context)
+serve_source(Choice *best, MemoryContext context)
 {
 	ErrorData *unrecorded;
 	AttemptEnd end;
@@ -336,7 +336,7 @@ serve(Choice *best, MemoryContext context)
 		best->memory->busy_until = clock_ms() + BUSY_MS;
 	best->memory->key_version = version_of_file(best->memory->key_file);
 	if (end == ATTEMPT_ENDED || unrecorded != NULL)
-		(void) housekeeping("recording", record, unrecorded, context);
+		(void) housekeeping("recording", record_step, unrecorded, context);
 }
 
 /* After a round, or a part of it, that failed: what wakes the worker need not be a cure. */
@@ -362,11 +362,11 @@ work(void *arg)
 		return;
 	well = housekeeping("set-up", set_up, round, round->context);
 	well &= housekeeping("recovery", recover, round, round->context);
-	well &= housekeeping("choosing", choose, round, round->context);
+	well &= housekeeping("choosing", choose_source, round, round->context);
 	now = settings_now();
 	if (best->schedule != NULL && best->action.what != SCHEDULE_NOTHING && best->action.due <= now)
 	{
-		serve(best, round->context);
+		serve_source(best, round->context);
 		round->sleep = 0;
 		return;
 	}
