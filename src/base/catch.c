@@ -38,3 +38,33 @@ catch_in_subtransaction(void (*body)(void *arg), void *arg, bool keep)
 	CurrentResourceOwner = owner;
 	return edata;
 }
+
+void
+catch_emit(void *arg pg_attribute_unused(), ErrorData *edata pg_attribute_unused())
+{
+	EmitErrorReport();
+}
+
+ErrorData *
+catch_with_transactions(void (*body)(void *arg), void *arg, void (*report)(void *arg, ErrorData *edata))
+{
+	MemoryContext context = CurrentMemoryContext;
+	ErrorData *volatile edata = NULL;
+
+	PG_TRY();
+	{
+		body(arg);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		if (report != NULL)
+			report(arg, edata);
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	return edata;
+}

@@ -16,6 +16,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
+#include "base/catch.h"
 #include "base/settings.h"
 #include "ledger/notify.h"
 
@@ -187,7 +188,7 @@ notify_at_transaction(XactEvent event, void *arg pg_attribute_unused())
 
 static void
 notify_at_subtransaction(SubXactEvent event, SubTransactionId id, SubTransactionId parent,
-						void *arg pg_attribute_unused())
+						 void *arg pg_attribute_unused())
 {
 	if (event == SUBXACT_EVENT_COMMIT_SUB)
 		hand_on(id, parent);
@@ -220,7 +221,7 @@ notify_apart(void)
 
 /* In a transaction of its own, which writes nothing and so waits for no standby. */
 static void
-send_all(void)
+send_all(void *arg pg_attribute_unused())
 {
 	bool sent;
 
@@ -235,28 +236,14 @@ send_all(void)
 void
 notify_send(void)
 {
-	MemoryContext context = CurrentMemoryContext;
+	ErrorData *edata;
 
 	if (dlist_is_empty(&messages))
 		return;
-	PG_TRY();
-	{
-		send_all();
-	}
-	PG_CATCH();
-	{
-		ErrorData *edata;
-
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		FlushErrorState();
-		AbortOutOfAnyTransaction();
-		if (!has_warned)
-			ereport(WARNING, (errcode(edata->sqlerrcode), errmsg("nobody is notified: %s", edata->message),
-							  edata->detail ? errdetail("%s", edata->detail) : 0));
-		has_warned = true;
-	}
-	PG_END_TRY();
+	edata = catch_with_transactions(send_all, NULL, NULL);
+	if (edata != NULL && !has_warned)
+		ereport(WARNING, (errcode(edata->sqlerrcode), errmsg("nobody is notified: %s", edata->message),
+						  edata->detail ? errdetail("%s", edata->detail) : 0));
+	has_warned |= edata != NULL;
 	drop(InvalidSubTransactionId);
-	MemoryContextSwitchTo(context);
 }

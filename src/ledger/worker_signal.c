@@ -134,7 +134,7 @@ at_release(ResourceReleasePhase phase, bool is_commit pg_attribute_unused(), boo
 /* A wish to stop a run goes with its subtransaction, or over to the one around it. */
 static void
 wake_at_subtransaction(SubXactEvent event, SubTransactionId id, SubTransactionId parent,
-						void *arg pg_attribute_unused())
+					   void *arg pg_attribute_unused())
 {
 	if (stop_wanted == InvalidSubTransactionId || stop_wanted != id)
 		return;

@@ -348,9 +348,9 @@ add_narrow_columns(List *misfits, const LoadPlan *plan, Relation target)
 	if (columns == NULL)
 		return misfits;
 	return add_misfit(misfits, LOAD_NARROW_COLUMNS,
-			   psprintf("table %s has columns that are narrower than those of foreign table %s: %s", plan->target_name,
-						plan->remote_name, columns),
-			   widen(plan, target, alters.data));
+					  psprintf("table %s has columns that are narrower than those of foreign table %s: %s",
+							   plan->target_name, plan->remote_name, columns),
+					  widen(plan, target, alters.data));
 }
 
 /* It would be NULL in each row that a load inserts. */
@@ -381,15 +381,15 @@ add_unfilled_columns(List *misfits, const LoadPlan *plan, Relation target, bool 
 	}
 	if (columns.len == 0)
 		return misfits;
-	return add_misfit(misfits, LOAD_UNFILLED_COLUMNS,
-			   psprintf(doubtful ? "table %s has columns that a load leaves NULL, unless a trigger fills them: %s"
-								 : "table %s has columns that a load leaves NULL: %s",
-						plan->target_name, columns.data),
-			   remedy != NULL
-				   ? remedy
-				   : psprintf("Give them a default, make them generated columns, or add them to foreign table "
-							  "%s.",
-							  plan->remote_name));
+	return add_misfit(
+		misfits, LOAD_UNFILLED_COLUMNS,
+		psprintf(doubtful ? "table %s has columns that a load leaves NULL, unless a trigger fills them: %s"
+						  : "table %s has columns that a load leaves NULL: %s",
+				 plan->target_name, columns.data),
+		remedy != NULL ? remedy
+					   : psprintf("Give them a default, make them generated columns, or add them to foreign table "
+								  "%s.",
+								  plan->remote_name));
 }
 
 static bool

@@ -171,9 +171,9 @@ ask_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, Verify
 {
 	RemoteCondition window[2];
 	int n = load_window(plan, first, last, window);
-	BqJob *job =
-		ask_figures(plan, bq,
-			fingerprint_query_by_day(plan->table, plan->columns, plan->ncolumns, timestamp_of(plan), window, n), asked);
+	BqJob *job = ask_figures(
+		plan, bq, fingerprint_query_by_day(plan->table, plan->columns, plan->ncolumns, timestamp_of(plan), window, n),
+		asked);
 	RowStream *stream = stream_open(job, job->context);
 
 	read_figures_by_day(stream, job, first, last, there);
@@ -267,7 +267,8 @@ is_kept(const LoadPlan *plan, const VerifyDay *day)
 }
 
 static VerifyDay
-compare_days(const LoadPlan *plan, DateADT day, const DayFigures *there, const DayFigures *here, const LedgerSuccess *ledger)
+compare_days(const LoadPlan *plan, DateADT day, const DayFigures *there, const DayFigures *here,
+			 const LedgerSuccess *ledger)
 {
 	VerifyDay result = {.day = day, .remote = *there, .target = *here, .ledger = *ledger};
 

@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "base/catch.h"
 #include "base/clock.h"
 #include "base/day.h"
 #include "base/settings.h"
@@ -295,14 +296,28 @@ claim_for_attempt(Attempt *attempt)
 	return claimed;
 }
 
+static void
+try_day(void *arg)
+{
+	Attempt *attempt = arg;
+
+	attempt->claimed = claim_for_attempt(attempt);
+	attempt->busy = !attempt->claimed || !open_run(attempt);
+	if (attempt->busy)
+		return;
+	if (attempt->action->what == SCHEDULE_RECHECK && !attempt->reloads)
+		recheck(attempt);
+	else
+		load(attempt);
+	bigquery_close(attempt->load.bq);
+}
+
 AttemptEnd
 attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 open, MemoryContext context,
 			char key_file[MAXPGPATH], ErrorData **unrecorded)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Attempt *attempt = palloc0(sizeof(Attempt));
-	volatile bool claimed = false;
-	volatile bool busy = true;
 
 	attempt->schedule = schedule;
 	attempt->action = action;
@@ -312,28 +327,14 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 	load_begin(&attempt->load, schedule->source.name, action->day, action->cause, context);
 	attempt->load.background = true;
 	load_show_begin(schedule->source.name, action->day);
-
-	PG_TRY();
-	{
-		claimed = claim_for_attempt(attempt);
-		if (claimed && (busy = !open_run(attempt)) == false)
-		{
-			if (action->what == SCHEDULE_RECHECK && !attempt->reloads)
-				recheck(attempt);
-			else
-				load(attempt);
-			bigquery_close(attempt->load.bq);
-		}
-	}
-	PG_CATCH();
+	if (catch_with_transactions(try_day, attempt, attempt_report) != NULL)
 	{
 		attempt_fail(attempt);
 		/* not even a row: it would be the same again at once, and for ever */
-		busy = attempt->run == 0;
+		attempt->busy = attempt->run == 0;
 	}
-	PG_END_TRY();
 	progress_end();
-	if (claimed)
+	if (attempt->claimed)
 		ledger_unclaim(schedule->source.name);
 	if (attempt->load.plan != NULL)
 		strlcpy(key_file,
@@ -343,5 +344,5 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 	load_show_end();
 	*unrecorded = attempt->unrecorded;
 	MemoryContextSwitchTo(old);
-	return busy ? ATTEMPT_BUSY : ATTEMPT_ENDED;
+	return attempt->busy ? ATTEMPT_BUSY : ATTEMPT_ENDED;
 }

@@ -9,6 +9,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/catch.h"
 #include "base/clock.h"
 #include "base/day.h"
 #include "base/failure.h"
@@ -49,14 +50,15 @@ attempt_log_end(const Attempt *attempt, RunStatus status, TimestampTz next, cons
  * -------------------------------------------------------------------------- */
 
 /* What the error means for the day. */
-typedef struct Ending
+struct Ending
 {
 	ErrorData *edata;
 	Attempt *attempt;
 	RunStatus status;
 	TimestampTz next; /* when the next attempt is due; 0: never */
 	LedgerRun run; /* what the ledger is to have of it */
-} Ending;
+	int64 begun; /* its row, before it was recorded; 0: there was none */
+};
 
 /* PostgreSQL does not say which. */
 static void
@@ -66,30 +68,34 @@ name_lock(ErrorData *edata)
 		edata->message = psprintf("%s (%s)", edata->message, load_shown());
 }
 
-static Ending
+static Ending *
 judge(Attempt *attempt, ErrorData *edata)
 {
 	const ScheduleRules *rules = &attempt->schedule->rules;
 	TimestampTz now = settings_now();
-	Ending ending = {.edata = edata, .attempt = attempt, .status = RUN_FAILED};
+	Ending *ending = palloc0(sizeof(Ending));
+
+	ending->edata = edata;
+	ending->attempt = attempt;
+	ending->status = RUN_FAILED;
 
 	/* by contratos_cancel(), which has made the row `canceled`, or by another hand */
 	if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
 	{
-		ending.status = RUN_INTERRUPTED;
-		ending.next = schedule_retry_at(rules, attempt->number, true, now);
+		ending->status = RUN_INTERRUPTED;
+		ending->next = schedule_retry_at(rules, attempt->number, true, now);
 	}
 	else if (attempt->load.empty)
 	{
-		ending.next = schedule_ready_at(rules, attempt->load.day, now);
-		if (ending.next != 0)
-			ending.status = RUN_WAITING;
+		ending->next = schedule_ready_at(rules, attempt->load.day, now);
+		if (ending->next != 0)
+			ending->status = RUN_WAITING;
 	}
 	else if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE &&
-			 (ending.next = schedule_locked_at(rules, attempt->load.day, attempt->action->waits_since, now)) != 0)
-		ending.status = RUN_WAITING;
+			 (ending->next = schedule_locked_at(rules, attempt->load.day, attempt->action->waits_since, now)) != 0)
+		ending->status = RUN_WAITING;
 	else if (attempt->load.refused)
-		ending.status = RUN_REFUSED;
+		ending->status = RUN_REFUSED;
 	else if ((attempt->run == 0 || attempt->load.job == NULL) && error_is_daily_budget(edata))
 	{
 		/*
@@ -97,38 +103,12 @@ judge(Attempt *attempt, ErrorData *edata)
 		 * not make them late.  Nothing was tried: however many days it takes,
 		 * this uses no attempt up.
 		 */
-		ending.next = schedule_due_at(rules, day_of(now));
+		ending->next = schedule_due_at(rules, day_of(now));
 		attempt->number--;
 	}
 	else if (error_is_transient(edata))
-		ending.next = schedule_retry_at(rules, attempt->number, false, now);
+		ending->next = schedule_retry_at(rules, attempt->number, false, now);
 	return ending;
-}
-
-/* Of the last error of attempt_quietly(). */
-static int quiet_sqlstate = 0;
-
-bool
-attempt_quietly(void (*step)(const void *arg), const void *arg, MemoryContext context)
-{
-	volatile bool done = false;
-
-	PG_TRY();
-	{
-		step(arg);
-		done = true;
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		quiet_sqlstate = geterrcode();
-		EmitErrorReport();
-		FlushErrorState();
-		AbortOutOfAnyTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	return done;
 }
 
 /* --------------------------------------------------------------------------
@@ -161,7 +141,7 @@ typedef struct Alarm
 } Alarm;
 
 static void
-call_on_failure(const void *arg)
+call_on_failure(void *arg)
 {
 	const Alarm *alarm = arg;
 
@@ -175,7 +155,7 @@ call_on_failure(const void *arg)
 
 /* What it touches is locked: the day stays to be told. */
 static void
-tell_later(const void *arg)
+tell_later(void *arg)
 {
 	const Alarm *alarm = arg;
 
@@ -188,7 +168,7 @@ tell_later(const void *arg)
 
 /* It could not be told; it is not tried again. */
 static void
-give_up_telling(const void *arg)
+give_up_telling(void *arg)
 {
 	const Alarm *alarm = arg;
 
@@ -202,12 +182,15 @@ void
 attempt_tell_failure(const LedgerSchedule *schedule, int64 run, DateADT day, const char *error, MemoryContext context)
 {
 	Alarm alarm = {.schedule = schedule, .run = run, .day = day, .error = error, .context = context};
+	ErrorData *edata;
 
 	if (schedule->on_failure == NULL)
 		return;
 	load_show_begin(schedule->source.name, day);
-	if (!attempt_quietly(call_on_failure, &alarm, context))
-		(void) attempt_quietly(quiet_sqlstate == ERRCODE_LOCK_NOT_AVAILABLE ? tell_later : give_up_telling, &alarm, context);
+	edata = catch_with_transactions(call_on_failure, &alarm, catch_emit);
+	if (edata != NULL)
+		(void) catch_with_transactions(edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ? tell_later : give_up_telling,
+									   &alarm, catch_emit);
 	load_show_end();
 }
 
@@ -278,8 +261,9 @@ describe_end(const Attempt *attempt, const Ending *ending)
 }
 
 static void
-record_end(const Ending *ending)
+record_end(void *arg)
 {
+	const Ending *ending = arg;
 	Attempt *attempt = ending->attempt;
 	const LedgerSource *source = &attempt->schedule->source;
 	bool stays;
@@ -305,6 +289,16 @@ record_end(const Ending *ending)
 							 attempt->load.context);
 }
 
+/* An end that is recorded later; one of a run that has no row is for the caller to report. */
+static void
+report_unrecorded(void *arg, ErrorData *edata pg_attribute_unused())
+{
+	const Ending *ending = arg;
+
+	if (ending->begun != 0)
+		EmitErrorReport();
+}
+
 /*
  * Record the end.  Where the row of a run that has begun is still there, that is
  * done later; otherwise there is nothing of it but the error that comes back.
@@ -313,62 +307,49 @@ static void
 try_to_record(Ending *ending)
 {
 	Attempt *attempt = ending->attempt;
-	int64 begun = attempt->run;
+	ErrorData *edata;
 
-	attempt->unrecorded = NULL;
-	PG_TRY();
+	ending->begun = attempt->run;
+	edata = catch_with_transactions(record_end, ending, report_unrecorded);
+	attempt->unrecorded = ending->begun == 0 ? edata : NULL;
+	if (edata != NULL)
 	{
-		record_end(ending);
+		attempt->run = ending->begun;
+		if (ending->begun != 0)
+			keep_unrecorded(ending->begun, &ending->run, ending->next);
 	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(attempt->load.context);
-		if (begun == 0)
-			attempt->unrecorded = CopyErrorData();
-		else
-			EmitErrorReport();
-		FlushErrorState();
-		AbortOutOfAnyTransaction();
-		attempt->run = begun;
-		if (begun != 0)
-			keep_unrecorded(begun, &ending->run, ending->next);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(attempt->load.context);
 	unrecordable = attempt->unrecorded != NULL;
 }
 
 static void
-end_load(const void *arg)
+end_load(void *arg)
 {
 	load_end((LoadDay *) arg);
+}
+
+/*
+ * That upstream is not ready yet is no error: the day's own line tells.  And what
+ * the ledger cannot have is tried again every few seconds, and reported once.
+ */
+void
+attempt_report(void *arg, ErrorData *edata)
+{
+	Attempt *attempt = arg;
+
+	name_lock(edata);
+	attempt->ending = judge(attempt, edata);
+	if (attempt->ending->status == RUN_WAITING || (attempt->run == 0 && unrecordable))
+		return;
+	errcontext("source \"%s\", %s", attempt->schedule->source.name, day_text(attempt->load.day));
+	EmitErrorReport();
 }
 
 void
 attempt_fail(Attempt *attempt)
 {
-	ErrorData *edata;
-	Ending ending;
-
-	MemoryContextSwitchTo(attempt->load.context);
-	edata = CopyErrorData();
-	name_lock(edata);
-	ending = judge(attempt, edata);
-	/*
-	 * That upstream is not ready yet is no error: the day's own line tells.  And what
-	 * the ledger cannot have is tried again every few seconds, and reported once.
-	 */
-	if (ending.status != RUN_WAITING && (attempt->run != 0 || !unrecordable))
-	{
-		errcontext("source \"%s\", %s", attempt->schedule->source.name, day_text(attempt->load.day));
-		EmitErrorReport();
-	}
-	FlushErrorState();
-	AbortOutOfAnyTransaction();
-	MemoryContextSwitchTo(attempt->load.context);
-	(void) attempt_quietly(end_load, &attempt->load, attempt->load.context);
-	ending.run = describe_end(attempt, &ending);
+	(void) catch_with_transactions(end_load, &attempt->load, catch_emit);
+	attempt->ending->run = describe_end(attempt, attempt->ending);
 	bigquery_close(attempt->load.bq);
 	attempt->load.bq = NULL;
-	try_to_record(&ending);
+	try_to_record(attempt->ending);
 }

@@ -13,6 +13,9 @@
 #include "load/verify.h"
 #include "worker/attempt.h"
 
+/* How an attempt failed; attempt_end.c knows. */
+typedef struct Ending Ending;
+
 /* One attempt, while it lasts; in the caller's context. */
 typedef struct Attempt
 {
@@ -27,21 +30,24 @@ typedef struct Attempt
 	bool looks; /* first recheck of the source today: at its columns, too */
 	Drift *drift; /* news of them; NULL: none */
 	int64 began; /* clock_ms() */
+	bool claimed; /* the source */
+	bool busy; /* somebody else is at the day */
 	int64 bytes_compared; /* billed for comparing, before the day is loaded again */
+	Ending *ending; /* how it failed; NULL: it has not */
 	LoadDay load; /* its plan is NULL until the source is resolved */
 } Attempt;
 
 /* Begin a transaction in the attempt's context; 42704 when the extension has gone. */
 extern void attempt_must_begin(Attempt *attempt);
 
+/* Of catch_with_transactions(): what the error means for the day, and its report. */
+extern void attempt_report(void *arg, ErrorData *edata);
+
 /*
- * In PG_CATCH: report the error, undo what was begun, record it, and tell the
+ * After an error that was reported: undo what was begun, record it, and tell the
  * user's function.  What goes wrong in it is logged and no more.
  */
 extern void attempt_fail(Attempt *attempt);
-
-/* Run a step of what follows an end; what fails in it is logged and undone, and false. */
-extern bool attempt_quietly(void (*step)(const void *arg), const void *arg, MemoryContext context);
 
 /*
  * Tell the source's on_failure, if it has one, that a day has finally failed, in

@@ -9,6 +9,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
+#include "base/catch.h"
 #include "base/clock.h"
 #include "base/day.h"
 #include "base/settings.h"
@@ -105,7 +106,7 @@ end_all(MemoryContext context)
 
 /* Nobody waits for its job any more; and what is locked keeps others waiting only so long. */
 static void
-cancel_job(const void *arg)
+cancel_job(void *arg)
 {
 	const DeadRun *run = arg;
 	int nest_level;
@@ -177,13 +178,13 @@ attempt_recover(MemoryContext context)
 	}
 	foreach (cell, runs)
 	{
-		const DeadRun *run = lfirst(cell);
+		DeadRun *run = lfirst(cell);
 
 		/* the source may not resolve any more: its day will say so */
 		if (run->schedule == NULL || run->dead->job_id == NULL)
 			continue;
 		load_show_begin(run->dead->source, run->dead->day);
-		(void) attempt_quietly(cancel_job, run, context);
+		(void) catch_with_transactions(cancel_job, run, catch_emit);
 		load_show_end();
 	}
 }

@@ -13,6 +13,7 @@
 #include "common/hashfn.h"
 #include "utils/memutils.h"
 
+#include "base/catch.h"
 #include "base/clock.h"
 #include "bigquery/request.h"
 #include "ledger/ledger_housekeeping.h"
@@ -70,67 +71,67 @@ error_text(const ErrorData *edata)
 					edata->hint != NULL ? edata->hint : "");
 }
 
-/* What contratos_status and contratos_check tell of it; NULL: it has been done. */
-static void
-note(const Step *step, const ErrorData *edata, MemoryContext context)
+/* A step that is being done. */
+typedef struct Doing
 {
-	PG_TRY();
-	{
-		if (attempt_begin_transaction())
-		{
-			MemoryContextSwitchTo(context);
-			ledger_note_step(step->name, edata != NULL ? edata->sqlerrcode : 0,
-							 edata != NULL ? error_text(edata) : NULL);
-			attempt_commit(context);
-		}
-	}
-	PG_CATCH();
-	{
-		/* the step's own error is in the log */
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		AbortOutOfAnyTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
+	void (*function)(void *arg);
+	void *arg;
+	const char *name;
+	Step *step;
+	bool is_news;
+	MemoryContext context;
+	const ErrorData *edata; /* to be noted; NULL: it has been done */
+} Doing;
+
+/* What contratos_status and contratos_check tell of it. */
+static void
+note_in_ledger(void *arg)
+{
+	const Doing *doing = arg;
+
+	if (!attempt_begin_transaction())
+		return;
+	MemoryContextSwitchTo(doing->context);
+	ledger_note_step(doing->name, doing->edata != NULL ? doing->edata->sqlerrcode : 0,
+					 doing->edata != NULL ? error_text(doing->edata) : NULL);
+	attempt_commit(doing->context);
+}
+
+static void
+do_step(void *arg)
+{
+	const Doing *doing = arg;
+
+	doing->function(doing->arg);
+}
+
+/* Once, and not with each round. */
+static void
+report_step(void *arg, ErrorData *edata)
+{
+	Doing *doing = arg;
+
+	errcontext("contratos worker, %s", doing->name);
+	doing->is_news = is_news(doing->step, edata);
+	if (doing->is_news)
+		EmitErrorReport();
 }
 
 bool
 housekeeping(const char *name, void (*function)(void *arg), void *arg, MemoryContext context)
 {
-	Step *volatile step = step_called(name);
-	ErrorData *volatile news = NULL;
-	volatile bool done = false;
+	Doing doing = {.function = function, .arg = arg, .name = name, .step = step_called(name), .context = context};
+	ErrorData *edata = catch_with_transactions(do_step, &doing, report_step);
+	bool is_well_again = edata == NULL && !doing.step->well;
 
-	PG_TRY();
+	if (is_well_again)
 	{
-		function(arg);
-		done = true;
+		doing.step->well = true;
+		doing.step->error = 0;
 	}
-	PG_CATCH();
-	{
-		ErrorData *edata;
-
-		MemoryContextSwitchTo(context);
-		errcontext("contratos worker, %s", name);
-		edata = CopyErrorData();
-		if (is_news(step, edata))
-		{
-			EmitErrorReport();
-			news = edata;
-		}
-		FlushErrorState();
-		AbortOutOfAnyTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	if (news != NULL)
-		note(step, news, context);
-	else if (done && !step->well)
-	{
-		step->well = true;
-		step->error = 0;
-		note(step, NULL, context);
-	}
-	return done;
+	doing.edata = edata;
+	/* the step's own error is in the log; that of noting it need not be */
+	if (doing.is_news || is_well_again)
+		(void) catch_with_transactions(note_in_ledger, &doing, NULL);
+	return edata == NULL;
 }
