@@ -57,7 +57,7 @@ extern void run_estimate(const char *source, DateADT first, DateADT last,
  * nothing, so that it works in a read-only transaction and at any isolation
  * level; the ledger does not have what it costs, a NOTICE tells it.  The days are
  * checked as those of run_days(); 22023 also for more than 36,600 of them, 53400
- * when the source has used up its bytes of today.
+ * when the daily byte budget of the source is exhausted.
  */
 extern void run_verify(const char *source, DateADT first, DateADT last, void (*emit)(void *arg, const VerifyDay *day),
 					   void *arg);

@@ -98,7 +98,7 @@ ledger_no_such_source(const char *name)
 				   &args, SPI_OK_SELECT, ledger_read_text, &names);
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("source \"%s\" does not exist", name),
-			 names ? errhint("There are: %s.", names)
+			 names ? errhint("Existing sources: %s.", names)
 				   : errhint("There is none yet: call contratos_setup(), or insert a row into contratos_sources.")));
 }
 

@@ -260,7 +260,7 @@ load_check_budget(const LedgerSource *source)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("source \"%s\" has used up its bytes of today", source->name),
+			 errmsg("daily byte budget of source \"%s\" is exhausted", source->name),
 			 errdetail(INT64_FORMAT " bytes were billed, and contratos.max_bytes_per_day allows " INT64_FORMAT ".",
 					   billed, cap),
 			 errhint("Raise contratos.max_bytes_per_day, or wait until tomorrow (UTC).")));

@@ -45,13 +45,12 @@ typedef struct Hook
 static void
 refuse_unknown_hook(const LoadPlan *plan, const Hook *hook)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_FUNCTION),
-			 errmsg("%s of source \"%s\" is no function that exists: %s", hook->column, plan->source->name, hook->name),
-			 errdetail("It is called with (%s).", hook_signatures[hook->nargs]),
-			 errhint("Make the function or procedure with these arguments, or change %s in contratos_sources; "
-					 "its name must have its schema.",
-					 hook->column)));
+	ereport(ERROR, (errcode(ERRCODE_UNDEFINED_FUNCTION), errmsg("function \"%s\" does not exist", hook->name),
+					errdetail("It is named in %s of source \"%s\" and must accept (%s).", hook->column,
+							  plan->source->name, hook_signatures[hook->nargs]),
+					errhint("Make the function or procedure with these arguments, or change %s in contratos_sources; "
+							"its name must have its schema.",
+							hook->column)));
 }
 
 static void

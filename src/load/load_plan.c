@@ -178,7 +178,8 @@ find_timestamp_column(LoadPlan *plan)
 	type = remote_type_of(plan->timestamp->type);
 	if (type == BQ_UNKNOWN || deparse_column_type(plan->timestamp) != type)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
-						errmsg("column \"%s\" of foreign table %s cannot cut a day", name, plan->remote_name),
+						errmsg("column \"%s\" of foreign table %s cannot be used as timestamp_column", name,
+							   plan->remote_name),
 						errdetail("The timestamp_column of a source must be timestamp with time zone here and "
 								  "TIMESTAMP in BigQuery, or timestamp and DATETIME, or date and DATE."),
 						errhint("Correct timestamp_column in contratos_sources, or the column's type.")));

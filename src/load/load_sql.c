@@ -162,7 +162,7 @@ DayFigures
 load_measure(const LoadPlan *plan, DateADT day)
 {
 	LoadScope scope;
-	DayFigures figures = {0};
+	DayFigures figures;
 
 	load_scope_enter(&scope, plan, true);
 	figures = load_measure_now(plan, day);
@@ -179,8 +179,8 @@ number_of_day(const LoadPlan *plan, DateADT day, DateADT first, DateADT last)
 {
 	if (day < first || day > last)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("%s has a row of %s among those from %s to %s", plan->target_name, day_text(day),
-							   day_text(first), day_text(last)),
+						errmsg("%s returned a row of %s, outside the requested days %s to %s", plan->target_name,
+							   day_text(day), day_text(first), day_text(last)),
 						errdetail("A function that it calls has changed TimeZone."),
 						errhint("Let the function leave TimeZone as it was.")));
 	return day - first;

@@ -180,7 +180,8 @@ check_timestamp(LoadPlan *plan, Relation target)
 	if (type != TIMESTAMPTZOID && type != TIMESTAMPOID && type != DATEOID)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" of table %s cannot cut a day", NameStr(attribute->attname), plan->target_name),
+				 errmsg("column \"%s\" of table %s cannot be used as timestamp_column", NameStr(attribute->attname),
+						plan->target_name),
 				 errdetail("It is %s; the timestamp_column of a source must be timestamp with time zone, timestamp or "
 						   "date in the target.",
 						   format_type_be(attribute->atttypid)),

@@ -109,7 +109,7 @@ read_figures_by_day(RowStream *stream, const BqJob *job, DateADT first, DateADT 
 		if (job->nfields != 4 || !read_cell_integer(&cells[0], &day) || day < unix_first ||
 			day - unix_first > (int64) last - first)
 			ereport(ERROR,
-					(errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer has a row that is of no day from %s to %s",
+					(errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery returned a row outside the requested days %s to %s",
 														day_text(first), day_text(last))));
 		there[day - unix_first] = read_there(&cells[1]);
 	}

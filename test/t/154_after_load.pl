@@ -90,11 +90,11 @@ is($f->query(q(DELETE FROM contratos_runs WHERE status = 'queued' RETURNING day)
 # ---- what cannot be called is known before BigQuery is asked
 
 for my $case (
-	[ 'mart.nowhere', '42883: after_load of source "tokens" is no function that exists: mart.nowhere' ],
-	[ 'nowhere.at_all', '42883: after_load of source "tokens" is no function that exists: nowhere.at_all' ],
-	[ 'nowhere', '42883: after_load of source "tokens" is no function that exists: nowhere' ],
+	[ 'mart.nowhere', '42883: function "mart.nowhere" does not exist' ],
+	[ 'nowhere.at_all', '42883: function "nowhere.at_all" does not exist' ],
+	[ 'nowhere', '42883: function "nowhere" does not exist' ],
 	[ 'a b', '42602: invalid name syntax' ],
-	[ 'mart.other', '42883: after_load of source "tokens" is no function' ],
+	[ 'mart.other', '42883: function "mart.other" does not exist' ],
 	[ 'mart.sums', '42809: after_load of source "tokens" is neither a function nor a procedure: mart.sums' ])
 {
 	$f->query(
@@ -144,7 +144,7 @@ is(rows_of('2026-11-21'), 0, 'nothing of it stays');
 $f->query('TRUNCATE mart.calls');
 after('mart.nowhere');
 ok($f->at('2026-11-22 08:02'), 'a source that is not in order');
-is($f->query(q(SELECT day, split_part(path, E'\n', 1) FROM mart.calls)), '2026-11-21|after_load of source "tokens" is no function that exists: mart.nowhere', 'is told of as well');
+is($f->query(q(SELECT day, split_part(path, E'\n', 1) FROM mart.calls)), '2026-11-21|function "mart.nowhere" does not exist', 'is told of as well');
 $f->query('UPDATE contratos_sources SET enabled = false');
 $f->set('contratos.now' => '2026-11-21 06:00:00+00');
 $f->settle;

@@ -321,7 +321,7 @@ source('SELECT 1');
 my $cap = q(SET contratos.max_bytes_per_day = '20MB'; SELECT day, status FROM contratos_backfill(3, 'x'));
 is($f->query($cap), "2026-11-18|succeeded\n2026-11-19|succeeded\n2026-11-20|failed", 'a backfill ends where the bytes are used up');
 is(scalar($bq->requests('insert')), 2, 'BigQuery is not asked again');
-like($f->fails($cap), qr/ERROR:  53400: source "x" has used up its bytes of today/, 'nor by another');
+like($f->fails($cap), qr/ERROR:  53400: daily byte budget of source "x" is exhausted/, 'nor by another');
 like($f->fails("SET contratos.max_bytes_per_day = '20MB'; $run"), qr/ERROR:  53400: .*HINT:  Raise contratos\.max_bytes_per_day/s, 'or for one day');
 
 innocent("at the end");

@@ -319,7 +319,7 @@ is(having(checks(), 'ok'), $well, 'all is well again');
 
 $f->query(q(UPDATE contratos_sources SET after_load = 'nowhere'));
 $c = checks();
-says($c->{hooks}, 'failed', qr/^after_load of source "tokens" is no function that exists: nowhere/, qr/Make the function/);
+says($c->{hooks}, 'failed', qr/^function "nowhere" does not exist/, qr/Make the function/);
 is(having($c, 'failed'), 'hooks', 'no after_load');
 $f->query(q(UPDATE contratos_sources SET after_load = NULL, on_failure = 'public.told'; CREATE FUNCTION told(text, date, text) RETURNS void LANGUAGE sql AS ''));
 $c = checks();
@@ -380,7 +380,7 @@ says($snap{index}, 'skipped', qr/snapshot/);
 says($snap{missing_days}, 'warning', qr/^1 of 1 days from 2026-11-20 to 2026-11-20: 2026-11-20$/, qr/contratos_backfill_range\('2026-11-20', '2026-11-20', 'snap'/);
 like($snap{columns}{found}, qr/symbol \(STRING\), |symbol \(STRING\) is new there/, 'columns that it leaves out are told');
 @rows = rows(q('snapp'));
-says($rows[-1], 'failed', qr/^source "snapp" does not exist/, qr/^There are: broken, snap, tokens\.$/);
+says($rows[-1], 'failed', qr/^source "snapp" does not exist/, qr/^Existing sources: broken, snap, tokens\.$/);
 $f->query(q(DELETE FROM contratos_sources WHERE name <> 'tokens'));
 $f->query('BEGIN; CREATE TEMP TABLE kept AS TABLE contratos_sources; DELETE FROM contratos_sources; COMMIT');
 @rows = rows('NULL');

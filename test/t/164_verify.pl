@@ -227,7 +227,7 @@ $f->query(
 $bq->table('test-project.shop.zoned', schema => [ { name => 'id', type => 'INT64' }, { name => 'at', type => 'TIMESTAMP' } ],
 	rows => [ { id => 1, at => '2026-11-20 23:00:00+00:00' } ]);
 my $zoned = q(SELECT agrees FROM contratos_verify('2026-11-20', '2026-11-20', 'zoned'));
-like($f->fails($zoned), qr/ERROR:  55000: public\.zoned has a row of 2026-11-21 among those from 2026-11-20 to 2026-11-20\n/, 'a view that changes the time zone');
+like($f->fails($zoned), qr/ERROR:  55000: public\.zoned returned a row of 2026-11-21, outside the requested days 2026-11-20 to 2026-11-20\n/, 'a view that changes the time zone');
 $f->query(q(CREATE OR REPLACE FUNCTION moved(at timestamptz) RETURNS timestamptz LANGUAGE plpgsql AS 'BEGIN RETURN at; END'));
 is($f->query("SET client_min_messages = warning; $zoned"), 't', 'and one that does not');
 
@@ -262,7 +262,7 @@ like($f->fails("SELECT * FROM contratos_verify($_)"), $wrong{$_}, "refused: $_")
 
 my $one = q(SELECT * FROM contratos_verify('2026-11-19', '2026-11-20'));
 $bq->reset(tables => 0);
-like($f->fails("LOAD 'contratos'; SET contratos.max_bytes_per_day = '10MB'; $one"), qr/ERROR:  53400: source "tokens" has used up its bytes of today/,
+like($f->fails("LOAD 'contratos'; SET contratos.max_bytes_per_day = '10MB'; $one"), qr/ERROR:  53400: daily byte budget of source "tokens" is exhausted/,
 	'a source that has used up its bytes of the day is not compared');
 is($f->requests, '', 'nor is anybody asked');
 $bq->table(undef, append => 1, rows => [], bytes_processed => 2 << 30);
@@ -277,7 +277,7 @@ sub answers
 	return $f->fails(q(SELECT * FROM contratos_verify('2026-11-02', '2026-11-03')));
 }
 
-my $no_day = qr/ERROR:  HV000: BigQuery's answer has a row that is of no day from 2026-11-02 to 2026-11-03/;
+my $no_day = qr/ERROR:  HV000: BigQuery returned a row outside the requested days 2026-11-02 to 2026-11-03/;
 like(answers(qw(20761 1 1795132800000000 0:0)), $no_day, 'a day after the last');
 like(answers(qw(20758 1 1795132800000000 0:0)), $no_day, 'one before the first');
 like(answers(undef, qw(1 1795132800000000 0:0)), $no_day, 'none at all');
