@@ -22,8 +22,8 @@
 #define DEFAULT_LIFE_S 3600 /* for an answer without expires_in */
 #define MAX_LIFE_S (24 * 3600)
 #define MAX_ANSWER (64 * 1024)
-#define MAX_TOKEN                                                                                                      \
-	(14 * 1024) /* those of the Security Token Service have up to 12 kB; a request's headers may have 16 */
+/* the Security Token Service issues tokens of up to 12 kB; the headers of a request may have 16 kB */
+#define MAX_TOKEN (14 * 1024)
 #define MAX_ATTEMPTS 3
 #define FIRST_DELAY_MS 1000
 

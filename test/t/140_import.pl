@@ -114,7 +114,7 @@ is(tables(), 'other', 'what is no table cannot be named either');
 
 my $error = import_fails($dataset, 'LIMIT TO (other, mixed)');
 like($error, qr/ERROR:  HV00R: BigQuery has no table "mixed" in dataset "lab-project\.lake"\n/, 'a table that is not there');
-like($error, qr/^DETAIL:  There is one named "Mixed"\.\nHINT:  BigQuery tells upper case from lower case/m, 'by the name of one that is');
+like($error, qr/^DETAIL:  There is one named "Mixed"\.\nHINT:  BigQuery names are case-sensitive/m, 'by the name of one that is');
 is(tables(), '', 'is an error for all');
 like(import_fails('lab-project.sea'), qr/ERROR:  42P01: BigQuery: Not found: Dataset lab-project:sea\nHINT:  Check the name "lab-project\.sea"/,
 	'nor a dataset');
