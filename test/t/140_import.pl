@@ -121,7 +121,7 @@ like(import_fails('lab-project.sea'), qr/ERROR:  42P01: BigQuery: Not found: Dat
 like(import_fails('lab-project.sea', 'LIMIT TO (a)'), qr/Not found: Dataset lab-project:sea/, 'whatever of it is wanted');
 like(import_fails('nobody.sea'), qr/ERROR:  42501: BigQuery: Access Denied: .*\nHINT:  The service account needs roles\/bigquery\.dataViewer/,
 	'nor one that may not be looked at');
-like(import_fails('a b'), qr/ERROR:  22023: "a b" is no name of a dataset/, 'nor what is no name');
+like(import_fails('a b'), qr/ERROR:  22023: "a b" is not a valid dataset name/, 'nor what is no name');
 $bq->dataset('lab-project.void');
 fresh();
 is($f->messages(statement('lab-project.void', '')), '', 'an empty one is just empty');
