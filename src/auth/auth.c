@@ -2,8 +2,8 @@
  * auth.c
  *	  Credentials → access token, kept in this backend.
  *
- * The file is looked at before each use, so that a token never outlives the
- * file it came from, and read only when a new token is needed.
+ * The identity of the file is checked before each use, so that a token never outlives
+ * the file it came from; the file is read only when a new token is needed.
  */
 #include "postgres.h"
 
@@ -15,20 +15,20 @@
 #include "base/settings.h"
 #include "http/http.h"
 
-#define MIN_LEFT_MS (225 * 1000) /* a token with less is replaced */
+#define MIN_LEFT_MS (225 * 1000) /* a token that expires sooner is replaced */
 
-/* More credentials files than one session uses at a time. */
+/* More credentials files than one session uses at the same time. */
 #define MAX_CACHED 8
 
 typedef struct CachedToken
 {
-	char *file; /* or SETTINGS_METADATA; NULL: this place is free */
+	char *file; /* or SETTINGS_METADATA; NULL: this entry is free */
 	AuthFileId id; /* all zero for SETTINGS_METADATA */
 	char *token;
-	uint64 number; /* of the token: counted */
+	uint64 number; /* the token's number, see auth_token_number() */
 	char *quota_project; /* or NULL */
 	int64 expires_at; /* by clock_ms() */
-	uint64 used; /* when last used, counted in uses */
+	uint64 used; /* the count of uses at its last use */
 } CachedToken;
 
 /* In TopMemoryContext.  The scope is a constant, so it is not in the key. */
@@ -73,7 +73,7 @@ find_token(const char *file, const AuthFileId *id, uint64 refused)
 	return found;
 }
 
-/* Keep a token, in the place of the one unused for longest if need be. */
+/* Keep a token, replacing the least recently used one if the cache is full. */
 static CachedToken *
 keep_token(const char *file, const AuthFileId *id, const AuthToken *token, const char *quota_project)
 {
@@ -94,7 +94,7 @@ keep_token(const char *file, const AuthFileId *id, const AuthToken *token, const
 	return place;
 }
 
-/* Which file it is now; of a machine there is none. */
+/* Identify the current file; the metadata server has none, and the id is all zero. */
 static bool
 identify(const AuthConfig *config, AuthFileId *id, Failure *f)
 {
@@ -118,7 +118,7 @@ copy_of_text(const AuthSource *source, const char *field)
 	return text ? pstrdup(text) : NULL;
 }
 
-/* Ask for a token and keep it; NULL with *f set.  Leaves secrets to the context's end. */
+/* Request a token and keep it; NULL with *f set.  Secrets stay in the current context until it is deleted. */
 static const char *
 fetch_token(const AuthConfig *config, HttpClient *http, Failure *f)
 {
@@ -197,7 +197,7 @@ auth_project(const AuthConfig *config, HttpClient *http, Failure *f)
 	AuthFileId id;
 	char *project;
 
-	/* what is wrong with the file matters more than the project it lacks */
+	/* a problem with the file matters more than the project it lacks */
 	if (!auth_source_open(config, &source, &id, f))
 		return NULL;
 	memset(f, 0, sizeof(*f));
@@ -208,7 +208,7 @@ auth_project(const AuthConfig *config, HttpClient *http, Failure *f)
 	return project;
 }
 
-/* What there is to say, copied into `into`. */
+/* Fill *facts, copied into `into`. */
 static bool
 inspect(const AuthConfig *config, MemoryContext into, AuthFacts *facts, Failure *f)
 {

@@ -1,10 +1,9 @@
 /*
  * auth_ask.c
- *	  Asking for a token: repetitions, what a refusal says, and secrets that do
- *	  not outlive it.
+ *	  Token requests: retries, errors, and secrets that do not outlive the request.
  *
  * Errors come in two forms: OAuth's ("error", "error_description") from token
- * endpoints, Google's ("error": {"status", "message"}) from its APIs.
+ * endpoints, and Google's ("error": {"status", "message"}) from its APIs.
  */
 #include "postgres.h"
 
@@ -23,14 +22,15 @@
 #define DEFAULT_LIFE_S 3600 /* for an answer without expires_in */
 #define MAX_LIFE_S (24 * 3600)
 #define MAX_ANSWER (64 * 1024)
-#define MAX_TOKEN (14 * 1024) /* the Security Token Service's have up to 12 kB; a request's head may have 16 */
+/* the Security Token Service issues tokens of up to 12 kB; the headers of a request may have 16 kB */
+#define MAX_TOKEN (14 * 1024)
 #define MAX_ATTEMPTS 3
 #define FIRST_DELAY_MS 1000
 
-/* What is shorter cannot be told from other words. */
+/* Shorter texts cannot be distinguished from ordinary words. */
 #define MIN_HIDDEN 8
 
-/* How Google's keys, assertions and tokens of all kinds begin. */
+/* The beginnings of all kinds of Google's keys, assertions and tokens. */
 static const char *const marks[] = {"eyJ", "-----BEGIN", "ya29.", "1//", "GOCSPX-"};
 
 /* Memory-context callback; allocates nothing. */
@@ -48,7 +48,7 @@ auth_secret(size_t size)
 	StringInfo secret = makeStringInfo();
 	MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
 
-	/* large enough at once: growing would leave a copy behind */
+	/* allocate the final size: growing would leave a copy behind */
 	enlargeStringInfo(secret, (int) size + 1);
 	callback->func = wipe_secret;
 	callback->arg = secret;
@@ -80,8 +80,8 @@ auth_hide(AuthAsker *asker, const char *text)
 }
 
 /*
- * Text of an endpoint, fit to be shown: one line, and nothing if it looks as if
- * a secret were quoted in it.  NULL if there is none.
+ * Text of an endpoint, fit to be shown: one line, and nothing if it seems to quote a
+ * secret.  NULL if there is none.
  */
 static const char *
 presentable(const AuthAsker *asker, const char *text)
@@ -106,7 +106,7 @@ presentable(const AuthAsker *asker, const char *text)
 	return copy;
 }
 
-/* What an answer that is not 200 says of itself; NULL where it does not. */
+/* The error in an answer that is not 200; NULL for missing fields. */
 typedef struct Complaint
 {
 	const char *error;
@@ -116,45 +116,45 @@ typedef struct Complaint
 static Complaint
 read_complaint(const AuthAsker *asker, const AuthEndpoint *endpoint, const HttpResponse *answer)
 {
-	Complaint said = {NULL, NULL};
+	Complaint complaint = {NULL, NULL};
 	JsonDoc *doc = endpoint->silent ? NULL : json_parse_document(answer->body, answer->len, NULL);
 
 	if (doc == NULL)
-		return said;
+		return complaint;
 	if (json_string_at(doc, "error") != NULL)
 	{
-		said.error = presentable(asker, json_string_at(doc, "error"));
-		said.description = presentable(asker, json_string_at(doc, "error_description"));
+		complaint.error = presentable(asker, json_string_at(doc, "error"));
+		complaint.description = presentable(asker, json_string_at(doc, "error_description"));
 	}
 	else
 	{
-		said.error = presentable(asker, json_string_at(doc, "error.status"));
-		said.description = presentable(asker, json_string_at(doc, "error.message"));
+		complaint.error = presentable(asker, json_string_at(doc, "error.status"));
+		complaint.description = presentable(asker, json_string_at(doc, "error.message"));
 	}
 	json_free_document(doc);
-	return said;
+	return complaint;
 }
 
-/* Whether an error is of the kind that passes (as google-auth has it). */
+/* Whether an error is transient (by the same rules as google-auth). */
 static bool
-is_passing(int status, const Complaint *said)
+is_passing(int status, const Complaint *complaint)
 {
 	static const char *const passing[] = {"internal_failure", "server_error", "temporarily_unavailable"};
 
 	for (size_t i = 0; i < lengthof(passing); i++)
-		if ((said->error && strcmp(said->error, passing[i]) == 0) ||
-			(said->description && strcmp(said->description, passing[i]) == 0))
+		if ((complaint->error && strcmp(complaint->error, passing[i]) == 0) ||
+			(complaint->description && strcmp(complaint->description, passing[i]) == 0))
 			return true;
 	return status == 408 || status == 429 || status == 500 || status == 503 || status == 504;
 }
 
-/* *f from an answer that is not 200.  True when it may be asked again here. */
+/* Fill *f from an answer that is not 200.  True when this request may be retried. */
 static bool
 judge_token_answer(const AuthAsker *asker, const AuthEndpoint *endpoint, const HttpRequest *request,
 				   const HttpResponse *answer, Failure *f)
 {
-	Complaint said = read_complaint(asker, endpoint, answer);
-	bool passing = is_passing(answer->status, &said);
+	Complaint complaint = read_complaint(asker, endpoint, answer);
+	bool passing = is_passing(answer->status, &complaint);
 
 	if (passing || answer->status >= 500)
 	{
@@ -163,8 +163,9 @@ judge_token_answer(const AuthAsker *asker, const AuthEndpoint *endpoint, const H
 	}
 	else if (answer->status >= 400)
 	{
-		AuthRefusal refusal = {
-			.url = request->url, .status = answer->status, .error = said.error ? said.error : "no reason given"};
+		AuthRefusal refusal = {.url = request->url,
+							   .status = answer->status,
+							   .error = complaint.error ? complaint.error : "no reason given"};
 
 		endpoint->refused(&refusal, f);
 		f->every_day = true;
@@ -175,15 +176,15 @@ judge_token_answer(const AuthAsker *asker, const AuthEndpoint *endpoint, const H
 		failure_hint(f, "Redirects are not followed; check %s.", endpoint->where);
 		f->every_day = true;
 	}
-	if (said.description != NULL)
-		failure_detail(f, "%s", said.description);
-	failure_reason(f, said.error);
+	if (complaint.description != NULL)
+		failure_detail(f, "%s", complaint.description);
+	failure_reason(f, complaint.error);
 	f->http_status = answer->status;
 	f->retry_after_ms = answer->retry_after_ms;
 	return passing;
 }
 
-/* One try; *again says whether another may help. */
+/* Try once; *again says whether a retry may help. */
 static bool
 ask_once(AuthAsker *asker, const AuthEndpoint *endpoint, const HttpRequest *request, HttpResponse *answer, bool *again,
 		 Failure *f)
@@ -191,10 +192,10 @@ ask_once(AuthAsker *asker, const AuthEndpoint *endpoint, const HttpRequest *requ
 	*again = false;
 	if (!http_fetch(asker->http, request, answer, f))
 		return false;
-	/* of an answer that says "later" nothing is believed but that */
+	/* an answer with a status of 500 or more is only retried, so anything may send it */
 	if (endpoint->google_metadata && !answer->google_metadata && answer->status < 500)
 	{
-		failure_set(f, ERRCODE_PROTOCOL_VIOLATION, "what answers as %s is something else", endpoint->name);
+		failure_set(f, ERRCODE_PROTOCOL_VIOLATION, "a server other than %s answered", endpoint->name);
 		failure_detail(f, "The answer has no header \"Metadata-Flavor: Google\".");
 		failure_hint(f, "Check %s; only machines of Google Cloud have a metadata server.", endpoint->where);
 		f->every_day = true;
@@ -203,7 +204,7 @@ ask_once(AuthAsker *asker, const AuthEndpoint *endpoint, const HttpRequest *requ
 		return true;
 	else
 		*again = judge_token_answer(asker, endpoint, request, answer, f);
-	/* it may quote what it was sent */
+	/* it may quote the request's secrets */
 	explicit_bzero(answer->body, answer->len);
 	return false;
 }
@@ -212,7 +213,7 @@ bool
 auth_ask(AuthAsker *asker, const AuthEndpoint *endpoint, HttpRequest *request, HttpResponse *answer, Failure *f)
 {
 	double delay = FIRST_DELAY_MS;
-	/* a caller may want to wait for less */
+	/* the caller may set a shorter timeout */
 	int connect_ms = request->connect_timeout_ms > 0
 						 ? Min(request->connect_timeout_ms, asker->config->connect_timeout_ms)
 						 : asker->config->connect_timeout_ms;
@@ -232,7 +233,7 @@ auth_ask(AuthAsker *asker, const AuthEndpoint *endpoint, HttpRequest *request, H
 		if (!again || attempt == MAX_ATTEMPTS)
 			return false;
 
-		/* a tenth more or less, so that many servers do not ask in step */
+		/* vary it by a tenth, so that many servers do not retry at the same moment */
 		pause = (int64) (delay * (0.9 + 0.2 * pg_prng_double(&pg_global_prng_state)));
 		pause = Max(pause, answer->retry_after_ms);
 		if (clock_ms() + pause >= asker->until)
@@ -242,7 +243,7 @@ auth_ask(AuthAsker *asker, const AuthEndpoint *endpoint, HttpRequest *request, H
 	}
 }
 
-/* Whether it can stand in a header line. */
+/* Whether it may be used in a header line. */
 static bool
 is_sane_token(const char *token)
 {
@@ -254,7 +255,7 @@ is_sane_token(const char *token)
 	return len > 0 && len <= MAX_TOKEN;
 }
 
-/* The number that `len` digits make; the text was seen to have them. */
+/* The number written as `len` digits; the caller has checked that they are digits. */
 static int
 number_at(const char *text, int len)
 {
@@ -265,7 +266,7 @@ number_at(const char *text, int len)
 	return number;
 }
 
-/* A time of UTC in RFC 3339, in seconds since 1970; its fraction is cut off. */
+/* A UTC time in RFC 3339, in seconds since 1970; a fraction is dropped. */
 static bool
 read_time(const char *text, int64 *seconds)
 {
@@ -281,7 +282,7 @@ read_time(const char *text, int64 *seconds)
 	return true;
 }
 
-/* How long a token is good: "expires_in" in seconds, or "expireTime" as a UTC time. */
+/* The lifetime of the token: "expires_in" in seconds, or "expireTime" as a UTC time. */
 static int64
 life_of(const JsonDoc *doc)
 {
@@ -294,7 +295,7 @@ life_of(const JsonDoc *doc)
 	return Min(Max(life, 0), MAX_LIFE_S);
 }
 
-/* Take the token out of an answer; false with *f set. */
+/* Take the token from an answer; false with *f set. */
 static bool
 accept_token_answer(AuthAsker *asker, const AuthEndpoint *endpoint, HttpResponse *answer, AuthToken *token, Failure *f)
 {
@@ -316,7 +317,7 @@ accept_token_answer(AuthAsker *asker, const AuthEndpoint *endpoint, HttpResponse
 		failure_set(f, ERRCODE_PROTOCOL_VIOLATION, "%s's answer holds no access token", endpoint->name);
 		failure_hint(f, "Check %s.", endpoint->where);
 		f->every_day = true;
-		/* no JSON at all is another's answer, a proxy's page: it passes */
+		/* an answer that is not JSON came from somewhere else, such as a proxy: a retry may help */
 		if (doc == NULL)
 			f->retry = FAILURE_ASK_AGAIN;
 	}

@@ -1,8 +1,8 @@
 /*
  * auth_external.c
- *	  Kind "external_account", workload identity federation: another provider's
- *	  token exchanged for one of Google's (RFC 8693), and that perhaps for a
- *	  service account's.
+ *	  Kind "external_account", workload identity federation: a token of another provider
+ *	  is exchanged for one of Google (RFC 8693), and that optionally for one of a
+ *	  service account.
  */
 #include "postgres.h"
 
@@ -35,7 +35,7 @@ external_refused(const AuthRefusal *refusal, Failure *f)
 	failure_set(f, ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
 				"the Security Token Service refused the subject token: %s", refusal->error);
 	if (strcmp(refusal->error, "invalid_grant") == 0)
-		failure_hint(f, "Check that the token is not out of date, that its issuer and audience are those of the pool's "
+		failure_hint(f, "Check that the token has not expired, that its issuer and audience are those of the pool's "
 						"provider, and that the provider's attribute condition admits it.");
 	else if (strcmp(refusal->error, "invalid_target") == 0)
 		failure_hint(f, "Check \"audience\" in the credentials file: the pool and provider it names must exist and be "
@@ -44,7 +44,7 @@ external_refused(const AuthRefusal *refusal, Failure *f)
 		failure_hint(f, "Check \"audience\" and \"subject_token_type\" in the credentials file.");
 }
 
-/* Only pools of people want to know which project is asking. */
+/* Only workforce identity pools need the project of the request. */
 static void
 append_options(StringInfo form, const char *user_project)
 {
@@ -57,7 +57,7 @@ append_options(StringInfo form, const char *user_project)
 	auth_append_field(form, "options", options.data);
 }
 
-/* The exchange. */
+/* Exchange the subject token for an access token. */
 static bool
 exchange(const AuthSource *source, AuthAsker *asker, const char *subject, const char *scope, AuthToken *token,
 		 Failure *f)
@@ -82,7 +82,7 @@ exchange(const AuthSource *source, AuthAsker *asker, const char *subject, const 
 	return auth_ask_token(asker, &endpoint, &request, token, f);
 }
 
-/* How long a token of the service account is to live, by the file. */
+/* The lifetime of the service account's token, according to the file. */
 static int64
 life_wanted(const AuthSource *source)
 {
@@ -110,7 +110,10 @@ external_fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Failure *
 		   auth_impersonate_ask(asker, &wanted, &own, token, f);
 }
 
-/* Without impersonation the principal is the pool's, named by a token that is not read here. */
+/*
+ * Without impersonation the principal is one of the pool, which only the subject token
+ * names; this function does not read it.
+ */
 static char *
 external_principal(const AuthSource *source)
 {

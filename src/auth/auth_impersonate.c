@@ -1,12 +1,11 @@
 /*
  * auth_impersonate.c
- *	  With the token of one account, that of a service account: IAM's
+ *	  The token of one account is used to obtain that of a service account, by IAM's
  *	  generateAccessToken.
  *
- * The kind "impersonated_service_account" has the first account's credentials
- * inside; an external account may add the step behind its exchange.  Of the
- * many things that IAM can do, only this one may be named in a file: the first
- * account's token goes with the request.
+ * The kind "impersonated_service_account" contains the first account's credentials; an
+ * external account may add this step after its exchange.  A file may name only this one
+ * method of the IAM API: the first account's token is sent to it.
  */
 #include "postgres.h"
 
@@ -47,7 +46,7 @@ auth_impersonate_url_check(const AuthSource *source, Failure *f)
 	return true;
 }
 
-/* The part that is a file of its own inside the file. */
+/* The credentials inside the credentials, as a source of their own. */
 static AuthSource
 inner_source(const AuthSource *source)
 {
@@ -70,13 +69,13 @@ impersonate_check(const AuthSource *source, Failure *f)
 		return false;
 	inner = inner_source(source);
 	if (inner.kind == NULL)
-		return auth_source_wrong(source, SOURCE "type", f, "such credentials cannot impersonate here",
+		return auth_source_wrong(source, SOURCE "type", f, "these credentials cannot impersonate an account",
 								 "The types that can are service_account and authorized_user; an external_account "
 								 "names the account to impersonate in its own file.");
 	return inner.kind->check(&inner, f);
 }
 
-/* The accounts in between, copied. */
+/* The accounts of the delegation chain, copied. */
 static List *
 read_delegates(const AuthSource *source)
 {
@@ -102,7 +101,7 @@ impersonate_refused(const AuthRefusal *refusal, Failure *f)
 	if (refusal->status == 404)
 		failure_hint(f, "Check that the service account exists and is not disabled.");
 	else
-		failure_hint(f, "Grant who impersonates it a role on the service account: Service Account Token Creator "
+		failure_hint(f, "Grant the impersonating account a role on the service account: Service Account Token Creator "
 						"(roles/iam.serviceAccountTokenCreator), or for workload identity federation Workload Identity "
 						"User (roles/iam.workloadIdentityUser); and enable the IAM Service Account Credentials API.");
 }
@@ -154,8 +153,8 @@ impersonate_fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Failur
 	AuthSource inner = inner_source(source);
 	AuthToken own;
 
-	Assert(inner.kind != NULL); /* it was checked */
-	source->doc = NULL; /* the inner one lets go of it */
+	Assert(inner.kind != NULL); /* checked earlier */
+	source->doc = NULL; /* the inner source frees it */
 	asker->scope = AUTH_SCOPE_IAM;
 	return inner.kind->fetch(&inner, asker, &own, f) && auth_impersonate_ask(asker, &wanted, &own, token, f);
 }

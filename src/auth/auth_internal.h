@@ -1,21 +1,21 @@
 /*
  * auth_internal.h
- *	  What the files of the auth room share; nobody else includes it.
+ *	  Shared by the files of the auth module only.
  *
- *	  auth.c                  the door: tokens kept, files identified
- *	  auth_key.c              the file itself: who may read and change it
- *	  auth_source.c           what is in it: its kind, its fields, the hosts it may name
- *	  auth_ask.c              asking for a token: repetitions, refusals, secrets
+ *	  auth.c                  the interface: tokens kept, files identified
+ *	  auth_key.c              the file itself: its owner and mode
+ *	  auth_source.c           its content: kind, fields, the hosts it may name
+ *	  auth_ask.c              token requests: retries, errors, secrets
  *	  auth_service_account.c  kind "service_account": an assertion signed with a key
  *	  auth_user.c             kind "authorized_user": a refresh token
- *	  auth_external.c         kind "external_account": an exchange of another's token …
- *	  auth_subject.c          … which is read from a file or asked for at a URL
+ *	  auth_external.c         kind "external_account": exchanges the token of another provider …
+ *	  auth_subject.c          … which is read from a file or requested at a URL
  *	  auth_impersonate.c      kind "impersonated_service_account", and the step
  *	                          that external accounts may add
  *	  auth_metadata.c         the keyword metadata: the machine's own service account
  *
- * All of this happens in a scratch context; what is secret in it is overwritten
- * when that is deleted, however it ends.
+ * All of this happens in a scratch context; its secrets are overwritten when it is
+ * deleted, even after an error.
  */
 #ifndef CONTRATOS_AUTH_INTERNAL_H
 #define CONTRATOS_AUTH_INTERNAL_H
@@ -26,13 +26,13 @@
 #include "auth/auth.h"
 #include "base/json.h"
 
-/* The least that allows jobs.insert, reading results and jobs.cancel. */
+/* The narrowest scope that allows jobs.insert, reading results and jobs.cancel. */
 #define AUTH_SCOPE_BIGQUERY "https://www.googleapis.com/auth/bigquery"
 
-/* … and that allows a token to ask for another account's. */
+/* The scope of a token that is used to request another account's token. */
 #define AUTH_SCOPE_IAM "https://www.googleapis.com/auth/iam"
 
-/* What changes when a file is replaced or rewritten; all zero without a file. */
+/* The attributes that change when a file is replaced or rewritten; all zero without a file. */
 typedef struct AuthFileId
 {
 	uint64 device;
@@ -44,16 +44,16 @@ typedef struct AuthFileId
 
 struct AuthKind;
 
-/* Credentials as a file, or a part of one, has them. */
+/* Credentials, as a file or a part of a file contains them. */
 typedef struct AuthSource
 {
-	JsonDoc *doc; /* NULL: the metadata server, or let go of */
+	JsonDoc *doc; /* NULL: the metadata server, or already freed */
 	const char *file; /* for messages */
 	const char *prefix; /* of the paths in doc: "", or "source_credentials." */
 	const struct AuthKind *kind;
 } AuthSource;
 
-/* Who asks, and until when. */
+/* The context of token requests: configuration, deadline, scope and secrets. */
 typedef struct AuthAsker
 {
 	const AuthConfig *config;
@@ -65,7 +65,7 @@ typedef struct AuthAsker
 
 typedef struct AuthToken
 {
-	char *text; /* can stand in a header; a secret */
+	char *text; /* may be used in a header; a secret */
 	int64 life_s; /* from now on */
 } AuthToken;
 
@@ -73,13 +73,13 @@ typedef struct AuthToken
 typedef struct AuthKind
 {
 	const char *name;
-	/* whether everything is there and may be used; no network */
+	/* whether all fields exist and may be used; no network */
 	bool (*check)(const AuthSource *source, Failure *f);
-	/* ask for a token with a source that was checked; may let go of source->doc */
+	/* request a token with a source that was checked; may free source->doc */
 	bool (*fetch)(AuthSource *source, AuthAsker *asker, AuthToken *token, Failure *f);
-	/* whose token it will be, palloc'd, or NULL */
+	/* the account of the token, palloc'd, or NULL */
 	char *(*principal)(const AuthSource *source);
-	/* NULL, or whether what else is on this machine will do: key, token file */
+	/* NULL, or checks the rest that is on this machine: key, token file */
 	bool (*inspect)(const AuthSource *source, Failure *f);
 } AuthKind;
 
@@ -92,8 +92,8 @@ extern const AuthKind auth_metadata;
 /* ---- auth_key.c */
 
 /*
- * Check that `path` is a regular file of sensible size that nobody else can
- * read or change, and say which one it is.  False with *f set.
+ * Check that `path` is a regular file of acceptable size that only its owner and root
+ * can read or change, and identify it.  False with *f set.
  */
 extern bool auth_key_identify(const char *path, AuthFileId *id, Failure *f);
 
@@ -111,95 +111,95 @@ extern int auth_key_sqlstate(int error);
 /* Read the configured credentials and check them; false with *f set. */
 extern bool auth_source_open(const AuthConfig *config, AuthSource *source, AuthFileId *id, Failure *f);
 
-/* Overwrite and free the document: before any wait, where it holds a key. */
+/* Overwrite and free the document: before any wait if it holds a key. */
 extern void auth_source_close(AuthSource *source);
 
-/* A field's text, or NULL when it is absent, empty or no string. */
+/* A field's text, or NULL when it is absent, empty or not a string. */
 extern const char *auth_source_text(const AuthSource *source, const char *field);
 
-/* Whether all of the fields (a list that ends with NULL) have a text; false with *f set. */
+/* Whether all of the fields (a list that ends with NULL) have a value; false with *f set. */
 extern bool auth_source_has(const AuthSource *source, const char *const *fields, Failure *f);
 
-/* Which of Google's hosts a field may name, besides this machine. */
+/* Which of Google's hosts a field may name, in addition to this machine. */
 typedef enum AuthHosts
 {
-	AUTH_HOSTS_OAUTH, /* oauth2.googleapis.com and its elder names */
+	AUTH_HOSTS_OAUTH, /* oauth2.googleapis.com and its older names */
 	AUTH_HOSTS_STS, /* sts.googleapis.com and its regional and private forms */
 	AUTH_HOSTS_IAM /* iamcredentials.googleapis.com and the like */
 } AuthHosts;
 
-/* Whether the URL in a field may be sent a secret; false with *f set. */
+/* Whether the URL in a field may receive a secret; false with *f set. */
 extern bool auth_source_url_check(const AuthSource *source, const char *field, AuthHosts hosts, Failure *f);
 
-/* State what is wrong with a field (22023); false. */
+/* Report a problem with a field (22023); false. */
 extern bool auth_source_wrong(const AuthSource *source, const char *field, Failure *f, const char *problem,
 							  const char *hint);
 
 /* ---- auth_ask.c */
 
-/* An answer that is no token. */
+/* An answer with a 4xx status, instead of a token. */
 typedef struct AuthRefusal
 {
-	const char *url; /* what was asked */
+	const char *url; /* the request's URL */
 	int status; /* HTTP, 400 to 499 */
 	const char *error; /* its code, fit to be shown; "no reason given" */
 } AuthRefusal;
 
-/* Somebody who is asked. */
+/* A server that receives token requests. */
 typedef struct AuthEndpoint
 {
 	const char *name; /* as messages call it: "the token endpoint" */
-	const char *where; /* what to look at when it is not what it should be */
-	const char *token_field; /* of its answer */
-	/* say in *f what an answer of 4xx means: message, SQLSTATE, hint */
+	const char *where; /* what to check if it is the wrong server */
+	const char *token_field; /* the token's name in its answer */
+	/* set *f for an answer of 4xx: message, SQLSTATE, hint */
 	void (*refused)(const AuthRefusal *refusal, Failure *f);
-	bool silent; /* nothing that it says is shown */
-	bool google_metadata; /* each answer must say that it is Google's metadata */
+	bool silent; /* the text of its answers is never shown */
+	bool google_metadata; /* each answer must have the header Metadata-Flavor */
 } AuthEndpoint;
 
-/* A buffer of this size in CurrentMemoryContext, which is overwritten with the context's end. */
+/* A buffer of this size in CurrentMemoryContext, which is overwritten when the context ends. */
 extern StringInfo auth_secret(size_t size);
 
 /* Append "&name=value" (without & at the start), value percent-encoded. */
 extern void auth_append_field(StringInfo form, const char *name, const char *value);
 
-/* From now on no message of this asker quotes the text; short ones are no secrets. */
+/* From now on no message of this asker quotes the text; short ones are not treated as secrets. */
 extern void auth_hide(AuthAsker *asker, const char *text);
 
 /*
- * Ask, again if that may help.  method, url, body, headers and bearer of
- * *request are the caller's.  True with *answer for a 200; false with *f set.
+ * Send a request, and retry if that may help.  The caller sets method, url, body,
+ * headers and bearer of *request.  True with *answer for a 200; false with *f set.
  */
 extern bool auth_ask(AuthAsker *asker, const AuthEndpoint *endpoint, HttpRequest *request, HttpResponse *answer,
 					 Failure *f);
 
-/* The same for a token. */
+/* The same for a token request. */
 extern bool auth_ask_token(AuthAsker *asker, const AuthEndpoint *endpoint, HttpRequest *request, AuthToken *token,
 						   Failure *f);
 
-/* The form of a token request, posted. */
+/* A POST request with the form of a token request. */
 extern HttpRequest auth_form_request(const char *url, StringInfo form);
 
 /* ---- auth_subject.c */
 
-/* Whether "credential_source" names what we can read; false with *f set. */
+/* Whether "credential_source" names a supported source; false with *f set. */
 extern bool auth_subject_check(const AuthSource *source, Failure *f);
 
-/* Whether there is a token to be had without the network, if it is a file's. */
+/* Whether the subject token is valid, if it comes from a file; uses no network. */
 extern bool auth_subject_inspect(const AuthSource *source, Failure *f);
 
-/* The subject token, read or asked for anew; NULL with *f set. */
+/* The subject token, read or requested anew; NULL with *f set. */
 extern const char *auth_subject_fetch(const AuthSource *source, AuthAsker *asker, Failure *f);
 
 /* ---- auth_impersonate.c */
 
-/* Whether "service_account_impersonation_url" is one; false with *f set. */
+/* Whether "service_account_impersonation_url" is valid; false with *f set. */
 extern bool auth_impersonate_url_check(const AuthSource *source, Failure *f);
 
-/* The account that such a URL names, palloc'd; NULL when it is none. */
+/* The account that such a URL names, palloc'd; NULL if the URL has another form. */
 extern char *auth_impersonate_email(const char *url);
 
-/* What is asked for: copied from the file before that is let go of. */
+/* The parameters of an impersonation: copied from the file before that is freed. */
 typedef struct AuthImpersonation
 {
 	char *url;
@@ -207,13 +207,13 @@ typedef struct AuthImpersonation
 	List *delegates; /* char *: accounts, in the order of the chain */
 } AuthImpersonation;
 
-/* With the token of one account, that of another; false with *f set. */
+/* Use the token of one account to obtain that of another; false with *f set. */
 extern bool auth_impersonate_ask(AuthAsker *asker, const AuthImpersonation *wanted, const AuthToken *own,
 								 AuthToken *token, Failure *f);
 
 /* ---- auth_metadata.c */
 
-/* The id of the project that the machine belongs to, palloc'd; NULL with *f set. */
+/* The ID of the machine's project, palloc'd; NULL with *f set. */
 extern char *auth_metadata_project(AuthAsker *asker, Failure *f);
 
 #endif /* CONTRATOS_AUTH_INTERNAL_H */

@@ -1,9 +1,9 @@
 /*
  * auth_key.c
- *	  The credentials file: who may read and change it.
+ *	  The credentials file: its owner and mode.
  *
- * The rules for mode and owner are those PostgreSQL has for its own TLS key.
- * A symbolic link is followed: mounted secrets usually are links.
+ * The rules for mode and owner are those of PostgreSQL for its own TLS key. A symbolic
+ * link is followed: mounted secrets usually are links.
  */
 #include "postgres.h"
 
@@ -27,7 +27,7 @@ auth_key_sqlstate(int error)
 	return error == EACCES || error == EPERM ? ERRCODE_INSUFFICIENT_PRIVILEGE : ERRCODE_IO_ERROR;
 }
 
-/* *f for a file that could not be opened or read; errno says why. */
+/* Set *f for a file that could not be opened or read, from errno. */
 static void
 key_file_failure(const char *action, const char *path, Failure *f)
 {
@@ -39,7 +39,7 @@ key_file_failure(const char *action, const char *path, Failure *f)
 		failure_hint(f, "The operating system user that runs the server must be able to read it, and to enter the "
 						"folders above it.");
 	else if (sqlstate == ERRCODE_UNDEFINED_FILE)
-		failure_hint(f, "Put the JSON file with the credentials there, on the machine that runs the server.");
+		failure_hint(f, "Put the JSON file with the credentials at that path, on the machine that runs the server.");
 	f->every_day = true;
 }
 
@@ -47,7 +47,7 @@ key_file_failure(const char *action, const char *path, Failure *f)
 static bool
 check_mode(const char *path, const struct stat *st, Failure *f)
 {
-	/* root's file may be readable by the server's group: the server needs some way in */
+	/* root's file may be readable by the server's group, or the server could not read it */
 	bool ours = st->st_uid == geteuid();
 	mode_t forbidden = ours ? S_IRWXG | S_IRWXO : S_IWGRP | S_IXGRP | S_IRWXO;
 
@@ -87,12 +87,12 @@ check_key_file(const char *path, const struct stat *st, Failure *f)
 	return false;
 }
 
-/* Open the file and check it; -1 with *f set. */
+/* Open the file and check it; returns -1 with *f set. */
 static int
 open_key(const char *path, AuthFileId *id, Failure *f)
 {
 	struct stat st;
-	/* not to hang on a named pipe before fstat() can tell */
+	/* opening a named pipe must not block, and fstat() comes later */
 	int fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
 
 	if (fd < 0)
@@ -151,7 +151,7 @@ auth_key_load(const char *path, AuthFileId *id, Failure *f)
 	{
 		failure_set(f, why.sqlstate, "credentials file \"%s\" cannot be used: %s", path, why.message);
 		failure_hint(f, "It must be the JSON key file of a service account, as it was downloaded, or another "
-						"credentials file of Google's.");
+						"credentials file from Google Cloud.");
 		f->every_day = true;
 	}
 	return doc;

@@ -1,13 +1,13 @@
 /*
  * auth_metadata.c
- *	  The keyword metadata: on a machine of Google Cloud's (a VM, a pod of GKE
- *	  with workload identity) the metadata server hands out tokens of the
- *	  machine's own service account.  No file, no secret to keep.
+ *	  The keyword metadata: on a machine on Google Cloud (a VM, a GKE pod with workload
+ *	  identity) the metadata server issues tokens of the machine's own service account.
+ *	  There is no file and no secret to keep.
  *
- * It speaks plain http, on a link-local address that never leaves the machine's
- * host.  Whom else one might ask: GCE_METADATA_HOST, Google's own convention, in
- * the environment the server was started with, may name its other name, its
- * address, or this machine (a stand-in, an agent); any other host is refused.
+ * It speaks plain http, on a link-local address that never leaves the physical host.
+ * GCE_METADATA_HOST, Google's own convention, in the environment the server was started
+ * with, may name its other name, its address, or this machine (a stand-in, an agent);
+ * any other host is refused.
  */
 #include "postgres.h"
 
@@ -22,7 +22,7 @@
 #define HOST_VARIABLE "GCE_METADATA_HOST"
 #define ROOT "/computeMetadata/v1/"
 
-/* Not on Google Cloud, nothing may answer there: as long as Google's libraries wait. */
+/* Outside Google Cloud no server may answer at that address: wait as long as Google's libraries do. */
 #define CONNECT_TIMEOUT_MS 3000
 
 static const char *
@@ -39,15 +39,15 @@ metadata_check(const AuthSource *source pg_attribute_unused(), Failure *f)
 	const char *named = host_named();
 	char *url = psprintf("http://%s/", named);
 	Failure why;
-	/* plain http: so it is this machine or the metadata server, or it is refused */
+	/* plain http: the host must be this machine or the metadata server */
 	bool usable = strpbrk(named, "/?#@\\") == NULL && http_url_host(url, true, &why) != NULL;
 
 	if (usable)
 		return true;
 	failure_set(f, ERRCODE_INVALID_PARAMETER_VALUE,
-				"environment variable \"" HOST_VARIABLE "\" names no metadata server");
-	failure_hint(f,
-				 "Start the server without it, or with " HOST ", 169.254.169.254 or this machine, and perhaps a port.");
+				"environment variable \"" HOST_VARIABLE "\" does not name a metadata server");
+	failure_hint(f, "Start the server without it, or with " HOST
+					", 169.254.169.254 or this machine, optionally with a port.");
 	f->every_day = true;
 	return false;
 }
@@ -88,7 +88,7 @@ make_metadata_request(const char *path)
 						 .metadata = true};
 }
 
-/* Who was not reached: most likely there is none. */
+/* Add to *f that the metadata server was not reached: most likely there is none. */
 static void
 metadata_explain(Failure *f)
 {
@@ -101,7 +101,7 @@ metadata_explain(Failure *f)
 static bool
 metadata_fetch(AuthSource *source pg_attribute_unused(), AuthAsker *asker, AuthToken *token, Failure *f)
 {
-	/* the scope is a wish: a VM's are fixed */
+	/* the scope is only a request: the scopes of a VM are fixed */
 	HttpRequest request =
 		make_metadata_request(psprintf("instance/service-accounts/default/token?scopes=%s", http_escape(asker->scope)));
 	bool ok = auth_ask_token(asker, &endpoint, &request, token, f);
@@ -114,7 +114,7 @@ metadata_fetch(AuthSource *source pg_attribute_unused(), AuthAsker *asker, AuthT
 char *
 auth_metadata_project(AuthAsker *asker, Failure *f)
 {
-	static char *project = NULL; /* a machine does not change its project */
+	static char *project = NULL; /* the project of a machine does not change */
 	HttpRequest request = make_metadata_request("project/project-id");
 	HttpResponse answer;
 

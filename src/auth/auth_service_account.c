@@ -1,7 +1,7 @@
 /*
  * auth_service_account.c
- *	  Kind "service_account": an assertion signed with the key (RFC 7523), for a
- *	  token.
+ *	  Kind "service_account": an assertion signed with the key (RFC 7523) is exchanged
+ *	  for a token.
  */
 #include "postgres.h"
 
@@ -12,11 +12,11 @@
 #include "base/crypto.h"
 #include "http/http.h"
 
-/* A constant, whatever the file's token_uri is. */
+/* A constant, not the file's token_uri. */
 #define AUDIENCE "https://oauth2.googleapis.com/token"
 
-#define ASSERTION_LIFE_S 3600 /* the longest that is accepted */
-#define ASSERTION_SIZE 8192 /* longer than one is */
+#define ASSERTION_LIFE_S 3600 /* the maximum that Google accepts */
+#define ASSERTION_SIZE 8192 /* no assertion is that long */
 
 static bool
 service_account_check(const AuthSource *source, Failure *f)
@@ -26,7 +26,7 @@ service_account_check(const AuthSource *source, Failure *f)
 	return auth_source_has(source, fields, f) && auth_source_url_check(source, "token_uri", AUTH_HOSTS_OAUTH, f);
 }
 
-/* Append an assertion, freshly signed; false with *f set. */
+/* Append an assertion, newly signed; false with *f set. */
 static bool
 sign_assertion(const AuthSource *source, const char *scope, StringInfo out, Failure *f)
 {
@@ -53,7 +53,7 @@ sign_assertion(const AuthSource *source, const char *scope, StringInfo out, Fail
 	return ok;
 }
 
-/* The service says no to this key: for good, so say what can be done. */
+/* The service rejected this key permanently: hint at the remedy. */
 static void
 service_account_refused(const AuthRefusal *refusal, Failure *f)
 {
@@ -68,7 +68,7 @@ service_account_refused(const AuthRefusal *refusal, Failure *f)
 		gmtime_r(&now, &utc);
 		strftime(clock, sizeof(clock), "%Y-%m-%d %H:%M:%S", &utc);
 		failure_hint(f,
-					 "Check that this server's clock is right (it says %s UTC), and that neither the key nor the "
+					 "Check that this server's clock is right (it shows %s UTC), and that neither the key nor the "
 					 "service account has been deleted or disabled.",
 					 clock);
 	}
@@ -91,7 +91,7 @@ service_account_fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Fa
 	if (!sign_assertion(source, asker->scope, form, f))
 		return false;
 	url = pstrdup(auth_source_text(source, "token_uri"));
-	auth_source_close(source); /* and the private key with it, before any wait */
+	auth_source_close(source); /* this frees the private key, too, before any wait */
 	request = auth_form_request(url, form);
 	return auth_ask_token(asker, &endpoint, &request, token, f);
 }

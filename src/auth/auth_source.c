@@ -1,12 +1,12 @@
 /*
  * auth_source.c
- *	  What is in a credentials file: its kind, its fields, and which hosts it
- *	  may name.
+ *	  The content of a credentials file: its kind, its fields, and the hosts it may
+ *	  name.
  *
- * Whoever can write such a file, or choose one, decides where keys and tokens
- * are sent, and whom this server asks.  So its URLs may name Google's hosts for
- * that very purpose, over https, and this machine: a stand-in in tests, an agent
- * that hands out tokens.  SECURITY.md argues it.
+ * A user who can write such a file, or choose one, decides where keys and tokens are
+ * sent, and which hosts this server contacts.  So the URLs in it may name only Google's
+ * hosts for the purpose in question, over https, and this machine: a stand-in in tests,
+ * an agent that issues tokens.  SECURITY.md explains the reasons.
  */
 #include "postgres.h"
 
@@ -58,7 +58,7 @@ auth_source_has(const AuthSource *source, const char *const *fields, Failure *f)
 	return true;
 }
 
-/* Whether text is one label of a host name: not empty, and with no dot in it. */
+/* Whether text is one label of a host name: not empty, and without a dot. */
 static bool
 is_label(const char *text, size_t len)
 {
@@ -69,8 +69,8 @@ is_label(const char *text, size_t len)
 }
 
 /*
- * Whether a host is `service`.googleapis.com or one of its regional, private
- * and mutual-TLS forms, with exactly one label where the star is:
+ * Whether a host is `service`.googleapis.com or one of its regional, private and
+ * mutual-TLS forms, with exactly one label in place of the star:
  * *.service, service.*, *-service, service-*.p
  */
 static bool
@@ -105,7 +105,7 @@ is_service_host(const char *host, const char *service)
 static bool
 is_oauth_host(const char *host)
 {
-	/* the elder ones stand in keys that were made years ago */
+	/* the older names are in keys that were made years ago */
 	return strcmp(host, "oauth2.googleapis.com") == 0 || strcmp(host, "accounts.google.com") == 0 ||
 		   strcmp(host, "www.googleapis.com") == 0;
 }
@@ -134,7 +134,7 @@ auth_source_url_check(const AuthSource *source, const char *field, AuthHosts hos
 	Failure why;
 
 	snprintf(hint, sizeof(hint),
-			 "It must be an https URL at %s." UNIVERSE "; secrets are sent there, so no other host is accepted.",
+			 "It must be an https URL at %s." UNIVERSE "; secrets are sent to it, so no other host is accepted.",
 			 names[hosts]);
 	if (!http_url_check(url, &why))
 		return auth_source_wrong(source, field, f, why.message, hint);
@@ -144,7 +144,7 @@ auth_source_url_check(const AuthSource *source, const char *field, AuthHosts hos
 	return true;
 }
 
-/* Clouds of their own, with other hosts and other tokens. */
+/* Other universes are separate clouds, with other hosts and other tokens. */
 static bool
 check_universe(const AuthSource *source, Failure *f)
 {
@@ -156,7 +156,7 @@ check_universe(const AuthSource *source, Failure *f)
 							 "Use credentials of the public Google Cloud.");
 }
 
-/* The kind that the file says it is of; NULL with *f set. */
+/* The kind that the file's type names; NULL with *f set. */
 static const AuthKind *
 find_kind(const AuthSource *source, Failure *f)
 {
@@ -167,7 +167,7 @@ find_kind(const AuthSource *source, Failure *f)
 		if (strcmp(type, kinds[i]->name) == 0)
 			return kinds[i];
 
-	/* an unknown type is not repeated: who knows what file this is */
+	/* an unknown type is not quoted: the file may be of any kind */
 	failure_set(f, ERRCODE_INVALID_PARAMETER_VALUE,
 				type ? "credentials file \"%s\" is of an unknown type"
 					 : "credentials file \"%s\" has no field \"type\"",
@@ -177,7 +177,7 @@ find_kind(const AuthSource *source, Failure *f)
 			failure_set(f, ERRCODE_INVALID_PARAMETER_VALUE,
 						"credentials file \"%s\" is of type \"%s\", which is not supported", source->file, others[i]);
 	failure_hint(f, "The types that work are " KNOWN_KINDS
-					"; on Google Cloud's own machines credentials_file = '" SETTINGS_METADATA "' needs no file.");
+					"; on machines on Google Cloud credentials_file = '" SETTINGS_METADATA "' needs no file.");
 	f->every_day = true;
 	return NULL;
 }

@@ -1,15 +1,16 @@
 /*
  * auth_subject.c
- *	  The subject token of an external account: another provider's word for who
- *	  this is, in a file that somebody keeps fresh, or to be asked for at a URL.
+ *	  The subject token of an external account: a token in which another provider states
+ *	  this server's identity, from a file that another program keeps fresh, or from a
+ *	  URL.
  *
- * It is read anew for each exchange, and never shown, nor is the URL or anything
- * that it answers: it may be asked of any host inside.
+ * It is read again for each exchange.  It is never shown, and neither are the URL and
+ * its answers: the URL may point to any internal host.
  *
- * The file is none of ours: the kubelet, say, writes it, as root, often readable
- * by all.  So its mode is judged by who can change it, not by who can read it:
- * it is short-lived and good for one audience only, while who puts another in
- * its place decides whom we are.
+ * The file belongs to another program: for example, the kubelet writes it, as root,
+ * often readable by all users.  So its mode is judged by who can change it, not by who
+ * can read it: the token is short-lived and valid for one audience only, but a user who
+ * replaces it decides which identity this server has.
  */
 #include "postgres.h"
 
@@ -35,7 +36,7 @@ is_json(const AuthSource *source)
 	return type != NULL && strcmp(type, "json") == 0;
 }
 
-/* Sources that others know and we do not; false with *f set if it is one. */
+/* Sources that Google's libraries support and this extension does not; false with *f set for one of these. */
 static bool
 check_supported(const AuthSource *source, Failure *f)
 {
@@ -67,7 +68,7 @@ check_format(const AuthSource *source, Failure *f)
 	return true;
 }
 
-/* What goes with the request may not change which request it is. */
+/* The headers must not change which request is sent. */
 static bool
 check_subject_headers(const AuthSource *source, Failure *f)
 {
@@ -110,7 +111,7 @@ auth_subject_check(const AuthSource *source, Failure *f)
 	return true;
 }
 
-/* *f for a token file that cannot be used; errno says why. */
+/* Set *f for a token file that cannot be used, from errno. */
 static bool
 subject_file_failure(const char *path, Failure *f)
 {
@@ -118,13 +119,13 @@ subject_file_failure(const char *path, Failure *f)
 
 	failure_set(f, auth_key_sqlstate(saved), "could not read subject token file \"%s\": %s", path, strerror(saved));
 	failure_hint(f, "It must be on the machine that runs the server, and readable by its operating system user.");
-	/* it is written by others, who may be late */
+	/* another program writes it, and may be late */
 	f->retry = FAILURE_ASK_AGAIN;
 	f->every_day = true;
 	return false;
 }
 
-/* Whether nobody but root and the server's user can put another token there. */
+/* Whether nobody but root and the server's user can replace the token. */
 static bool
 check_subject_file(const char *path, const struct stat *st, Failure *f)
 {
@@ -138,7 +139,9 @@ check_subject_file(const char *path, const struct stat *st, Failure *f)
 		failure_set(f, ERRCODE_INSUFFICIENT_PRIVILEGE, "subject token file \"%s\" can be changed by other users", path);
 		failure_detail(f, "Its owner has the user id %u, its mode is %04o.", (unsigned) st->st_uid,
 					   (unsigned) (st->st_mode & 07777));
-		failure_hint(f, "It must belong to the user that runs the server, or to root, who alone may write it.");
+		failure_hint(
+			f,
+			"It must belong to the user that runs the server, or to root, and no other user may be able to write it.");
 	}
 	else
 		return true;
@@ -146,14 +149,14 @@ check_subject_file(const char *path, const struct stat *st, Failure *f)
 	return false;
 }
 
-/* The file's bytes, in a buffer that is overwritten later; NULL with *f set. */
+/* Read the file into a buffer that is overwritten later; NULL with *f set. */
 static StringInfo
 read_file(const char *path, Failure *f)
 {
 	StringInfo text = auth_secret(MAX_TOKEN_FILE);
 	struct stat st;
 	ssize_t len = -1;
-	/* not to hang on a named pipe before fstat() can tell */
+	/* opening a named pipe must not block, and fstat() comes later */
 	int fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
 
 	if (fd < 0)
@@ -173,7 +176,7 @@ read_file(const char *path, Failure *f)
 	return text;
 }
 
-/* The token in what was read or answered; NULL if there is none. */
+/* The token in the content of the file or in the answer; NULL if there is none. */
 static const char *
 extract(const AuthSource *source, StringInfo text)
 {
@@ -183,13 +186,13 @@ extract(const AuthSource *source, StringInfo text)
 
 	if (is_json(source))
 	{
-		/* freed, and overwritten, with the context that the token is used in */
+		/* it is freed, and overwritten, with the context in which the token is used */
 		doc = json_parse_document(text->data, text->len, NULL);
 		token = doc ? json_string_at(doc, auth_source_text(source, "credential_source.format.subject_token_field_name"))
 					: NULL;
 		return token != NULL && token[0] != '\0' ? token : NULL;
 	}
-	/* a line's end is the editor's, not the token's */
+	/* a line break comes from an editor and is not part of the token */
 	token = text->data;
 	while (isspace((unsigned char) *token))
 		token++;
@@ -216,7 +219,7 @@ from_file(const AuthSource *source, Failure *f)
 	return token;
 }
 
-/* Only the status is told: the rest may be anybody's. */
+/* Report the status only: the rest may come from any server. */
 static void
 subject_refused(const AuthRefusal *refusal, Failure *f)
 {

@@ -1,10 +1,10 @@
 /*
  * auth_user.c
- *	  Kind "authorized_user": what `gcloud auth application-default login` leaves
- *	  behind, a refresh token for a person's account.
+ *	  Kind "authorized_user": the file that `gcloud auth application-default login`
+ *	  writes, with a refresh token for a person's account.
  *
- * Such files seldom have a token_uri, and Google's libraries take no notice of
- * it.  Here one counts where it is a URL that a key may name, too.
+ * Such files seldom have a token_uri, and Google's libraries ignore it.  This file uses
+ * it if it is a URL that a key may name, too.
  */
 #include "postgres.h"
 
@@ -68,7 +68,7 @@ user_fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Failure *f)
 	return auth_ask_token(asker, &endpoint, &request, token, f);
 }
 
-/* gcloud leaves this field empty more often than not. */
+/* gcloud usually leaves this field empty. */
 static char *
 user_principal(const AuthSource *source)
 {

@@ -1,6 +1,6 @@
 /*
  * catch.c
- *	  Errors caught and gone on from.
+ *	  Errors that are caught, so that the caller can go on.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * clock.h
- *	  The clock for waits and durations.  What is written to tables has the time of
+ *	  The clock for waits and durations.  Times that are written to tables come from
  *	  settings_now().
  */
 #ifndef CONTRATOS_CLOCK_H

@@ -12,7 +12,7 @@
 
 #include "access/xact.h"
 #include "commands/explain.h"
-#if PG_VERSION_NUM >= 180000 /* took it apart */
+#if PG_VERSION_NUM >= 180000 /* split explain.h */
 #include "commands/explain_format.h"
 #include "commands/explain_state.h"
 #endif
@@ -97,7 +97,7 @@ create_foreignscan_path_compat(PlannerInfo *root, RelOptInfo *rel, double rows, 
 #endif
 }
 
-/* The role a scan checks rights as; 16 moved it from the range table to the plan. */
+/* The role whose privileges a scan checks; 16 moved it from the range table to the plan. */
 static inline Oid
 foreign_scan_user_compat(ForeignScanState *node)
 {
@@ -110,7 +110,7 @@ foreign_scan_user_compat(ForeignScanState *node)
 #endif
 }
 
-/* Before 17 there can be none while a plan has parallel workers, not even in the leader. */
+/* Before 17 a subtransaction cannot start while a plan has parallel workers, not even in the leader. */
 static inline bool
 can_start_subtransaction_compat(void)
 {
@@ -121,7 +121,7 @@ can_start_subtransaction_compat(void)
 #endif
 }
 
-/* 16 lets an input function say what it refuses instead of throwing it. */
+/* 16 lets an input function report a bad value without throwing an error. */
 static inline bool
 has_soft_input_compat(void)
 {
@@ -132,7 +132,7 @@ has_soft_input_compat(void)
 #endif
 }
 
-/* Call one that does; false with *reason. */
+/* Call an input function softly; returns false with *reason if it rejects the text. */
 static inline bool
 input_softly_compat(FmgrInfo *function, char *text, Oid ioparam, int32 typmod, Datum *value, const char **reason)
 {
@@ -150,7 +150,7 @@ input_softly_compat(FmgrInfo *function, char *text, Oid ioparam, int32 typmod, D
 #endif
 }
 
-/* 16 may be given a place for the error that a range type's canonical function could report. */
+/* 16 added an argument for the error that a range type's canonical function could report. */
 static inline RangeType *
 make_range_compat(TypeCacheEntry *type, RangeBound *lower, RangeBound *upper)
 {

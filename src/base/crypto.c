@@ -39,7 +39,7 @@ release(void *arg)
 	digest->algorithm = NULL;
 }
 
-/* OpenSSL's reason, and its error queue, which is the process's, emptied. */
+/* Raise OpenSSL's error, and empty its error queue, which belongs to the whole process. */
 static void
 openssl_fail(void)
 {
@@ -58,7 +58,7 @@ digest_create(void)
 {
 	Digest *digest = palloc0(sizeof(Digest));
 
-	/* armed before there is anything to free */
+	/* registered before there is anything to free */
 	digest->callback.func = release;
 	digest->callback.arg = digest;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &digest->callback);
@@ -75,7 +75,7 @@ digest_create(void)
 void
 digest_begin(Digest *digest)
 {
-	/* no algorithm named: the one it was created with */
+	/* a NULL algorithm means the one it was created with */
 	if (EVP_DigestInit_ex(digest->state, NULL, NULL) != 1)
 		openssl_fail();
 }
@@ -131,7 +131,7 @@ no_password(char *buf pg_attribute_unused(), int size pg_attribute_unused(), int
 	return 0;
 }
 
-/* *f from OpenSSL's error queue, which is emptied; false. */
+/* Fill *f from OpenSSL's error queue, and empty the queue.  Returns false. */
 static bool
 openssl_failure(Failure *f, const char *message)
 {
@@ -206,7 +206,7 @@ jwt_sign(const char *pem, const char *kid, const char *claims, StringInfo out, F
 	append_base64url(out, claims, strlen(claims));
 	pfree(header.data);
 
-	/* the queue is the process's: PostgreSQL's own TLS may have left something */
+	/* the queue belongs to the whole process: PostgreSQL's own TLS may have left entries in it */
 	ERR_clear_error();
 	if (!sign_rsa(pem, out->data + start, out->len - start, signature, &len, f))
 		return false;

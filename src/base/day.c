@@ -31,7 +31,7 @@ day_yesterday(TimestampTz now)
 	return day_of(now) - 1;
 }
 
-/* A date reaches further than a timestamp: what lies beyond is infinite. */
+/* A date reaches further than a timestamp: days outside its range become infinite. */
 TimestampTz
 day_start(DateADT day)
 {

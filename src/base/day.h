@@ -12,16 +12,19 @@
 #include "datatype/timestamp.h"
 #include "utils/date.h"
 
-/* As long as a fingerprint's text may be, with its end: two int64 and ":". */
+/* The longest fingerprint, two int64 and ":", with its terminating NUL. */
 #define FINGERPRINT_SIZE 48
 
 /* The fingerprint of no rows. */
 #define FINGERPRINT_NOTHING "0:0"
 
-/* What tells the rows of a day from others: of BigQuery, of a load, in the ledger, in the target. */
+/*
+ * The figures that distinguish one version of a day's rows from another: in BigQuery,
+ * in a load, in the ledger, in the target.
+ */
 typedef struct DayFigures
 {
-	int64 rows; /* -1: not known */
+	int64 rows; /* -1: unknown */
 	bool has_max; /* false: no rows, or no timestamp column */
 	TimestampTz max_timestamp; /* the largest, as an instant in UTC */
 	char fingerprint[FINGERPRINT_SIZE]; /* "": none */
@@ -32,7 +35,7 @@ typedef struct DayFigures
 /* First day with a window BigQuery can express, 0001-01-01. */
 #define DAY_FIRST ((DateADT) -730119)
 
-/* The UTC day that `now` lies in, whatever the session's TimeZone. */
+/* The UTC day that contains `now`, whatever the session's TimeZone. */
 extern DateADT day_of(TimestampTz now);
 
 /* The last complete day: the one before day_of(now). */

@@ -1,9 +1,9 @@
 /*
  * failure.c
- *	  What went wrong on the other side, as a value; see failure.h.
+ *	  A failure of a remote service, as a value; see failure.h.
  *
- * The fields are plain arrays and nothing here allocates until failure_throw(),
- * so a Failure can be filled where palloc and ereport are forbidden.
+ * The fields are plain arrays, and no function of this file allocates before
+ * failure_throw(), so a Failure can be filled where palloc and ereport are forbidden.
  */
 #include "postgres.h"
 
@@ -16,10 +16,13 @@
 #include "base/compat.h"
 #include "base/failure.h"
 
-/* The Failure behind the last error raised here, for failure_of(); no sqlstate: none was. */
+/*
+ * The Failure of the last error that failure_throw() raised, for failure_of(); sqlstate
+ * is 0 before the first.
+ */
 static Failure last_thrown;
 
-/* Its message as it was raised: what a conversion makes of it depends on where we are. */
+/* A hash of its message as it was raised: converting the message again might give another text. */
 static uint64 last_message;
 
 static uint64
@@ -100,9 +103,9 @@ failure_reason(Failure *f, const char *reason)
 }
 
 /*
- * One character of UTF-8, at most `len` bytes, as bytes of the server encoding
- * into `out` (terminated); '?' for what is broken or has no equal there.  `proc`
- * is the conversion, InvalidOid when there is none to be had.  Returns the
+ * Convert one character of UTF-8, at most `len` bytes, to the server encoding into
+ * `out` (terminated); '?' for a broken character or one that the encoding does not
+ * have.  `proc` is the conversion, InvalidOid when none can be obtained.  Returns the
  * bytes read.
  */
 static int
@@ -130,7 +133,7 @@ convert_char(Oid proc, const char *text, int len, char out[MAX_CONVERSION_GROWTH
 }
 
 /*
- * The service's texts are foreign: an error message that cannot be converted
+ * The texts of a service may be anything: an error message that cannot be converted
  * must not hide the error.
  */
 char *
@@ -179,7 +182,7 @@ failure_throw(const Failure *f)
 
 	CHECK_FOR_INTERRUPTS();
 
-	/* f may itself be what failure_of() gave */
+	/* f may itself be the result of failure_of() */
 	memmove(&last_thrown, f, sizeof(Failure));
 	if (last_thrown.sqlstate == 0)
 		last_thrown.sqlstate = ERRCODE_INTERNAL_ERROR;
@@ -193,9 +196,9 @@ failure_throw(const Failure *f)
 }
 
 /*
- * An error of the same SQLSTATE may be PostgreSQL's own: a function that was called
- * has caught the failure, and failed of something else.  So the error must have been
- * raised above, with the failure's very message.
+ * An error of the same SQLSTATE may come from PostgreSQL itself: a function that was
+ * called may have caught the failure and then failed for another reason.  So the error
+ * must have been raised by failure_throw(), with exactly the failure's message.
  */
 const Failure *
 failure_of(const ErrorData *edata)

@@ -1,13 +1,13 @@
 /*
  * failure.h
- *	  What went wrong on the other side, as a value.
+ *	  A failure of a remote service, as a value.
  *
- * Rooms that talk to the outside (http, json, jwt, auth, bigquery, stream)
- * never raise an error for a foreign failure: they fill a Failure and return
- * false.  Whoever orchestrates decides whether to ask again, to give up on
- * the day, or to raise it with failure_throw(), the only place that turns one
- * into ereport(ERROR).  A Failure owns no memory, so it can be filled from
- * anywhere, a libcurl callback included, and outlives every context.
+ * Modules that talk to the network (http, json, jwt, auth, bigquery, stream) never
+ * raise an error for a remote failure: they fill a Failure and return false.  The
+ * caller decides whether to retry, to give up on the day, or to raise it with
+ * failure_throw(), the only function that turns one into ereport(ERROR).  A Failure
+ * owns no memory, so it can be filled anywhere, even in a libcurl callback, and
+ * outlives every context.
  */
 #ifndef CONTRATOS_FAILURE_H
 #define CONTRATOS_FAILURE_H
@@ -16,12 +16,12 @@
 
 #include "base/compat.h" /* pg_noreturn */
 
-/* What asking again could do about it. */
+/* Whether a retry may help. */
 typedef enum FailureRetry
 {
-	FAILURE_FINAL = 0, /* the same question gets the same answer */
+	FAILURE_FINAL = 0, /* the same request gets the same answer */
 	FAILURE_ASK_AGAIN, /* the same request may succeed later */
-	FAILURE_ASK_LATER, /* … but not while a caller waits for it */
+	FAILURE_ASK_LATER, /* the same, but not while a caller waits for it */
 	FAILURE_NEW_TOKEN, /* HTTP 401: worth one fresh token */
 	FAILURE_NEW_JOB /* the job is lost, a new one may succeed */
 } FailureRetry;
@@ -32,7 +32,7 @@ typedef struct Failure
 	FailureRetry retry;
 	bool every_day; /* would fail whatever the day is (key, rights,
 								 * query text), not only for this one */
-	int retry_after_ms; /* what Retry-After asked for; 0: nothing */
+	int retry_after_ms; /* from Retry-After; 0: nothing */
 	int http_status; /* of the answer; 0: there was none */
 	char reason[64]; /* BigQuery's or OAuth's reason, or "" */
 	char message[512]; /* lower case, no full stop, no secret */
@@ -55,29 +55,29 @@ extern void failure_hint(Failure *f, const char *fmt, ...) pg_attribute_printf(2
 extern void failure_reason(Failure *f, const char *reason);
 
 /*
- * Raise *f as an ERROR with its SQLSTATE, detail and hint.  Interrupts are
- * checked first, so that a cancelled request reads as a cancel.  Text is
- * converted from UTF-8 to the server encoding where it can be.
+ * Raise *f as an ERROR with its SQLSTATE, detail and hint.  Interrupts are checked
+ * first, so that a canceled request is reported as canceled.  Text is converted from
+ * UTF-8 to the server encoding as far as possible.
  */
 pg_noreturn extern void failure_throw(const Failure *f);
 
 /*
- * The Failure that was thrown as this error: it holds what an ErrorData has no field
- * for (reason, every_day).  NULL when it is an error of PostgreSQL's, or another
+ * The Failure that was thrown as this error: it has fields that ErrorData lacks
+ * (reason, every_day).  NULL when PostgreSQL itself raised the error, or another
  * Failure was thrown since.
  */
 extern const Failure *failure_of(const ErrorData *edata);
 
 /*
- * A text of the service, UTF-8, in the server's encoding, palloc'd: bad or
- * missing characters become '?' instead of an error.
+ * A text of the service, UTF-8, in the server's encoding, palloc'd: bad or missing
+ * characters become '?' instead of an error.
  */
 extern char *failure_to_server(const char *text);
 
 /*
- * The other way, for what a Failure's text names: a text in the server's
- * encoding as UTF-8, palloc'd or as it came.  Needs no transaction; without
- * one only ASCII comes through where a conversion would be needed.
+ * The reverse, for values that a Failure's text names: a text in the server's encoding
+ * as UTF-8, palloc'd or unchanged.  Needs no transaction; without one only ASCII is
+ * kept where a conversion would be needed.
  */
 extern char *failure_from_server(const char *text);
 

@@ -2,9 +2,9 @@
  * json.c
  *	  Small JSON documents over jansson; see json.h.
  *
- * Two traps.  postgres exports a function named json_object(), and a call of
- * jansson's would bind to it and crash: it must never be called here.  And
- * jansson.h cannot be included together with utils/builtins.h.
+ * Two traps.  postgres exports a function named json_object(), to which a call of
+ * jansson's function of that name would bind, and crash: never call it in this file.
+ * And jansson.h cannot be included together with utils/builtins.h.
  */
 #include "postgres.h"
 
@@ -26,8 +26,8 @@ struct JsonDoc
 };
 
 /*
- * Overwrite all strings of a tree: a key file's private key should not lie about
- * in freed memory.  jansson's parser bounds the depth.
+ * Overwrite all strings of a tree, so that no private key of a key file stays in freed
+ * memory.  jansson's parser bounds the depth.
  */
 static void
 wipe_strings(json_t *value)
@@ -56,9 +56,9 @@ release_document(void *arg)
 }
 
 /*
- * Whether a document has more values than it may: a value that takes 3 bytes
- * there takes a hundred or more in jansson's tree.  Of JSON each value but the
- * first has one of these marks before it; of other texts it does not matter.
+ * Whether a document has more values than allowed: a value of 3 bytes takes a hundred
+ * or more in jansson's tree.  In JSON each value but the first follows one of these
+ * marks; for other texts the result does not matter.
  */
 static bool
 has_too_many(const char *text, size_t len)
@@ -92,8 +92,9 @@ json_parse_document(const char *text, size_t len, Failure *f)
 	MemoryContextRegisterResetCallback(context, &doc->callback);
 
 	/*
-	 * A string may hold U+0000 (the C string then ends there); of two members
-	 * of one name readers take different ones, so such a document is refused.
+	 * A string may hold U+0000 (the C string then ends at it); a document with two
+	 * members of the same name is rejected, since readers disagree about which one
+	 * counts.
 	 */
 	if (!too_many)
 		doc->root = json_loadb(text, len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
@@ -134,7 +135,7 @@ child(const json_t *value, const char *name)
 
 		return isdigit((unsigned char) *name) && *end == '\0' ? json_array_get(value, position) : NULL;
 	}
-	return json_object_get(value, name); /* NULL if value is no object */
+	return json_object_get(value, name); /* NULL if value is not an object */
 }
 
 /* The value at `path`; NULL when there is none, or null. */
@@ -161,7 +162,7 @@ value_at(const JsonDoc *doc, const char *path)
 const char *
 json_string_at(const JsonDoc *doc, const char *path)
 {
-	return json_string_value(value_at(doc, path)); /* NULL if no string */
+	return json_string_value(value_at(doc, path)); /* NULL if it is not a string */
 }
 
 bool
@@ -209,7 +210,7 @@ bool
 json_member_at(const JsonDoc *doc, const char *path, int n, const char **name, const char **value)
 {
 	json_t *object = (json_t *) value_at(doc, path); /* to be iterated over, not changed */
-	void *iterator = json_object_iter(object); /* NULL if no object */
+	void *iterator = json_object_iter(object); /* NULL if it is not an object */
 
 	while (iterator != NULL && n-- > 0)
 		iterator = json_object_iter_next(object, iterator);
@@ -223,7 +224,7 @@ json_member_at(const JsonDoc *doc, const char *path, int n, const char **name, c
 int
 json_length_at(const JsonDoc *doc, const char *path)
 {
-	return (int) json_array_size(value_at(doc, path)); /* 0 if no array */
+	return (int) json_array_size(value_at(doc, path)); /* 0 if it is not an array */
 }
 
 void

@@ -1,12 +1,12 @@
 /*
  * json.h
- *	  Small JSON documents: envelopes, errors, credentials.  The only room with
+ *	  Small JSON documents: envelopes, errors, credentials.  The only module that uses
  *	  jansson.
  *
- * Rows never come here (see rows.h): jansson builds a tree, slow and large.
- * A document is read by path: member names and array positions joined by dots,
- * "error.errors.0.reason".  A path that is not there, or holds another kind of
- * value, is simply absent (NULL, false, or the default).
+ * Rows are never parsed by this module (see rows.h): jansson builds a tree, which is
+ * slow and large.  A document is read by path: member names and array positions joined
+ * by dots, "error.errors.0.reason".  A path that does not exist, or holds another kind
+ * of value, counts as absent (NULL, false, or the default).
  */
 #ifndef CONTRATOS_JSON_H
 #define CONTRATOS_JSON_H
@@ -17,14 +17,14 @@
 
 typedef struct JsonDoc JsonDoc;
 
-/* A list of 1,000 tables, or the schema of 10,000 columns, has below 200,000. */
+/* A list of 1,000 tables, or the schema of 10,000 columns, has fewer than 200,000. */
 #define JSON_MAX_VALUES 500000
 
 /*
- * Parse `len` bytes of UTF-8.  NULL when it is not one JSON object; *f, if not
- * NULL, then holds 22P02 and the position, never any of the text (it may be a
- * key file); or 54000 when it has more than JSON_MAX_VALUES.  The tree is freed
- * with CurrentMemoryContext.
+ * Parse `len` bytes of UTF-8.  NULL when it is not one JSON object; *f, if not NULL,
+ * then holds 22P02 and the position, never any of the text (it may be a key file); or
+ * 54000 when it has more values than JSON_MAX_VALUES.  The tree is freed with
+ * CurrentMemoryContext.
  */
 extern JsonDoc *json_parse_document(const char *text, size_t len, Failure *f);
 

@@ -1,10 +1,10 @@
 /*
  * names.c
- *	  BigQuery's names as names of PostgreSQL; see names.h.
+ *	  BigQuery's names as PostgreSQL names; see names.h.
  *
- * Not makeObjectName() and a number, as PostgreSQL names its indexes: which
- * number a name gets depends on who came before, and to find it takes as many
- * looks as there are names that begin alike.
+ * This does not append a number as makeObjectName() does for indexes: the number of a
+ * name would depend on the names made before it, and finding it takes as many lookups
+ * as there are names with the same beginning.
  */
 #include "postgres.h"
 
@@ -13,7 +13,10 @@
 
 #include "base/names.h"
 
-/* Of the hash: 10,000 names of one beginning are different with a probability of 99.995 %. */
+/*
+ * Hexadecimal digits of the hash: 10,000 names with the same beginning differ with a
+ * probability of 99.995 %.
+ */
 #define HASH_BYTES 5
 
 bool

@@ -1,10 +1,10 @@
 /*
  * names.h
- *	  BigQuery's names as names of PostgreSQL.
+ *	  BigQuery's names as PostgreSQL names.
  *
- * BigQuery's tables may have names of 1,024 bytes and its columns of 300
- * characters; PostgreSQL cuts a name at 63 bytes, and would take two long names
- * that begin alike for one.
+ * BigQuery's tables may have names of 1,024 bytes and its columns of 300 characters;
+ * PostgreSQL truncates a name to 63 bytes, and would take two long names with the same
+ * beginning for one.
  */
 #ifndef CONTRATOS_NAMES_H
 #define CONTRATOS_NAMES_H
@@ -15,10 +15,10 @@
 extern bool names_fit(const char *name);
 
 /*
- * A name (in the server's encoding) for what cannot have its own: as much of its
- * beginning as there is room for, and a hash of the whole.  It hangs on nothing
- * else, so that it is the same whatever other names there are; `round` 1, 2, …
- * give others, should that one be taken after all.  In CurrentMemoryContext.
+ * A name (in the server's encoding) for an object whose own name is too long: as much
+ * of its beginning as fits, and a hash of the whole name.  It depends on nothing else,
+ * so it is the same whatever other names exist; `round` 1, 2, … give alternatives in
+ * case the name is already taken.  In CurrentMemoryContext.
  */
 extern char *names_cut(Digest *digest, const char *name, int round);
 

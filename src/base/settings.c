@@ -1,10 +1,10 @@
 /*
  * settings.c
- *	  Every GUC of ours, and what "now" is.
+ *	  All custom settings (GUCs), and the current time.
  *
- * A check hook judges a value by its looks only: files and hosts may come and
- * go after it was set, so they are judged when they are used.  Connection and
- * cost are PGC_SUSET and not PGC_SIGHUP, so that ALTER DATABASE … SET works.
+ * A check hook judges only the form of a value: files and hosts may appear and
+ * disappear after it was set, so they are checked when they are used.  Connection and
+ * cost settings are PGC_SUSET, not PGC_SIGHUP, so that ALTER DATABASE … SET works.
  */
 #include "postgres.h"
 
@@ -43,16 +43,16 @@ int settings_lock_timeout = 60 * 1000;
 int settings_history_days = 400;
 double settings_notify_limit = 0.9;
 
-/* Read by settings_bytes_per_day() alone; MB. */
+/* Read only by settings_bytes_per_day(); in MB. */
 static int max_bytes_per_day = 0;
 
-/* Read by settings_now() alone; '' follows the real clock. */
+/* Read only by settings_now(); '' follows the real clock. */
 static char *pretended_now = NULL;
 
 /*
- * What all check hooks of strings do; '' means "none" and is always right.
- * The message leaves out the value, which core would put there: it may be a
- * key or a password that went astray.
+ * The common part of all check hooks for strings; '' means "none" and is always valid.
+ * The message leaves out the value, which core would put into it: it may be a key or a
+ * password that was entered by mistake.
  */
 static bool
 check_text(const char *name, const char *value, const char *(*problem)(const char *), const char *hint)
@@ -108,9 +108,9 @@ check_proxy(char **newval, void **extra pg_attribute_unused(), GucSource source 
 }
 
 /*
- * A list of names, which are taken as they are: unlike identifiers in SQL they
- * are not folded to lower case, so that what stands in a configuration file is
- * the name of the database, quoted or not.
+ * A list of names, which are taken literally: unlike identifiers in SQL they are not
+ * folded to lower case, so that a configuration file holds the name of the database
+ * itself, quoted or not.
  */
 static const char *
 name_list_problem(const char *text)
@@ -119,7 +119,7 @@ name_list_problem(const char *text)
 	List *names;
 	const char *why = NULL;
 	if (!SplitGUCList(copy, ',', &names))
-		why = "A list is names with commas in between; a name with a comma or a blank in it is in double quotes.";
+		why = "A list consists of names separated by commas; a name with a comma or a blank in it is in double quotes.";
 	ListCell *cell;
 	foreach (cell, names)
 	{
@@ -163,7 +163,7 @@ define_connection(void)
 	define_text(
 		"contratos.credentials_file", "Sets the file with the credentials used for BigQuery.",
 		"It serves servers owned by a superuser; a user mapping can name another file. The word " SETTINGS_METADATA
-		" stands for the service account of a machine of Google Cloud's.",
+		" stands for the service account of a machine on Google Cloud.",
 		&settings_credentials_file, "", GUC_SUPERUSER_ONLY, check_credentials_file);
 	define_text("contratos.project", "Sets the Google Cloud project that is billed for queries.",
 				"An empty string means the project of the credentials.", &settings_project, "", 0, check_project);
@@ -182,7 +182,7 @@ define_connection(void)
 							&settings_max_bytes_billed, 1024, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
 	DefineCustomIntVariable("contratos.max_bytes_per_day",
 							"Sets the most that the worker lets a source be billed for in a UTC day.",
-							"What counts is what the ledger says of its loads and rechecks; 0 means no limit.",
+							"It counts the bytes that the ledger records for its loads and rechecks; 0 means no limit.",
 							&max_bytes_per_day, 0, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
 }
 
@@ -204,9 +204,9 @@ define_tuning(void)
 				   "It covers all repetitions of the request and the pauses between them.", &settings_request_timeout,
 				   240 * 1000, SETTINGS_MAX_REQUEST_TIMEOUT);
 	define_timeout("contratos.job_timeout", "Sets the maximum time to wait for a BigQuery job to finish.",
-				   "A job that takes longer is cancelled.", &settings_job_timeout, 10 * 60 * 1000,
+				   "A job that takes longer is canceled.", &settings_job_timeout, 10 * 60 * 1000,
 				   SETTINGS_MAX_JOB_TIMEOUT);
-	DefineCustomIntVariable("contratos.page_rows", "Sets how many rows are asked of BigQuery at a time.", NULL,
+	DefineCustomIntVariable("contratos.page_rows", "Sets how many rows are requested from BigQuery at a time.", NULL,
 							&settings_page_rows, 50000, 1, SETTINGS_MAX_PAGE_ROWS, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("contratos.parallel_pages", "Sets how many pages are fetched ahead of the one being read.",
 							NULL, &settings_parallel_pages, 4, 0, SETTINGS_MAX_PARALLEL_PAGES, PGC_USERSET, 0, NULL,
@@ -214,13 +214,13 @@ define_tuning(void)
 	DefineCustomIntVariable("contratos.min_parallel_load_size",
 							"Sets how much of a day must be left after its first page for a second process to fetch "
 							"and decode it.",
-							"-1: never.  The process takes one of max_worker_processes while it runs; where none is "
-							"free, the load does all by itself.",
+							"-1 means never. The process takes one of max_worker_processes while it runs; if none is "
+							"free, the load fetches and decodes everything itself.",
 							&settings_min_parallel_load_size, 32, -1, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_MB, NULL,
 							NULL, NULL);
 }
 
-/* A whole number for the worker. */
+/* An integer setting for the worker. */
 static void
 define_worker_number(const char *name, const char *short_desc, const char *long_desc, int *variable, int boot, int min,
 					 int max, int flags)
@@ -231,20 +231,20 @@ define_worker_number(const char *name, const char *short_desc, const char *long_
 static void
 define_worker(void)
 {
-	DefineCustomStringVariable("contratos.databases", "Sets the databases in which days are loaded by themselves.",
-							   "It takes contratos in shared_preload_libraries. An empty string means none.",
+	DefineCustomStringVariable("contratos.databases", "Sets the databases in which a worker loads days automatically.",
+							   "It requires contratos in shared_preload_libraries. An empty string means none.",
 							   &settings_databases, "", PGC_SIGHUP, GUC_LIST_INPUT, check_databases, NULL, NULL);
 	DefineCustomStringVariable("contratos.role", "Sets the role the worker connects as.",
 							   "An empty string means the bootstrap superuser.", &settings_role, "", PGC_SIGHUP, 0,
 							   check_role, NULL, NULL);
-	define_worker_number("contratos.retries", "Sets how many more attempts the worker makes at a day that fails.",
-						 "What cannot pass by itself is not tried again.", &settings_retries, 3, 0, 100, 0);
+	define_worker_number("contratos.retries", "Sets how many times the worker retries a day that fails.",
+						 "Permanent errors are not retried.", &settings_retries, 3, 0, 100, 0);
 	define_worker_number("contratos.retry_delay", "Sets the time between two attempts at a day.", NULL,
 						 &settings_retry_delay, 60 * 1000, 1, SETTINGS_MAX_INTERVAL, GUC_UNIT_MS);
-	define_worker_number("contratos.lock_timeout",
-						 "Sets how long the worker waits for each lock on what belongs to users.",
-						 "A day that meets a longer one waits for its source's ready_interval, and uses no attempt up.",
-						 &settings_lock_timeout, 60 * 1000, 1, SETTINGS_MAX_INTERVAL, GUC_UNIT_MS);
+	define_worker_number(
+		"contratos.lock_timeout", "Sets how long the worker waits for each lock on objects of users.",
+		"A day that would wait longer is postponed by its source's ready_interval, and uses up no attempt.",
+		&settings_lock_timeout, 60 * 1000, 1, SETTINGS_MAX_INTERVAL, GUC_UNIT_MS);
 	define_worker_number("contratos.history_days", "Sets for how many days attempts are kept in contratos_runs.",
 						 "The last success of a day is kept for good.", &settings_history_days, 400, 1, 36500, 0);
 }
@@ -257,14 +257,14 @@ settings_define(void)
 	define_worker();
 
 	/*
-	 * No check hook: PostgreSQL 15 cannot parse a timestamp without throwing,
-	 * and what it means may depend on TimeZone, so settings_now() judges it.
+	 * No check hook: PostgreSQL 15 cannot parse a timestamp without throwing, and its
+	 * meaning may depend on TimeZone, so settings_now() parses it.
 	 */
 	define_text("contratos.now", "Sets the time that takes the place of the current time in tests.",
 				"An empty string means the real clock.", &pretended_now, "", GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL);
 
 	DefineCustomRealVariable(
-		"contratos.notify_limit", "Sets how full the NOTIFY queue may be for days to be told of, for tests.", NULL,
+		"contratos.notify_limit", "Sets how full the NOTIFY queue may be for days to be notified, for tests.", NULL,
 		&settings_notify_limit, 0.9, 0, 2, PGC_SUSET, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("contratos");
@@ -277,7 +277,7 @@ settings_database_names(void)
 	List *distinct = NIL;
 	char *copy = pstrdup(settings_databases ? settings_databases : "");
 	if (!SplitGUCList(copy, ',', &names))
-		elog(ERROR, "contratos.databases is not a list"); /* its check hook has seen to that */
+		elog(ERROR, "contratos.databases is not a list"); /* its check hook has rejected that */
 	ListCell *cell;
 	foreach (cell, names)
 	{
@@ -293,7 +293,7 @@ settings_database_names(void)
 	return distinct;
 }
 
-/* CREATE DATABASE copies template1 whether or not it says so of itself. */
+/* CREATE DATABASE copies template1 whether or not datistemplate is set. */
 bool
 settings_refuse_template(const char *name, bool is_template)
 {

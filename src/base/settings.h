@@ -1,6 +1,6 @@
 /*
  * settings.h
- *	  Every GUC of ours, and what "now" is.
+ *	  All custom settings (GUCs), and the current time.
  */
 #ifndef CONTRATOS_SETTINGS_H
 #define CONTRATOS_SETTINGS_H
@@ -9,7 +9,7 @@
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
-/* SUSET: connection and cost; '' where there is none */
+/* SUSET: connection and cost; '' if not set */
 extern char *settings_credentials_file;
 extern char *settings_project;
 extern char *settings_location;
@@ -17,7 +17,7 @@ extern char *settings_endpoint;
 extern char *settings_ca_file;
 extern char *settings_proxy;
 extern int settings_max_bytes_billed; /* MB; 0: no cap */
-extern int64 settings_bytes_per_day(void); /* a source's loads and rechecks in a UTC day; 0: no cap */
+extern int64 settings_bytes_per_day(void); /* for a source's loads and rechecks in a UTC day; 0: no cap */
 
 /* USERSET: tuning */
 extern int settings_connect_timeout; /* ms */
@@ -28,20 +28,20 @@ extern int settings_parallel_pages;
 extern int settings_min_parallel_load_size; /* MB; -1: never */
 
 /* SIGHUP: the worker */
-extern char *settings_databases; /* as it is written; see settings_database_names() */
+extern char *settings_databases; /* as written; see settings_database_names() */
 extern char *settings_role; /* '': the bootstrap superuser */
 extern int settings_retries; /* attempts of a day after the first */
 extern int settings_retry_delay; /* ms */
 extern int settings_lock_timeout; /* ms */
 extern int settings_history_days;
 
-/* Share of PostgreSQL's NOTIFY queue from which on nobody is notified; hidden, for tests */
+/* Share of PostgreSQL's NOTIFY queue above which nothing is notified; hidden, for tests */
 extern double settings_notify_limit;
 
 #define SETTINGS_DEFAULT_ENDPOINT "https://bigquery.googleapis.com"
 #define SETTINGS_DEFAULT_LOCATION "US"
 
-/* In the place of a credentials file: the service account of the machine. */
+/* Instead of a credentials file: the service account of the machine. */
 #define SETTINGS_METADATA "metadata"
 
 /* Ranges, the same for the server and table options of those names */
@@ -54,8 +54,8 @@ extern double settings_notify_limit;
 #define SETTINGS_MAX_INTERVAL (24 * 60 * 60 * 1000) /* ms */
 
 /*
- * What is wrong with a value by its looks, as a sentence for errdetail, or
- * NULL; '' is for the caller to judge.  The same for settings and options.
+ * The problem with the form of a value, as a sentence for errdetail, or NULL; the
+ * caller judges ''.  The same for settings and options.
  */
 extern const char *settings_path_problem(const char *path);
 extern const char *settings_credentials_problem(const char *path);
@@ -65,15 +65,15 @@ extern const char *settings_project_problem(const char *project);
 extern const char *settings_location_problem(const char *location);
 
 /*
- * The names in contratos.databases (char *), each once, in their order.  List
- * and names are in CurrentMemoryContext; needs no transaction.
+ * The names in contratos.databases (char *), each once, in the order of the setting.
+ * The list and the names are in CurrentMemoryContext; needs no transaction.
  */
 extern List *settings_database_names(void);
 
 /*
  * Whether a database of that name (and datistemplate) gets no worker, whatever
- * contratos.databases says: it is there to be copied, and a worker's connection
- * would be in the way.
+ * contratos.databases says: templates exist to be copied, and CREATE DATABASE fails
+ * while a worker is connected to its template.
  */
 extern bool settings_refuse_template(const char *name, bool is_template);
 
@@ -81,16 +81,16 @@ extern bool settings_refuse_template(const char *name, bool is_template);
 extern void settings_define(void);
 
 /*
- * Pin what would end a transaction or the process, time limits above all, for a
- * process of ours.  To be called before it connects: the connection has a
- * transaction, too, and what a database or role says does not count any more.
+ * Pin the settings that would end a transaction or the process, above all time limits,
+ * in our own processes.  Call it before connecting: connecting takes a transaction,
+ * too, and afterwards the values of a database or role no longer count.
  */
 extern void settings_pin(void);
 
 /*
- * The current time, or what contratos.now says in its place (22007 or 22008
- * when that is no timestamp).  Days, schedule and ledger go by it; tokens and
- * time limits by the real clock.
+ * The current time, or contratos.now if that is set (22007 or 22008 when it is not a
+ * timestamp).  Days, schedule and ledger use it; tokens and time limits use the real
+ * clock.
  */
 extern TimestampTz settings_now(void);
 

@@ -1,7 +1,7 @@
 /*
  * settings_check.c
- *	  What is wrong with a value by its form: of settings, and of the options of
- *	  the same names.
+ *	  Checks of the form of a value: of settings, and of the options with the same
+ *	  names.
  */
 #include "postgres.h"
 
@@ -33,7 +33,7 @@ is_made_of(const char *text, const char *others)
 	return true;
 }
 
-/* What comes after the first of `schemes` that url starts with, or NULL. */
+/* The rest of url after the first of `schemes` that it starts with, or NULL. */
 static const char *
 after_scheme(const char *url, const char *const *schemes)
 {
@@ -64,7 +64,7 @@ settings_credentials_problem(const char *path)
 		return NULL;
 	if (!is_absolute_path(path))
 		return "A file is named by its absolute path; the word " SETTINGS_METADATA
-			   " stands for the service account of a machine of Google Cloud's.";
+			   " stands for the service account of a machine on Google Cloud.";
 	return settings_path_problem(path);
 }
 
@@ -77,11 +77,11 @@ settings_endpoint_problem(const char *url)
 	if (rest == NULL)
 		return "An endpoint is a URL that starts with https:// (or, to this machine only, http://).";
 	if (has_any_of(rest, "?#@\"<>\\^`{|}"))
-		return "An endpoint is a host, perhaps with a port and a path: no user, query, fragment or blank.";
+		return "An endpoint has a host, and optionally a port and a path: no user, query, fragment or blank.";
 	return NULL;
 }
 
-/* A password in a proxy's URL would be a secret in a setting. */
+/* A password in a proxy's URL would be a secret in a setting, so none is accepted. */
 const char *
 settings_proxy_problem(const char *url)
 {
@@ -91,11 +91,11 @@ settings_proxy_problem(const char *url)
 	if (rest == NULL)
 		return "A proxy is a URL that starts with http://, https://, socks5:// or socks5h://.";
 	if (has_any_of(rest, "?#@\"<>\\^`{|}"))
-		return "A proxy is a host, perhaps with a port: no user or password, query, fragment or blank.";
+		return "A proxy has a host, and optionally a port: no user or password, query, fragment or blank.";
 	return NULL;
 }
 
-/* Old projects carry a domain: "example.com:project". */
+/* Old projects have a domain: "example.com:project". */
 const char *
 settings_project_problem(const char *project)
 {
@@ -105,7 +105,7 @@ settings_project_problem(const char *project)
 	if (strlen(project) > 255)
 		return "The project id is too long.";
 	if (colon == project || !is_made_of(project, ":.-_") || *name == '\0' || !is_made_of(name, "-_"))
-		return "A project id is made of letters, digits and hyphens, perhaps with a domain in front "
+		return "A project id consists of letters, digits and hyphens, optionally with a domain in front "
 			   "(\"example.com:project\").";
 	return NULL;
 }

@@ -2,11 +2,11 @@
  * bigquery.c
  *	  The REST dialogue: start a query job, wait for it, page its result.
  *
- * Why jobs.insert under an id of our own, and not the shorter jobs.query: an
- * answer that is lost is found again (asking once more says 409, the job is
- * there), and from the first moment there is something to cancel.  Its price
- * is one request.  The wait is done by the server (timeoutMs), and the answer
- * that says "done" already brings the first page.
+ * It uses jobs.insert with a job ID of our own instead of the shorter jobs.query: a
+ * lost answer can be recovered (inserting the job again returns 409, since it exists),
+ * and from the first moment there is a job that can be canceled.  The price is one
+ * request.  The server does the waiting (timeoutMs), and the answer that reports
+ * completion already contains the first page.
  */
 #include "postgres.h"
 
@@ -24,7 +24,7 @@
 #include "bigquery/request.h"
 #include "http/http.h"
 
-/* For what may as well fail. */
+/* The timeout of requests whose failure does not matter. */
 #define SIDE_TIMEOUT_MS 2000
 
 Bigquery *
@@ -124,11 +124,11 @@ bigquery_learn_cost(BqJob *job)
 	json_free_document(doc);
 }
 
-/* Whether the job may still be running there although we have given up. */
+/* Whether the job may still be running at BigQuery although we have given up. */
 static bool
 may_be_running(const Failure *f)
 {
-	/* a reason of BigQuery's that is final is the job's own end */
+	/* a final error with a reason from BigQuery is the job's own result */
 	bool given_up = f->retry == FAILURE_FINAL || f->retry == FAILURE_ASK_LATER;
 	bool unanswered = f->retry == FAILURE_ASK_AGAIN || (given_up && f->reason[0] == '\0');
 
@@ -136,8 +136,8 @@ may_be_running(const Failure *f)
 }
 
 /*
- * Start the job and wait.  Whatever ends the wait early, a cancelled query
- * included, ends the job too: it would go on, and cost, for nobody.
+ * Start the job and wait.  Anything that ends the wait early, including a cancel of the
+ * query, cancels the job too: it would continue, and cost money, for nothing.
  */
 static bool
 start_and_wait(BqJob *job, const char *label, Failure *f)
@@ -229,8 +229,8 @@ bigquery_finished_job(Bigquery *bq, const char *job_id, const char *location, in
 }
 
 /*
- * A job that BigQuery lost is asked for anew, under another id, as long as
- * job_timeout lasts: its reasons are documented as passing.
+ * A job that BigQuery lost is replaced by a new one, under another ID, as long as
+ * job_timeout lasts: the reasons for such a loss are documented as transient.
  */
 BqJob *
 bigquery_query(Bigquery *bq, const BqQuery *query, const char *job_id, int max_jobs, const char *label,

@@ -1,7 +1,7 @@
 /*
  * bigquery_catalog.c
- *	  What BigQuery tells for nothing: what a query would cost, what tables
- *	  there are and what they are made of.
+ *	  BigQuery's free calls: estimates of queries, lists of tables and their
+ *	  descriptions.
  */
 #include "postgres.h"
 
@@ -36,7 +36,7 @@ bigquery_probe(Bigquery *bq, int timeout_ms, int64 *date_s, Failure *f)
 	HttpResponse response;
 
 	*date_s = 0;
-	/* a call that needs a token: who refuses it is there */
+	/* a call that needs a token: a refusal proves that the server is reachable */
 	if (!request_probe(&bq->requester, "/bigquery/v2/projects", timeout_ms, &response, f))
 		return 0;
 	*date_s = response.date_s;
@@ -63,14 +63,14 @@ bigquery_dataset(Bigquery *bq, const char *name, Failure *f)
 	return bigquery_find_project(bq, f) ? psprintf("%s.%s", bq->project, name) : NULL;
 }
 
-/* What queries need is not what these calls need. */
+/* Replace the hints, which are about queries: these calls need other things. */
 static bool
 explain_not_found(Failure *f, const char *name)
 {
 	if (f->sqlstate == ERRCODE_UNDEFINED_TABLE)
 		failure_hint(f,
-					 "Check the name \"%s\"; BigQuery tells upper case from lower case. Its project is the server's "
-					 "option dataset_project where the name has none.",
+					 "Check the name \"%s\"; BigQuery names are case-sensitive. If it has no project, the "
+					 "server's option dataset_project is used.",
 					 name);
 	else if (f->sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE)
 		failure_hint(f, "The service account needs roles/bigquery.dataViewer (or metadataViewer) on the dataset.");
@@ -95,9 +95,9 @@ look(Bigquery *bq, const char *path, const char *name, Failure *f)
 }
 
 /*
- * Whether pages of a list go on: not round in a circle, which is found by
- * comparing each token with one that is remembered, and that one renewed with
- * each doubling of their number (Brent); and not for ever.
+ * Whether a list of pages may go on.  It must not repeat itself, which is detected by
+ * comparing each token with a remembered one, replaced each time the number of pages
+ * doubles (Brent's algorithm); and it must not be endless.
  */
 typedef struct Paging
 {

@@ -1,7 +1,7 @@
 /*
  * bigquery_internal.h
- *	  Between bigquery.c, which has the jobs, bigquery_wait.c, which waits, and
- *	  bigquery_catalog.c, which asks what costs nothing.
+ *	  Shared by bigquery.c (jobs), bigquery_wait.c (waiting for them) and
+ *	  bigquery_catalog.c (free calls) only.
  */
 #ifndef CONTRATOS_BIGQUERY_INTERNAL_H
 #define CONTRATOS_BIGQUERY_INTERNAL_H
@@ -12,7 +12,7 @@
 #include "bigquery/job.h"
 #include "bigquery/request.h"
 
-/* How long one request lets the server wait for the job. */
+/* The longest time that one request makes the server wait for the job. */
 #define BIGQUERY_SERVER_WAIT_MS 10000
 
 struct Bigquery
@@ -20,20 +20,20 @@ struct Bigquery
 	MemoryContext context;
 	BqConnection connection; /* strings copied */
 	Requester requester;
-	char *project; /* that is billed, once it is known */
+	char *project; /* the billed project, once it is known */
 };
 
 /*
- * Make bq->project the project that is billed: the one configured, or else the
- * key's own.  False with *f set when none is known.
+ * Set bq->project to the project that is billed: the configured one, or else the key's
+ * own.  False with *f set when none is known.
  */
 extern bool bigquery_find_project(Bigquery *bq, Failure *f);
 
-/* jobs.insert, found again if its answer was lost.  False with *f set. */
+/* jobs.insert, or the existing job if the first answer was lost.  False with *f set. */
 extern bool bigquery_start_job(BqJob *job, const char *label, Failure *f);
 
 /*
- * Wait until the job is done, job_timeout at most, and read its head; the
+ * Wait until the job is done, at most job_timeout, and read the head of its result; the
  * answer stays open as the job's first page.  False with *f set.
  */
 extern bool bigquery_wait_for_result(BqJob *job, Failure *f);

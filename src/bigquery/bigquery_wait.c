@@ -2,8 +2,8 @@
  * bigquery_wait.c
  *	  Starting a job and waiting for its result.
  *
- * Answers are read as a page is: up to the first row, which stays where it is
- * until the stream comes for it.
+ * Answers are read like pages: up to the first row, which the decoder keeps until the
+ * stream reads it.
  */
 #include "postgres.h"
 
@@ -21,16 +21,16 @@
 #include "http/http.h"
 #include "rows/rows.h"
 
-/* Such an answer passes, but asking again at once would only bring it again. */
+/* Such an answer is transient, but an immediate retry would only get the same. */
 static void
-blame_the_way(Failure *f)
+blame_the_path(Failure *f)
 {
-	failure_hint(f, "Something between here and BigQuery may be changing its answers; see contratos.proxy and "
+	failure_hint(f, "A proxy or firewall on the way to BigQuery may be changing its answers; see contratos.proxy and "
 					"contratos.endpoint.");
 	f->retry = FAILURE_ASK_LATER;
 }
 
-/* An answer of HTTP 200.  NULL with *f set when it is no JSON: a proxy's page, say. */
+/* Parse an answer of HTTP 200.  NULL with *f set when it is not JSON but, for example, a proxy's page. */
 static JsonDoc *
 read_job_answer(const char *text, size_t len, Failure *f)
 {
@@ -44,12 +44,12 @@ read_job_answer(const char *text, size_t len, Failure *f)
 	else
 	{
 		failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer cannot be read: %s", why.message);
-		blame_the_way(f);
+		blame_the_path(f);
 	}
 	return NULL;
 }
 
-/* Where a job stands, by jobs.get.  False with *f set when it has failed. */
+/* The state of a job, by jobs.get.  False with *f set when it has failed. */
 static bool
 check_job(BqJob *job, Failure *f)
 {
@@ -74,11 +74,11 @@ bigquery_start_job(BqJob *job, const char *label, Failure *f)
 	JsonDoc *doc;
 	bool ok;
 
-	/* the one request whose path does not name it */
+	/* the one request whose path does not name the job */
 	ereport(DEBUG1, (errmsg_internal("contratos: asking for job %s", job->job_id)));
 	if (!request_fetch(&job->bq->requester, path, message_insert_body(job, label), &response, f))
 	{
-		/* an earlier try did arrive, only its answer was lost */
+		/* an earlier try did arrive, and only its answer was lost */
 		if (f->http_status == 409)
 		{
 			job->found = true;
@@ -117,8 +117,8 @@ bigquery_decoder(MemoryContext context)
 }
 
 /*
- * What BigQuery calls a column of the result: by the job's own head, where that
- * is known here, else by the page's, which mostly comes before its rows.
+ * The name of a column of the result: from the job's head, if it was read, or else from
+ * the page's, which usually precedes the rows.
  */
 static char *
 column_name(const BqJob *job, RowsDecoder *decoder, int column)
@@ -138,7 +138,7 @@ column_name(const BqJob *job, RowsDecoder *decoder, int column)
 	return copy;
 }
 
-/* A row that nobody has room for. */
+/* Set *f for a row that exceeds the decoder's limits. */
 static void
 too_large(Failure *f, const BqJob *job, RowsDecoder *decoder, int64 row, RowsTrouble trouble, int column)
 {
@@ -178,7 +178,7 @@ bigquery_bad_page(Failure *f, const BqJob *job, RowsDecoder *decoder, int64 row)
 		case ROWS_ENVELOPE_TOO_LONG:
 			failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED, "BigQuery's answer has more than %d MB besides its rows",
 						ROWS_MAX_ENVELOPE / (1024 * 1024));
-			blame_the_way(f);
+			blame_the_path(f);
 			break;
 		case ROWS_NO_MEMORY:
 			failure_set(f, ERRCODE_OUT_OF_MEMORY, "out of memory");
@@ -186,15 +186,15 @@ bigquery_bad_page(Failure *f, const BqJob *job, RowsDecoder *decoder, int64 row)
 		case ROWS_MALFORMED:
 			failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer cannot be read: %s at byte " UINT64_FORMAT, error,
 						offset);
-			blame_the_way(f);
+			blame_the_path(f);
 			break;
 	}
 	return false;
 }
 
 /*
- * Read an answer up to its first row; without one to its end, which must be the
- * body's end, too.  False with *f set.
+ * Read an answer up to its first row; without rows, to its end, which must also be the
+ * end of the body.  False with *f set.
  */
 static bool
 read_to_first_row(const BqJob *job, HttpExchange *exchange, RowsDecoder *decoder, RowsResult *got, int64 *bytes,
@@ -222,14 +222,14 @@ read_to_first_row(const BqJob *job, HttpExchange *exchange, RowsDecoder *decoder
 	return *got != ROWS_ERROR || bigquery_bad_page(f, job, decoder, 0);
 }
 
-/* An answer to "what is the result?", read up to its first row or its end. */
+/* An answer of getQueryResults, read up to its first row or its end. */
 typedef struct Answer
 {
 	HttpExchange *exchange;
 	RowsDecoder *decoder;
 	RowsResult got;
 	int64 bytes; /* of the body, so far */
-	JsonDoc *head; /* all but the rows, as far as it has come */
+	JsonDoc *head; /* all but the rows, as far as received */
 } Answer;
 
 static void
@@ -240,7 +240,7 @@ drop_answer(Answer *answer)
 	rows_destroy(answer->decoder);
 }
 
-/* One try: the caller knows better than request.c whether to ask again. */
+/* Try once: the caller knows better than request.c whether to retry. */
 static bool
 open_answer(BqJob *job, int max_rows, int wait_ms, Answer *answer, Failure *f)
 {
@@ -263,7 +263,7 @@ open_answer(BqJob *job, int max_rows, int wait_ms, Answer *answer, Failure *f)
 	return false;
 }
 
-/* The head alone, where the page's rows came before it. */
+/* Request the head alone, for a page whose rows came before it. */
 static bool
 ask_for_head(BqJob *job, Failure *f)
 {
@@ -278,8 +278,9 @@ ask_for_head(BqJob *job, Failure *f)
 }
 
 /*
- * Ask for the result once.  *done tells whether the job is; then the head has
- * been read, and where it came first the answer is kept as the first page.
+ * Request the result once.  *done is set to whether the job is done; then its head has
+ * been read, and if the head came before the rows, the answer is kept as the first
+ * page.
  */
 static bool
 ask_for_result(BqJob *job, int wait_ms, bool *done, Failure *f)
@@ -312,21 +313,24 @@ ask_for_result(BqJob *job, int wait_ms, bool *done, Failure *f)
 	return true;
 }
 
-/* BigQuery's own limit (jobTimeoutMs) is a best effort; ours ends the wait, and the job with it. */
+/*
+ * BigQuery enforces its own limit (jobTimeoutMs) only approximately; ours ends the
+ * wait, and cancels the job.
+ */
 static bool
 stop_late_job(BqJob *job, Failure *f)
 {
 	failure_set(f, ERRCODE_FDW_ERROR, "BigQuery job did not finish within %d ms", job->bq->connection.job_timeout_ms);
-	failure_detail(f, "The job %s was cancelled.", job->job_id);
+	failure_detail(f, "The job %s was canceled.", job->job_id);
 	failure_hint(f, "Raise contratos.job_timeout or the server's option job_timeout, or try again later.");
-	f->retry = FAILURE_ASK_AGAIN; /* and it may still be running */
+	f->retry = FAILURE_ASK_AGAIN; /* the job may still be running */
 	return false;
 }
 
 /*
- * A question about the job went unanswered: ask the job itself whether there
- * is still something to wait for.  (getQueryResults says a failed job's
- * "internalError" with the same words as a passing one of its own.)
+ * A request about the job failed: ask for the job itself, to learn whether waiting
+ * still makes sense.  (getQueryResults reports the "internalError" of a failed job in
+ * the same words as a transient one of its own.)
  */
 static bool
 still_worth_waiting(BqJob *job, int tries, int64 failing_since, Failure *f)
@@ -378,7 +382,7 @@ bigquery_wait_for_result(BqJob *job, Failure *f)
 		if (done)
 			return true;
 		tries = 0;
-		/* a service that does not wait for us must not be asked in a rush */
+		/* if the service does not wait as requested, it must not be polled in a tight loop */
 		if (clock_ms() - asked < wait_ms / 2)
 			http_pause(Min(request_backoff_ms(0, 0), wait_ms));
 	}

@@ -1,9 +1,9 @@
 /*
  * bqtype.c
- *	  BigQuery's types, and all that is known of each.
+ *	  BigQuery's types, and the facts about each.
  *
  * The REST API uses the legacy names (INTEGER, FLOAT, BOOLEAN, RECORD), DDL and
- * INFORMATION_SCHEMA GoogleSQL's; everything here uses GoogleSQL's.
+ * INFORMATION_SCHEMA use those of GoogleSQL; so does this file.
  */
 #include "postgres.h"
 
@@ -12,13 +12,12 @@
 #include "bigquery/bqtype.h"
 
 /*
- * A local type that is several types' stands for the first of them.
+ * A local type that several types map to stands for the first of them.
  *
- * What fingerprints are made of is on the wire: of STRING the text as it is,
- * U+0000 included, in UTF-8; of BYTES base64 with padding; of INT64 decimal
- * digits; of TIMESTAMP microseconds, since useInt64Timestamp is asked for; of
- * NUMERIC the shortest decimal number, where CAST does not everywhere leave out
- * zeros at the end.
+ * Fingerprints are made of the texts on the wire: for STRING the text itself, U+0000
+ * included, in UTF-8; for BYTES base64 with padding; for INT64 decimal digits; for
+ * TIMESTAMP microseconds, since useInt64Timestamp is set; for NUMERIC the shortest
+ * decimal number, because CAST does not always leave out trailing zeros.
  */
 const BqTypeFacts bqtypes[] = {
 	[BQ_UNKNOWN] = {.name = NULL},
@@ -99,7 +98,7 @@ bqtype_of_local(Oid local)
 	return BQ_UNKNOWN;
 }
 
-/* "inner" of "OUTER<inner>", blanks stripped; NULL when text is no OUTER<…>. */
+/* "inner" of "OUTER<inner>", blanks stripped; NULL when text is not OUTER<…>. */
 static char *
 inside(const char *text, const char *outer)
 {

@@ -1,14 +1,14 @@
 /*
  * connection.c
- *	  Where BigQuery is asked, as whom, and at what cost at most: copied, and taken
- *	  to another process.
+ *	  The parameters of a connection to BigQuery: endpoint, credentials and limits. They
+ *	  can be copied and passed to another process.
  */
 #include "postgres.h"
 
 #include "auth/auth.h"
 #include "bigquery/connection.h"
 
-/* All its strings: a pointer that is forgotten here would dangle. */
+/* All its strings: a pointer that is missing from this list would dangle. */
 static const size_t strings[] = {
 	offsetof(BqConnection, endpoint),		  offsetof(BqConnection, project), offsetof(BqConnection, location),
 	offsetof(BqConnection, credentials_file), offsetof(BqConnection, ca_file), offsetof(BqConnection, proxy),

@@ -1,6 +1,6 @@
 /*
  * job.h
- *	  A query, its parameters, and the job that it becomes.
+ *	  A query, its parameters, and its job.
  */
 #ifndef CONTRATOS_JOB_H
 #define CONTRATOS_JOB_H
@@ -16,10 +16,10 @@
 typedef struct BqParam
 {
 	char *name;
-	BqType type; /* of an array: of its elements */
+	BqType type; /* for an array, that of its elements */
 	char *value; /* NULL for NULL */
 	bool is_array;
-	int nvalues; /* of an array, with no NULL among them */
+	int nvalues; /* for an array, whose elements are not NULL */
 	char **values;
 } BqParam;
 
@@ -30,17 +30,17 @@ typedef struct BqQuery
 	BqParam *params;
 } BqQuery;
 
-/* A column of a result or a table, or a field of a STRUCT, as a schema says it. */
+/* A column of a result or a table, or a field of a STRUCT, as a schema describes it. */
 typedef struct BqField
 {
 	char *name;
 	BqType type;
 	bool repeated; /* an ARRAY of it */
-	bool required; /* of a table's columns: never NULL */
+	bool required; /* only for a table's columns: never NULL */
 	char *description; /* NULL: none */
-	BqType range_element; /* of a RANGE: DATE, DATETIME or TIMESTAMP */
-	char *unknown; /* as BigQuery says it, when one of the two is a type nobody knows; else NULL */
-	int nfields; /* of a STRUCT */
+	BqType range_element; /* for a RANGE: DATE, DATETIME or TIMESTAMP */
+	char *unknown; /* BigQuery's name of the type, if it or the element's is unknown; else NULL */
+	int nfields; /* for a STRUCT */
 	struct BqField *fields;
 } BqField;
 
@@ -52,23 +52,25 @@ typedef struct BqJob
 	const BqConnection *connection; /* of bq */
 	MemoryContext context; /* the job's own; bigquery_forget() deletes it */
 	char job_id[128];
-	char *project; /* that is billed */
-	char *location; /* as configured, then as BigQuery says */
+	char *project; /* the billed project */
+	char *location; /* as configured, then as BigQuery reports it */
 	BqQuery query;
 
-	/* written when it is begun: it was there already, asked for earlier under this id */
+	/* written when it is started: whether an earlier request with this ID had already created it */
 	bool found;
 
 	/* written when it is done */
 	int64 total_rows;
-	int64 bytes_processed; /* -1: not said */
-	int64 bytes_billed; /* -1: not known */
+	int64 bytes_processed; /* -1: not reported */
+	int64 bytes_billed; /* -1: unknown */
 	bool cache_hit;
 	int nfields;
 	BqField *fields;
 
-	/* the answer that brought "done", read up to its first row; stream.c takes
-	 * it.  NULL: there is none (any more) */
+	/*
+	 * the answer that reported completion, read up to its first row; stream.c takes it.
+	 * NULL: none, or already taken
+	 */
 	HttpExchange *first_page;
 	RowsDecoder *first_decoder;
 	int64 first_bytes; /* of its body, read so far */

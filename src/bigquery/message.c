@@ -1,9 +1,9 @@
 /*
  * message.c
- *	  What requests say and what answers mean.
+ *	  Encodes requests and decodes answers.
  *
- * Integers of 64 bits travel as JSON strings, both ways; types come under
- * their legacy names.  (google/cloud/bigquery/v2/{job,query,table}.proto)
+ * Integers of 64 bits are JSON strings in both directions; types have their legacy
+ * names.  (google/cloud/bigquery/v2/{job,query,table}.proto)
  */
 #include "postgres.h"
 
@@ -16,7 +16,7 @@
 #include "bigquery/message.h"
 #include "http/http.h"
 
-/* BigQuery bills whole MB, and 10 MB at least for each table. (pricing) */
+/* BigQuery bills whole MB, and at least 10 MB for each table. (pricing) */
 #define BILLED_UNIT (1024 * 1024)
 #define BILLED_MIN (10 * BILLED_UNIT)
 
@@ -33,7 +33,7 @@ message_job_path(const char *project, const char *kind, const char *job_id, cons
 					http_escape(job_id), suffix, http_escape(location));
 }
 
-/* useInt64Timestamp is not remembered by BigQuery: it goes with each page. */
+/* BigQuery does not remember useInt64Timestamp: it is part of each page's request. */
 char *
 message_results_path(const BqJob *job, int64 start, int max_rows, int wait_ms)
 {
@@ -123,7 +123,7 @@ message_insert_body(const BqJob *job, const char *label)
 	return buf.data;
 }
 
-/* A dry run has no id: there is nothing to find again, and nothing to cancel. */
+/* A dry run has no job ID: its answer need not be recovered, and there is no job to cancel. */
 char *
 message_estimate_body(const BqQuery *query, const char *project, const char *location)
 {
@@ -149,7 +149,7 @@ message_read_estimate(const JsonDoc *doc, int64 *bytes, Failure *f)
 	return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer to a dry run has no estimate");
 }
 
-/* There only once it is done; a sum still growing must not be taken. */
+/* The bill is final only once the job is done; a sum that still grows must not be taken. */
 static bool
 read_bill(BqJob *job, const JsonDoc *doc)
 {
@@ -177,7 +177,7 @@ message_read_job(BqJob *job, const JsonDoc *doc, Failure *f)
 	{
 		request_error(f, 0, json_string_at(doc, "status.errorResult.reason"),
 					  json_string_at(doc, "status.errorResult.message"), job->connection);
-		/* asking for the same job again will not mend it, a new one may */
+		/* a retry with the same job would fail again, a new job may succeed */
 		if (f->retry == FAILURE_ASK_AGAIN)
 			f->retry = FAILURE_NEW_JOB;
 		return false;
@@ -194,7 +194,7 @@ message_billed(int64 bytes_processed)
 	return bytes_processed == 0 ? 0 : Max(units * BILLED_UNIT, BILLED_MIN);
 }
 
-/* Without a word on the bill, BigQuery's own rule for one table is applied. */
+/* If the answer has no bill, apply BigQuery's own rule for one table. */
 static void
 estimate_bill(BqJob *job)
 {

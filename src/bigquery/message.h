@@ -1,7 +1,7 @@
 /*
  * message.h
- *	  What requests to BigQuery say and what its answers mean: paths, bodies,
- *	  jobs, schemas.  No network.
+ *	  The content of requests to BigQuery and of its answers: paths, bodies, jobs,
+ *	  schemas.  No network.
  */
 #ifndef CONTRATOS_MESSAGE_H
 #define CONTRATOS_MESSAGE_H
@@ -16,17 +16,17 @@
 #include "http/http.h"
 #include "rows/rows.h"
 
-/* What tables.get tells of a table; a view is one, too. */
+/* A table or view, as tables.get describes it. */
 typedef struct BqTable
 {
 	char *type; /* TABLE, VIEW, MATERIALIZED_VIEW, EXTERNAL, SNAPSHOT, … */
-	char *location; /* of its dataset; NULL: not said */
+	char *location; /* of its dataset; NULL: not reported */
 	int nfields;
 	BqField *fields;
 	bool ingestion_time; /* partitioned by _PARTITIONTIME */
 	char *partition_field; /* or by this column; NULL: by none */
 	bool require_filter; /* queries must have a condition on it */
-	int64 modified_ms; /* of rows or definition, since 1970; 0: not said */
+	int64 modified_ms; /* last change of rows or definition, since 1970; 0: not reported */
 } BqTable;
 
 /* A table as tables.list names it. */
@@ -36,7 +36,7 @@ typedef struct BqListed
 	char *type; /* as in BqTable */
 } BqListed;
 
-/* BigQuery allows 15 levels of STRUCT, and 10,000 columns, nested ones too; what has more is no schema of its. */
+/* BigQuery allows 15 levels of STRUCT, and 10,000 columns, including nested ones; a larger schema is invalid. */
 #define MESSAGE_MAX_NESTING 15
 #define MESSAGE_MAX_FIELDS 10000
 
@@ -45,9 +45,9 @@ extern char *message_insert_path(const char *project);
 extern char *message_insert_body(const BqJob *job, const char *label);
 
 /*
- * Anything about one job: `kind` is "jobs" or "queries", `suffix` "" or
- * "/cancel".  The location goes with it: without it a job outside US and EU is
- * not found.
+ * The path for any request about one job: `kind` is "jobs" or "queries", `suffix` "" or
+ * "/cancel".  It includes the location: without it a job outside US and EU is not
+ * found.
  */
 extern char *message_job_path(const char *project, const char *kind, const char *job_id, const char *suffix,
 							  const char *location);
@@ -56,69 +56,68 @@ extern char *message_job_path(const char *project, const char *kind, const char 
 extern char *message_results_path(const BqJob *job, int64 start, int max_rows, int wait_ms);
 
 /*
- * Take what a Job (the answer of jobs.insert and jobs.get) says.  False with
- * *f set when the job has failed.
+ * Read a Job (the answer of jobs.insert and jobs.get).  False with *f set when the job
+ * has failed.
  */
 extern bool message_read_job(BqJob *job, const JsonDoc *doc, Failure *f);
 
-/* Take what a Job says of its cost, if it does: once it is done. */
+/* Read the cost from a Job, which contains it once the job is done. */
 extern void message_read_job_cost(BqJob *job, const JsonDoc *doc);
 
 /*
- * Take what the head of a finished job's answer says of the whole result.
- * False with *f set when something is missing.
+ * Read the head of a finished job's answer, which describes the whole result. False
+ * with *f set when something is missing.
  */
 extern bool message_read_head(BqJob *job, const JsonDoc *doc, Failure *f);
 
 /*
- * Take what an answer says of the query's cost, if it does: BigQuery says it
- * behind the rows.
+ * Read the cost from an answer, if it contains it: BigQuery puts it after the rows.
  */
 extern void message_read_cost(BqJob *job, const JsonDoc *doc);
 
 /*
- * The fields of the schema at `path` of a document ("schema.fields"), with
- * those nested in them, in CurrentMemoryContext.  False with *f set when one
- * has no name or type, or they are nested too deep.
+ * The fields of the schema at `path` of a document ("schema.fields"), with those nested
+ * in them, in CurrentMemoryContext.  False with *f set when one has no name or type, or
+ * the nesting is too deep.
  */
 extern bool message_read_fields(const JsonDoc *doc, const char *path, BqField **fields, int *nfields, Failure *f);
 
 /*
- * What BigQuery bills for the bytes of one table, by its own rule: whole MB, and
- * 10 MB at least; nothing for none.
+ * The bytes that BigQuery bills for the bytes of one table, by its own rule: whole MB,
+ * and at least 10 MB; nothing for none.
  */
 extern int64 message_billed(int64 bytes_processed);
 
-/* A dry run's body; and the bytes its answer says the query would process. */
+/* The body of a dry run; and the number of bytes that, by its answer, the query would process. */
 extern char *message_estimate_body(const BqQuery *query, const char *project, const char *location);
 extern bool message_read_estimate(const JsonDoc *doc, int64 *bytes, Failure *f);
 
 /*
- * tables.get of "project.dataset.table"; tables.list of "project.dataset", from
- * page `token` on (NULL: the first).
+ * The paths of tables.get for "project.dataset.table", and of tables.list for
+ * "project.dataset", from page `token` on (NULL: the first).
  */
 extern char *message_table_path(const char *table);
 extern char *message_tables_path(const char *dataset, const char *token);
 
-/* In CurrentMemoryContext; false with *f set when it describes no table. */
+/* In CurrentMemoryContext; false with *f set when it does not describe a table. */
 extern bool message_read_table(const JsonDoc *doc, BqTable *table, Failure *f);
 
 /*
- * Append a page's BqListed to *tables, in CurrentMemoryContext; *token is the
- * next page's, NULL after the last.
+ * Append the BqListed of a page to *tables, in CurrentMemoryContext; *token is that of
+ * the next page, NULL after the last.
  */
 extern bool message_read_tables(const JsonDoc *doc, List **tables, char **token, Failure *f);
 
 /*
- * The whole type of a field, as bqtype_text() has it, in CurrentMemoryContext; a
- * type nobody knows stays as BigQuery says it.
+ * The whole type of a field, as bqtype_text() writes it, in CurrentMemoryContext; an
+ * unknown type keeps BigQuery's name.
  */
 extern char *message_field_type(const BqField *field);
 
-/* The name of its type alone: ARRAY<RANGE<DATE>> is a RANGE. */
+/* The name of its outermost type: ARRAY<RANGE<DATE>> gives RANGE. */
 extern const char *message_type_name(const BqField *field);
 
-/* Whether a field is of a type that has been declared. */
+/* Whether a field has a type that fits the declared one. */
 extern bool message_type_fits(BqColumnType declared, const BqField *field);
 
 #endif /* CONTRATOS_MESSAGE_H */

@@ -1,6 +1,6 @@
 /*
  * message_catalog.c
- *	  What BigQuery tells of datasets and tables: tables.list and tables.get.
+ *	  Datasets and tables as BigQuery describes them: tables.list and tables.get.
  *	  (google/cloud/bigquery/v2/table.proto)
  */
 #include "postgres.h"
@@ -9,7 +9,7 @@
 #include "bigquery/message.h"
 #include "http/http.h"
 
-/* More than this BigQuery does not give at once. */
+/* The most that BigQuery returns at once. */
 #define TABLES_PER_PAGE 1000
 
 /* BigQuery's own limit for a table's name, in bytes; types are one word. */
@@ -17,8 +17,8 @@
 #define MAX_TYPE 64
 
 /*
- * "/bigquery/v2/projects/…/datasets/…/tables".  Cut from the right: a project
- * may hold dots in its domain, a dataset none.
+ * "/bigquery/v2/projects/…/datasets/…/tables".  The name is split at its last dots: the
+ * domain of a project may contain dots, a dataset may not.
  */
 static char *
 tables_path(const char *dataset)
@@ -55,7 +55,7 @@ copy_table_text(const JsonDoc *doc, const char *path)
 	return text ? pstrdup(text) : NULL;
 }
 
-/* requirePartitionFilter stands at the top; at timePartitioning it is old. */
+/* requirePartitionFilter is a member of the table; the one in timePartitioning is deprecated. */
 static void
 read_partitioning(const JsonDoc *doc, BqTable *table)
 {

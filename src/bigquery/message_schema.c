@@ -1,6 +1,6 @@
 /*
  * message_schema.c
- *	  Schemas: the columns of a result or a table, as deep as they go.
+ *	  Schemas: the columns of a result or a table, with all nested fields.
  */
 #include "postgres.h"
 
@@ -28,7 +28,7 @@ message_field_type(const BqField *field)
 	});
 }
 
-/* RANGE alone says nothing of its elements, and fits any. */
+/* RANGE alone leaves its elements open, and fits any. */
 bool
 message_type_fits(BqColumnType declared, const BqField *field)
 {
@@ -47,7 +47,7 @@ copy_at(const JsonDoc *doc, const char *path, const char *member)
 	return text ? pstrdup(text) : NULL;
 }
 
-/* False: it has none.  What BigQuery may have tomorrow is kept as it is named. */
+/* Returns false if it has none.  A type that this version does not know keeps its name. */
 static bool
 read_type(const JsonDoc *doc, const char *path, BqField *field)
 {
@@ -79,7 +79,7 @@ read_field(const JsonDoc *doc, const char *path, int depth, int *left, BqField *
 	return read_level(doc, psprintf("%s.fields", path), depth + 1, left, &field->fields, &field->nfields, f);
 }
 
-/* `left`: so many fields may still come. */
+/* `left` is the number of further fields that are allowed. */
 static bool
 read_level(const JsonDoc *doc, const char *path, int depth, int *left, BqField **fields, int *nfields, Failure *f)
 {

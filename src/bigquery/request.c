@@ -1,11 +1,11 @@
 /*
  * request.c
- *	  One request to BigQuery's API: token and repetitions.
+ *	  One request to BigQuery's API: token and retries.
  *
- * Official clients differ in what they repeat; this follows Google's Python
- * client where there is a reason (then only the reason counts) and its Go
- * client where there is none (any of 408, 429 and 5xx; a connection that
- * broke).  Unlike all of them it honours Retry-After.
+ * Official clients differ in what they retry; this follows Google's Python client if
+ * the error has a reason (then only the reason counts) and its Go client if it has none
+ * (408, 429, 5xx and lost connections are retried). Unlike all of them it honors
+ * Retry-After.
  */
 #include "postgres.h"
 
@@ -19,7 +19,7 @@
 #include "bigquery/connection.h"
 #include "bigquery/request.h"
 
-/* No answer but rows is larger; of an error's text a little is enough. */
+/* Answers without rows are smaller; the beginning of an error's text is enough. */
 #define MAX_ANSWER (10 * 1024 * 1024)
 #define MAX_ERROR_ANSWER (64 * 1024)
 
@@ -27,8 +27,8 @@
 #define BACKOFF_FIRST_MS 1000
 #define BACKOFF_MAX_MS 32000
 
-/* After so long whoever waits hears why. */
-#define SAY_WAITING_MS 5000
+/* After this time the user is told the reason for the wait. */
+#define REPORT_WAITING_MS 5000
 
 int
 request_backoff_ms(int tries, int retry_after_ms)
@@ -39,7 +39,7 @@ request_backoff_ms(int tries, int retry_after_ms)
 		return retry_after_ms;
 	for (int i = 0; i < tries && limit < BACKOFF_MAX_MS; i++)
 		limit *= 2;
-	/* at least a tenth, so that two tries never fall together */
+	/* at least a tenth, so that two tries are never simultaneous */
 	return limit / 10 + (int) (pg_prng_double(&pg_global_prng_state) * Min(limit, BACKOFF_MAX_MS) * 0.9);
 }
 
@@ -56,7 +56,7 @@ judge_answer(Failure *f, int status, const char *body, size_t len, int retry_aft
 	json_free_document(doc);
 }
 
-/* Read what an error's answer has to say; a body that breaks off will do. */
+/* Read the text of an error; an incomplete body is enough. */
 static void
 judge_exchange(Failure *f, HttpExchange *exchange, int status, const BqConnection *connection)
 {
@@ -72,7 +72,7 @@ judge_exchange(Failure *f, HttpExchange *exchange, int status, const BqConnectio
 	pfree(body.data);
 }
 
-/* One try.  What is asked for, and where the answer goes, by kind of request. */
+/* One try: the request, and the destination of the answer, by kind of request. */
 typedef struct Attempt
 {
 	const char *path;
@@ -80,11 +80,11 @@ typedef struct Attempt
 	HttpResponse *response; /* filled, or … */
 	HttpExchange *exchange; /* … this is left open, if parent is set */
 	MemoryContext parent;
-	HttpExchange *begun; /* under way already: the first try, or NULL */
-	int max_tries; /* 0: as many as the time allows */
+	HttpExchange *begun; /* already started, as the first try; or NULL */
+	int max_tries; /* 0: as many as time allows */
 } Attempt;
 
-/* What goes with a token besides it, in CurrentMemoryContext; NULL: nothing. */
+/* The header that goes with a token, in CurrentMemoryContext; NULL if none. */
 static const HttpHeader *
 quota_header(const char *token)
 {
@@ -162,8 +162,8 @@ try_open(Requester *requester, const HttpRequest *request, Attempt *attempt, Fai
 }
 
 /*
- * The token that goes with requests, or NULL where none is sent (an emulator).
- * False with *f set when there is no token to be had.
+ * The token that goes with requests, or NULL if none is sent (to an emulator). False
+ * with *f set when no token can be obtained.
  */
 static bool
 get_token(Requester *requester, uint64 refused, int timeout_ms, const char **token, Failure *f)
@@ -179,8 +179,9 @@ get_token(Requester *requester, uint64 refused, int timeout_ms, const char **tok
 }
 
 /*
- * What is under way already counts as a try, in *ok.  Except when it was
- * refused for a token that others have replaced meanwhile.
+ * Wait for a request that was started earlier, which counts as a try: its result goes
+ * to *ok. It does not count (false) when it was refused for a token that has been
+ * replaced meanwhile.
  */
 static bool
 take_begun(Requester *requester, Attempt *attempt, const char *token, bool *ok, Failure *f)
@@ -206,11 +207,11 @@ try_once(Requester *requester, Attempt *attempt, uint64 *refused, int timeout_ms
 
 	if (!get_token(requester, *refused, timeout_ms, &token, f))
 	{
-		/* auth.c has repeated what can be repeated; a day may come back to it */
+		/* auth.c has done all useful retries; the worker may try the day again later */
 		f->retry = f->retry == FAILURE_ASK_AGAIN ? FAILURE_ASK_LATER : FAILURE_FINAL;
 		return false;
 	}
-	/* the cache is told by its number which token not to give again: nothing else keeps it */
+	/* the token's number lets the cache drop the refused token: nothing else identifies it */
 	number = token ? auth_token_number(token) : 0;
 	if (!take_begun(requester, attempt, token, &ok, f))
 	{
@@ -225,37 +226,37 @@ try_once(Requester *requester, Attempt *attempt, uint64 *refused, int timeout_ms
 void
 request_given_up(Failure *f, int tries, int64 spent_ms)
 {
-	char said[sizeof(f->detail)];
+	char text[sizeof(f->detail)];
 	char wanted[64] = "";
 
-	strlcpy(said, f->detail, sizeof(said));
+	strlcpy(text, f->detail, sizeof(text));
 	if (f->retry_after_ms > 0)
 		snprintf(wanted, sizeof(wanted), " BigQuery asks to wait for %d s.", f->retry_after_ms / 1000);
-	failure_detail(f, "%s%sGave up after %d %s in %.1f s (contratos.request_timeout).%s", said, said[0] ? "  " : "",
+	failure_detail(f, "%s%sGave up after %d %s in %.1f s (contratos.request_timeout).%s", text, text[0] ? "  " : "",
 				   tries, tries == 1 ? "attempt" : "attempts", spent_ms / 1000.0, wanted);
 }
 
 /*
- * Whoever waits is told why, once: request_timeout is minutes, and silence for so
- * long looks like a hang.
+ * Report the reason for the wait, once: request_timeout is minutes long, and a silent
+ * wait looks like a hang.
  */
 static void
-say_waiting(const Failure *f, int left_ms, bool *said)
+report_waiting(const Failure *f, int left_ms, bool *reported)
 {
-	*said = true;
+	*reported = true;
 	ereport(NOTICE, (errmsg("no answer from BigQuery yet: %s", failure_to_server(f->message)),
 					 errdetail("Trying again for %d s at most.", left_ms / 1000),
-					 errhint("Ctrl-C ends it; contratos.request_timeout is how long it goes on, contratos.endpoint "
-							 "and contratos.proxy where it goes to.")));
+					 errhint("Cancel the query to stop waiting. Check contratos.endpoint and contratos.proxy; "
+							 "contratos.request_timeout limits the wait.")));
 }
 
-/* Try until it works, cannot work, or the time is up. */
+/* Try until it succeeds, fails permanently, or the time is up. */
 static bool
 try_until(Requester *requester, Attempt *attempt, int *spent_ms, Failure *f)
 {
 	int budget = requester->connection->request_timeout_ms;
 	uint64 refused = 0;
-	bool said = false;
+	bool reported = false;
 
 	for (int tries = 1;; tries++)
 	{
@@ -280,8 +281,8 @@ try_until(Requester *requester, Attempt *attempt, int *spent_ms, Failure *f)
 		}
 		ereport(DEBUG1,
 				(errmsg_internal("contratos: attempt %d failed (%s), next in %d ms", tries, f->message, pause)));
-		if (*spent_ms + pause >= SAY_WAITING_MS && !said)
-			say_waiting(f, budget - *spent_ms, &said);
+		if (*spent_ms + pause >= REPORT_WAITING_MS && !reported)
+			report_waiting(f, budget - *spent_ms, &reported);
 		http_pause(pause);
 		*spent_ms += pause;
 	}

@@ -1,18 +1,18 @@
 /*
  * request_reason.c
- *	  BigQuery's errors as Failures: what each of its reasons means to us.
+ *	  BigQuery's errors as Failures: how each of its reasons is handled.
  *
- * Three things are told apart: what the same request may get over, what only a
- * new job may (a job that has failed stays failed), and what passes by itself
- * but not while a caller waits: that is final for a call, and the worker comes
- * back to it.
+ * There are three kinds of transient errors: those that the same request may overcome,
+ * those that need a new job (a job that has failed stays failed), and those that last
+ * longer than a caller would wait: these are final for a call, and the worker retries
+ * them later.
  */
 #include "postgres.h"
 
 #include "bigquery/connection.h"
 #include "bigquery/request.h"
 
-/* What BigQuery's reasons mean to us.  (bigquery/docs/error-messages) */
+/* How BigQuery's reasons are handled.  (bigquery/docs/error-messages) */
 typedef struct ReasonRule
 {
 	const char *reason;
@@ -25,27 +25,27 @@ typedef struct ReasonRule
 static const ReasonRule reason_rules[] = {
 	{"accessDenied", FAILURE_FINAL, true, ERRCODE_INSUFFICIENT_PRIVILEGE,
 	 "The service account needs roles/bigquery.jobUser on the billed project and read access to the table."},
-	/* no accessDenied: a role would not help */
+	/* not an access error: a role would not help */
 	{"accessNotConfigured", FAILURE_FINAL, true, ERRCODE_FDW_ERROR,
 	 "Enable the BigQuery API in Google Cloud, for the project that the message names, and try again some minutes "
 	 "later."},
 	{"attributeError", FAILURE_FINAL, true, ERRCODE_FDW_ERROR, NULL},
-	{"backendError", FAILURE_ASK_AGAIN, false, ERRCODE_FDW_ERROR, "This is BigQuery's own trouble: try again later."},
-	{"badGateway", FAILURE_ASK_AGAIN, false, ERRCODE_FDW_ERROR, "This is BigQuery's own trouble: try again later."},
+	{"backendError", FAILURE_ASK_AGAIN, false, ERRCODE_FDW_ERROR, "This is a problem at BigQuery: try again later."},
+	{"badGateway", FAILURE_ASK_AGAIN, false, ERRCODE_FDW_ERROR, "This is a problem at BigQuery: try again later."},
 	{"badRequest", FAILURE_FINAL, true, ERRCODE_FDW_ERROR, NULL},
 	{"billingNotEnabled", FAILURE_FINAL, true, ERRCODE_FDW_ERROR, "Enable billing for the project that is billed."},
 	{"billingTierLimitExceeded", FAILURE_FINAL, true, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, NULL},
 	{"blocked", FAILURE_FINAL, true, ERRCODE_FDW_ERROR, "BigQuery has blocked it for now: ask Google's support."},
 	{"bytesBilledLimitExceeded", FAILURE_FINAL, false, ERRCODE_PROGRAM_LIMIT_EXCEEDED, NULL},
 	{"duplicate", FAILURE_FINAL, false, ERRCODE_DUPLICATE_OBJECT, NULL},
-	{"internalError", FAILURE_ASK_AGAIN, false, ERRCODE_FDW_ERROR, "This is BigQuery's own trouble: try again later."},
+	{"internalError", FAILURE_ASK_AGAIN, false, ERRCODE_FDW_ERROR, "This is a problem at BigQuery: try again later."},
 	{"invalid", FAILURE_FINAL, true, ERRCODE_FDW_ERROR, NULL},
 	{"invalidQuery", FAILURE_FINAL, true, ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION,
 	 "See the query with EXPLAIN (VERBOSE); the columns and options of the foreign table decide its text."},
 	{"invalidUser", FAILURE_FINAL, true, ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
 	 "Check contratos.credentials_file, or the credentials_file of the user mapping or server."},
-	{"jobBackendError", FAILURE_NEW_JOB, false, ERRCODE_FDW_ERROR, "This is BigQuery's own trouble: try again later."},
-	{"jobInternalError", FAILURE_NEW_JOB, false, ERRCODE_FDW_ERROR, "This is BigQuery's own trouble: try again later."},
+	{"jobBackendError", FAILURE_NEW_JOB, false, ERRCODE_FDW_ERROR, "This is a problem at BigQuery: try again later."},
+	{"jobInternalError", FAILURE_NEW_JOB, false, ERRCODE_FDW_ERROR, "This is a problem at BigQuery: try again later."},
 	{"jobRateLimitExceeded", FAILURE_NEW_JOB, false, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
 	 "Too many jobs in the project at once: try again later."},
 	{"notFound", FAILURE_FINAL, true, ERRCODE_UNDEFINED_TABLE,
@@ -54,27 +54,26 @@ static const ReasonRule reason_rules[] = {
 	{"policyViolation", FAILURE_FINAL, true, ERRCODE_INSUFFICIENT_PRIVILEGE,
 	 "A policy of the organization forbids it: ask the project's administrators."},
 	{"proxyAuthenticationRequired", FAILURE_FINAL, true, ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
-	 "It may hold no password: let this server pass, or name another one in contratos.proxy."},
+	 "contratos.proxy cannot hold a password: make the proxy admit this server, or name another proxy."},
 	{"quotaExceeded", FAILURE_FINAL, true, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
 	 "A quota of the billed project is used up: wait for its next period, or raise it."},
 	{"rateLimitExceeded", FAILURE_ASK_AGAIN, false, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
 	 "Too many requests of the project at once: try again later."},
-	{"resourceInUse", FAILURE_ASK_LATER, false, ERRCODE_OBJECT_IN_USE,
-	 "Somebody is changing the table: try again later."},
+	{"resourceInUse", FAILURE_ASK_LATER, false, ERRCODE_OBJECT_IN_USE, "The table is being changed: try again later."},
 	{"resourcesExceeded", FAILURE_FINAL, false, ERRCODE_INSUFFICIENT_RESOURCES,
 	 "Ask for fewer columns, or set the foreign table's option row_filter."},
 	{"responseTooLarge", FAILURE_FINAL, false, ERRCODE_PROGRAM_LIMIT_EXCEEDED,
 	 "Ask for fewer columns, or set the foreign table's option row_filter."},
-	{"stopped", FAILURE_FINAL, false, ERRCODE_FDW_ERROR, "Somebody or something cancelled the BigQuery job."},
+	{"stopped", FAILURE_FINAL, false, ERRCODE_FDW_ERROR, "Another user or program canceled the BigQuery job."},
 	{"tableUnavailable", FAILURE_ASK_LATER, false, ERRCODE_FDW_ERROR,
-	 "This is BigQuery's own trouble: try again later."},
+	 "This is a problem at BigQuery: try again later."},
 	{"timeout", FAILURE_ASK_LATER, false, ERRCODE_FDW_ERROR,
 	 "BigQuery stopped the job: raise contratos.job_timeout or the server's option job_timeout."},
 	{"userRateLimitExceeded", FAILURE_ASK_AGAIN, false, ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
 	 "Too many requests of the service account at once: try again later."},
 };
 
-/* No reason was given: the status has to do. */
+/* No reason was given: judge by the status. */
 static void
 judge_by_status(Failure *f, int status, const char *message)
 {
@@ -100,7 +99,7 @@ judge_by_status(Failure *f, int status, const char *message)
 		failure_hint(f, "Redirects are not followed: check contratos.endpoint or the server's option endpoint.");
 }
 
-/* The byte cap is known by its reason, or where that differs, by its words. */
+/* Whether the error is the byte cap: by its reason, or if that differs, by its text. */
 static bool
 is_byte_cap(const char *reason, const char *message)
 {
@@ -140,7 +139,7 @@ judge_by_rule(Failure *f, const ReasonRule *rule, const char *message)
 	f->every_day = rule->every_day;
 }
 
-/* A job that was there is no more: BigQuery has forgotten or lost it. */
+/* Whether a job that existed is gone: BigQuery has forgotten or lost it. */
 static bool
 is_lost_job(const char *reason, const char *message)
 {
@@ -151,7 +150,7 @@ static void
 judge_lost_job(Failure *f, const char *message)
 {
 	failure_set(f, ERRCODE_FDW_ERROR, "BigQuery: %s", message);
-	failure_hint(f, "The job was asked for, and is gone at BigQuery: try again, with a new one.");
+	failure_hint(f, "The job no longer exists at BigQuery: try again with a new one.");
 	f->retry = FAILURE_NEW_JOB;
 }
 

@@ -1,11 +1,11 @@
 /*
  * http.c
- *	  HTTP exchanges that wait on the latch: clients, exchanges, who owns what.
+ *	  HTTP exchanges that wait on the latch: clients, exchanges, and who owns what.
  *
- * A client and each exchange live in a memory context of their own whose reset
- * callback releases libcurl's side, so that an ERROR at any place leaks neither
- * memory nor descriptors.  The contexts may go in any order: whoever goes first
- * unhooks itself from the other.
+ * A client and each exchange live in memory contexts of their own, whose reset
+ * callbacks release libcurl's side, so that an ERROR at any place leaks neither memory
+ * nor descriptors.  The contexts may be reset in any order: the first unlinks itself
+ * from the other.
  */
 #include "postgres.h"
 
@@ -17,20 +17,20 @@
 #include "http/http_internal.h"
 
 /*
- * Descriptors of a client besides one per exchange under way: libcurl's wake-up
- * pair and an idle connection.
+ * Descriptors of a client in addition to one per exchange in progress: libcurl's
+ * wake-up pair and an idle connection.
  */
 #define CLIENT_FDS 3
 
 /*
- * What must be left when a request starts: the descriptor by which it is waited
- * for; and, where it could do without, enough for another client, such as that
- * of the statement's second scan.
+ * Descriptors that must be left when a request starts: the one by which it is waited
+ * for; and, for an optional request, enough for another client, such as that of the
+ * statement's second scan.
  */
 #define WAIT_FDS 1
 #define OTHERS_FDS 8
 
-/* Initialise libcurl, once in this process and never in the postmaster. */
+/* Initialize libcurl, once in this process and never in the postmaster. */
 static void
 init_libcurl(void)
 {
@@ -41,7 +41,7 @@ init_libcurl(void)
 	if (done)
 		return;
 
-	/* libcurl would write the session keys of every connection there */
+	/* libcurl would write the session keys of every connection to that file */
 	keylog = getenv("SSLKEYLOGFILE") ? pstrdup(getenv("SSLKEYLOGFILE")) : NULL;
 	unsetenv("SSLKEYLOGFILE");
 	rc = curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -63,8 +63,8 @@ out_of_memory(void)
 }
 
 /*
- * Account for descriptors that libcurl is going to open, `n` in all.  False with
- * *f set unless there are so many, and `spare` besides.
+ * Account for `n` descriptors that libcurl is going to open.  False with *f set unless
+ * that many are left, and `spare` in addition.
  */
 static bool
 reserve_fds(HttpClient *client, int n, int spare, Failure *f)
@@ -87,8 +87,8 @@ reserve_fds(HttpClient *client, int n, int spare, Failure *f)
 }
 
 /*
- * Let go of libcurl's side of an exchange and overwrite its secrets.
- * Idempotent; allocates nothing, throws nothing.  Also a context callback.
+ * Release libcurl's side of an exchange and overwrite its secrets. Idempotent;
+ * allocates nothing, throws nothing.  Also a context callback.
  */
 static void
 release_exchange(void *arg)
@@ -117,7 +117,7 @@ release_exchange(void *arg)
 		explicit_bzero(exchange->buffer, Min(exchange->body_bytes, HTTP_BUFFER_SIZE));
 }
 
-/* The same for a client, with whatever exchanges it still has. */
+/* The same for a client, with any exchanges it still has. */
 static void
 release_client(void *arg)
 {
@@ -126,7 +126,7 @@ release_client(void *arg)
 
 	if (client->multi != NULL)
 	{
-		curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, NULL); /* may be called in the cleanup */
+		curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, NULL); /* the cleanup may call it */
 		dlist_foreach_modify(iter, &client->exchanges) release_exchange(dlist_container(HttpExchange, node, iter.cur));
 		curl_multi_cleanup(client->multi);
 		client->multi = NULL;
@@ -169,7 +169,7 @@ http_client_close(HttpClient *client)
 		MemoryContextDelete(client->context);
 }
 
-/* An exchange that owns a libcurl handle, but is not under way yet. */
+/* Create an exchange that owns a libcurl handle, but is not in progress yet. */
 static HttpExchange *
 create_exchange(MemoryContext parent)
 {
@@ -231,7 +231,7 @@ http_read(HttpExchange *exchange, const char **data, Failure *f)
 
 	while (exchange->start == exchange->end)
 	{
-		/* all handed out and, by this call, done with */
+		/* all was handed out, and this call ends its validity */
 		exchange->start = exchange->end = 0;
 		if (exchange->paused)
 			http_wait_resume(exchange);
@@ -279,7 +279,7 @@ http_finish(HttpExchange *exchange)
 		MemoryContextDelete(exchange->context);
 }
 
-/* Read the whole body behind what `buf` holds. */
+/* Read the whole body, appending it to `buf`. */
 static bool
 read_all(HttpExchange *exchange, StringInfo buf, Failure *f)
 {
@@ -301,9 +301,9 @@ wipe_answer(void *arg)
 }
 
 /*
- * Where an answer goes.  A small one has all the room that it may need, since
- * growing would leave a copy behind, and is overwritten with the context's end,
- * however that comes.
+ * Create the buffer for an answer.  A small one is allocated at its largest size, since
+ * growing would leave a copy behind, and is overwritten when the context ends, for
+ * whatever reason.
  */
 static StringInfo
 make_answer(const HttpRequest *request)

@@ -2,7 +2,7 @@
  * http_compat.h
  *	  Differences between the versions of libcurl we support, each behind one name.
  *
- * The only place for LIBCURL_VERSION_NUM.
+ * The only file with LIBCURL_VERSION_NUM.
  */
 #ifndef CONTRATOS_HTTP_COMPAT_H
 #define CONTRATOS_HTTP_COMPAT_H
@@ -11,7 +11,7 @@
 
 #include <curl/curl.h>
 
-/* 7.85 names protocols by text and deprecates the bit mask. */
+/* 7.85 takes the names of protocols and deprecates the bit mask. */
 static inline CURLcode
 curl_http_only_compat(CURL *easy, bool tls)
 {
@@ -23,8 +23,8 @@ curl_http_only_compat(CURL *easy, bool tls)
 }
 
 /*
- * 7.87 can leave a resolver thread behind that gets no answer.  Older ones wait
- * for it when a request is given up: a cancel is then as slow as the resolver.
+ * 7.87 can leave behind a resolver thread that gets no answer.  Older versions wait for
+ * it when a request is aborted: a cancel is then as slow as the resolver.
  */
 static inline CURLcode
 curl_quick_exit_compat(CURL *easy pg_attribute_unused())

@@ -1,23 +1,23 @@
 /*
  * http_error.c
- *	  What libcurl reports, in words that say whose turn it is.
+ *	  libcurl's errors as Failures, with messages that name the place to check.
  *
- * libcurl's own text goes into the detail.  It names hosts and files; the URL's
- * query, the headers and the body are never in it.
+ * libcurl's own text goes into the detail.  It names hosts and files; it never contains
+ * the URL's query, the headers or the body.
  */
 #include "postgres.h"
 
 #include "base/failure.h"
 #include "http/http_internal.h"
 
-/* libcurl's text for what happened. */
+/* libcurl's text for its last error. */
 static const char *
 curl_text(const HttpExchange *exchange)
 {
 	return exchange->errbuf[0] ? exchange->errbuf : curl_easy_strerror(exchange->result);
 }
 
-/* What the operating system said, else libcurl. */
+/* The operating system's error text if there is one, else libcurl's. */
 static const char *
 os_text(const HttpExchange *exchange)
 {
@@ -75,14 +75,15 @@ http_error_timeout(const HttpExchange *exchange, Failure *f)
 bool
 http_error_silent(const HttpExchange *exchange, Failure *f)
 {
-	failure_set(f, ERRCODE_CONNECTION_FAILURE, "not a byte from \"%s\" for %d s", exchange->host, HTTP_STALL_MS / 1000);
-	failure_detail(f, "The connection is taken for dead.");
+	failure_set(f, ERRCODE_CONNECTION_FAILURE, "no data received from \"%s\" for %d s", exchange->host,
+				HTTP_STALL_MS / 1000);
+	failure_detail(f, "The connection was closed.");
 	f->http_status = exchange->status;
 	f->retry = FAILURE_ASK_AGAIN;
 	return false;
 }
 
-/* A callback of ours had stopped the transfer. */
+/* One of our callbacks stopped the transfer. */
 static void
 cap_error(const HttpExchange *exchange, Failure *f)
 {
@@ -94,7 +95,7 @@ cap_error(const HttpExchange *exchange, Failure *f)
 					exchange->max_body);
 }
 
-/* The certificate is not to be trusted, or our list of roots is not usable. */
+/* The certificate cannot be verified, or our list of roots cannot be used. */
 static void
 certificate_error(const HttpExchange *exchange, Failure *f)
 {
@@ -109,11 +110,11 @@ certificate_error(const HttpExchange *exchange, Failure *f)
 	f->every_day = true;
 }
 
-/* The handshake failed: for good, unless it was the connection that broke. */
+/* The handshake failed: permanently, unless the connection was lost. */
 static void
 handshake_error(const HttpExchange *exchange, Failure *f)
 {
-	/* libcurl has one code for both; only the text tells them apart */
+	/* libcurl has one code for both; only the text distinguishes them */
 	bool broke = strstr(exchange->errbuf, "SSL_ERROR_SYSCALL") != NULL;
 
 	failure_set(f, ERRCODE_IO_ERROR, "TLS handshake with \"%s\" port %d failed", exchange->host, exchange->port);
@@ -136,7 +137,7 @@ connect_error(const HttpExchange *exchange, Failure *f)
 	if (exchange->result == CURLE_COULDNT_RESOLVE_HOST)
 	{
 		failure_set(f, sqlstate, "could not resolve host name \"%s\"", exchange->host);
-		failure_hint(f, "Check the DNS of this server; where a proxy leads out, name it in contratos.proxy.");
+		failure_hint(f, "Check the DNS of this server; if a proxy is required, name it in contratos.proxy.");
 	}
 	else if (exchange->result == CURLE_COULDNT_RESOLVE_PROXY)
 	{
@@ -149,13 +150,14 @@ connect_error(const HttpExchange *exchange, Failure *f)
 					exchange->proxied ? " through the proxy" : "", os_text(exchange));
 		if (exchange->proxied)
 			failure_detail(f, "%s", curl_text(exchange));
-		failure_hint(f, "This server itself must reach it: check the firewall, and contratos.proxy or the server's "
-						"option proxy.");
+		failure_hint(
+			f, "The database server must be able to reach it: check the firewall, and contratos.proxy or the server's "
+			   "option proxy.");
 	}
 	f->retry = FAILURE_ASK_AGAIN;
 }
 
-/* The connection was there, but no whole answer came through. */
+/* The connection was established, but no complete answer arrived. */
 static void
 broken_error(const HttpExchange *exchange, Failure *f)
 {
@@ -176,7 +178,7 @@ http_error(const HttpExchange *exchange, Failure *f)
 	switch (exchange->result)
 	{
 		case CURLE_OPERATION_TIMEDOUT:
-			return http_error_connect_timeout(exchange, f); /* the only one we leave to libcurl */
+			return http_error_connect_timeout(exchange, f); /* the only timeout that libcurl enforces */
 		case CURLE_PEER_FAILED_VERIFICATION:
 		case CURLE_SSL_ISSUER_ERROR:
 		case CURLE_SSL_CACERT_BADFILE:

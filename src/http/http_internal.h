@@ -1,8 +1,8 @@
 /*
  * http_internal.h
- *	  What the files of the http room share; nobody else includes it.
+ *	  Shared by the files of the http module only.
  *
- *	  http.c        clients and exchanges: the door, and who owns what
+ *	  http.c        clients and exchanges: the interface, and who owns what
  *	  http_setup.c  one request as options of a libcurl handle, and its callbacks
  *	  http_wait.c   the loop on the latch, the deadlines
  *	  http_error.c  what libcurl reports as a Failure
@@ -22,24 +22,25 @@
 #include "base/compat.h"
 #include "http/http.h"
 
-/* An exchange's buffer: the most of an answer that is in memory. */
+/* An exchange's buffer: the largest part of an answer that is in memory. */
 #define HTTP_BUFFER_SIZE (256 * 1024)
 
-/* An answer that has no more is read into memory that is there from the start. */
+/* An answer whose limit is at most this is read into memory that is allocated at the start. */
 #define HTTP_SMALL_ANSWER (64 * 1024)
 
 /* All header lines of one answer; Google's are below 2 kB. */
 #define HTTP_MAX_HEADER (64 * 1024)
 
-/* So long may a server stay silent while somebody waits for it. */
+/* The longest time that a server may send nothing while a caller waits for it. */
 #define HTTP_STALL_MS (60 * 1000)
 
 /* Idle connections a client keeps. */
 #define HTTP_MAX_IDLE 8
 
 /*
- * Sockets watched at once.  An exchange has one, while connecting up to three
- * (two address families and the resolver's), so this is for some 20 exchanges.
+ * The largest number of sockets watched at once.  An exchange has one, and up to three
+ * while connecting (two address families and the resolver's), so this is enough for
+ * some 20 exchanges.
  */
 #define HTTP_MAX_SOCKETS 64
 
@@ -64,10 +65,10 @@ struct HttpClient
 	bool overflow; /* more sockets than fit */
 
 	/* written by http_wait.c */
-	int64 driven_ms; /* time spent waiting, for whichever exchange */
+	int64 driven_ms; /* time spent waiting, for any exchange */
 };
 
-/* Why a callback of ours stopped a transfer. */
+/* Why one of our callbacks stopped a transfer. */
 typedef enum HttpCap
 {
 	HTTP_CAP_NONE = 0,
@@ -82,15 +83,15 @@ struct HttpExchange
 	HttpClient *client; /* NULL once released */
 	dlist_node node; /* in client->exchanges */
 	CURL *easy;
-	struct curl_slist *headers; /* request headers; the bearer is in here */
+	struct curl_slist *headers; /* request headers; with the bearer token */
 	char *body; /* request body; may be a secret */
 	size_t body_len;
 
 	/* the request, for messages and deadlines */
-	char *host; /* of the URL; not the whole, a query may tell much */
+	char *host; /* of the URL, which is not kept itself: a query may hold secrets */
 	int port;
 	const char *method; /* "GET" or "POST" */
-	char *path; /* of the URL, for the log: without its query; NULL: not logged */
+	char *path; /* of the URL, for the log, without the query; NULL: not logged */
 	char *ca_file; /* or NULL */
 	bool proxied;
 	int connect_timeout_ms;
@@ -99,14 +100,14 @@ struct HttpExchange
 
 	/* written by libcurl's callbacks */
 	char errbuf[CURL_ERROR_SIZE];
-	int status; /* 0 until the last header line is there */
+	int status; /* 0 until the last header line has arrived */
 	size_t header_bytes;
 	size_t body_bytes; /* decoded */
 	uint64 activity; /* changes with every byte received */
 	int retry_after_ms;
-	char request_id[64]; /* by which the service knows it; "": it did not tell */
+	char request_id[64]; /* the service's id of the request; "": none */
 	bool google_metadata; /* Metadata-Flavor: Google was among the headers */
-	int64 date_s; /* of Date; 0: none */
+	int64 date_s; /* from Date; 0: none */
 	HttpCap cap;
 	bool paused; /* the buffer was full */
 	char *buffer; /* HTTP_BUFFER_SIZE bytes */
@@ -115,11 +116,11 @@ struct HttpExchange
 
 	/* written by http_wait.c */
 	bool done; /* libcurl has finished with it */
-	CURLcode result; /* then: how */
+	CURLcode result; /* if done */
 	int64 waited_ms; /* time spent waiting for this exchange */
-	int64 silent_ms; /* of it, since the last byte */
+	int64 silent_ms; /* the part of it since the last byte */
 	int64 driven_at_start; /* client->driven_ms when it began */
-	int64 started_at; /* monotonic clock when it began */
+	int64 started_at; /* by the monotonic clock */
 
 	bool logged; /* by http_log.c */
 };
@@ -131,31 +132,31 @@ extern bool http_setup(HttpExchange *exchange, const HttpRequest *request, Failu
 extern int http_wait_record_socket(CURL *easy, curl_socket_t fd, int what, void *client, void *socketp);
 
 /*
- * http_wait.c: wait until something happens on any exchange of the client, at
- * most until a deadline of this one.  False with *f set at a deadline.
+ * http_wait.c: wait until something happens on any exchange of the client, but no
+ * longer than this exchange's next deadline.  False with *f set at a deadline.
  */
 extern bool http_wait_exchange(HttpExchange *exchange, Failure *f);
 
-/* http_wait.c: let a paused exchange go on. */
+/* http_wait.c: resume a paused exchange. */
 extern void http_wait_resume(HttpExchange *exchange);
 
 /*
- * http_log.c: at debug1, the request and what became of it: method, host, path,
- * status (0: none came, *f tells why), milliseconds.  Once; neither query nor
- * header nor body, which may hold secrets.
+ * http_log.c: log at debug1 the request and its outcome: method, host, path, status (0:
+ * none arrived, see *f), milliseconds.  Only once; without query, headers and body,
+ * which may hold secrets.
  */
 extern char *http_log_path(MemoryContext context, const char *url);
 extern void http_log(HttpExchange *exchange, int status, const Failure *f);
 
-/* http_error.c: *f from what libcurl said of an exchange that is done; false. */
+/* http_error.c: set *f from libcurl's result for an exchange that is done; false. */
 extern bool http_error(const HttpExchange *exchange, Failure *f);
 
-/* http_error.c: *f for a deadline that passed; false. */
+/* http_error.c: set *f for a deadline that was missed; false. */
 extern bool http_error_connect_timeout(const HttpExchange *exchange, Failure *f);
 extern bool http_error_timeout(const HttpExchange *exchange, Failure *f);
 extern bool http_error_silent(const HttpExchange *exchange, Failure *f);
 
-/* http_url.c: a URL that a request may use, taken apart. */
+/* http_url.c: the parts of a URL that a request may use. */
 typedef struct HttpUrl
 {
 	bool tls;
@@ -167,8 +168,8 @@ typedef struct HttpUrl
 } HttpUrl;
 
 /*
- * http_url.c: false with *f set (if not NULL) for what is never allowed;
- * `metadata`: plain http to the metadata server is.
+ * http_url.c: false with *f set (if not NULL) for a URL that is never allowed;
+ * `metadata` allows plain http to the metadata server.
  */
 extern bool http_url_parse(const char *url, bool metadata, HttpUrl *parts, Failure *f);
 

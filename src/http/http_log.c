@@ -1,9 +1,9 @@
 /*
  * http_log.c
- *	  Requests in the log, for whoever looks for what goes wrong on the way.
+ *	  Requests in the log, for diagnosing network problems.
  *
- * A line a request at debug1, when its answer begins.  A path may be told, it
- * names projects, tables and jobs; what stands behind it may not.
+ * One line per request at debug1, when its answer begins.  A path may be logged, since
+ * it names projects, tables and jobs; the query after it may not.
  */
 #include "postgres.h"
 
@@ -11,7 +11,7 @@
 #include "base/failure.h"
 #include "http/http_internal.h"
 
-/* The path of a URL, or NULL when nobody will want it. */
+/* The path of a URL, or NULL when it will not be logged. */
 char *
 http_log_path(MemoryContext context, const char *url)
 {

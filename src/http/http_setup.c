@@ -3,9 +3,9 @@
  *	  One request as options of a libcurl handle, and the callbacks that
  *	  receive its answer.
  *
- * Whatever libcurl would take from its surroundings (environment, .netrc,
- * built-in paths) is set explicitly, so that only our own settings count.
- * The callbacks record and return: no palloc, no ereport, no interrupts.
+ * Everything that libcurl would take from its environment (variables, .netrc, built-in
+ * paths) is set explicitly, so that only our own settings count. The callbacks record
+ * and return: no palloc, no ereport, no interrupts.
  */
 #include "postgres.h"
 
@@ -17,17 +17,17 @@
 #include "http/http_compat.h"
 #include "http/http_internal.h"
 
-/* Longer waits are not ours to honour; it also keeps the product in range. */
+/* We honor no longer waits; the limit also keeps the product in range. */
 #define MAX_RETRY_AFTER_S (24 * 60 * 60)
 
 /*
- * What libcurl reads at once.  Of what it has unpacked while we are not ready
- * for more it keeps at most 64 MB; gzip makes at most 1032 bytes of one, so this
- * and no other encoding (the others have no such bound) stay well below.
+ * The size of libcurl's reads.  While we are not ready for more, libcurl keeps at most
+ * 64 MB of unpacked data; gzip expands one byte to at most 1032, so with this size and
+ * no other encoding (the others have no such bound) it stays well below.
  */
 #define RECEIVE_SIZE (16 * 1024)
 
-/* Set one option; true if libcurl took it. */
+/* Set one option; true if libcurl accepted it. */
 #define SET(exchange, option, value) (curl_easy_setopt((exchange)->easy, (option), (value)) == CURLE_OK)
 
 /* Retry-After's value, seconds or a date, in milliseconds. */
@@ -48,8 +48,8 @@ parse_retry_after(const char *value)
 }
 
 /*
- * Copy the value of a header line, which is not terminated, into a fixed array;
- * false if the line is of another name (given in lower case, with its colon).
+ * Copy the value of a header line, which is not NUL-terminated, into a fixed array;
+ * false if the line has another name (`name` is in lower case, with its colon).
  */
 static bool
 header_value(const char *line, size_t len, const char *name, char *value, size_t size)
@@ -73,7 +73,7 @@ header_value(const char *line, size_t len, const char *name, char *value, size_t
 	return true;
 }
 
-/* Only what an identifier is made of comes into the log. */
+/* Cut the text before the first character that an identifier cannot have, so that nothing else is logged. */
 static void
 keep_identifier(char *text)
 {
@@ -82,7 +82,7 @@ keep_identifier(char *text)
 	text[len] = '\0';
 }
 
-/* Look at one header line for what is wanted of any. */
+/* Record the headers that matter for any request. */
 static void
 note_header(HttpExchange *exchange, const char *line, size_t len)
 {
@@ -102,7 +102,7 @@ note_header(HttpExchange *exchange, const char *line, size_t len)
 		exchange->date_s = Max((int64) curl_getdate(value, NULL), 0);
 }
 
-/* CURLOPT_HEADERFUNCTION: one line at a time, the empty one at the end too. */
+/* CURLOPT_HEADERFUNCTION: one line at a time, including the empty one at the end. */
 static size_t
 on_header(char *line, size_t size, size_t nitems, void *arg)
 {
@@ -117,12 +117,12 @@ on_header(char *line, size_t size, size_t nitems, void *arg)
 		return 0;
 	}
 	if (exchange->status != 0)
-		return len; /* a trailer, behind the body */
+		return len; /* a trailer, after the body */
 	if (len > 0 && (line[0] == '\r' || line[0] == '\n'))
 	{
 		long status = 0;
 
-		/* a status below 200 announces another one */
+		/* a final status follows a status below 200 */
 		curl_easy_getinfo(exchange->easy, CURLINFO_RESPONSE_CODE, &status);
 		if (status >= 200)
 			exchange->status = (int) status;
@@ -132,7 +132,7 @@ on_header(char *line, size_t size, size_t nitems, void *arg)
 	return len;
 }
 
-/* CURLOPT_WRITEFUNCTION: keep what fits, else let libcurl hold it back. */
+/* CURLOPT_WRITEFUNCTION: keep the data if it fits, else pause the transfer. */
 static size_t
 on_body(char *data, size_t size, size_t nmemb, void *arg)
 {
@@ -164,7 +164,7 @@ set_callbacks(HttpExchange *exchange)
 		   SET(exchange, CURLOPT_WRITEFUNCTION, on_body) && SET(exchange, CURLOPT_WRITEDATA, exchange);
 }
 
-/* The connection: HTTP/1.1 over TCP, nothing followed, nothing remembered. */
+/* The connection: HTTP/1.1 over TCP, no redirects, nothing stored. */
 static bool
 set_connection(HttpExchange *exchange, const HttpUrl *url)
 {
@@ -179,8 +179,8 @@ set_connection(HttpExchange *exchange, const HttpUrl *url)
 }
 
 /*
- * TLS is always verified.  With a ca_file of the user's the built-in directory
- * of roots is switched off, else both would be trusted.
+ * TLS is always verified.  With the user's ca_file, the built-in directory of roots is
+ * switched off, or else both would be trusted.
  */
 static bool
 set_tls(HttpExchange *exchange)
@@ -195,8 +195,9 @@ set_tls(HttpExchange *exchange)
 }
 
 /*
- * An empty proxy keeps libcurl from asking the environment, and an empty
- * no-proxy list likewise.  The proxy's answer to CONNECT is not ours to read.
+ * An empty proxy keeps libcurl from consulting the environment, and so does an empty
+ * no-proxy list.  The headers of the proxy's answer to CONNECT are not passed to our
+ * callbacks.
  */
 static bool
 set_proxy(HttpExchange *exchange, const char *proxy)
@@ -211,7 +212,7 @@ set_proxy(HttpExchange *exchange, const char *proxy)
 static bool
 add_header(HttpExchange *exchange, const char *name, const char *scheme, const char *value)
 {
-	/* not psprintf(): it begins with less and leaves that behind */
+	/* psprintf() would start with a smaller buffer and leave a copy behind */
 	size_t size = strlen(name) + strlen(scheme) + strlen(value) + sizeof(": ");
 	char *line = palloc(size);
 	struct curl_slist *list;
@@ -226,7 +227,7 @@ add_header(HttpExchange *exchange, const char *name, const char *scheme, const c
 	return list != NULL;
 }
 
-/* Whether a header of the caller's is one line with a name and a value. */
+/* Whether a header from the caller is one line with a name and a value. */
 static bool
 check_header(const HttpHeader *header, Failure *f)
 {
@@ -268,7 +269,7 @@ set_headers(HttpExchange *exchange, const HttpRequest *request)
 		return false;
 	if (request->bearer != NULL && !add_header(exchange, "Authorization", "Bearer ", request->bearer))
 		return false;
-	/* no header, so no round trip before a body of more than 1 MB */
+	/* without this header, a body of more than 1 MB would wait a round trip for "100 Continue" */
 	list = curl_slist_append(exchange->headers, "Expect:");
 	if (list == NULL)
 		return false;
@@ -291,7 +292,7 @@ set_method(HttpExchange *exchange, const HttpRequest *request)
 		   SET(exchange, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) exchange->body_len);
 }
 
-/* Whether the file of trusted roots is there to be read. */
+/* Whether the file of trusted roots can be read. */
 static bool
 check_ca_readable(const char *path, Failure *f)
 {
@@ -323,7 +324,7 @@ http_setup(HttpExchange *exchange, const HttpRequest *request, Failure *f)
 	exchange->method = strcmp(request->method, "GET") == 0 ? "GET" : "POST";
 	exchange->path = request->untold ? NULL : http_log_path(exchange->context, request->url);
 	exchange->ca_file = request->ca_file ? MemoryContextStrdup(exchange->context, request->ca_file) : NULL;
-	/* what is meant for this machine would end at the proxy's own loopback, or tell who the proxy is */
+	/* through a proxy, loopback would be the proxy itself, and the metadata server that of its machine */
 	exchange->proxied = request->proxy != NULL && request->proxy[0] != '\0' && !url.loopback && !url.metadata;
 	exchange->connect_timeout_ms = request->connect_timeout_ms;
 	exchange->timeout_ms = request->timeout_ms;

@@ -1,10 +1,10 @@
 /*
  * http_url.c
- *	  Which URLs may be used: https to anywhere, plain http to loopback and,
- *	  where that is expected, to the metadata server of a cloud's machine.
+ *	  The rules for URLs: https to any host, plain http to loopback and, for requests
+ *	  that allow it, to the metadata server of a machine on Google Cloud.
  *
- * libcurl's own parser does the work, so that what is checked here is what is
- * connected to later.
+ * libcurl's own parser does the work, so that the URL that is checked is the one that
+ * is connected to later.
  */
 #include "postgres.h"
 
@@ -15,7 +15,7 @@
 #include "base/failure.h"
 #include "http/http_internal.h"
 
-/* Whether a host, as libcurl wrote it, can only be this machine. */
+/* Whether a host, as normalized by libcurl, can only be this machine. */
 static bool
 is_loopback_host(const char *host)
 {
@@ -27,8 +27,8 @@ is_loopback_host(const char *host)
 }
 
 /*
- * Whether a host is where clouds tell their machines who they are: a link-local
- * address, answered by the host below, which speaks nothing but plain http.
+ * Whether a host is the metadata server, where a cloud's machines learn their identity:
+ * a link-local address, answered by the physical host, which speaks only plain http.
  */
 static bool
 is_metadata_host(const char *host)
@@ -57,7 +57,7 @@ has_part(CURLU *url, CURLUPart part)
 	return has;
 }
 
-/* Take an IPv6 address out of its brackets. */
+/* Remove the brackets around an IPv6 address. */
 static void
 strip_brackets(char *host)
 {
@@ -69,7 +69,7 @@ strip_brackets(char *host)
 	host[len - 2] = '\0';
 }
 
-/* The rules for a URL that libcurl could parse; NULL or what is wrong with it. */
+/* Apply the rules to a URL that libcurl could parse; NULL, or the problem with it. */
 static const char *
 take_url_apart(CURLU *url, bool metadata, HttpUrl *parts)
 {
@@ -107,7 +107,7 @@ http_url_parse(const char *url, bool metadata, HttpUrl *parts, Failure *f)
 		wrong = take_url_apart(handle, metadata, parts);
 	curl_url_cleanup(handle);
 
-	/* the URL is left out: it may hold a password, or a query that tells much */
+	/* the URL is left out: it may hold a password, or a query with secrets */
 	if (wrong != NULL && f != NULL)
 	{
 		failure_set(f, ERRCODE_INVALID_PARAMETER_VALUE, "URL cannot be used: %s", wrong);

@@ -2,13 +2,13 @@
  * http_wait.c
  *	  The loop: libcurl's sockets and the process latch in one wait.
  *
- * Not curl_multi_poll(): a backend that sleeps there neither sees a cancel nor
- * takes part in a ProcSignalBarrier, and so holds up DROP DATABASE of any
- * database.  The wait event set is built anew for each wait (events cannot be
- * taken out of one), as WaitLatchOrSocket() does.
+ * It does not use curl_multi_poll(): a backend that sleeps in that function neither
+ * notices a cancel nor takes part in a ProcSignalBarrier, and so blocks DROP DATABASE
+ * of any database.  The wait event set is built anew for each wait (events cannot be
+ * removed from one), as WaitLatchOrSocket() does.
  *
- * Deadlines are counted in time spent in here.  What the executor does with
- * the rows between two reads may take as long as it likes.
+ * Deadlines count only the time spent in this file.  The executor may take as long as
+ * it likes with the rows between two reads.
  */
 #include "postgres.h"
 
@@ -23,7 +23,7 @@
 #include "base/failure.h"
 #include "http/http_internal.h"
 
-/* Events taken from one wait; more are simply found by the next. */
+/* Events taken from one wait; the next wait finds the rest. */
 #define MAX_EVENTS 8
 
 static uint32
@@ -62,7 +62,7 @@ http_wait_record_socket(CURL *easy pg_attribute_unused(), curl_socket_t fd, int 
 	return 0;
 }
 
-/* Note which exchanges libcurl has finished with. */
+/* Record which exchanges libcurl has finished with. */
 static void
 collect_finished(HttpClient *client)
 {
@@ -85,9 +85,9 @@ collect_finished(HttpClient *client)
 /*
  * Let libcurl work on one socket, or on its timers (CURL_SOCKET_TIMEOUT).
  *
- * Signals are blocked meanwhile: libcurl may start its resolver thread here,
- * which inherits the mask, and PostgreSQL's handlers must only ever run in the
- * main thread.
+ * Signals are blocked meanwhile: libcurl may start its resolver thread in this call,
+ * which inherits the mask, and PostgreSQL's handlers must only ever run in the main
+ * thread.
  */
 static void
 drive(HttpClient *client, curl_socket_t fd, int mask)
@@ -117,7 +117,7 @@ http_wait_resume(HttpExchange *exchange)
 
 	exchange->paused = false;
 
-	/* expect the write callback to run in here, for data held back */
+	/* this may call the write callback, for data that was held back */
 	sigprocmask(SIG_SETMASK, &BlockSig, &saved);
 	rc = curl_easy_pause(exchange->easy, CURLPAUSE_CONT);
 	sigprocmask(SIG_SETMASK, &saved, NULL);
@@ -128,11 +128,11 @@ http_wait_resume(HttpExchange *exchange)
 	}
 }
 
-/* Put the latch and all of libcurl's sockets into a wait event set. */
+/* Add the latch and all of libcurl's sockets into a wait event set. */
 static void
 fill_set(WaitEventSet *set, const HttpClient *client)
 {
-	if (IsUnderPostmaster) /* single-user mode has none to die */
+	if (IsUnderPostmaster) /* single-user mode has no postmaster */
 		AddWaitEventToSet(set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	AddWaitEventToSet(set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
 	for (int i = 0; i < client->nsockets; i++)
@@ -148,7 +148,7 @@ fill_set(WaitEventSet *set, const HttpClient *client)
 	}
 }
 
-/* One wait of at most `ms`; the number of events, 0 when the time is over. */
+/* One wait of at most `ms`; the number of events, 0 on timeout. */
 static int
 wait_for_events(const HttpClient *client, long ms, WaitEvent *events)
 {
@@ -176,14 +176,14 @@ wait_once(HttpClient *client, int64 max_ms)
 	long due = -1;
 	int n;
 
-	/* a stream that is always readable would never see the latch */
+	/* if a stream is always readable, the wait never reports the latch */
 	CHECK_FOR_INTERRUPTS();
-	/* inside a transaction, do not hold up vacuum for a catalog lookup of ours */
+	/* inside a transaction, do not hold up vacuum because of our catalog lookups */
 	InvalidateCatalogSnapshotConditionally();
 
 	/*
-	 * Asked for each time instead of recorded by CURLMOPT_TIMERFUNCTION, which
-	 * is not called again for a timer that came a rounded millisecond early.
+	 * Asked each time instead of recorded by CURLMOPT_TIMERFUNCTION, which is not
+	 * called again for a timer that fired a rounded millisecond early.
 	 */
 	curl_multi_timeout(client->multi, &due);
 	if (due < 0 || due > max_ms)
@@ -206,7 +206,7 @@ wait_once(HttpClient *client, int64 max_ms)
 		drive(client, CURL_SOCKET_TIMEOUT, 0);
 }
 
-/* Whether name, TCP and TLS are behind it. */
+/* Whether name lookup, TCP and TLS are done. */
 static bool
 is_connected(const HttpExchange *exchange)
 {
@@ -217,8 +217,8 @@ is_connected(const HttpExchange *exchange)
 }
 
 /*
- * libcurl counts its connect timeout by the clock on the wall; add the time
- * that nobody was in here to let it connect.
+ * libcurl measures its connect timeout by elapsed time; add the time in which we did
+ * not call libcurl, so that it could not connect.
  */
 static void
 extend_connect_timeouts(HttpClient *client)
@@ -237,7 +237,7 @@ extend_connect_timeouts(HttpClient *client)
 	}
 }
 
-/* Milliseconds until the exchange's next deadline; with none left, false and *f set. */
+/* Milliseconds until the exchange's next deadline; false with *f set when it is past. */
 static bool
 next_deadline(const HttpExchange *exchange, int64 *left, Failure *f)
 {

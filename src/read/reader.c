@@ -1,11 +1,11 @@
 /*
  * reader.c
- *	  The rows of a finished job, read here or beside.
+ *	  The rows of a finished job, read by this process or by a reader worker.
  *
- * The first page is under way when the reading begins, and is read here: what
- * a row takes is then known, and a process is started once enough rows are
- * left to be worth it.  While that process starts, asks for a token and for its
- * first page, the rest of the first page gives us something to do.
+ * The first page is already requested when reading begins, and this process reads it:
+ * the size of a row is then known, and a worker is started if enough rows are left to
+ * be worth it.  While the worker starts, requests a token and its first page, this
+ * process works on the rest of the first page.
  */
 #include "postgres.h"
 
@@ -18,7 +18,7 @@
 #include "read/reader_internal.h"
 #include "rows/rows.h"
 
-/* Rows after which it is decided, by what they took. */
+/* The number of rows after which to decide, by their size, whether to start a worker. */
 #define PROBE_ROWS 4000 /* or fewer, if a page has fewer */
 
 struct RowReader
@@ -27,32 +27,32 @@ struct RowReader
 	BqJob *job;
 	RowHash *row_hash; /* NULL: no fingerprint */
 	ReaderShape shape; /* desc NULL: no tuples */
-	int64 next; /* number of the row to give next, from 0 */
-	ReaderRow given; /* the row given last */
+	int64 next; /* number of the next row, from 0 */
+	ReaderRow given; /* the row returned last */
 
-	/* what is read here; NULL while another process reads */
+	/* the rows that this process reads; NULL while a worker reads */
 	RowStream *stream;
-	bool undecided; /* whether a process is to be started */
-	int64 min_bytes; /* … as it is for no fewer */
+	bool undecided; /* whether to start a worker is not decided yet */
+	int64 min_bytes; /* the least number of bytes that is worth a worker */
 
-	/* what another process reads, from row `beside_from` on; 0: nothing */
-	int64 beside_from;
+	/* the rows that a worker reads, from row `worker_from` on; 0: none */
+	int64 worker_from;
 	ReaderQueue queue;
 	const char *message;
-	const char *at; /* in the message … */
-	int32 rows_left; /* … with as many rows to come */
-	const char *hash; /* of the row given last, in the message; NULL: none */
+	const char *at; /* the current position in the message */
+	int32 rows_left; /* the rows that follow it */
+	const char *hash; /* of the row returned last, in the message; NULL: none */
 	RowsCell *cells;
 	HeapTupleData tuple;
-	ReaderHead progress; /* as the last message has it */
+	ReaderHead progress; /* as reported by the last message */
 
-	/* of streams that are closed */
+	/* from streams that are closed */
 	int64 earlier_bytes;
 	int earlier_pages;
 };
 
 RowReader *
-reader_open(BqJob *job, RowHash *row_hash, const ReaderShape *shape, int64 beside, MemoryContext parent)
+reader_open(BqJob *job, RowHash *row_hash, const ReaderShape *shape, int64 min_bytes, MemoryContext parent)
 {
 	MemoryContext context = AllocSetContextCreate(parent, "contratos row reader", ALLOCSET_SMALL_SIZES);
 	RowReader *reader = MemoryContextAllocZero(context, sizeof(RowReader));
@@ -63,15 +63,15 @@ reader_open(BqJob *job, RowHash *row_hash, const ReaderShape *shape, int64 besid
 	if (shape != NULL)
 		reader->shape = *shape;
 	reader->stream = stream_open(job, context);
-	reader->min_bytes = beside;
-	reader->undecided = beside >= 0 && job->total_rows > job->connection->page_rows;
-	/* no pages ahead that another process would fetch again */
+	reader->min_bytes = min_bytes;
+	reader->undecided = min_bytes >= 0 && job->total_rows > job->connection->page_rows;
+	/* no pages ahead that a worker would fetch again */
 	if (reader->undecided)
 		stream_end_at(reader->stream, job->connection->page_rows);
 	return reader;
 }
 
-/* Read on here, from a stream that may have given rows; or no more. */
+/* Continue reading in this process, from a stream that may have returned rows; or, with NULL, stop doing so. */
 static void
 change_stream(RowReader *reader, RowStream *stream)
 {
@@ -84,14 +84,14 @@ change_stream(RowReader *reader, RowStream *stream)
 	reader->stream = stream;
 }
 
-/* The process beside has nothing more to give. */
+/* The worker has no more rows to send. */
 static void
-end_beside(RowReader *reader)
+end_worker(RowReader *reader)
 {
 	reader->earlier_bytes += reader->progress.bytes;
 	reader->earlier_pages += reader->progress.pages;
 	reader->progress = (ReaderHead){0};
-	reader->beside_from = 0;
+	reader->worker_from = 0;
 	reader->rows_left = 0;
 	reader_queue_close(&reader->queue);
 }
@@ -110,8 +110,8 @@ void
 reader_rewind(RowReader *reader)
 {
 	reader->undecided = false;
-	if (reader->beside_from > 0)
-		end_beside(reader);
+	if (reader->worker_from > 0)
+		end_worker(reader);
 	if (reader->stream != NULL)
 		stream_rewind(reader->stream);
 	else
@@ -120,11 +120,11 @@ reader_rewind(RowReader *reader)
 }
 
 /* --------------------------------------------------------------------------
- * Whether to have a process beside
+ * Whether to start a worker
  * -------------------------------------------------------------------------- */
 
 static bool
-start_beside(RowReader *reader, int64 from, int64 row_bytes)
+start_worker(RowReader *reader, int64 from, int64 row_bytes)
 {
 	const BqJob *job = reader->job;
 	ReaderTask task = {
@@ -148,8 +148,8 @@ start_beside(RowReader *reader, int64 from, int64 row_bytes)
 }
 
 /*
- * As much of the first page as can be sure to come with its one request is
- * read here, the rest beside.
+ * This process reads the part of the first page that one request is sure to return, the
+ * worker reads the rest.
  */
 static void
 decide(RowReader *reader)
@@ -160,9 +160,9 @@ decide(RowReader *reader)
 	int64 from = Max(Min(STREAM_PAGE_BYTES / row_bytes, job->connection->page_rows), reader->next);
 
 	reader->undecided = false;
-	if ((job->total_rows - from) * row_bytes >= reader->min_bytes && start_beside(reader, from, row_bytes))
+	if ((job->total_rows - from) * row_bytes >= reader->min_bytes && start_worker(reader, from, row_bytes))
 	{
-		reader->beside_from = from;
+		reader->worker_from = from;
 		reader->cells = palloc(sizeof(RowsCell) * Max(job->nfields, 1));
 		stream_end_at(reader->stream, from);
 	}
@@ -172,7 +172,7 @@ decide(RowReader *reader)
 }
 
 /* --------------------------------------------------------------------------
- * Rows from beside
+ * Rows from the worker
  * -------------------------------------------------------------------------- */
 
 static void
@@ -186,8 +186,8 @@ note_reader_cost(BqJob *job, const ReaderHead *head)
 }
 
 /*
- * Wait for a message.  READER_END also when the process is gone before its last
- * row: what is missing is then read here.
+ * Wait for a message.  Returns READER_END also when the worker ended before its last
+ * row: this process then reads the missing rows.
  */
 static ReaderMessage
 receive(RowReader *reader)
@@ -199,7 +199,7 @@ receive(RowReader *reader)
 
 	if (shm_mq_receive(reader->queue.handle, &len, &data, false) != SHM_MQ_SUCCESS)
 	{
-		ereport(DEBUG1, (errmsg_internal("contratos: the process that read beside is gone")));
+		ereport(DEBUG1, (errmsg_internal("contratos: the reader worker ended before its last row")));
 		return READER_END;
 	}
 	memcpy(&head, data, sizeof(head));
@@ -244,7 +244,7 @@ take_cells(RowReader *reader, const char *at)
 	return at;
 }
 
-/* The next row of the message, whose bytes stay where they are. */
+/* The next row of the message; its bytes are not copied. */
 static void
 take_row(RowReader *reader)
 {
@@ -262,14 +262,14 @@ take_row(RowReader *reader)
 	reader->rows_left--;
 }
 
-/* False: there are no more from there. */
+/* The next row from the worker; false when it sends no more. */
 static bool
-next_beside(RowReader *reader)
+next_from_worker(RowReader *reader)
 {
 	while (reader->rows_left == 0)
 		if (receive(reader) == READER_END)
 		{
-			end_beside(reader);
+			end_worker(reader);
 			return false;
 		}
 	take_row(reader);
@@ -281,7 +281,7 @@ next_beside(RowReader *reader)
  * -------------------------------------------------------------------------- */
 
 static bool
-next_here(RowReader *reader)
+next_from_stream(RowReader *reader)
 {
 	if (reader->undecided && reader->next == Min(PROBE_ROWS, reader->job->connection->page_rows))
 		decide(reader);
@@ -294,21 +294,21 @@ next_row(RowReader *reader)
 {
 	if (reader->stream != NULL)
 	{
-		if (next_here(reader))
+		if (next_from_stream(reader))
 			return true;
-		if (reader->beside_from == 0)
+		if (reader->worker_from == 0)
 			return false;
 		change_stream(reader, NULL);
 	}
-	if (reader->beside_from > 0)
+	if (reader->worker_from > 0)
 	{
-		if (next_beside(reader))
+		if (next_from_worker(reader))
 			return true;
 		if (reader->next == reader->job->total_rows)
 			return false;
-		/* it has left rows to us */
+		/* the worker left rows to this process */
 		change_stream(reader, stream_open_at(reader->job, reader->next, reader->context));
-		return next_here(reader);
+		return next_from_stream(reader);
 	}
 	return false;
 }

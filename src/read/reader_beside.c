@@ -1,10 +1,10 @@
 /*
  * reader_beside.c
- *	  The process that reads a job's rows for a load, and sends them.
+ *	  The reader worker: reads a job's rows for a load, and sends them.
  *
- * It has no database, no transaction and no memory of its own that grows: a
- * batch, and the stream's buffers, of which a long row is sent without a copy.  It ends with its last row, with a failure,
- * or when the load does not listen any more.
+ * It has no database, no transaction and no memory that grows: only a batch and the
+ * stream's buffers, from which a long row is sent without a copy.  It ends after its
+ * last row, with a failure, or when the load no longer listens.
  */
 #include "postgres.h"
 
@@ -27,10 +27,10 @@
 #include "read/stream.h"
 #include "rows/rows.h"
 
-/* A message of rows has about as many bytes: large enough to be worth a wake-up. */
+/* The approximate size of a message of rows: large enough to be worth a wake-up. */
 #define BATCH_BYTES (64 * 1024)
 
-/* A row of cells that has more is a message of its own, sent from where it lies. */
+/* A row of cells with more bytes is a message of its own, sent without a copy. */
 #define LONG_ROW_BYTES (1024 * 1024)
 
 typedef struct Sender
@@ -45,8 +45,8 @@ typedef struct Sender
 } Sender;
 
 /*
- * The load is over, perhaps in the middle of a page: an error that nobody needs
- * to read about, raised wherever we wait.
+ * The load is over, perhaps in the middle of a page: raise an error, which is not
+ * reported, at the next wait.
  */
 static void
 stop_sending(SIGNAL_ARGS)
@@ -82,7 +82,7 @@ make_head(const Sender *sender, ReaderMessage message, int32 nrows)
 	};
 }
 
-/* False when the load does not listen any more. */
+/* Returns false when the load no longer listens. */
 static bool
 send_batch(Sender *sender, ReaderMessage message)
 {
@@ -95,7 +95,7 @@ send_batch(Sender *sender, ReaderMessage message)
 	return result == SHM_MQ_SUCCESS;
 }
 
-/* The gap in front of it leaves this process, too: it must hold nothing. */
+/* The padding before the tuple is sent to another process, too: it must be cleared. */
 static void
 append_tuple(StringInfo batch, HeapTuple tuple)
 {
@@ -107,7 +107,7 @@ append_tuple(StringInfo batch, HeapTuple tuple)
 	batch->len = (int) (from + tuple->t_len);
 }
 
-/* Bytes of a row as cells. */
+/* The length of a row as cells, in bytes. */
 static size_t
 cells_len(const Sender *sender, const RowsCell *cells)
 {
@@ -139,7 +139,7 @@ append_cells(Sender *sender, const RowsCell *cells)
 	batch->len = (int) (at - batch->data);
 }
 
-/* The row's hash, if there is to be one, and the length of its tuple. */
+/* Append the row's hash, if hashes are wanted, and the length of its tuple. */
 static void
 append_row_head(Sender *sender, const RowsCell *cells, uint32 len)
 {
@@ -165,8 +165,8 @@ append_row(Sender *sender, const RowsCell *cells, HeapTuple tuple)
 }
 
 /*
- * A message of one row, whose head is in the batch and whose cells are not.
- * False when the load does not listen any more.
+ * Send a message of one row, whose head is in the batch and whose cells are not.
+ * Returns false when the load no longer listens.
  */
 static bool
 send_long_row(Sender *sender, const RowsCell *cells)
@@ -193,7 +193,7 @@ send_long_row(Sender *sender, const RowsCell *cells)
 	return result == SHM_MQ_SUCCESS;
 }
 
-/* Send the row, or put it to those that go together; false when the load does not listen any more. */
+/* Send the row, or add it to the batch; returns false when the load no longer listens. */
 static bool
 send_row(Sender *sender, const RowsCell *cells)
 {
@@ -217,7 +217,7 @@ send_rows(Sender *sender)
 		(void) send_batch(sender, READER_END);
 }
 
-/* False when there is no token to be had: the load may have one that is good for long. */
+/* Returns false when no token can be obtained: the load may still have a valid one. */
 static bool
 prepare(Sender *sender, const ReaderTask *task)
 {
@@ -226,7 +226,7 @@ prepare(Sender *sender, const ReaderTask *task)
 
 	if (!bigquery_token(bq, &f))
 	{
-		ereport(DEBUG1, (errmsg_internal("contratos: rows are left to the load: %s", f.message)));
+		ereport(DEBUG1, (errmsg_internal("contratos: the load must read the rows itself: %s", f.message)));
 		return false;
 	}
 	sender->job =
@@ -241,7 +241,7 @@ prepare(Sender *sender, const ReaderTask *task)
 	return true;
 }
 
-/* What was thrown, for the load to throw; our own Failures keep all they hold. */
+/* Fill *f from the error, for the load to throw; a Failure of ours is kept with all its fields. */
 static void
 take_failure(Failure *f, const ErrorData *edata)
 {
@@ -266,13 +266,13 @@ send_failure(const ReaderQueue *queue, const ErrorData *edata)
 	Failure f;
 	shm_mq_iovec parts[2] = {{(const char *) &head, sizeof(head)}, {(const char *) &f, sizeof(f)}};
 
-	/* its padding and the rest of its texts leave this process, too */
+	/* the padding and the unused parts of its texts are sent to another process, too */
 	memset(&f, 0, sizeof(f));
 	take_failure(&f, edata);
 	(void) shm_mq_sendv(queue->handle, parts, lengthof(parts), false, true);
 }
 
-/* The load may end while we wait for room in its queue: then nobody needs to know. */
+/* The load may end while the worker waits for space in its queue: then the error is dropped. */
 static void
 report(const ReaderQueue *queue, const ErrorData *edata)
 {

@@ -1,8 +1,8 @@
 /*
  * reader_internal.h
- *	  Between reader.c, which reads for a load, reader_queue.c, which has what
- *	  two processes share, reader_beside.c, the process beside, and
- *	  reader_tuple.c, which makes tuples there.
+ *	  Shared by reader.c (reads for a load), reader_queue.c (the shared memory of two
+ *	  processes), reader_beside.c (the reader worker) and reader_tuple.c (makes tuples
+ *	  in the worker) only.
  */
 #ifndef CONTRATOS_READER_INTERNAL_H
 #define CONTRATOS_READER_INTERNAL_H
@@ -17,16 +17,16 @@
 #include "rows/rows.h"
 
 /*
- * What a message holds: a head, and then, of READER_ROWS, for each row
+ * The content of a message: a head, and then, for READER_ROWS, for each row
  *
- *	its hash            ROWHASH_BYTES; not without a fingerprint
- *	length of a tuple   uint32; 0: it comes as cells
- *	the tuple           aligned as tuples are, counting from the head
+ *	its hash            ROWHASH_BYTES; only with a fingerprint
+ *	length of a tuple   uint32; 0: the row is sent as cells
+ *	the tuple           aligned like any tuple, counting from the head
  * or
  *	the cells           for each its kind and length (READER_PACK) and its bytes,
  *	                    not aligned
  *
- * READER_END has no rows; READER_FAILURE has a Failure behind its head.
+ * READER_END has no rows; READER_FAILURE has a Failure after its head.
  */
 typedef enum ReaderMessage
 {
@@ -39,9 +39,9 @@ typedef struct ReaderHead
 {
 	ReaderMessage message;
 	int32 nrows;
-	int64 bytes; /* of bodies, since the process began */
+	int64 bytes; /* of bodies, since the worker started */
 	int32 pages; /* … and pages */
-	bool cache_hit; /* what the query has cost, once it is known; -1: not yet */
+	bool cache_hit; /* the cost of the query, once it is known; -1: not yet */
 	int64 bytes_processed;
 	int64 bytes_billed;
 } ReaderHead;
@@ -53,20 +53,20 @@ typedef struct ReaderHead
 
 StaticAssertDecl(ROWS_MAX_TEXT < (1u << 30), "a cell's length must leave two bits of a uint32");
 
-/* What the process beside is told.  Its strings are copies. */
+/* The task of a reader worker.  Its strings are copies. */
 typedef struct ReaderTask
 {
-	BqConnection connection; /* its project is the one that is billed */
+	BqConnection connection; /* its project is the billed one */
 	const char *location; /* of the job */
 	const char *job_id;
 	const char *forms; /* rowhash_forms(), or NULL: no hashes */
-	int64 first; /* row to begin with, from 0 */
+	int64 first; /* the first row to read, from 0 */
 	int64 total_rows;
 	int nfields;
 	ReaderShape shape; /* desc NULL: rows are sent as cells */
 } ReaderTask;
 
-/* A shape as bytes behind a task, and back in CurrentMemoryContext; moves *at behind it. */
+/* Append a shape to a task, and read it back in CurrentMemoryContext; moves *at past it. */
 extern void reader_tuple_put_shape(StringInfo buf, const ReaderShape *shape);
 extern void reader_tuple_take_shape(const char **at, ReaderShape *shape);
 
@@ -75,10 +75,10 @@ typedef struct TupleMaker TupleMaker;
 
 extern TupleMaker *reader_tuple_maker(const ReaderShape *shape);
 
-/* A row as a tuple, valid until the next one; NULL for one that only the load can read. */
+/* A row as a tuple, valid until the next one; NULL if only the load can read it. */
 extern HeapTuple reader_tuple_make(TupleMaker *maker, const RowsCell *cells);
 
-/* The shared memory of a task and its queue, and the process at its other end. */
+/* The shared memory of a task and its queue, and the worker at its other end. */
 typedef struct ReaderQueue
 {
 	dsm_segment *segment;
@@ -86,13 +86,13 @@ typedef struct ReaderQueue
 } ReaderQueue;
 
 /*
- * Start a process with that task; false when none can be had.  It ends when the
- * segment is detached, which happens with the resource owner at the latest.
+ * Start a worker with that task; false when none can be started.  It ends when the
+ * segment is detached, at the latest with the resource owner.
  */
 extern bool reader_queue_start(ReaderQueue *queue, const ReaderTask *task);
 extern void reader_queue_close(ReaderQueue *queue);
 
-/* In the process: attach to what it was started for; false when that is gone. */
+/* In the worker: attach to its task; false when that is gone. */
 extern bool reader_queue_attach(ReaderQueue *queue, uint32 segment, ReaderTask *task);
 
 #endif /* CONTRATOS_READER_INTERNAL_H */

@@ -1,9 +1,9 @@
 /*
  * reader_queue.c
- *	  What a load and the process that reads beside it share: a task, and a
- *	  queue of messages.
+ *	  The shared memory of a load and its reader worker: a task, and a queue of
+ *	  messages.
  *
- * No secret is in it: the process reads the credentials file by itself.
+ * It holds no secret: the worker reads the credentials file itself.
  */
 #include "postgres.h"
 
@@ -19,16 +19,19 @@
 #include "read/reader_internal.h"
 #include "rows/rows.h"
 
-/* the layouts are part of it: a library replaced under a session must not read the old one's messages */
+/*
+ * it depends on the layouts: if the library is replaced during a session, the new one
+ * must not read the old messages
+ */
 #define MAGIC (UINT64CONST(0xc0274706) << 32 | sizeof(ReaderTask) << 16 | sizeof(ReaderHead) << 8 | sizeof(RowsCell))
 #define KEY_TASK 1
 #define KEY_QUEUE 2
 
-/* Room for a few batches on their way. */
+/* Space for a few batches in transit. */
 #define QUEUE_BYTES (1024 * 1024)
 
 /* --------------------------------------------------------------------------
- * The task as one text: numbers as they are, strings with their end
+ * The task as bytes: numbers in binary, strings with their terminating NUL
  * -------------------------------------------------------------------------- */
 
 static void
@@ -79,7 +82,7 @@ start_process(dsm_segment *segment, BackgroundWorkerHandle **handle)
 	return RegisterDynamicBackgroundWorker(&worker, handle);
 }
 
-/* The segment goes, however that comes about: so does the process. */
+/* The worker ends together with the segment, for whatever reason that is detached. */
 static void
 end_process(dsm_segment *segment pg_attribute_unused(), Datum arg)
 {
@@ -120,7 +123,7 @@ make_segment(const ReaderTask *task, shm_mq **queue)
 typedef struct Segment
 {
 	const ReaderTask *task;
-	dsm_segment *segment; /* NULL: there is no room for it */
+	dsm_segment *segment; /* NULL: there is no memory for it */
 	shm_mq *queue;
 } Segment;
 
@@ -130,14 +133,14 @@ make_pinned_segment(void *arg)
 	Segment *made = arg;
 
 	made->segment = make_segment(made->task, &made->queue);
-	/* the subtransaction's end is not the segment's */
+	/* the segment must outlive the subtransaction */
 	if (made->segment != NULL)
 		dsm_pin_mapping(made->segment);
 }
 
 /*
- * The same, or NULL where the system has no shared memory to give: an error, of
- * which a load need not die.  It takes a subtransaction to get over one.
+ * The same, or NULL if the system has no shared memory left: an error that a load can
+ * survive.  Catching it takes a subtransaction.
  */
 static dsm_segment *
 try_segment(const ReaderTask *task, shm_mq **queue)
@@ -149,7 +152,7 @@ try_segment(const ReaderTask *task, shm_mq **queue)
 		ReThrowError(error);
 	if (error != NULL)
 	{
-		ereport(DEBUG1, (errmsg_internal("contratos: all rows are read here: %s", error->message)));
+		ereport(DEBUG1, (errmsg_internal("contratos: all rows are read by this process: %s", error->message)));
 		return NULL;
 	}
 	if (made.segment != NULL)
@@ -168,11 +171,11 @@ reader_queue_start(ReaderQueue *queue, const ReaderTask *task)
 	queue->segment = try_segment(task, &mq);
 	if (queue->segment == NULL)
 		return false;
-	/* attached before there is a process: if that is all we come to, it does not wait for us */
+	/* attached before a worker exists: if none is started, the queue does not wait for this process */
 	shm_mq_set_receiver(mq, MyProc);
 	queue->handle = shm_mq_attach(mq, queue->segment, NULL);
 
-	/* needed when the segment goes, which may be later than any context */
+	/* needed when the segment is detached, which may be later than the end of any context */
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	if (!start_process(queue->segment, &process))
 	{
@@ -196,7 +199,7 @@ reader_queue_close(ReaderQueue *queue)
 }
 
 /* --------------------------------------------------------------------------
- * The process's end
+ * The worker's end
  * -------------------------------------------------------------------------- */
 
 bool

@@ -2,9 +2,8 @@
  * reader_tuple.c
  *	  Rows as tuples of a foreign table, made by a process without a database.
  *
- * What the executor would do with a row's values, one after the other, is then
- * done on another core: it is handed a tuple, which it copies as it is if its
- * target has the same columns.
+ * This moves the executor's work on the values of a row to another core: the executor
+ * receives a tuple, which it copies unchanged if its target has the same columns.
  */
 #include "postgres.h"
 
@@ -15,7 +14,7 @@
 #include "rows/rows.h"
 #include "values/values.h"
 
-/* A row with more bytes is sent as cells: tuples and batches stay far below what palloc() gives. */
+/* A larger row is sent as cells: tuples and batches stay far below palloc()'s limit. */
 #define MAX_ROW_BYTES (16 * 1024 * 1024)
 
 struct TupleMaker
@@ -27,7 +26,7 @@ struct TupleMaker
 };
 
 /* --------------------------------------------------------------------------
- * A shape on its way
+ * A shape as bytes
  * -------------------------------------------------------------------------- */
 
 void
@@ -75,12 +74,12 @@ reader_tuple_maker(const ReaderShape *shape)
 	maker->context = AllocSetContextCreate(CurrentMemoryContext, "contratos tuple", ALLOCSET_DEFAULT_SIZES);
 	maker->values = palloc0(sizeof(Datum) * Max(shape->desc->natts, 1));
 	maker->nulls = palloc(sizeof(bool) * Max(shape->desc->natts, 1));
-	/* what no column fills stays so */
+	/* attributes without a column stay NULL */
 	memset(maker->nulls, true, shape->desc->natts);
 	return maker;
 }
 
-/* Whether every column has a value that can be read here. */
+/* Whether every column has a value that this process can read. */
 static bool
 read_values(TupleMaker *maker, const RowsCell *cells)
 {

@@ -2,13 +2,13 @@
  * rowhash.c
  *	  The fingerprint of a day's rows, computed from the wire values.
  *
- * It is made of what came over the wire and not of what is in the target: text
- * in a numeric column ("018", "1e3", " 18") does not read back as it came, and
- * a text loses its U+0000 in PostgreSQL.  Lengths keep neighbours apart, so that
- * text moved over a column's border changes the row; NULL has none.
+ * It is made of the texts on the wire and not of the values in the target: text in a
+ * numeric column ("018", "1e3", " 18") is not read back as it was, and a text loses its
+ * U+0000 in PostgreSQL.  Lengths separate columns, so that moving text from one column
+ * to the next changes the row; NULL has none.
  *
- * Why sums and not XOR: equal rows are usual in the source, and under XOR each
- * pair of them would vanish.  32 bits a row leave room for 2^31 rows a day.
+ * It uses sums and not XOR because equal rows are common in the source, and under XOR
+ * each pair of them would vanish.  32 bits per row are enough for 2^31 rows a day.
  */
 #include "postgres.h"
 
@@ -24,13 +24,13 @@
 struct RowHash
 {
 	Digest *digest;
-	StringInfoData row; /* what is hashed: most rows as a whole, long ones in pieces */
+	StringInfoData row; /* the text to hash: most rows as a whole, long ones in pieces */
 	uint64 sums[2];
 	int ncells;
 	char *forms;
 };
 
-/* To put short texts together and hash them at once is faster; of long ones there need be no copy. */
+/* Short texts are collected and hashed at once, which is faster; long ones are hashed without a copy. */
 #define PIECE_BYTES (64 * 1024)
 
 RowHash *
@@ -51,7 +51,7 @@ rowhash_forms(const RowHash *hash)
 	return hash->forms;
 }
 
-/* Hash what has been put together. */
+/* Hash the text collected so far. */
 static void
 hash_piece(RowHash *hash)
 {
@@ -59,14 +59,14 @@ hash_piece(RowHash *hash)
 	hash->row.len = 0;
 }
 
-/* A cell's text; as appendStringInfo() would write it, but in half the time. */
+/* Append a cell's text; like appendStringInfo(), but in half the time. */
 static void
 append_cell(RowHash *hash, char form, const RowsCell *cell)
 {
 	StringInfo row = &hash->row;
 	bool is_long = cell->len > PIECE_BYTES;
 
-	/* room for a length and a colon besides */
+	/* and space for a length and a colon */
 	enlargeStringInfo(row, (is_long ? 0 : (int) cell->len) + 16);
 	if (cell->kind == ROWS_NULL)
 	{

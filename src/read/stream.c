@@ -2,12 +2,12 @@
  * stream.c
  *	  A finished job → its rows, in order, each exactly once.
  *
- * Pages are asked for by startIndex and not by pageToken: the position is then
- * ours, so pages can be asked for ahead (stream_window.c), a page that breaks
- * off is taken up at the very next row, and a page that the service cut short
- * is followed by a request for the rest of it.  A page that breaks off behind its
- * last row is not complete, either: that row is then asked for again.  That the
- * rows add up to the promised number is checked in any case.
+ * Pages are requested by startIndex and not by pageToken: the position is then known,
+ * so pages can be requested ahead (stream_window.c), a page whose connection is lost is
+ * continued at the next row, and a page that the service cut short is followed by a
+ * request for the rest of it.  A page whose connection is lost after its last row is
+ * not complete, either: that row is then requested again.  In any case the number of
+ * rows is checked against the announced total.
  */
 #include "postgres.h"
 
@@ -34,16 +34,16 @@ struct RowStream
 	StreamWindow ahead;
 	RowsDecoder *decoder;
 	bool row_ready; /* the decoder already holds the next row */
-	int64 request_rows; /* rows of the request under way, so far */
-	bool broke_off; /* the page: what is missing of it is asked for next */
-	bool drops; /* the first row of the request under way has been given before */
-	int tries; /* failed ones at the present position */
-	int spent_ms; /* of request_timeout, at the present position */
+	int64 request_rows; /* rows of the current request, so far */
+	bool broke_off; /* the page's connection was lost: its rest is requested next */
+	bool drops; /* the first row of the current request was returned before */
+	int tries; /* failed ones at the current position */
+	int spent_ms; /* of request_timeout, at the current position */
 
-	int64 next; /* number of the row to give next, from 0 */
-	int64 end; /* of the first that is not given any more */
-	int64 given; /* rows since it was opened, and … */
-	int64 bytes; /* … bytes of bodies */
+	int64 next; /* number of the next row, from 0 */
+	int64 end; /* number of the first row that is not returned */
+	int64 given; /* rows since it was opened */
+	int64 bytes; /* bytes of bodies since it was opened */
 	int pages;
 };
 
@@ -66,7 +66,7 @@ stream_open(BqJob *job, MemoryContext parent)
 
 	if (job->first_page != NULL)
 	{
-		/* taken: a second stream over this job asks for the page again */
+		/* taken: a second stream over this job requests the page again */
 		stream->page.exchange = job->first_page;
 		stream->page.end = job->connection->page_rows;
 		stream->decoder = job->first_decoder;
@@ -121,7 +121,7 @@ void
 stream_rewind(RowStream *stream)
 {
 	stream->end = stream->job->total_rows;
-	/* an untouched first page is as good as a new one */
+	/* a first page of which no row was read can be used instead of a new one */
 	if (stream->next == 0)
 		return;
 	drop_page(stream);
@@ -132,21 +132,21 @@ stream_rewind(RowStream *stream)
 	stream->tries = stream->spent_ms = 0;
 }
 
-/* Throw *f, saying how far the result had come. */
+/* Throw *f, with the position in the result. */
 static void
 give_up_page(RowStream *stream, Failure *f)
 {
-	char said[sizeof(f->detail)];
+	char text[sizeof(f->detail)];
 
-	strlcpy(said, f->detail, sizeof(said));
-	failure_detail(f, "%s%sIt came after row " INT64_FORMAT " of " INT64_FORMAT " of job %s.", said,
-				   said[0] ? "  " : "", stream->next, stream->job->total_rows, stream->job->job_id);
+	strlcpy(text, f->detail, sizeof(text));
+	failure_detail(f, "%s%sIt came after row " INT64_FORMAT " of " INT64_FORMAT " of job %s.", text,
+				   text[0] ? "  " : "", stream->next, stream->job->total_rows, stream->job->job_id);
 	failure_throw(f);
 }
 
 /*
- * The page broke off.  Rows already given stay given: what is asked for again
- * begins with the next one.
+ * The page's connection was lost.  Rows already returned stay valid: the next request
+ * begins with the row after them.
  */
 static void
 take_up_again(RowStream *stream, Failure *f)
@@ -165,7 +165,7 @@ take_up_again(RowStream *stream, Failure *f)
 	stream->spent_ms += pause;
 }
 
-/* How many rows make a page. */
+/* The number of rows of a page. */
 static int
 rows_of_page(const RowStream *stream)
 {
@@ -175,7 +175,7 @@ rows_of_page(const RowStream *stream)
 }
 
 /*
- * Have pages fetched while this one is read.  Whoever wants the first rows only
+ * Have pages fetched while this one is read.  A caller that stops after the first rows
  * does not get that far.
  */
 static void
@@ -188,8 +188,8 @@ look_ahead(RowStream *stream)
 }
 
 /*
- * What comes next: the rest of a page that broke off or was cut short, else the
- * page that follows.
+ * Open the next page: the rest of a page whose connection was lost or that was cut
+ * short, or else the page that follows.
  */
 static void
 open_page(RowStream *stream)
@@ -197,7 +197,7 @@ open_page(RowStream *stream)
 	int64 first = stream->next;
 	Failure f;
 
-	/* where nothing but the end is missing, it comes with the last row */
+	/* if only the end of a page is missing, it is read with the last row */
 	stream->drops = stream->broke_off && first > 0 && first == Min(stream->page.end, stream->job->total_rows);
 	if (stream->drops)
 		first--;
@@ -218,7 +218,7 @@ open_page(RowStream *stream)
 	stream->pages++;
 }
 
-/* What stood behind the rows: what the query has cost. */
+/* Read the cost of the query, which follows the rows. */
 static void
 note_cost(RowStream *stream)
 {
@@ -235,7 +235,7 @@ note_cost(RowStream *stream)
 	json_free_document(doc);
 }
 
-/* The document is complete: what follows must be the body's end. */
+/* The document is complete: only the end of the body may follow. */
 static void
 end_page(RowStream *stream)
 {
@@ -297,7 +297,7 @@ feed(RowStream *stream)
 	take_up_again(stream, &f);
 }
 
-/* A row has come: it must be one that was promised. */
+/* Check that the row is among the announced ones. */
 static const RowsCell *
 accept_row(RowStream *stream)
 {
@@ -316,7 +316,7 @@ accept_row(RowStream *stream)
 		failure_set(&f, ERRCODE_FDW_ERROR, "BigQuery sent more rows than it promised");
 		give_up_page(stream, &f);
 	}
-	/* a row too many here would take the place of the next page's first */
+	/* an extra row would be taken for the first of the next page */
 	if (stream->next >= stream->page.end)
 	{
 		failure_set(&f, ERRCODE_FDW_ERROR, "BigQuery sent more rows than were asked for");
@@ -333,7 +333,7 @@ stream_next(RowStream *stream)
 {
 	Failure f;
 
-	/* in the middle of a page; otherwise the answer's end is looked at, too */
+	/* in the middle of a page; otherwise the end of the answer is checked, too */
 	if (stream->next == stream->end && stream->end < stream->page.end && stream->end < stream->job->total_rows)
 		return NULL;
 	for (;;)

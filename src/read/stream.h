@@ -2,11 +2,10 @@
  * stream.h
  *	  A finished job → its rows, in order, each exactly once.
  *
- * Pages are decoded as they arrive.  A page that breaks off is asked for again
- * from the row after the last one given.  The number of rows given equals the
- * job's total_rows, or it is an error.  Opened again, or rewound, a stream
- * gives the same rows from the start: a finished job can be paged any number
- * of times.
+ * Pages are decoded as they arrive.  A page whose connection is lost is requested again
+ * from the row after the last one returned.  The number of rows returned must equal the
+ * job's total_rows, or an error is thrown.  Opened again, or rewound, a stream returns
+ * the same rows from the start: a finished job can be paged any number of times.
  */
 #ifndef CONTRATOS_STREAM_H
 #define CONTRATOS_STREAM_H
@@ -25,9 +24,9 @@ extern RowStream *stream_open(BqJob *job, MemoryContext parent);
 extern RowStream *stream_open_at(BqJob *job, int64 first, MemoryContext parent);
 
 /*
- * Give the rows before number `end` only, which has not come yet: whoever reads
- * on from there does not want pages beyond it fetched here.  At first it is the
- * job's total_rows.
+ * Return only the rows before number `end`, which must not have been reached: another
+ * process reads the rows after it, so that pages beyond it need not be fetched.  The
+ * initial value is the job's total_rows.
  */
 extern void stream_end_at(RowStream *stream, int64 end);
 extern void stream_close(RowStream *stream);
@@ -38,13 +37,13 @@ extern void stream_close(RowStream *stream);
  */
 extern const RowsCell *stream_next(RowStream *stream);
 
-/* Start over: the next row is the first of all again, the end the last. */
+/* Start over: the next row is the first again, and all rows are returned. */
 extern void stream_rewind(RowStream *stream);
 
-/* A page should have about as many bytes at most: the service cuts larger ones short. */
+/* The approximate largest size of a page in bytes: the service cuts larger ones short. */
 #define STREAM_PAGE_BYTES (8 * 1024 * 1024)
 
-/* What has come so far: number of the last row, bytes and pages since it opened. */
+/* The progress so far: number of the last row, bytes and pages since it was opened. */
 extern int64 stream_rows(const RowStream *stream);
 extern int64 stream_bytes(const RowStream *stream);
 extern int stream_pages(const RowStream *stream);

@@ -1,10 +1,10 @@
 /*
  * stream_window.c
- *	  Pages asked for ahead of the one being read.
+ *	  Pages requested ahead of the one being read.
  *
- * HTTP/1.1 with a connection for each: in HTTP/2 a page that nobody reads yet
- * holds up the others of its connection.  What a page ahead fails with does not
- * matter before it is read; it is then asked for again, alone.
+ * It uses HTTP/1.1 with a connection for each page: in HTTP/2 a page that is not being
+ * read holds up the others of its connection.  The failure of a page requested ahead
+ * does not matter before the page is read; it is then requested again, alone.
  */
 #include "postgres.h"
 
@@ -26,7 +26,10 @@ stream_window_fill(StreamWindow *window, BqJob *job, int64 next, int64 end, int 
 		StreamPage page = {.first = first, .end = first + rows};
 
 		page.exchange = bigquery_page_start(job, first, (int) (page.end - first), context, &ignored);
-		/* we are called for each piece of a page: who has refused a token is not asked each time */
+		/*
+		 * this runs for each piece of a page: do not retry each time if, for example,
+		 * no token can be obtained
+		 */
 		window->stuck = page.exchange == NULL;
 		if (window->stuck)
 			break;

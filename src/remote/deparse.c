@@ -2,10 +2,9 @@
  * deparse.c
  *	  Columns and conditions → one GoogleSQL text and its named parameters.
  *
- * Values never become part of the text: they travel as parameters, so nothing
- * a user can put into a condition can change what the query means.  The one
- * exception is row_filter, which is GoogleSQL by definition and belongs to the
- * owner of the foreign table.
+ * Values never become part of the text: they are sent as parameters, so no value in a
+ * condition can change the meaning of the query.  The one exception is row_filter,
+ * which is GoogleSQL by definition and belongs to the owner of the foreign table.
  */
 #include "postgres.h"
 
@@ -99,7 +98,7 @@ compare_conditions(const void *a, const void *b)
 	int diff = (int) x->attnum - (int) y->attnum;
 
 	if (diff == 0)
-		diff = strcmp(y->op, x->op); /* lower bounds first, as people write them */
+		diff = strcmp(y->op, x->op); /* lower bounds first, as is usual in handwritten queries */
 	if (diff == 0)
 		diff = compare_text(x->value, y->value);
 	if (diff == 0)
@@ -107,7 +106,7 @@ compare_conditions(const void *a, const void *b)
 	return diff;
 }
 
-/* Elements of a list in order, each once: a copy. */
+/* Sort the elements of a list and remove duplicates, in a copy. */
 static void
 sort_list(RemoteCondition *condition)
 {
@@ -131,7 +130,7 @@ is_known(const RemoteCondition *condition)
 	return condition->value != NULL || condition->values != NULL || deparse_takes_no_value(condition->op);
 }
 
-/* The conditions in canonical order, each once. */
+/* The conditions in canonical order, without duplicates. */
 static RemoteCondition *
 canonical(const RemoteCondition *conditions, int *n)
 {
@@ -145,7 +144,7 @@ canonical(const RemoteCondition *conditions, int *n)
 	qsort(sorted, *n, sizeof(RemoteCondition), compare_conditions);
 	for (int i = 0; i < *n; i++)
 	{
-		/* two unknown values need not be equal */
+		/* two unknown values may be different */
 		bool again = kept > 0 && is_known(&sorted[i]) && compare_conditions(&sorted[kept - 1], &sorted[i]) == 0;
 
 		if (!again)
@@ -155,7 +154,7 @@ canonical(const RemoteCondition *conditions, int *n)
 	return sorted;
 }
 
-/* `column` operator, and what it compares with: parameter number *p. */
+/* Append `column` operator operand; the operand is parameter number *p. */
 static void
 append_condition(StringInfo buf, const RemoteTable *table, const RemoteCondition *condition, int *p)
 {
@@ -180,7 +179,7 @@ append_where(StringInfo buf, const RemoteTable *table, const RemoteCondition *co
 		append_condition(buf, table, &conditions[i], &p);
 		glue = " AND ";
 	}
-	/* on lines of its own: a comment in the filter must not swallow the rest */
+	/* on lines of its own: a comment in the filter must not hide the closing parenthesis and the rest */
 	if (table->row_filter != NULL)
 		appendStringInfo(buf, "%s(\n%s\n)", glue, table->row_filter);
 }
@@ -204,7 +203,7 @@ parameter(const RemoteCondition *condition, int number)
 	return param;
 }
 
-/* Those of the conditions that have one; *n becomes their number. */
+/* The parameters of the conditions that have one; *n becomes their number. */
 static BqParam *
 parameters(const RemoteCondition *conditions, int *n)
 {
@@ -223,9 +222,9 @@ parameters(const RemoteCondition *conditions, int *n)
 }
 
 /*
- * Names that BigQuery keeps for itself: there are such columns, as
- * _PARTITIONTIME, but a result cannot have them.  What comes back is told
- * apart by its position, so any alias will do that no column has.
+ * Some names are reserved by BigQuery: columns such as _PARTITIONTIME exist, but a
+ * result cannot have them.  The columns of the result are identified by position, so
+ * any alias will do that no column has.
  */
 static const char *
 alias_of(const char *name)
@@ -274,7 +273,7 @@ deparse_select(const RemoteTable *table, const char *list, const RemoteCondition
 	return query;
 }
 
-/* With its length: whatever it holds, two keys are equal only when all values are. */
+/* Append a value with its length, so that two keys are equal only if all their values are. */
 static void
 append_value(StringInfo buf, const char *value)
 {

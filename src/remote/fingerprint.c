@@ -1,6 +1,6 @@
 /*
  * fingerprint.c
- *	  What a day's fingerprint covers, and the GoogleSQL that computes it.
+ *	  The columns that a day's fingerprint covers, and the GoogleSQL that computes it.
  */
 #include "postgres.h"
 
@@ -15,7 +15,7 @@
 #include "remote/fingerprint.h"
 #include "remote/options.h"
 
-/* Of the type a column is taken to have; NULL: the fingerprint does not cover it. */
+/* The facts about a column's assumed type; NULL if the fingerprint does not cover the column. */
 static const BqTypeFacts *
 covered(const RemoteColumn *column)
 {
@@ -59,11 +59,11 @@ append_expression(StringInfo buf, const RemoteColumn *column, const BqTypeFacts 
 		appendStringInfo(buf, "IFNULL(CONCAT(CAST(BYTE_LENGTH(%s) AS STRING), ':', %s), '-')", text.data, text.data);
 }
 
-/* A row's hash in hexadecimal, of the covered columns in a row. */
+/* Append the hash of a row in hexadecimal, over the concatenated texts of the covered columns. */
 static void
 append_hash(StringInfo buf, const RemoteTable *table, const AttrNumber *columns, int ncolumns)
 {
-	/* CONCAT() takes no fewer than one argument: '' stands for no column */
+	/* CONCAT() needs at least one argument: '' is there in case no column is covered */
 	appendStringInfoString(buf, "TO_HEX(SHA256(CONCAT(''");
 	for (int i = 0; i < ncolumns; i++)
 	{
@@ -85,7 +85,7 @@ sum_from(int position)
 	return psprintf("CAST(IFNULL(SUM(CAST(CONCAT('0x', SUBSTR(`h`, %d, 8)) AS INT64)), 0) AS STRING)", position);
 }
 
-/* What the latest is taken of: an instant, as a DATE or a DATETIME is one in UTC. */
+/* The expression whose largest value is returned: an instant, in UTC for a DATE or a DATETIME. */
 static char *
 instant(const RemoteTable *table, AttrNumber timestamp)
 {
@@ -96,7 +96,7 @@ instant(const RemoteTable *table, AttrNumber timestamp)
 		return pstrdup("CAST(NULL AS TIMESTAMP)");
 	if (type == BQ_UNKNOWN || type == BQ_TIMESTAMP)
 		return deparse_quote(column->remote_name);
-	/* the zone is said: a project may have another default */
+	/* the time zone is explicit, because a project may have another default */
 	return psprintf("TIMESTAMP(%s, 'UTC')", deparse_quote(column->remote_name));
 }
 
@@ -115,7 +115,7 @@ rows_query(const RemoteTable *table, const AttrNumber *columns, int ncolumns, At
 	return deparse_select(table, list.data, conditions, nconditions);
 }
 
-/* What is said of some of them, and FROM. */
+/* The aggregates over these rows, and FROM. */
 static char *
 aggregates(void)
 {

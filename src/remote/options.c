@@ -1,7 +1,7 @@
 /*
  * options.c
- *	  A foreign table and its columns in plain data, so that nobody needs a
- *	  catalog, a transaction or a snapshot afterwards.
+ *	  A foreign table and its columns as plain data, so that using it needs no catalog,
+ *	  transaction or snapshot.
  */
 #include "postgres.h"
 
@@ -45,14 +45,14 @@ options_parse_on_bad_value(const char *value, bool *null_on_bad_value)
 	return true;
 }
 
-/* GoogleSQL is UTF-8 whatever the database's encoding. */
+/* GoogleSQL is UTF-8, whatever the database's encoding. */
 static char *
 to_utf8(const char *text)
 {
 	return text ? pstrdup(pg_server_to_any(text, strlen(text), PG_UTF8)) : NULL;
 }
 
-/* The handler tells whose it is: wrappers can be renamed, and others be made with it. */
+/* The handler identifies our foreign tables: wrappers can be renamed, and others can be created with it. */
 ForeignTable *
 options_foreign_table(Oid relid)
 {
@@ -73,13 +73,13 @@ options_foreign_table(Oid relid)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("foreign table \"%s\" does not belong to contratos", name),
 				 errdetail("Its foreign-data wrapper is \"%s\".", wrapper->fdwname),
-				 errhint("Name a foreign table of a server made with FOREIGN DATA WRAPPER contratos.")));
+				 errhint("Name a foreign table of a server created with FOREIGN DATA WRAPPER contratos.")));
 	return table;
 }
 
 /*
- * A name without a project gets the one that its server reads.  Where none is
- * named it stays as it is: BigQuery then takes the project that runs the query.
+ * Add the server's project to a name without one.  If no project is set, the name is
+ * returned unchanged: BigQuery then uses the project that runs the query.
  */
 static char *
 with_project(const char *name, ForeignServer *server)
@@ -105,11 +105,10 @@ options_dataset(const char *name, Oid serverid)
 	const char *problem = options_dataset_problem(name);
 
 	if (problem != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"%s\" is no name of a dataset", name),
-				 errdetail_internal("%s", problem),
-				 errhint("Write it in double quotes, and no table with it (LIMIT TO names tables): IMPORT FOREIGN "
-						 "SCHEMA \"project.dataset\" ...")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"%s\" is not a valid dataset name", name),
+						errdetail_internal("%s", problem),
+						errhint("Write it in double quotes, without a table (LIMIT TO names tables): IMPORT FOREIGN "
+								"SCHEMA \"project.dataset\" ...")));
 	return strchr(name, '.') ? to_utf8(name) : with_project(name, GetForeignServer(serverid));
 }
 
@@ -145,7 +144,7 @@ read_columns(Relation relation, RemoteTable *table)
 	}
 }
 
-/* A result cannot hold a column twice; BigQuery's names ignore case. */
+/* A result cannot contain a column twice; the names of BigQuery's columns are case-insensitive. */
 static void
 check_columns(const RemoteTable *table)
 {
@@ -171,7 +170,7 @@ check_partition_column(RemoteTable *table)
 						errmsg("option \"partition_column\" of foreign table \"%s\" names column \"%s\", which does "
 							   "not exist",
 							   get_rel_name(table->relid), table->partition_column),
-						errhint("It is the name of a column of the foreign table, not of BigQuery's.")));
+						errhint("Set it to the name of a column of the foreign table, not of the BigQuery table.")));
 }
 
 static void
@@ -200,7 +199,7 @@ RemoteTable *
 options_table(Oid relid)
 {
 	Relation relation = try_relation_open(relid, AccessShareLock);
-	ForeignTable *foreign = options_foreign_table(relid); /* also says why it could not be opened */
+	ForeignTable *foreign = options_foreign_table(relid); /* also reports why it cannot be opened */
 	RemoteTable *table = palloc0(sizeof(RemoteTable));
 
 	table->relid = relid;

@@ -1,7 +1,7 @@
 /*
  * options_connection.c
- *	  Where and as whom a foreign table is read: what its options, its server's,
- *	  the user's mapping and the settings come to together.
+ *	  The connection of a foreign table: the result of its options, those of its server
+ *	  and of the user mapping, and the settings.
  */
 #include "postgres.h"
 
@@ -20,17 +20,17 @@
 #include "http/http.h"
 #include "remote/options_internal.h"
 
-/* Where an option may be found, the nearest first. */
+/* The places of an option, the nearest first. */
 typedef struct Layers
 {
 	ForeignTable *table; /* NULL: a server before it has one */
 	ForeignServer *server;
-	List *mapping; /* options of the user's mapping; NIL: none */
+	List *mapping; /* options of the user mapping; NIL: none */
 } Layers;
 
 /*
- * The options of userid's mapping, or else PUBLIC's.  GetUserMapping() will
- * not do: it throws when there is none.
+ * The options of the user mapping of userid, or else of PUBLIC.  GetUserMapping()
+ * cannot be used: it throws when there is none.
  */
 static List *
 mapping_options(Oid userid, Oid serverid)
@@ -50,7 +50,7 @@ mapping_options(Oid userid, Oid serverid)
 	return list;
 }
 
-/* The nearest value of an option, or NULL where only the setting is left. */
+/* The nearest value of an option, or NULL if only the setting is left. */
 static const char *
 nearest(const Layers *layers, const char *name)
 {
@@ -59,7 +59,7 @@ nearest(const Layers *layers, const char *name)
 	return value != NULL ? value : options_find(layers->server->options, name);
 }
 
-/* The same with the setting; NULL where the nearest is ''. */
+/* The same including the setting; NULL if the nearest value is ''. */
 static char *
 nearest_text(const Layers *layers, const char *name, const char *setting)
 {
@@ -97,7 +97,7 @@ apply_cap(BqConnection *connection, List *options, const char *kind, const char 
 	connection->cap_name = psprintf("option max_bytes_billed of %s \"%s\"", kind, name);
 }
 
-/* A cap is a limit, not a preference: the smallest holds, not the nearest. */
+/* A cap is a limit, not a preference: the smallest applies, not the nearest. */
 static void
 set_cap(BqConnection *connection, const Layers *layers)
 {
@@ -129,7 +129,7 @@ set_endpoint(BqConnection *connection, const Layers *layers)
 	connection->endpoint = url;
 }
 
-/* Emulators: on this machine, unencrypted, so nothing secret is expected. */
+/* Emulators: on this machine, unencrypted, so they expect no secret. */
 static bool
 needs_no_credentials(const char *endpoint)
 {
@@ -137,8 +137,8 @@ needs_no_credentials(const char *endpoint)
 }
 
 /*
- * USAGE on a server means everything its key may read, and anyone with CREATE
- * on the wrapper can make a server: hence the setting is not for all of them.
+ * USAGE on a server allows reading everything that its key may read, and anyone with
+ * USAGE on the wrapper can create a server: so the setting does not serve all servers.
  */
 static void
 set_credentials(BqConnection *connection, const Layers *layers, Oid userid)
@@ -194,7 +194,7 @@ connection_of(ForeignTable *table, ForeignServer *server, Oid userid, bool with_
 	return connection;
 }
 
-/* As contratos_setup() makes one. */
+/* A server as contratos_setup() creates it. */
 static ForeignServer *
 new_server(const char *name, Oid owner)
 {

@@ -1,6 +1,6 @@
 /*
  * options_internal.h
- *	  What the files of the options room share; no door for others.
+ *	  Shared by the files of the options module only.
  */
 #ifndef CONTRATOS_OPTIONS_INTERNAL_H
 #define CONTRATOS_OPTIONS_INTERNAL_H
@@ -13,10 +13,10 @@
 /* The value of an option in a list of DefElem, or NULL. */
 extern const char *options_find(List *options, const char *name);
 
-/* The foreign table, once it is known to be one of ours: 42P01 or 42809. */
+/* The foreign table, after a check that it is one of ours: 42P01 or 42809. */
 extern ForeignTable *options_foreign_table(Oid relid);
 
-/* What is wrong with the name of a dataset, as a sentence, or NULL. */
+/* The problem with the name of a dataset, as a sentence, or NULL. */
 extern const char *options_dataset_problem(const char *name);
 
 /* 'error' or 'null'; false for anything else.  null_on_bad_value may be NULL. */

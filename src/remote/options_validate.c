@@ -1,11 +1,11 @@
 /*
  * options_validate.c
- *	  Which options there are, where each may stand, and what is a valid value.
+ *	  The options that exist, where each may be set, and its valid values.
  *
- * An option that names a file on this machine or chooses where a key is sent
- * is for those who may read the server's files anyway, as in file_fdw.  Since
- * the validator always sees all options of an object, nobody else can change
- * an object that has such an option.
+ * An option that names a file on this machine or decides where a key is sent is
+ * reserved for roles that may read the server's files anyway, as in file_fdw. Since the
+ * validator always receives all options of an object, no other role can change an
+ * object that has such an option.
  */
 #include "postgres.h"
 
@@ -28,14 +28,14 @@
 #include "http/http.h"
 #include "remote/options_internal.h"
 
-/* Where an option may stand */
+/* Where an option may be set */
 #define ON_SERVER 0x01
 #define ON_MAPPING 0x02
 #define ON_TABLE 0x04
 #define ON_COLUMN 0x08
 
-/* What more there is to an option */
-#define PRIVILEGED 0x01 /* reads a file, or chooses where a key is sent */
+/* Properties of an option */
+#define PRIVILEGED 0x01 /* reads a file, or decides where a key is sent */
 #define MAY_BE_EMPTY 0x02 /* '' has a meaning */
 
 typedef struct OptionDef
@@ -43,11 +43,11 @@ typedef struct OptionDef
 	const char *name;
 	int where;
 	int traits;
-	/* what is wrong with a value, as a sentence, or NULL */
+	/* the problem with a value, as a sentence, or NULL */
 	const char *(*problem)(const char *value);
 } OptionDef;
 
-/* Whether text has a character that no quoting makes harmless in a name. */
+/* Whether text has a character that is unsafe in a name even if quoted. */
 static bool
 has_control_character(const char *text)
 {
@@ -67,8 +67,8 @@ is_dataset(const char *name, size_t len)
 }
 
 /*
- * Cut from the right: a project may hold dots in its domain, the other two
- * names none.
+ * The name is split at its last dots: the domain of a project may contain dots, the
+ * other two names may not.
  */
 static const char *
 table_problem(const char *value)
@@ -101,7 +101,7 @@ options_dataset_problem(const char *name)
 	const char *dataset = dot ? dot + 1 : name;
 
 	if (!is_dataset(dataset, strlen(dataset)))
-		return "A dataset is named 'project.dataset' or 'dataset', of letters, digits and underscores.";
+		return "A dataset is named 'project.dataset' or 'dataset', with letters, digits and underscores.";
 	return dot ? settings_project_problem(pnstrdup(name, dot - name)) : NULL;
 }
 
@@ -146,7 +146,7 @@ on_bad_value_problem(const char *value)
 	return options_parse_on_bad_value(value, NULL) ? NULL : "It is 'error' or 'null'.";
 }
 
-/* The parser's own hint (on units) says more than the range does. */
+/* The parser's own hint (on units) is more informative than the range. */
 static const char *
 integer_problem(const char *value, int flags, int min, int max)
 {
@@ -180,8 +180,8 @@ job_timeout_problem(const char *value)
 }
 
 /*
- * No 0: an option could not lift the cap of the setting, so it would only
- * seem to.  This also keeps '100kB' from being rounded to no cap at all.
+ * 0 is not accepted: an option cannot lift the cap of the setting, and would only seem
+ * to.  This also keeps '100kB' from being rounded to no cap at all.
  */
 static const char *
 max_bytes_problem(const char *value)
@@ -189,7 +189,7 @@ max_bytes_problem(const char *value)
 	return integer_problem(value, GUC_UNIT_MB, 1, INT_MAX);
 }
 
-/* By its looks and then by the rules of the room that will use it. */
+/* Check its form, and then the rules of the http module, which will use it. */
 static const char *
 endpoint_problem(const char *value)
 {
@@ -268,7 +268,7 @@ refuse_unknown(const char *name, int where)
 								  : errhint("There are no valid options in this context.")));
 }
 
-/* The machine's token is not in a file: who may read files has it no more than who may not. */
+/* The machine's token is not in a file, so the right to read files does not matter for it. */
 static bool
 is_metadata(const OptionDef *def, const char *value)
 {
@@ -285,13 +285,13 @@ check_privilege(const OptionDef *def, const char *value)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to set option \"%s\"", def->name),
-			 metadata ? errdetail("It gives the token that any program on the database server can have.")
+			 metadata ? errdetail("It uses the token that any program on the database server can obtain.")
 					  : errdetail("It names a file of the database server or decides where a key is sent."),
 			 errhint("Only superusers and members of the role %s may create or change an object with this option.",
 					 metadata ? "pg_execute_server_program" : "pg_read_server_files")));
 }
 
-/* The value stays out of the message: it may be a key that went astray. */
+/* The value stays out of the message: it may be a key that was entered by mistake. */
 static void
 check_value(const OptionDef *def, const char *value)
 {
@@ -306,7 +306,7 @@ check_value(const OptionDef *def, const char *value)
 						errdetail_internal("%s", problem)));
 }
 
-/* What the options of a foreign table must be together. */
+/* Check the options of a foreign table together. */
 static void
 check_table(List *options)
 {

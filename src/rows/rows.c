@@ -2,17 +2,15 @@
  * rows.c
  *	  Incremental decoder of a BigQuery page: memory, cells and the envelope.
  *
- * The obvious way, a JSON library's tree of the page, takes 15 times the
- * page's size in memory and decodes slower than the network delivers.  Here
- * nothing is built: a cell points into the piece that was fed, and bytes are
- * copied only where that cannot be: a value with escapes or cut by the end of
- * a piece (buffer "text"), the finished cells of a row that goes on in the
- * next piece (buffer "kept"), and the envelope.
+ * The obvious way, a JSON library's tree of the page, takes 15 times the page's size in
+ * memory and decodes slower than the network delivers.  This decoder builds no tree: a
+ * cell points into the piece that was fed, and bytes are copied only if necessary: a
+ * value with escapes or cut by the end of a piece (buffer "text"), the finished cells
+ * of a row that continues in the next piece (buffer "kept"), and the envelope.
  *
- * The room is more than one file can hold legibly.  This one owns every byte
- * that is kept; rows_grammar.c knows the shape of a page and rows_token.c what
- * is inside a string, a number or a literal; neither of them allocates.
- * rows_scan.h is their inner loop.
+ * The module is more than one file can hold legibly.  This file owns every byte that is
+ * kept; rows_grammar.c knows the structure of a page and rows_token.c that of a string,
+ * a number or a literal; neither of them allocates. rows_scan.h is their inner loop.
  */
 #include <string.h>
 
@@ -20,14 +18,14 @@
 
 #define NO_LIMIT UINT64_MAX
 
-/* Where the next byte to look at lies in the page. */
+/* The position in the page of the next byte. */
 static uint64_t
 position(const RowsDecoder *d)
 {
 	return d->base + (uint64_t) (d->p - d->piece);
 }
 
-/* Remember the first error, at the byte being looked at. */
+/* Record the first error, at the current byte. */
 static RowsResult
 fail_as(RowsDecoder *d, RowsTrouble trouble, const char *error)
 {
@@ -52,10 +50,9 @@ set_stop(RowsDecoder *d)
 }
 
 /*
- * From here on at most so many bytes may follow until the next call, 0 for any
- * number.  The grammar stops at that very byte, so that a page that is too
- * long in one place and malformed further on gives the same error however it
- * is cut.
+ * Set a limit of that many further bytes until the next call, 0 for none. The grammar
+ * stops at exactly that byte, so that a page that is too long in one place and
+ * malformed further on gives the same error however it is cut.
  */
 void
 rows_limit(RowsDecoder *d, uint64_t bytes)
@@ -65,7 +62,7 @@ rows_limit(RowsDecoder *d, uint64_t bytes)
 	set_stop(d);
 }
 
-/* Bytes of the value being copied, so far. */
+/* The number of bytes of the value being copied, so far. */
 static uint64_t
 value_len(const RowsDecoder *d)
 {
@@ -75,8 +72,8 @@ value_len(const RowsDecoder *d)
 }
 
 /*
- * Stop where the row's text may have become too long, at the earliest: were
- * every byte one of it.
+ * Stop where the row's text may first exceed its limit, if every further byte were part
+ * of it.
  */
 static void
 limit_text(RowsDecoder *d, uint64_t text_len)
@@ -87,7 +84,7 @@ limit_text(RowsDecoder *d, uint64_t text_len)
 	set_stop(d);
 }
 
-/* A row begins, which has the limits of one. */
+/* A row begins: set the limits of a row. */
 void
 rows_limit_row(RowsDecoder *d)
 {
@@ -96,7 +93,7 @@ rows_limit_row(RowsDecoder *d)
 	limit_text(d, 0);
 }
 
-/* The limit is reached.  False: it is one; else there is more to read until the next. */
+/* The limit was reached.  False if it is exceeded; otherwise sets the next limit. */
 bool
 rows_at_limit(RowsDecoder *d)
 {
@@ -116,8 +113,8 @@ rows_at_limit(RowsDecoder *d)
 }
 
 /*
- * Make room for n more bytes.  It is a realloc, which copies no large block nor
- * needs room for two; the cells that point into it move with it.
+ * Make room for n more bytes.  It is a realloc, which does not copy large blocks or
+ * need memory for two; the cells that point into the buffer are moved.
  */
 static bool
 grow(RowsDecoder *d, RowsBuffer *b, size_t n)
@@ -187,7 +184,7 @@ rows_room_for_cell(RowsDecoder *d)
 	return true;
 }
 
-/* Start to copy, if need be, the source text from run on. */
+/* Start copying the source text, from run on, should it be necessary. */
 void
 rows_copy_begin(RowsDecoder *d, RowsBuffer *into, const char *run)
 {
@@ -198,7 +195,7 @@ rows_copy_begin(RowsDecoder *d, RowsBuffer *into, const char *run)
 	d->reads_cell = into == &d->memory.text;
 }
 
-/* Copy what is not copied yet, up to the byte being looked at. */
+/* Copy the part that is not copied yet, up to the current byte. */
 bool
 rows_spill(RowsDecoder *d)
 {
@@ -210,8 +207,8 @@ rows_spill(RowsDecoder *d)
 }
 
 /*
- * The value that rows_copy_begin() began ends before the byte being looked at:
- * it is the row's next cell.  There is room (rows_room_for_cell).
+ * The value that rows_copy_begin() began ends before the current byte: it is the row's
+ * next cell.  There is room (rows_room_for_cell).
  */
 bool
 rows_add_cell(RowsDecoder *d, RowsKind kind)
@@ -222,7 +219,7 @@ rows_add_cell(RowsDecoder *d, RowsKind kind)
 		return false;
 	size_t len = value_len(d);
 
-	/* without bytes of its own it must not look as if it lay in a buffer */
+	/* an empty value must not seem to lie in a buffer */
 	if (kind != ROWS_NULL && len > 0)
 	{
 		cell.data = d->spilled ? d->into->data + d->start : d->run;
@@ -236,9 +233,9 @@ rows_add_cell(RowsDecoder *d, RowsKind kind)
 }
 
 /*
- * The envelope is at any time "{…}" and a NUL, and behind them the member
- * being read.  When that is complete, brace and NUL become the comma (or, the
- * first time, white space) in front of it.
+ * The envelope always consists of "{…}" and a NUL, followed by the member being read.
+ * When that is complete, brace and NUL become the comma (or, the first time, white
+ * space) in front of it.
  */
 bool
 rows_member_begin(RowsDecoder *d)
@@ -252,12 +249,15 @@ rows_member_begin(RowsDecoder *d)
 		d->closed = 1;
 	}
 	rows_copy_begin(d, e, d->p);
-	/* together with what closes it (the key of "rows" counts until it is known); at least a byte, 0 being no limit */
+	/*
+	 * including its closing bytes (the key of "rows" counts until it is known); at
+	 * least one byte, since 0 means no limit
+	 */
 	rows_limit(d, d->closed + 4 < ROWS_MAX_ENVELOPE ? ROWS_MAX_ENVELOPE - (d->closed + 3) : 1);
 	return true;
 }
 
-/* It is "rows": the envelope does without it. */
+/* The member is "rows": leave it out of the envelope. */
 void
 rows_member_drop(RowsDecoder *d)
 {
@@ -285,7 +285,7 @@ rows_member_end(RowsDecoder *d)
 	return true;
 }
 
-/* The piece goes away in the middle of a row: save the cells that lie in it. */
+/* The piece ends in the middle of a row: save the cells that lie in it. */
 static bool
 keep_cells(RowsDecoder *d)
 {
@@ -305,7 +305,7 @@ keep_cells(RowsDecoder *d)
 	return true;
 }
 
-/* All of the piece is read. */
+/* The whole piece has been read. */
 static RowsResult
 finish_piece(RowsDecoder *d)
 {
@@ -421,7 +421,7 @@ rows_error(const RowsDecoder *d, uint64_t *offset)
 RowsTrouble
 rows_trouble(const RowsDecoder *d, int *cell)
 {
-	/* between two cells it is the one before */
+	/* between two cells, report the previous one */
 	*cell = d->reads_cell || d->ncells == 0 ? d->ncells : d->ncells - 1;
 	return d->trouble;
 }

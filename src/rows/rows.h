@@ -1,11 +1,11 @@
 /*
  * rows.h
- *	  Incremental decoder of a BigQuery page: bytes in, rows out; and readers
- *	  of what a row's cells may hold.
+ *	  Incremental decoder of a BigQuery page: bytes in, rows out; and readers for nested
+ *	  values and JSON documents in cells.
  *
- * Pure C, no PostgreSQL.  Feed the body as it arrives, cut anywhere; get one
- * row at a time.  What is not the top-level "rows" array is collected, small,
- * as the page's envelope.
+ * Pure C, no PostgreSQL.  Feed the body as it arrives, cut anywhere; get one row at a
+ * time.  The rest of the page, without the top-level "rows" array, is small and is
+ * collected as the page's envelope.
  *
  *	rows_feed(d, data, len);
  *	for (;;)
@@ -46,18 +46,18 @@ typedef enum RowsResult
 } RowsResult;
 
 /*
- * Memory comes from the caller: like realloc(ptr, size), size 0 frees.  NULL
- * for a size above 0 makes the decoder fail with "out of memory".
+ * The caller supplies the memory: like realloc(ptr, size), size 0 frees.  NULL for a
+ * size above 0 makes the decoder fail with "out of memory".
  */
 typedef void *(*RowsAlloc)(void *arg, void *ptr, size_t size);
 
 typedef struct RowsDecoder RowsDecoder;
 
-/* NULL when the allocator gives nothing. */
+/* NULL when the allocator returns NULL. */
 extern RowsDecoder *rows_create(RowsAlloc alloc, void *arg);
 extern void rows_destroy(RowsDecoder *d);
 
-/* Forget everything but the buffers: ready for another page. */
+/* Drop everything but the buffers: ready for another page. */
 extern void rows_reset(RowsDecoder *d);
 
 /*
@@ -66,23 +66,23 @@ extern void rows_reset(RowsDecoder *d);
  */
 extern void rows_feed(RowsDecoder *d, const char *data, size_t len);
 
-/* The next row, or why there is none. */
+/* The next row, or the reason why there is none. */
 extern RowsResult rows_next(RowsDecoder *d);
 
-/* Cells of the row that rows_next() gave last, valid until its next call. */
+/* Cells of the row that rows_next() returned last, valid until its next call. */
 extern const RowsCell *rows_cells(const RowsDecoder *d, int *ncells);
 
 /*
- * The page without the contents of its top-level "rows", as one well-formed
- * JSON object of what has been seen so far; NUL-terminated, valid until the
- * next rows_next().  May be asked for at the first row (it then lacks what
- * comes after) or at the end.
+ * The page without the contents of its top-level "rows", as one well-formed JSON object
+ * of the part that was read so far; NUL-terminated, valid until the next rows_next().
+ * It may be called at the first row (the result then lacks the members that follow the
+ * rows) or at the end.
  */
 extern const char *rows_envelope(RowsDecoder *d, size_t *len);
 
 /*
- * After ROWS_ERROR: what is wrong (static text) and at which byte of the page;
- * otherwise NULL.
+ * After ROWS_ERROR: the error (static text) and its byte offset in the page; otherwise
+ * NULL.
  */
 extern const char *rows_error(const RowsDecoder *d, uint64_t *offset);
 
@@ -96,36 +96,35 @@ typedef enum RowsTrouble
 	ROWS_NO_MEMORY
 } RowsTrouble;
 
-/* The same, by kind; *cell is the number, from 0, of the cell that was being read. */
+/* The same, by kind; *cell is the number, from 0, of the cell being read. */
 extern RowsTrouble rows_trouble(const RowsDecoder *d, int *cell);
 
 /*
- * Nested values.  A cell of kind ROWS_JSON that is an ARRAY holds
- * [{"v":…},…], one that is a STRUCT {"f":[{"v":…},…]}.  A decoder of its own
- * (not the one that gave the cell) reads one level of it; elements that are
- * nested themselves come as cells of kind ROWS_JSON again.  Cells without
- * escapes lie in `data`.  After an error the offset counts from there.
+ * Nested values.  A cell of kind ROWS_JSON that is an ARRAY holds [{"v":…},…], one that
+ * is a STRUCT {"f":[{"v":…},…]}.  A separate decoder (not the one that returned the
+ * cell) reads one level of it; elements that are nested themselves are returned as
+ * cells of kind ROWS_JSON again.  Cells without escapes lie in `data`.  After an error
+ * the offset is relative to `data`.
  */
 
 /*
- * Read all of a STRUCT.  True: rows_cells() has its fields, until the next
- * call.  False: rows_error() tells what is wrong.
+ * Read a whole STRUCT.  True: rows_cells() has its fields, until the next call.  False:
+ * rows_error() has the error.
  */
 extern bool rows_record(RowsDecoder *d, const char *data, size_t len);
 
 /*
- * Read an ARRAY, of any number of elements, some at a time: begin with it, then
- * ask for elements until there are no more.  False: rows_error() tells whether
- * the array is at its end (NULL) or what is wrong.  Cells are valid until the
- * next call.
+ * Read an ARRAY with any number of elements, in batches: begin with it, then fetch
+ * batches until there are no more.  False: rows_error() is NULL at the end of the
+ * array, or else the error.  Cells are valid until the next call.
  */
 extern void rows_array(RowsDecoder *d, const char *data, size_t len);
 extern bool rows_elements(RowsDecoder *d, const RowsCell **cells, int *ncells);
 
 /*
- * JSON documents, as values of type JSON hold them: a reader that gives one
- * token after the other.  Strings are unescaped, U+0000 among them; numbers
- * keep all their digits; repeated keys are given as they come.
+ * JSON documents, for values of type JSON: a reader that returns one token at a time.
+ * Strings are unescaped and may contain U+0000; numbers keep all their digits; repeated
+ * keys are returned as they come.
  */
 typedef enum RowsToken
 {
@@ -135,7 +134,7 @@ typedef enum RowsToken
 	ROWS_TOKEN_LIST_END,
 	ROWS_TOKEN_KEY, /* its text */
 	ROWS_TOKEN_STRING, /* its text */
-	ROWS_TOKEN_NUMBER, /* its text, as JSON's grammar has it */
+	ROWS_TOKEN_NUMBER, /* its text, as written in the document */
 	ROWS_TOKEN_TRUE,
 	ROWS_TOKEN_FALSE,
 	ROWS_TOKEN_NULL,
@@ -145,28 +144,28 @@ typedef enum RowsToken
 
 typedef struct RowsJson RowsJson;
 
-/* NULL when the allocator gives nothing. */
+/* NULL when the allocator returns NULL. */
 extern RowsJson *rows_json_create(RowsAlloc alloc, void *arg);
 extern void rows_json_destroy(RowsJson *j);
 
-/* Begin with a document (UTF-8; it is checked), which must stay in place. */
+/* Begin with a document (UTF-8; it is checked), which must not move. */
 extern void rows_json_begin(RowsJson *j, const char *text, size_t len);
 
 /* The next token; *data and *len are its text until the next call. */
 extern RowsToken rows_json_next(RowsJson *j, const char **data, size_t *len);
 
-/* After ROWS_TOKEN_ERROR: what is wrong (static text). */
+/* After ROWS_TOKEN_ERROR: the error (static text). */
 extern const char *rows_json_error(const RowsJson *j);
 
 /*
- * Limits; beyond them rows_next() says ROWS_ERROR.  ROWS_MAX_TEXT is what the
- * text of a row's cells takes at most, unescaped (of nested ones as it came):
- * all that a decoder keeps of a row.  BigQuery's own rows have up to 100 MB.
+ * Limits; beyond them rows_next() returns ROWS_ERROR.  ROWS_MAX_TEXT limits the text of
+ * a row's cells, unescaped (for nested ones as written), which is all that a decoder
+ * keeps of a row.  BigQuery's own rows have up to 100 MB.
  */
-#ifndef ROWS_MAX_TEXT /* tests have no time for it */
+#ifndef ROWS_MAX_TEXT /* tests use a smaller one */
 #define ROWS_MAX_TEXT (128 * 1024 * 1024)
 #endif
-#define ROWS_MAX_ROW (4 * ROWS_MAX_TEXT) /* a row as it is written, escapes, spaces and all */
+#define ROWS_MAX_ROW (4 * ROWS_MAX_TEXT) /* a row as written, with escapes and spaces */
 #define ROWS_MAX_CELLS 10000 /* BigQuery's columns in a result */
 #define ROWS_MAX_ENVELOPE (16 * 1024 * 1024)
 #define ROWS_MAX_DEPTH 100 /* nesting, from the top of the document */

@@ -1,18 +1,17 @@
 /*
  * rows_cell.c
- *	  What a cell holds that is no scalar: one level of an ARRAY or a STRUCT.
+ *	  The content of a cell that is not a scalar: one level of an ARRAY or a STRUCT.
  *
- * Its text is what a page is made of anyway: an ARRAY is written like the
- * cells of a row, a STRUCT like a row.  So the page's decoder reads it, begun
- * in the middle, and whatever it checks and however fast it is holds here too.
- * What is nested deeper is skipped at the speed of a scan, and read when its
- * turn comes; a schema has 15 levels at most.  An array has no such bound on
- * its elements: they are given some at a time, so that the cells of them all
- * never take several times its own size.
+ * Its text has the same form as a page: an ARRAY is written like the cells of a row, a
+ * STRUCT like a row.  So the page's decoder reads it, started in the middle, with the
+ * same checks and at the same speed.  Deeper levels are skipped at the speed of a scan,
+ * and read later in the same way; a schema has 15 levels at most.  The number of an
+ * array's elements is not limited in that way: they are returned in batches, so that
+ * all the cells together never take several times the array's own size.
  */
 #include "rows/rows_internal.h"
 
-/* Begin in the place where such a value stands on a page. */
+/* Start at the place where such a value is found on a page. */
 static void
 begin(RowsDecoder *d, RowsPlace place, const char *data, size_t len)
 {
@@ -27,7 +26,7 @@ rows_record(RowsDecoder *d, const char *data, size_t len)
 	begin(d, PLACE_ROW, data, len);
 	RowsResult result = rows_advance(d);
 
-	/* a row's end is told at once, and the common row's leaves the state behind */
+	/* a row's end is reported at once, and the fast path for rows leaves the state behind it */
 	if (result == ROWS_ROW)
 	{
 		d->state = STATE_DONE;

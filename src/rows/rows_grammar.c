@@ -1,17 +1,17 @@
 /*
  * rows_grammar.c
- *	  What the bytes of a page mean: JSON, and a page's rows and cells in it.
+ *	  The grammar of a page: JSON, with a page's rows and cells in it.
  *
- * What is between the tokens is here, what is inside them in rows_token.c.
+ * This file handles the text between the tokens, rows_token.c that inside them.
  *
- * A state machine that can stop after any byte and go on at the next, so no
- * byte is looked at twice however the page is cut.  What 99 in 100 bytes of a
- * real page are, rows of {"v":"…"} and {"v":null} without white space, is
- * recognised as a whole by step_row() and step_cells(); they leave the machine
- * in a state it could have reached byte by byte, so whatever they do not know,
- * or the end of the piece, needs no way back.
+ * A state machine that can stop after any byte and continue at the next, so no byte is
+ * read twice however the page is cut.  Rows of {"v":"…"} and {"v":null} without white
+ * space, which are 99 % of a real page, are recognized as a whole by step_row() and
+ * step_cells(); these leave the machine in a state it could have reached byte by byte,
+ * so they never need to go back for input that they do not recognize, or at the end of
+ * the piece.
  *
- * Every error is noticed at the same byte however the page is cut.
+ * Every error is detected at the same byte however the page is cut.
  */
 #include <string.h>
 
@@ -54,7 +54,7 @@ element_place(const RowsDecoder *d)
 	}
 }
 
-/* What is wrong with a value in this place that starts with c; or NULL. */
+/* The error for a value in this place that starts with c, or NULL if it is allowed. */
 static const char *
 wrong_value(RowsPlace place, char c)
 {
@@ -77,7 +77,7 @@ wrong_value(RowsPlace place, char c)
 	}
 }
 
-/* The row's last byte is read. */
+/* The last byte of the row has been read. */
 static RowsResult
 end_row(RowsDecoder *d)
 {
@@ -85,7 +85,7 @@ end_row(RowsDecoder *d)
 	return ROWS_ROW;
 }
 
-/* A value is complete; the byte being looked at is the one after it. */
+/* A value is complete; the current byte is the one after it. */
 RowsResult
 rows_end_value(RowsDecoder *d, RowsPlace place, RowsKind kind)
 {
@@ -103,7 +103,7 @@ rows_end_value(RowsDecoder *d, RowsPlace place, RowsKind kind)
 	}
 }
 
-/* Whether the cells read so far are given before there is another; no byte of that is taken. */
+/* Whether to return the cells read so far before the next one; the current byte is not consumed. */
 static bool
 gives_cells(const RowsDecoder *d)
 {
@@ -185,7 +185,7 @@ key_is(const RowsDecoder *d, const char *name)
 	return d->key_len == strlen(name) && memcmp(d->key, name, d->key_len) == 0;
 }
 
-/* A key that means something here: note it, once. */
+/* A key with a meaning in this place: record it, and reject duplicates. */
 static RowsResult
 known_key(RowsDecoder *d, RowsPlace value, bool *seen, const char *duplicate)
 {
@@ -196,7 +196,7 @@ known_key(RowsDecoder *d, RowsPlace value, bool *seen, const char *duplicate)
 	return ROWS_MORE;
 }
 
-/* The key is complete: what is its value to us? */
+/* The key is complete: determine the place of its value. */
 RowsResult
 rows_end_key(RowsDecoder *d)
 {
@@ -223,7 +223,7 @@ rows_end_key(RowsDecoder *d)
 
 /* --- the common rows and cells --- */
 
-/* At the text of a {"v":"…" that did not turn out to be a common cell. */
+/* At the text of a {"v":"…" that turned out not to be a common cell. */
 static void
 enter_cell(RowsDecoder *d, const char *text, const char *p)
 {
@@ -237,17 +237,17 @@ enter_cell(RowsDecoder *d, const char *text, const char *p)
 }
 
 /*
- * Read cells of {"v":"…"} or {"v":null} as long as there are, and the row's
- * end if "]}" is next.  Reads nothing (ROWS_MORE, no byte taken) when not even
- * the first cell is one.
+ * Read cells of {"v":"…"} or {"v":null} as long as they follow, and the row's end if
+ * "]}" is next.  Reads nothing (ROWS_MORE, no byte consumed) when not even the first
+ * cell has that form.
  */
 static RowsResult
 step_cells(RowsDecoder *d)
 {
-	/* d->p only follows: the compiler could not keep it in a register */
+	/* d->p is updated at the end only: the compiler could not keep it in a register */
 	const char *p = d->p, *stop = d->stop;
 
-	/* the longest look ahead is {"v":null}, and a byte */
+	/* the longest lookahead is {"v":null} and one more byte */
 	while (stop - p > 10 && memcmp(p, "{\"v\":", 5) == 0)
 	{
 		const char *text = p + 6, *after = p + 10;
@@ -283,7 +283,7 @@ step_cells(RowsDecoder *d)
 		d->p = ++p;
 		d->state = STATE_VALUE;
 	}
-	/* a nested array's cells are in no object */
+	/* the cells of a nested array are not in an object */
 	if (d->state != STATE_AFTER || d->depth < 2 || stop - p < 2 || memcmp(p, "]}", 2) != 0)
 		return ROWS_MORE;
 	d->p += 2;
@@ -291,7 +291,7 @@ step_cells(RowsDecoder *d)
 	return end_row(d);
 }
 
-/* Read the start of a common row, or nothing. */
+/* Read the start of a common row, or consume nothing. */
 static RowsResult
 step_row(RowsDecoder *d)
 {
@@ -351,7 +351,7 @@ step_after(RowsDecoder *d)
 	return ROWS_MORE;
 }
 
-/* Between tokens, and at no white space. */
+/* Between tokens, and not at white space. */
 static RowsResult
 step_between(RowsDecoder *d)
 {

@@ -1,8 +1,8 @@
 /*
  * rows_internal.h
- *	  What rows.c (memory, cells, the envelope), rows_grammar.c (the shape of
- *	  a page), rows_token.c (strings, numbers, literals), rows_cell.c and
- *	  rows_json.c share.  The room's door is rows.h.
+ *	  Shared by rows.c (memory, cells, the envelope), rows_grammar.c (the structure of a
+ *	  page), rows_token.c (strings, numbers, literals), rows_cell.c and rows_json.c.
+ *	  The interface of the module is rows.h.
  */
 #ifndef CONTRATOS_ROWS_INTERNAL_H
 #define CONTRATOS_ROWS_INTERNAL_H
@@ -10,7 +10,7 @@
 #include "rows/rows.h"
 #include "rows/rows_scan.h"
 
-/* What a value is to the page; containers on the stack remember it. */
+/* The role of a value in the page; the stack has one for each open container. */
 typedef enum RowsPlace
 {
 	PLACE_PAGE, /* the document */
@@ -20,10 +20,10 @@ typedef enum RowsPlace
 	PLACE_FIELDS, /* value of a row's "f" */
 	PLACE_CELL, /* element of it */
 	PLACE_VALUE, /* value of a cell's "v" */
-	PLACE_OTHER /* inside a member or a value, or not asked for */
+	PLACE_OTHER /* inside a member or a value, or not needed */
 } RowsPlace;
 
-/* What the next byte is taken for. */
+/* The kind of byte that is expected next. */
 typedef enum RowsState
 {
 	STATE_VALUE, /* a value must follow */
@@ -33,7 +33,7 @@ typedef enum RowsState
 	STATE_COLON,
 	STATE_AFTER, /* after a value: a comma or the container's end */
 	STATE_DONE, /* after the document: white space */
-	STATE_STRING, /* the states from here on are inside a token */
+	STATE_STRING, /* this state and all below are inside a token */
 	STATE_UTF8, /* a sequence that did not lie whole in the piece */
 	STATE_ESCAPE, /* after a backslash */
 	STATE_HEX, /* the four digits after \u */
@@ -45,7 +45,7 @@ typedef enum RowsState
 
 typedef enum RowsString
 {
-	STRING_KEY, /* unescaped as far as it takes to recognise it */
+	STRING_KEY, /* unescaped as far as necessary to recognize it */
 	STRING_CELL, /* unescaped into a cell */
 	STRING_OTHER /* only checked */
 } RowsString;
@@ -69,7 +69,7 @@ typedef struct RowsBuffer
 	size_t size;
 } RowsBuffer;
 
-/* What outlives a page. */
+/* Memory that outlives a page. */
 typedef struct RowsMemory
 {
 	RowsAlloc alloc;
@@ -88,14 +88,14 @@ struct RowsDecoder
 	/* the piece */
 	const char *piece;
 	const char *end;
-	const char *p; /* next byte to look at */
-	const char *stop; /* end, or earlier where the limit is reached */
+	const char *p; /* the next (current) byte */
+	const char *stop; /* the end, or the position of the limit if that is earlier */
 	uint64_t base; /* bytes of the page before this piece */
-	uint64_t limit; /* byte of the page that is not read before rows_at_limit() says so */
-	uint64_t row_end; /* … that a row must not reach, however little of it is text */
-	uint64_t text_len; /* of the cells of the row being read */
+	uint64_t limit; /* byte of the page that is not read unless rows_at_limit() allows it */
+	uint64_t row_end; /* … that a row must not reach, even if little of it is text */
+	uint64_t text_len; /* in the cells of the row being read */
 
-	/* the grammar: where we are */
+	/* the state of the grammar */
 	RowsState state;
 	RowsPlace value; /* place of the scalar being read, or of the value after a colon */
 	int depth;
@@ -105,17 +105,17 @@ struct RowsDecoder
 	/* inside a token */
 	RowsString string;
 	RowsNumber number;
-	const char *literal; /* what must still follow */
+	const char *literal; /* the bytes that must still follow */
 	unsigned int code; /* of \uXXXX so far */
-	unsigned int high; /* surrogate waiting for its other half, or 0 */
+	unsigned int high; /* high surrogate without its other half so far, or 0 */
 	int digits; /* of \uXXXX so far */
 	RowsUtf8 utf8; /* the open sequence */
-	char key[8]; /* the start of the last key; longer than any we look for */
+	char key[8]; /* the start of the last key; longer than any key with a meaning */
 	size_t key_len;
 
-	/* what is being copied: the source from run on, into a buffer */
+	/* the text being copied: the source from run on, into a buffer */
 	RowsBuffer *into;
-	const char *run; /* NULL: nothing, or in the middle of an escape */
+	const char *run; /* NULL: none, or in the middle of an escape */
 	size_t start; /* where the value starts in the buffer */
 	bool spilled; /* some of it is in the buffer */
 
@@ -125,8 +125,8 @@ struct RowsDecoder
 	bool seen_value; /* in the cell being read */
 	bool row_given; /* the last rows_next() gave a row */
 	int ncells;
-	bool reads_cell; /* the value of the next one is being copied */
-	bool some_at_a_time; /* ROWS_MAX_CELLS are no error: whoever reads them is given these first */
+	bool reads_cell; /* the value of the next cell is being copied */
+	bool some_at_a_time; /* ROWS_MAX_CELLS cells are not an error but a batch to return */
 	int nkept; /* cells before this one do not lie in the piece */
 	size_t closed; /* where the envelope's closing brace is */
 
@@ -135,7 +135,7 @@ struct RowsDecoder
 	uint64_t error_at;
 };
 
-/* rows.c; those that return bool have called rows_fail() when it is false */
+/* rows.c; functions that return bool have called rows_fail() when it is false */
 extern RowsResult rows_fail(RowsDecoder *d, const char *error);
 extern void rows_limit(RowsDecoder *d, uint64_t bytes);
 extern void rows_limit_row(RowsDecoder *d);
@@ -155,7 +155,7 @@ extern RowsResult rows_begin_number(RowsDecoder *d, char c);
 extern RowsResult rows_begin_string(RowsDecoder *d, RowsString string);
 extern RowsResult rows_step_token(RowsDecoder *d);
 
-/* rows_grammar.c; the first two are told that a token is complete */
+/* rows_grammar.c; the first two are called when a token is complete */
 extern RowsResult rows_end_value(RowsDecoder *d, RowsPlace place, RowsKind kind);
 extern RowsResult rows_end_key(RowsDecoder *d);
 /* go on to the next row or to the end of the piece (ROWS_MORE) */

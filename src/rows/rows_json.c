@@ -1,18 +1,18 @@
 /*
  * rows_json.c
- *	  A reader of JSON documents, a token at a time.
+ *	  A reader of JSON documents, one token at a time.
  *
- * Neither jansson (numbers are rounded, U+0000 and large integers refused) nor
- * PostgreSQL's parser (throws, and recurses) will do for what a value may
- * hold.  The tokens are the page's, so rows_token.c reads them; the grammar
- * between them is small.
+ * Neither jansson (which rounds numbers and rejects U+0000 and large integers) nor
+ * PostgreSQL's parser (which throws, and recurses) can read all values of type JSON.
+ * The tokens are the same as a page's, so rows_token.c reads them; the grammar between
+ * them is small.
  */
 #include "rows/rows_internal.h"
 
 struct RowsJson
 {
 	RowsDecoder *d;
-	RowsToken scalar; /* what the token being read is */
+	RowsToken scalar; /* the kind of the token being read */
 	bool lists[ROWS_MAX_JSON_DEPTH]; /* open containers: is it a list? */
 };
 
@@ -84,7 +84,7 @@ close_json_container(RowsJson *j)
 	return list ? ROWS_TOKEN_LIST_END : ROWS_TOKEN_OBJECT_END;
 }
 
-/* A number is complete only when something else follows, or nothing. */
+/* A number is complete only at the next byte or at the end of the text. */
 static bool
 ends_number(RowsDecoder *d)
 {
@@ -94,7 +94,7 @@ ends_number(RowsDecoder *d)
 	return d->state == STATE_NUMBER && complete && rows_end_value(d, d->value, ROWS_JSON) == ROWS_MORE;
 }
 
-/* Read the token that has been begun; it is the decoder's only cell then. */
+/* Read the rest of the token that has begun; it becomes the decoder's only cell. */
 static RowsToken
 finish_token(RowsJson *j, RowsState after, const char **data, size_t *len)
 {

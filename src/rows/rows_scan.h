@@ -1,6 +1,6 @@
 /*
  * rows_scan.h
- *	  The innermost loop of the decoder: how far does plain text go?
+ *	  The innermost loop of the decoder: it finds the end of plain text.
  *
  * A page is nearly all string contents, so this loop decides how fast it is
  * decoded.  It is a header only so that it can be inlined.
@@ -21,7 +21,7 @@
 #include <emmintrin.h>
 #endif
 
-/* What the next byte of a UTF-8 sequence may be, and how many are to come. */
+/* The range of the next byte of a UTF-8 sequence, and the number of bytes to come. */
 typedef struct RowsUtf8
 {
 	unsigned char min;
@@ -30,9 +30,9 @@ typedef struct RowsUtf8
 } RowsUtf8;
 
 /*
- * What must follow this first byte (0x80 or above) of a sequence; .left is 0
- * for a byte that cannot be one.  The narrow ranges after E0, ED, F0 and F4
- * keep out overlong forms, surrogates and code points above U+10FFFF.
+ * The bytes that must follow this first byte (0x80 or above) of a sequence; .left is 0
+ * for an invalid first byte.  The narrow ranges after E0, ED, F0 and F4 exclude
+ * overlong forms, surrogates and code points above U+10FFFF.
  */
 static inline RowsUtf8
 rows_utf8_lead(unsigned char c)
@@ -46,7 +46,7 @@ rows_utf8_lead(unsigned char c)
 	return (RowsUtf8){.min = c == 0xF0 ? 0x90 : 0x80, .max = c == 0xF4 ? 0x8F : 0xBF, .left = 3};
 }
 
-/* Take one more byte of the open sequence; false when it does not belong. */
+/* Take one more byte of the open sequence; false when it is invalid. */
 static inline bool
 rows_utf8_next(RowsUtf8 *u, unsigned char c)
 {
@@ -56,7 +56,7 @@ rows_utf8_next(RowsUtf8 *u, unsigned char c)
 	return true;
 }
 
-/* Bytes of the whole, valid sequence at p; 0 when it is neither. */
+/* The length of the whole, valid sequence at p; 0 if it is incomplete or invalid. */
 static inline size_t
 rows_utf8_length(const char *p, const char *end)
 {
@@ -110,9 +110,9 @@ rows_any_zero(uint64_t x)
 }
 
 /*
- * The first byte at or after p that is not plain ASCII text, or end.  Eight
- * bytes at a time only ask whether there is one; the byte loop says which, so
- * the order of bytes in a word does not matter.
+ * The first byte at or after p that is not plain ASCII text, or end.  Eight bytes at a
+ * time are only checked for such a byte; the byte loop finds it, so the order of bytes
+ * in a word does not matter.
  */
 static inline const char *
 rows_scan_plain(const char *p, const char *end)
@@ -122,7 +122,7 @@ rows_scan_plain(const char *p, const char *end)
 		uint64_t x;
 
 		memcpy(&x, p, 8);
-		/* clearing the low five bits leaves zero of a control character only */
+		/* clearing the low five bits leaves zero for control characters only */
 		if ((x & UINT64_C(0x8080808080808080)) != 0 || rows_any_zero(x & UINT64_C(0xE0E0E0E0E0E0E0E0)) != 0 ||
 			rows_any_zero(x ^ UINT64_C(0x2222222222222222)) != 0 ||
 			rows_any_zero(x ^ UINT64_C(0x5C5C5C5C5C5C5C5C)) != 0)
@@ -136,7 +136,7 @@ rows_scan_plain(const char *p, const char *end)
 #endif
 
 #ifdef ROWS_COUNT_SCANNED
-/* For the test that says how often a byte is scanned: once. */
+/* For the test that checks that each byte is scanned once. */
 extern uint64_t rows_scanned;
 #define ROWS_SCANNED(n) (rows_scanned += (uint64_t) (n))
 #else
@@ -144,9 +144,9 @@ extern uint64_t rows_scanned;
 #endif
 
 /*
- * The first byte at or after p that does not simply belong to the string, or
- * end: a quote, a backslash, a control character, or where a UTF-8 sequence
- * starts that is invalid or reaches beyond end.
+ * The first byte at or after p that is not a regular part of the string, or end: a
+ * quote, a backslash, a control character, or the start of a UTF-8 sequence that is
+ * invalid or reaches beyond end.
  */
 static inline const char *
 rows_scan_string(const char *p, const char *end)

@@ -2,8 +2,8 @@
  * rows_token.c
  *	  Strings, numbers and literals of a page, resumable after any byte.
  *
- * Knows nothing of rows: it is told by d->string what a string is for, and
- * tells rows_end_key() or rows_end_value() when the token is complete.
+ * It knows nothing of rows: d->string tells it the purpose of a string, and it calls
+ * rows_end_key() or rows_end_value() when the token is complete.
  */
 #include <string.h>
 
@@ -51,7 +51,7 @@ step_literal(RowsDecoder *d)
 	return rows_end_value(d, d->value, null ? ROWS_NULL : ROWS_JSON);
 }
 
-/* Take one more byte of a number: 1 yes, 0 the number ended before, -1 error. */
+/* Take one more byte of a number: returns 1, 0 if the number ended before it, -1 for an error. */
 static int
 number_next(RowsNumber *number, char c)
 {
@@ -102,7 +102,7 @@ step_number(RowsDecoder *d)
 
 /* --- strings --- */
 
-/* Remember as much of the key as tells it from those we look for. */
+/* Keep as much of the key as needed to distinguish it from the keys with a meaning. */
 static void
 add_to_key(RowsDecoder *d, const char *data, size_t n)
 {
@@ -141,7 +141,7 @@ begin_escape(RowsDecoder *d)
 	return ROWS_MORE;
 }
 
-/* At the first byte of a sequence that rows_scan_string() did not take. */
+/* At the first byte of a sequence that rows_scan_string() did not accept. */
 static RowsResult
 begin_utf8(RowsDecoder *d)
 {
@@ -183,7 +183,7 @@ step_string(RowsDecoder *d)
 	return begin_utf8(d);
 }
 
-/* The escape ends with the byte being looked at and means this code point. */
+/* The escape ends with the current byte and stands for this code point. */
 static RowsResult
 end_escape(RowsDecoder *d, unsigned int code)
 {
@@ -282,7 +282,7 @@ step_pair(RowsDecoder *d)
 	return ROWS_MORE;
 }
 
-/* Go on in the token that d->state says, as far as the piece goes. */
+/* Continue in the token of d->state, up to the end of the piece. */
 RowsResult
 rows_step_token(RowsDecoder *d)
 {

@@ -284,7 +284,7 @@ fails('a machine without a service account', '28000', [ qr/metadata server knows
 rules([ 'metadata', { status => 403, body => 'unable to generate access token', %flavor }, 0 ]);
 fails('a pod that may not', '28000', [ qr/metadata server refused a token: HTTP status 403/, qr/HINT: .*workloadIdentityUser/ ], 'metadata');
 rules([ 'metadata', { status => 200, body => { access_token => 'somebody-else-s' } }, 0 ]);
-fails('somebody else who answers there', '08P01', [ qr/what answers as the metadata server is something else/, qr/DETAIL: .*Metadata-Flavor/, qr/HINT/ ], 'metadata');
+fails('somebody else who answers there', '08P01', [ qr/a server other than the metadata server answered/, qr/DETAIL: .*Metadata-Flavor/, qr/HINT/ ], 'metadata');
 is($auth->count('insert'), 0, '… nobody\'s token is used');
 rules([ 'metadata', { status => 503, %flavor } ]);
 works('a metadata server in trouble', 'metadata');

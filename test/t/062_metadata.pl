@@ -33,7 +33,7 @@ is($f->query($last), 'failed|1|28000|', 'is final');
 
 $ENV{GCE_METADATA_HOST} = 'metadata.example.com';
 $f->node->restart;
-like($f->fails(q(SELECT contratos_run('2026-11-21'))), qr/22023: environment variable "GCE_METADATA_HOST" names no metadata server.*HINT: .*metadata\.google\.internal/s,
+like($f->fails(q(SELECT contratos_run('2026-11-21'))), qr/22023: environment variable "GCE_METADATA_HOST" does not name a metadata server.*HINT: .*metadata\.google\.internal/s,
 	'another host that the environment names is refused');
 
 $f->stop;

@@ -114,14 +114,14 @@ is(tables(), 'other', 'what is no table cannot be named either');
 
 my $error = import_fails($dataset, 'LIMIT TO (other, mixed)');
 like($error, qr/ERROR:  HV00R: BigQuery has no table "mixed" in dataset "lab-project\.lake"\n/, 'a table that is not there');
-like($error, qr/^DETAIL:  There is one named "Mixed"\.\nHINT:  BigQuery tells upper case from lower case/m, 'by the name of one that is');
+like($error, qr/^DETAIL:  There is one named "Mixed"\.\nHINT:  BigQuery names are case-sensitive/m, 'by the name of one that is');
 is(tables(), '', 'is an error for all');
 like(import_fails('lab-project.sea'), qr/ERROR:  42P01: BigQuery: Not found: Dataset lab-project:sea\nHINT:  Check the name "lab-project\.sea"/,
 	'nor a dataset');
 like(import_fails('lab-project.sea', 'LIMIT TO (a)'), qr/Not found: Dataset lab-project:sea/, 'whatever of it is wanted');
 like(import_fails('nobody.sea'), qr/ERROR:  42501: BigQuery: Access Denied: .*\nHINT:  The service account needs roles\/bigquery\.dataViewer/,
 	'nor one that may not be looked at');
-like(import_fails('a b'), qr/ERROR:  22023: "a b" is no name of a dataset/, 'nor what is no name');
+like(import_fails('a b'), qr/ERROR:  22023: "a b" is not a valid dataset name/, 'nor what is no name');
 $bq->dataset('lab-project.void');
 fresh();
 is($f->messages(statement('lab-project.void', '')), '', 'an empty one is just empty');

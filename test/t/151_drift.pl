@@ -109,7 +109,7 @@ like($f->fails($run), qr/ERROR:  42\d+: BigQuery: Unrecognized name: colour/, 'a
 anew();
 $bq->alter($there, change => { amount => 'STRING' });
 $error = $f->fails($run);
-like($error, qr/ERROR:  42804: column "amount" of foreign table "Old Shop".bq is of another type in BigQuery.*DETAIL:  It is STRING there, and the column's option type says INT64\./s,
+like($error, qr/ERROR:  42804: column "amount" of foreign table "Old Shop".bq is of another type in BigQuery.*DETAIL:  Its type in BigQuery is STRING, and the column's option type says INT64\./s,
 	'a type that has changed is named');
 kept();
 is(cure($error), q(ALTER FOREIGN TABLE "Old Shop".bq ALTER COLUMN amount TYPE text, ALTER COLUMN amount OPTIONS (SET type 'STRING'); )
@@ -131,7 +131,7 @@ is($f->query($run), 'succeeded|5|5', 'and takes it');
 anew();
 $bq->alter($there, change => { code => { mode => 'REPEATED' } });
 $error = $f->fails($run);
-like($error, qr/ERROR:  42804: column "code" of foreign table "Old Shop".bq is of another type in BigQuery.*It is ARRAY<STRING> there/s,
+like($error, qr/ERROR:  42804: column "code" of foreign table "Old Shop".bq is of another type in BigQuery.*Its type in BigQuery is ARRAY<STRING>/s,
 	'a column that is repeated now');
 kept();
 
@@ -141,7 +141,7 @@ $bq->rule({ kind => 'insert' },
 	{ job_error => { reason => 'invalidQuery', at => 'insert',
 		message => 'No matching signature for operator >= for argument types: DATE, TIMESTAMP. Supported signature: ANY >= ANY at [1:80]' } });
 $error = $f->fails($run);
-like($error, qr/ERROR:  42804: column "made" of .* is of another type.*It is DATE there, .*says TIMESTAMP.*ALTER COLUMN made TYPE date, ALTER COLUMN made OPTIONS \(SET type 'DATE'\);/s,
+like($error, qr/ERROR:  42804: column "made" of .* is of another type.*Its type in BigQuery is DATE, .*says TIMESTAMP.*ALTER COLUMN made TYPE date, ALTER COLUMN made OPTIONS \(SET type 'DATE'\);/s,
 	'the timestamp column');
 kept();
 
@@ -170,7 +170,7 @@ $bq->rule({ kind => 'insert' },
 		message => 'No matching signature for function BYTE_LENGTH for argument types: INT64. Supported signatures: BYTE_LENGTH(STRING); BYTE_LENGTH(BYTES) at [1:'
 		  . index_of_code() . ']' } });
 ok($f->at('2026-11-21 14:30'), 'a recheck of a column of another type');
-is($f->query(q(SELECT cause, status, sqlstate, error ~ '^column "code" of foreign table .* is of another type in BigQuery\nDETAIL:  It is INT64 there' FROM contratos_runs
+is($f->query(q(SELECT cause, status, sqlstate, error ~ '^column "code" of foreign table .* is of another type in BigQuery\nDETAIL:  Its type in BigQuery is INT64' FROM contratos_runs
 	ORDER BY id DESC LIMIT 1)), 'recheck|failed|42804|t', 'fails and names it');
 kept();
 

@@ -224,7 +224,7 @@ $bq->alter(undef, drop => ['name']);
 like(checks()->{columns}{found}, qr/And 1 more columns do not fit\.$/, 'more than one');
 $bq->reset;
 $bq->alter(undef, change => { block_number => 'STRING' });
-says(checks()->{columns}, 'failed', qr/^column "block_number" of .* is of another type in BigQuery. It is STRING there/, qr/^ALTER FOREIGN TABLE/);
+says(checks()->{columns}, 'failed', qr/^column "block_number" of .* is of another type in BigQuery. Its type in BigQuery is STRING/, qr/^ALTER FOREIGN TABLE/);
 $bq->reset;
 $bq->alter(undef, add => [ { name => 'tag', type => 'STRING' } ], change => { block_hash => { mode => 'NULLABLE' } });
 $c = checks();
