@@ -263,20 +263,6 @@ open_answer(BqJob *job, int max_rows, int wait_ms, Answer *answer, Failure *f)
 	return false;
 }
 
-/* Request the head alone, for a page whose rows came before it. */
-static bool
-ask_for_head(BqJob *job, Failure *f)
-{
-	Answer answer;
-	bool ok;
-
-	if (!open_answer(job, 0, 0, &answer, f))
-		return false;
-	ok = message_read_head(job, answer.head, f);
-	drop_answer(&answer);
-	return ok;
-}
-
 /*
  * Request the result once.  *done is set to whether the job is done; then its head has
  * been read, and if the head came before the rows, the answer is kept as the first
@@ -286,6 +272,7 @@ static bool
 ask_for_result(BqJob *job, int wait_ms, bool *done, Failure *f)
 {
 	Answer answer;
+	bool ok;
 
 	if (!open_answer(job, job->bq->connection.page_rows, wait_ms, &answer, f))
 		return false;
@@ -297,8 +284,13 @@ ask_for_result(BqJob *job, int wait_ms, bool *done, Failure *f)
 	}
 	if (!json_has(answer.head, "schema") || !json_has(answer.head, "totalRows"))
 	{
+		/* the page's rows came before its head: request the head alone */
 		drop_answer(&answer);
-		return ask_for_head(job, f);
+		if (!open_answer(job, 0, 0, &answer, f))
+			return false;
+		ok = message_read_head(job, answer.head, f);
+		drop_answer(&answer);
+		return ok;
 	}
 	if (!message_read_head(job, answer.head, f))
 	{
