@@ -227,8 +227,7 @@ bigquery_finished_job(Bigquery *bq, const char *job_id, const char *location, in
  * job_timeout lasts: the reasons for such a loss are documented as transient.
  */
 BqJob *
-bigquery_query(Bigquery *bq, const BqQuery *query, const char *job_id, int max_jobs, const char *label,
-			   MemoryContext parent, Failure *f)
+bigquery_query(Bigquery *bq, const BqQuestion *question, MemoryContext parent, Failure *f)
 {
 	int64 deadline = clock_ms() + bq->connection.job_timeout_ms;
 
@@ -236,27 +235,26 @@ bigquery_query(Bigquery *bq, const BqQuery *query, const char *job_id, int max_j
 		return NULL;
 	for (int tries = 0;; tries++)
 	{
-		BqJob *job = make_job(bq, query, tries == 0 ? job_id : NULL, parent);
+		BqJob *job = make_job(bq, question->query, tries == 0 ? question->job_id : NULL, parent);
 		MemoryContext old = MemoryContextSwitchTo(job->context);
-		bool ok = start_and_wait(job, label, f);
+		bool ok = start_and_wait(job, question->label, f);
 		int pause = request_backoff_ms(tries, 0);
 
 		MemoryContextSwitchTo(old);
 		if (ok)
 			return job;
 		bigquery_forget(job);
-		if (f->retry != FAILURE_NEW_JOB || tries + 1 >= max_jobs || clock_ms() + pause >= deadline)
+		if (f->retry != FAILURE_NEW_JOB || tries + 1 >= question->max_jobs || clock_ms() + pause >= deadline)
 			return NULL;
 		http_pause(pause);
 	}
 }
 
 HttpExchange *
-bigquery_page(BqJob *job, HttpExchange *begun, int64 start, int max_rows, MemoryContext parent, int *spent_ms,
-			  Failure *f)
+bigquery_page(BqJob *job, int64 start, int max_rows, const RequestOpening *opening, Failure *f)
 {
-	return request_open(&job->bq->requester, message_results_path(job, start, max_rows, BIGQUERY_SERVER_WAIT_MS), begun,
-						parent, 0, spent_ms, f);
+	return request_open(&job->bq->requester, message_results_path(job, start, max_rows, BIGQUERY_SERVER_WAIT_MS),
+						opening, f);
 }
 
 HttpExchange *

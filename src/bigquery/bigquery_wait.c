@@ -245,12 +245,12 @@ static bool
 open_answer(BqJob *job, int max_rows, int wait_ms, Answer *answer, Failure *f)
 {
 	int spent_ms = 0;
+	RequestOpening opening = {.parent = job->context, .max_tries = 1, .spent_ms = &spent_ms};
 	size_t len;
 	const char *envelope;
 
 	*answer = (Answer){.decoder = bigquery_decoder(job->context)};
-	answer->exchange = request_open(&job->bq->requester, message_results_path(job, 0, max_rows, wait_ms), NULL,
-									job->context, 1, &spent_ms, f);
+	answer->exchange = request_open(&job->bq->requester, message_results_path(job, 0, max_rows, wait_ms), &opening, f);
 	if (answer->exchange != NULL &&
 		read_to_first_row(job, answer->exchange, answer->decoder, &answer->got, &answer->bytes, f))
 	{

@@ -291,12 +291,16 @@ request_fetch(Requester *requester, const char *path, const char *body, HttpResp
 }
 
 HttpExchange *
-request_open(Requester *requester, const char *path, HttpExchange *begun, MemoryContext parent, int max_tries,
-			 int *spent_ms, Failure *f)
+request_open(Requester *requester, const char *path, const RequestOpening *opening, Failure *f)
 {
-	Attempt attempt = {.path = path, .begun = begun, .parent = parent, .max_tries = max_tries};
+	Attempt attempt = {
+		.path = path,
+		.parent = opening->parent,
+		.begun = opening->begun,
+		.max_tries = opening->max_tries,
+	};
 
-	if (!try_until(requester, &attempt, spent_ms, f))
+	if (!try_until(requester, &attempt, opening->spent_ms, f))
 		return NULL;
 	return attempt.exchange;
 }
