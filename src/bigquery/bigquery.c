@@ -124,17 +124,6 @@ bigquery_learn_cost(BqJob *job)
 	json_free_document(doc);
 }
 
-/* Whether the job may still be running at BigQuery although we have given up. */
-static bool
-may_be_running(const Failure *f)
-{
-	/* a final error with a reason from BigQuery is the job's own result */
-	bool given_up = f->retry == FAILURE_FINAL || f->retry == FAILURE_ASK_LATER;
-	bool unanswered = f->retry == FAILURE_ASK_AGAIN || (given_up && f->reason[0] == '\0');
-
-	return unanswered && f->sqlstate != ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
-}
-
 /*
  * Start the job and wait.  Anything that ends the wait early, including a cancel of the
  * query, cancels the job too: it would continue, and cost money, for nothing.
@@ -144,12 +133,12 @@ start_and_wait(BqJob *job, const char *label, Failure *f)
 {
 	MemoryContext old = CurrentMemoryContext;
 	volatile bool ok = false;
-	volatile bool abandoned = false;
+	bool given_up;
+	bool unanswered;
 
 	PG_TRY();
 	{
 		ok = bigquery_start_job(job, label, f) && bigquery_wait_for_result(job, f);
-		abandoned = !ok && may_be_running(f);
 	}
 	PG_CATCH();
 	{
@@ -162,22 +151,17 @@ start_and_wait(BqJob *job, const char *label, Failure *f)
 		ReThrowError(edata);
 	}
 	PG_END_TRY();
-	if (abandoned)
+	if (ok)
+		return true;
+	/*
+	 * the job may still be running at BigQuery although we have given up; but a final
+	 * error with a reason from BigQuery is the job's own result
+	 */
+	given_up = f->retry == FAILURE_FINAL || f->retry == FAILURE_ASK_LATER;
+	unanswered = f->retry == FAILURE_ASK_AGAIN || (given_up && f->reason[0] == '\0');
+	if (unanswered && f->sqlstate != ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION)
 		bigquery_cancel(job->bq, job->project, job->location, job->job_id);
-	return ok;
-}
-
-static BqParam
-copy_param(const BqParam *param)
-{
-	BqParam copy = *param;
-
-	copy.name = pstrdup(param->name);
-	copy.value = param->value ? pstrdup(param->value) : NULL;
-	copy.values = palloc(sizeof(char *) * Max(param->nvalues, 1));
-	for (int i = 0; i < param->nvalues; i++)
-		copy.values[i] = pstrdup(param->values[i]);
-	return copy;
+	return false;
 }
 
 static BqQuery
@@ -187,7 +171,17 @@ copy_query(const BqQuery *query)
 
 	copy.params = palloc0(sizeof(BqParam) * Max(query->nparams, 1));
 	for (int i = 0; i < query->nparams; i++)
-		copy.params[i] = copy_param(&query->params[i]);
+	{
+		const BqParam *param = &query->params[i];
+		BqParam *to = &copy.params[i];
+
+		*to = *param;
+		to->name = pstrdup(param->name);
+		to->value = param->value ? pstrdup(param->value) : NULL;
+		to->values = palloc(sizeof(char *) * Max(param->nvalues, 1));
+		for (int v = 0; v < param->nvalues; v++)
+			to->values[v] = pstrdup(param->values[v]);
+	}
 	return copy;
 }
 
@@ -233,8 +227,7 @@ bigquery_finished_job(Bigquery *bq, const char *job_id, const char *location, in
  * job_timeout lasts: the reasons for such a loss are documented as transient.
  */
 BqJob *
-bigquery_query(Bigquery *bq, const BqQuery *query, const char *job_id, int max_jobs, const char *label,
-			   MemoryContext parent, Failure *f)
+bigquery_query(Bigquery *bq, const BqQuestion *question, MemoryContext parent, Failure *f)
 {
 	int64 deadline = clock_ms() + bq->connection.job_timeout_ms;
 
@@ -242,27 +235,26 @@ bigquery_query(Bigquery *bq, const BqQuery *query, const char *job_id, int max_j
 		return NULL;
 	for (int tries = 0;; tries++)
 	{
-		BqJob *job = make_job(bq, query, tries == 0 ? job_id : NULL, parent);
+		BqJob *job = make_job(bq, question->query, tries == 0 ? question->job_id : NULL, parent);
 		MemoryContext old = MemoryContextSwitchTo(job->context);
-		bool ok = start_and_wait(job, label, f);
+		bool ok = start_and_wait(job, question->label, f);
 		int pause = request_backoff_ms(tries, 0);
 
 		MemoryContextSwitchTo(old);
 		if (ok)
 			return job;
 		bigquery_forget(job);
-		if (f->retry != FAILURE_NEW_JOB || tries + 1 >= max_jobs || clock_ms() + pause >= deadline)
+		if (f->retry != FAILURE_NEW_JOB || tries + 1 >= question->max_jobs || clock_ms() + pause >= deadline)
 			return NULL;
 		http_pause(pause);
 	}
 }
 
 HttpExchange *
-bigquery_page(BqJob *job, HttpExchange *begun, int64 start, int max_rows, MemoryContext parent, int *spent_ms,
-			  Failure *f)
+bigquery_page(BqJob *job, int64 start, int max_rows, const RequestOpening *opening, Failure *f)
 {
-	return request_open(&job->bq->requester, message_results_path(job, start, max_rows, BIGQUERY_SERVER_WAIT_MS), begun,
-						parent, 0, spent_ms, f);
+	return request_open(&job->bq->requester, message_results_path(job, start, max_rows, BIGQUERY_SERVER_WAIT_MS),
+						opening, f);
 }
 
 HttpExchange *

@@ -35,21 +35,33 @@ extern void bigquery_close(Bigquery *bq);
  */
 extern void bigquery_make_job_id(char *job_id, size_t size);
 
+/* The number of jobs for one query: after three failures, waiting is not worthwhile. */
+#define BIGQUERY_MAX_JOBS 3
+
+/* A query to run as a job. */
+typedef struct BqQuestion
+{
+	const BqQuery *query;
+	const char *job_id; /* of the first job; NULL: one is made */
+
+	/*
+	 * A job that BigQuery loses is replaced by another with a new ID, up to so many in
+	 * all.  A caller that has recorded the ID, to cancel the job after a crash, must set
+	 * 1: the IDs of the others are not recorded.
+	 */
+	int max_jobs;
+	const char *label; /* the name of the source in the job's labels, or NULL */
+} BqQuestion;
+
 /*
- * Start a query job under `job_id` (NULL: makes one), wait until it is done and read
- * its first answer up to the first row.  `label` names the source in the job's labels,
- * or NULL.  The job lives in a child of `parent`.
+ * Start a query job, wait until it is done and read its first answer up to the first
+ * row.  The job lives in a child of `parent`.
  *
  * When the wait ends early, by an error or because it takes longer than job_timeout,
  * the job is canceled by one request of at most 2 s.  NULL with *f set on failure;
  * throws only for interrupts and out of memory.
- *
- * A job that BigQuery loses is replaced by another with a new ID, up to `max_jobs` in
- * all.  A caller that has recorded the ID, to cancel the job after a crash, must pass
- * 1: the IDs of the others are not recorded.
  */
-extern BqJob *bigquery_query(Bigquery *bq, const BqQuery *query, const char *job_id, int max_jobs, const char *label,
-							 MemoryContext parent, Failure *f);
+extern BqJob *bigquery_query(Bigquery *bq, const BqQuestion *question, MemoryContext parent, Failure *f);
 
 /*
  * A job that another process has started and waited for, to page its result: its
@@ -57,9 +69,6 @@ extern BqJob *bigquery_query(Bigquery *bq, const BqQuery *query, const char *job
  */
 extern BqJob *bigquery_finished_job(Bigquery *bq, const char *job_id, const char *location, int64 total_rows,
 									int nfields, MemoryContext parent);
-
-/* The number of jobs for one query: after three failures, waiting is not worthwhile. */
-#define BIGQUERY_MAX_JOBS 3
 
 /*
  * The number of bytes a query would process: a dry run, which is free and reads
@@ -102,13 +111,10 @@ extern const char *bigquery_project(Bigquery *bq, Failure *f);
 
 /*
  * Request `max_rows` rows of a finished job from row `start` (0-based) on and wait for
- * the headers of a 200 answer.  The exchange lives under `parent`; `begun` is the
- * result of bigquery_page_start() for these rows, or NULL. NULL with *f set once the
- * retries are used up.  `*spent_ms` is the time spent on earlier tries for the page,
- * and is increased.
+ * the headers of a 200 answer.  `opening->begun` is the result of bigquery_page_start()
+ * for these rows, or NULL.  NULL with *f set once the retries are used up.
  */
-extern HttpExchange *bigquery_page(BqJob *job, HttpExchange *begun, int64 start, int max_rows, MemoryContext parent,
-								   int *spent_ms, Failure *f);
+extern HttpExchange *bigquery_page(BqJob *job, int64 start, int max_rows, const RequestOpening *opening, Failure *f);
 
 /*
  * Its first step, without waiting, for a page that will be needed later. NULL with *f

@@ -63,20 +63,6 @@ bigquery_dataset(Bigquery *bq, const char *name, Failure *f)
 	return bigquery_find_project(bq, f) ? psprintf("%s.%s", bq->project, name) : NULL;
 }
 
-/* Replace the hints, which are about queries: these calls need other things. */
-static bool
-explain_not_found(Failure *f, const char *name)
-{
-	if (f->sqlstate == ERRCODE_UNDEFINED_TABLE)
-		failure_hint(f,
-					 "Check the name \"%s\"; BigQuery names are case-sensitive. If it has no project, the "
-					 "server's option dataset_project is used.",
-					 name);
-	else if (f->sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE)
-		failure_hint(f, "The service account needs roles/bigquery.dataViewer (or metadataViewer) on the dataset.");
-	return false;
-}
-
 /* GET and parse; NULL with *f set. */
 static JsonDoc *
 look(Bigquery *bq, const char *path, const char *name, Failure *f)
@@ -84,14 +70,21 @@ look(Bigquery *bq, const char *path, const char *name, Failure *f)
 	HttpResponse response;
 	JsonDoc *doc;
 
-	if (!request_fetch(&bq->requester, path, NULL, &response, f))
+	if (request_fetch(&bq->requester, path, NULL, &response, f))
 	{
-		explain_not_found(f, name);
-		return NULL;
+		doc = json_parse_document(response.body, response.len, f);
+		pfree(response.body);
+		return doc;
 	}
-	doc = json_parse_document(response.body, response.len, f);
-	pfree(response.body);
-	return doc;
+	/* replace the hints, which are about queries: these calls need other things */
+	if (f->sqlstate == ERRCODE_UNDEFINED_TABLE)
+		failure_hint(f,
+					 "Check the name \"%s\"; BigQuery names are case-sensitive. If it has no project, the "
+					 "server's option dataset_project is used.",
+					 name);
+	else if (f->sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE)
+		failure_hint(f, "The service account needs roles/bigquery.dataViewer (or metadataViewer) on the dataset.");
+	return NULL;
 }
 
 /*

@@ -245,12 +245,12 @@ static bool
 open_answer(BqJob *job, int max_rows, int wait_ms, Answer *answer, Failure *f)
 {
 	int spent_ms = 0;
+	RequestOpening opening = {.parent = job->context, .max_tries = 1, .spent_ms = &spent_ms};
 	size_t len;
 	const char *envelope;
 
 	*answer = (Answer){.decoder = bigquery_decoder(job->context)};
-	answer->exchange = request_open(&job->bq->requester, message_results_path(job, 0, max_rows, wait_ms), NULL,
-									job->context, 1, &spent_ms, f);
+	answer->exchange = request_open(&job->bq->requester, message_results_path(job, 0, max_rows, wait_ms), &opening, f);
 	if (answer->exchange != NULL &&
 		read_to_first_row(job, answer->exchange, answer->decoder, &answer->got, &answer->bytes, f))
 	{
@@ -263,20 +263,6 @@ open_answer(BqJob *job, int max_rows, int wait_ms, Answer *answer, Failure *f)
 	return false;
 }
 
-/* Request the head alone, for a page whose rows came before it. */
-static bool
-ask_for_head(BqJob *job, Failure *f)
-{
-	Answer answer;
-	bool ok;
-
-	if (!open_answer(job, 0, 0, &answer, f))
-		return false;
-	ok = message_read_head(job, answer.head, f);
-	drop_answer(&answer);
-	return ok;
-}
-
 /*
  * Request the result once.  *done is set to whether the job is done; then its head has
  * been read, and if the head came before the rows, the answer is kept as the first
@@ -286,6 +272,7 @@ static bool
 ask_for_result(BqJob *job, int wait_ms, bool *done, Failure *f)
 {
 	Answer answer;
+	bool ok;
 
 	if (!open_answer(job, job->bq->connection.page_rows, wait_ms, &answer, f))
 		return false;
@@ -297,8 +284,13 @@ ask_for_result(BqJob *job, int wait_ms, bool *done, Failure *f)
 	}
 	if (!json_has(answer.head, "schema") || !json_has(answer.head, "totalRows"))
 	{
+		/* the page's rows came before its head: request the head alone */
 		drop_answer(&answer);
-		return ask_for_head(job, f);
+		if (!open_answer(job, 0, 0, &answer, f))
+			return false;
+		ok = message_read_head(job, answer.head, f);
+		drop_answer(&answer);
+		return ok;
 	}
 	if (!message_read_head(job, answer.head, f))
 	{

@@ -63,23 +63,19 @@ const BqTypeFacts bqtypes[] = {
 
 StaticAssertDecl(lengthof(bqtypes) == BQ_NTYPES, "each type needs its facts");
 
-static bool
-is_called(const BqTypeFacts *facts, const char *name)
-{
-	if (pg_strcasecmp(facts->name, name) == 0)
-		return true;
-	for (int i = 0; i < BQ_MAX_ALIASES && facts->aliases[i] != NULL; i++)
-		if (pg_strcasecmp(facts->aliases[i], name) == 0)
-			return true;
-	return false;
-}
-
 BqType
 bqtype_find(const char *name)
 {
 	for (int type = BQ_UNKNOWN + 1; type < BQ_NTYPES; type++)
-		if (is_called(&bqtypes[type], name))
+	{
+		const BqTypeFacts *facts = &bqtypes[type];
+
+		if (pg_strcasecmp(facts->name, name) == 0)
 			return (BqType) type;
+		for (int i = 0; i < BQ_MAX_ALIASES && facts->aliases[i] != NULL; i++)
+			if (pg_strcasecmp(facts->aliases[i], name) == 0)
+				return (BqType) type;
+	}
 	return BQ_UNKNOWN;
 }
 

@@ -194,14 +194,6 @@ message_billed(int64 bytes_processed)
 	return bytes_processed == 0 ? 0 : Max(units * BILLED_UNIT, BILLED_MIN);
 }
 
-/* If the answer has no bill, apply BigQuery's own rule for one table. */
-static void
-estimate_bill(BqJob *job)
-{
-	if (job->bytes_billed < 0 && job->bytes_processed >= 0)
-		job->bytes_billed = job->cache_hit ? 0 : message_billed(job->bytes_processed);
-}
-
 bool
 message_read_head(BqJob *job, const JsonDoc *doc, Failure *f)
 {
@@ -225,5 +217,7 @@ message_read_cost(BqJob *job, const JsonDoc *doc)
 	if (!json_int64_at(doc, "totalBytesProcessed", &job->bytes_processed))
 		return;
 	job->cache_hit = json_bool_at(doc, "cacheHit", false);
-	estimate_bill(job);
+	/* if the answer has no bill, apply BigQuery's own rule for one table */
+	if (job->bytes_billed < 0 && job->bytes_processed >= 0)
+		job->bytes_billed = job->cache_hit ? 0 : message_billed(job->bytes_processed);
 }

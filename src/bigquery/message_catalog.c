@@ -55,25 +55,19 @@ copy_table_text(const JsonDoc *doc, const char *path)
 	return text ? pstrdup(text) : NULL;
 }
 
-/* requirePartitionFilter is a member of the table; the one in timePartitioning is deprecated. */
-static void
-read_partitioning(const JsonDoc *doc, BqTable *table)
-{
-	table->partition_field = copy_table_text(doc, "timePartitioning.field");
-	table->ingestion_time = json_has(doc, "timePartitioning") && table->partition_field == NULL;
-	if (table->partition_field == NULL)
-		table->partition_field = copy_table_text(doc, "rangePartitioning.field");
-	table->require_filter = json_bool_at(doc, "requirePartitionFilter", false) ||
-							json_bool_at(doc, "timePartitioning.requirePartitionFilter", false);
-}
-
 bool
 message_read_table(const JsonDoc *doc, BqTable *table, Failure *f)
 {
 	*table = (BqTable){.type = copy_table_text(doc, "type"), .location = copy_table_text(doc, "location")};
 	if (table->type == NULL)
 		return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer does not describe a table");
-	read_partitioning(doc, table);
+	table->partition_field = copy_table_text(doc, "timePartitioning.field");
+	table->ingestion_time = json_has(doc, "timePartitioning") && table->partition_field == NULL;
+	if (table->partition_field == NULL)
+		table->partition_field = copy_table_text(doc, "rangePartitioning.field");
+	/* a member of the table; the one in timePartitioning is deprecated */
+	table->require_filter = json_bool_at(doc, "requirePartitionFilter", false) ||
+							json_bool_at(doc, "timePartitioning.requirePartitionFilter", false);
 	(void) json_int64_at(doc, "lastModifiedTime", &table->modified_ms);
 	return message_read_fields(doc, "schema.fields", &table->fields, &table->nfields, f);
 }

@@ -84,31 +84,17 @@ typedef struct Attempt
 	int max_tries; /* 0: as many as time allows */
 } Attempt;
 
-/* The header that goes with a token, in CurrentMemoryContext; NULL if none. */
-static const HttpHeader *
-quota_header(const char *token)
-{
-	const char *project = token ? auth_quota_project(token) : NULL;
-	HttpHeader *header;
-
-	if (project == NULL)
-		return NULL;
-	header = palloc(sizeof(HttpHeader));
-	*header = (HttpHeader){"x-goog-user-project", project};
-	return header;
-}
-
+/* Its header, if it has one, is in CurrentMemoryContext. */
 static HttpRequest
 make_request(const BqConnection *connection, const Attempt *attempt, const char *token, int timeout_ms)
 {
 	bool has_body = attempt->body != NULL && attempt->body[0] != '\0';
-	const HttpHeader *quota = quota_header(token);
+	const char *quota_project = token ? auth_quota_project(token) : NULL;
+	HttpHeader *header;
 	HttpRequest request = {
 		.method = attempt->body ? "POST" : "GET",
 		.url = psprintf("%s%s", connection->endpoint, attempt->path),
 		.bearer = token,
-		.headers = quota,
-		.nheaders = quota ? 1 : 0,
 		.content_type = has_body ? "application/json; charset=UTF-8" : NULL,
 		.body = has_body ? attempt->body : NULL,
 		.body_len = has_body ? strlen(attempt->body) : 0,
@@ -119,6 +105,13 @@ make_request(const BqConnection *connection, const Attempt *attempt, const char 
 		.max_body = attempt->parent ? 0 : MAX_ANSWER,
 	};
 
+	if (quota_project != NULL)
+	{
+		header = palloc(sizeof(HttpHeader));
+		*header = (HttpHeader){"x-goog-user-project", quota_project};
+		request.headers = header;
+		request.nheaders = 1;
+	}
 	return request;
 }
 
@@ -298,12 +291,16 @@ request_fetch(Requester *requester, const char *path, const char *body, HttpResp
 }
 
 HttpExchange *
-request_open(Requester *requester, const char *path, HttpExchange *begun, MemoryContext parent, int max_tries,
-			 int *spent_ms, Failure *f)
+request_open(Requester *requester, const char *path, const RequestOpening *opening, Failure *f)
 {
-	Attempt attempt = {.path = path, .begun = begun, .parent = parent, .max_tries = max_tries};
+	Attempt attempt = {
+		.path = path,
+		.parent = opening->parent,
+		.begun = opening->begun,
+		.max_tries = opening->max_tries,
+	};
 
-	if (!try_until(requester, &attempt, spent_ms, f))
+	if (!try_until(requester, &attempt, opening->spent_ms, f))
 		return NULL;
 	return attempt.exchange;
 }

@@ -27,15 +27,20 @@ typedef struct Requester
  */
 extern bool request_fetch(Requester *requester, const char *path, const char *body, HttpResponse *response, Failure *f);
 
+/* How to open an answer. */
+typedef struct RequestOpening
+{
+	MemoryContext parent; /* the exchange lives under it */
+	HttpExchange *begun; /* request_start() of the same path, which becomes the first try; or NULL */
+	int max_tries; /* 0: as many as time allows */
+	int *spent_ms; /* of request_timeout, by earlier tries of the same request; is increased */
+} RequestOpening;
+
 /*
  * Send a GET request and wait for the headers of a 200 answer, whose body the caller
- * reads; the exchange lives under `parent`.  `begun` is the result of request_start()
- * for this path, which becomes the first try; or NULL.  There are at most `max_tries`
- * tries (0: as many as time allows); *spent_ms is the part of request_timeout that
- * earlier tries of the same request have used, and is increased.
+ * reads.
  */
-extern HttpExchange *request_open(Requester *requester, const char *path, HttpExchange *begun, MemoryContext parent,
-								  int max_tries, int *spent_ms, Failure *f);
+extern HttpExchange *request_open(Requester *requester, const char *path, const RequestOpening *opening, Failure *f);
 
 /*
  * Send a GET request without waiting, for an answer that will be needed later: the

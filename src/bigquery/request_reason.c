@@ -99,14 +99,6 @@ judge_by_status(Failure *f, int status, const char *message)
 		failure_hint(f, "Redirects are not followed: check contratos.endpoint or the server's option endpoint.");
 }
 
-/* Whether the error is the byte cap: by its reason, or if that differs, by its text. */
-static bool
-is_byte_cap(const char *reason, const char *message)
-{
-	return strcmp(reason, "bytesBilledLimitExceeded") == 0 ||
-		   (message != NULL && strstr(message, "limit for bytes billed") != NULL);
-}
-
 static void
 judge_byte_cap(Failure *f, const char *message, const BqConnection *connection)
 {
@@ -139,34 +131,29 @@ judge_by_rule(Failure *f, const ReasonRule *rule, const char *message)
 	f->every_day = rule->every_day;
 }
 
-/* Whether a job that existed is gone: BigQuery has forgotten or lost it. */
-static bool
-is_lost_job(const char *reason, const char *message)
-{
-	return strcmp(reason, "notFound") == 0 && message != NULL && strncmp(message, "Not found: Job", 14) == 0;
-}
-
-static void
-judge_lost_job(Failure *f, const char *message)
-{
-	failure_set(f, ERRCODE_FDW_ERROR, "BigQuery: %s", message);
-	failure_hint(f, "The job no longer exists at BigQuery: try again with a new one.");
-	f->retry = FAILURE_NEW_JOB;
-}
-
 bool
 request_error(Failure *f, int http_status, const char *reason, const char *message, const BqConnection *connection)
 {
 	const ReasonRule *rule = NULL;
+	/* the byte cap: by its reason, or if that differs, by its text */
+	bool is_byte_cap = reason != NULL && (strcmp(reason, "bytesBilledLimitExceeded") == 0 ||
+										  (message != NULL && strstr(message, "limit for bytes billed") != NULL));
+	/* a job that existed is gone: BigQuery has forgotten or lost it */
+	bool is_lost_job = reason != NULL && strcmp(reason, "notFound") == 0 && message != NULL &&
+					   strncmp(message, "Not found: Job", 14) == 0;
 
 	for (int i = 0; reason != NULL && i < (int) lengthof(reason_rules); i++)
 		if (strcmp(reason, reason_rules[i].reason) == 0)
 			rule = &reason_rules[i];
 
-	if (reason != NULL && is_byte_cap(reason, message))
+	if (is_byte_cap)
 		judge_byte_cap(f, message, connection);
-	else if (reason != NULL && is_lost_job(reason, message))
-		judge_lost_job(f, message);
+	else if (is_lost_job)
+	{
+		failure_set(f, ERRCODE_FDW_ERROR, "BigQuery: %s", message);
+		failure_hint(f, "The job no longer exists at BigQuery: try again with a new one.");
+		f->retry = FAILURE_NEW_JOB;
+	}
 	else if (http_status == 401 || (rule == NULL && http_status != 0))
 		judge_by_status(f, http_status, message);
 	else if (rule != NULL)

@@ -74,11 +74,12 @@ ask(BqScan *scan)
 	/* who may not ask at all hears of that first */
 	BqConnection *connection = options_connection(scan->table->relid, scan->userid);
 	BqQuery *query = deparse_query(scan->table, scan->attnums, scan->ncolumns, scan->conditions, scan->nconditions);
+	BqQuestion question = {.query = query, .max_jobs = BIGQUERY_MAX_JOBS};
 	Failure f;
 
 	scan_check_filter(scan, connection, query);
 	scan->bq = bigquery_open(connection, scan->context);
-	scan->job = bigquery_query(scan->bq, query, NULL, BIGQUERY_MAX_JOBS, NULL, scan->context, &f);
+	scan->job = bigquery_query(scan->bq, &question, scan->context, &f);
 	if (scan->job == NULL)
 		failure_throw(&f);
 }

@@ -108,12 +108,17 @@ ask_bigquery(LoadDay *load)
 {
 	const LoadPlan *plan = load->plan;
 	BqQuery *query = load_query(plan, load->day);
+	BqQuestion question = {
+		.query = query,
+		.job_id = load->job_id,
+		.max_jobs = load->background ? 1 : BIGQUERY_MAX_JOBS,
+		.label = plan->source->name,
+	};
 	Failure f;
 
 	load_refuse_nested();
 	progress_begin(plan->source->name, load->day, plan->target);
-	load->job = bigquery_query(load->bq, query, load->job_id, load->background ? 1 : BIGQUERY_MAX_JOBS,
-							   plan->source->name, load->context, &f);
+	load->job = bigquery_query(load->bq, &question, load->context, &f);
 	if (load->job == NULL && load->kept && f.retry != FAILURE_ASK_AGAIN)
 		return false;
 	if (load->job == NULL)

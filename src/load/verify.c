@@ -119,10 +119,15 @@ read_figures_by_day(RowStream *stream, const BqJob *job, DateADT first, DateADT 
 static BqJob *
 ask_figures(const LoadPlan *plan, Bigquery *bq, const BqQuery *query, const VerifyJob *asked)
 {
-	const char *job_id = asked->job_id[0] ? asked->job_id : NULL;
+	bool recorded = asked->job_id[0] != '\0';
+	BqQuestion question = {
+		.query = query,
+		.job_id = recorded ? asked->job_id : NULL,
+		.max_jobs = recorded ? 1 : BIGQUERY_MAX_JOBS,
+		.label = plan->source->name,
+	};
 	Failure f;
-	BqJob *job =
-		bigquery_query(bq, query, job_id, job_id ? 1 : BIGQUERY_MAX_JOBS, plan->source->name, CurrentMemoryContext, &f);
+	BqJob *job = bigquery_query(bq, &question, CurrentMemoryContext, &f);
 
 	if (job == NULL)
 	{

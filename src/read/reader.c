@@ -175,16 +175,6 @@ decide(RowReader *reader)
  * Rows from the worker
  * -------------------------------------------------------------------------- */
 
-static void
-note_reader_cost(BqJob *job, const ReaderHead *head)
-{
-	if (job->bytes_processed >= 0 || head->bytes_processed < 0)
-		return;
-	job->cache_hit = head->cache_hit;
-	job->bytes_processed = head->bytes_processed;
-	job->bytes_billed = head->bytes_billed;
-}
-
 /*
  * Wait for a message.  Returns READER_END also when the worker ended before its last
  * row: this process then reads the missing rows.
@@ -192,6 +182,7 @@ note_reader_cost(BqJob *job, const ReaderHead *head)
 static ReaderMessage
 receive(RowReader *reader)
 {
+	BqJob *job = reader->job;
 	ReaderHead head;
 	Failure f;
 	Size len;
@@ -208,24 +199,17 @@ receive(RowReader *reader)
 		memcpy(&f, (char *) data + sizeof(head), sizeof(f));
 		failure_throw(&f);
 	}
-	note_reader_cost(reader->job, &head);
+	if (job->bytes_processed < 0 && head.bytes_processed >= 0)
+	{
+		job->cache_hit = head.cache_hit;
+		job->bytes_processed = head.bytes_processed;
+		job->bytes_billed = head.bytes_billed;
+	}
 	reader->progress = head;
 	reader->rows_left = head.nrows;
 	reader->message = data;
 	reader->at = reader->message + sizeof(head);
 	return head.message;
-}
-
-static const char *
-take_tuple(RowReader *reader, const char *at, uint32 len)
-{
-	const char *data = reader->message + MAXALIGN(at - reader->message);
-
-	reader->tuple.t_len = len;
-	reader->tuple.t_data = (HeapTupleHeader) unconstify(char *, data);
-	ItemPointerSetInvalid(&reader->tuple.t_self);
-	reader->given.tuple = &reader->tuple;
-	return data + len;
 }
 
 static const char *
@@ -258,7 +242,17 @@ take_row(RowReader *reader)
 	}
 	memcpy(&len, at, sizeof(len));
 	at += sizeof(len);
-	reader->at = len > 0 ? take_tuple(reader, at, len) : take_cells(reader, at);
+	if (len > 0)
+	{
+		at = reader->message + MAXALIGN(at - reader->message);
+		reader->tuple.t_len = len;
+		reader->tuple.t_data = (HeapTupleHeader) unconstify(char *, at);
+		ItemPointerSetInvalid(&reader->tuple.t_self);
+		reader->given.tuple = &reader->tuple;
+		reader->at = at + len;
+	}
+	else
+		reader->at = take_cells(reader, at);
 	reader->rows_left--;
 }
 

@@ -154,16 +154,6 @@ append_row_head(Sender *sender, const RowsCell *cells, uint32 len)
 	sender->nrows++;
 }
 
-static void
-append_row(Sender *sender, const RowsCell *cells, HeapTuple tuple)
-{
-	append_row_head(sender, cells, tuple ? tuple->t_len : 0);
-	if (tuple != NULL)
-		append_tuple(&sender->batch, tuple);
-	else
-		append_cells(sender, cells);
-}
-
 /*
  * Send a message of one row, whose head is in the batch and whose cells are not.
  * Returns false when the load no longer listens.
@@ -201,7 +191,11 @@ send_row(Sender *sender, const RowsCell *cells)
 
 	if (tuple == NULL && cells_len(sender, cells) > LONG_ROW_BYTES)
 		return (sender->nrows == 0 || send_batch(sender, READER_ROWS)) && send_long_row(sender, cells);
-	append_row(sender, cells, tuple);
+	append_row_head(sender, cells, tuple ? tuple->t_len : 0);
+	if (tuple != NULL)
+		append_tuple(&sender->batch, tuple);
+	else
+		append_cells(sender, cells);
 	return sender->batch.len < BATCH_BYTES || send_batch(sender, READER_ROWS);
 }
 
@@ -259,26 +253,20 @@ take_failure(Failure *f, const ErrorData *edata)
 		failure_hint(f, "%s", edata->hint);
 }
 
+/* The load may end while the worker waits for space in its queue: then the error is dropped. */
 static void
-send_failure(const ReaderQueue *queue, const ErrorData *edata)
+report(const ReaderQueue *queue, const ErrorData *edata)
 {
 	ReaderHead head = {.message = READER_FAILURE, .bytes_processed = -1, .bytes_billed = -1};
 	Failure f;
 	shm_mq_iovec parts[2] = {{(const char *) &head, sizeof(head)}, {(const char *) &f, sizeof(f)}};
 
-	/* the padding and the unused parts of its texts are sent to another process, too */
-	memset(&f, 0, sizeof(f));
-	take_failure(&f, edata);
-	(void) shm_mq_sendv(queue->handle, parts, lengthof(parts), false, true);
-}
-
-/* The load may end while the worker waits for space in its queue: then the error is dropped. */
-static void
-report(const ReaderQueue *queue, const ErrorData *edata)
-{
 	PG_TRY();
 	{
-		send_failure(queue, edata);
+		/* the padding and the unused parts of its texts are sent to another process, too */
+		memset(&f, 0, sizeof(f));
+		take_failure(&f, edata);
+		(void) shm_mq_sendv(queue->handle, parts, lengthof(parts), false, true);
 	}
 	PG_CATCH();
 	{

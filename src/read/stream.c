@@ -194,6 +194,7 @@ look_ahead(RowStream *stream)
 static void
 open_page(RowStream *stream)
 {
+	RequestOpening opening = {.parent = stream->context, .spent_ms = &stream->spent_ms};
 	int64 first = stream->next;
 	Failure f;
 
@@ -211,8 +212,8 @@ open_page(RowStream *stream)
 	look_ahead(stream);
 	stream->broke_off = false;
 	stream->request_rows = 0;
-	stream->page.exchange = bigquery_page(stream->job, stream->page.exchange, first, (int) (stream->page.end - first),
-										  stream->context, &stream->spent_ms, &f);
+	opening.begun = stream->page.exchange;
+	stream->page.exchange = bigquery_page(stream->job, first, (int) (stream->page.end - first), &opening, &f);
 	if (stream->page.exchange == NULL)
 		give_up_page(stream, &f);
 	stream->pages++;

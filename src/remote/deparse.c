@@ -67,27 +67,9 @@ deparse_takes_list(const char *op)
 }
 
 static int
-compare_text(const char *a, const char *b)
-{
-	if (a == NULL || b == NULL)
-		return (a != NULL) - (b != NULL);
-	return strcmp(a, b);
-}
-
-static int
 compare_elements(const void *a, const void *b)
 {
 	return strcmp(*(char *const *) a, *(char *const *) b);
-}
-
-static int
-compare_lists(const RemoteCondition *x, const RemoteCondition *y)
-{
-	int diff = x->nvalues - y->nvalues;
-
-	for (int i = 0; i < x->nvalues && diff == 0; i++)
-		diff = strcmp(x->values[i], y->values[i]);
-	return diff;
 }
 
 static int
@@ -100,9 +82,13 @@ compare_conditions(const void *a, const void *b)
 	if (diff == 0)
 		diff = strcmp(y->op, x->op); /* lower bounds first, as is usual in handwritten queries */
 	if (diff == 0)
-		diff = compare_text(x->value, y->value);
+		diff = (x->value != NULL) - (y->value != NULL);
+	if (diff == 0 && x->value != NULL)
+		diff = strcmp(x->value, y->value);
 	if (diff == 0)
-		diff = compare_lists(x, y);
+		diff = x->nvalues - y->nvalues;
+	for (int i = 0; i < x->nvalues && diff == 0; i++)
+		diff = strcmp(x->values[i], y->values[i]);
 	return diff;
 }
 
@@ -124,12 +110,6 @@ sort_list(RemoteCondition *condition)
 	condition->nvalues = kept;
 }
 
-static bool
-is_known(const RemoteCondition *condition)
-{
-	return condition->value != NULL || condition->values != NULL || deparse_takes_no_value(condition->op);
-}
-
 /* The conditions in canonical order, without duplicates. */
 static RemoteCondition *
 canonical(const RemoteCondition *conditions, int *n)
@@ -145,26 +125,14 @@ canonical(const RemoteCondition *conditions, int *n)
 	for (int i = 0; i < *n; i++)
 	{
 		/* two unknown values may be different */
-		bool again = kept > 0 && is_known(&sorted[i]) && compare_conditions(&sorted[kept - 1], &sorted[i]) == 0;
+		bool known = sorted[i].value != NULL || sorted[i].values != NULL || deparse_takes_no_value(sorted[i].op);
+		bool again = kept > 0 && known && compare_conditions(&sorted[kept - 1], &sorted[i]) == 0;
 
 		if (!again)
 			sorted[kept++] = sorted[i];
 	}
 	*n = kept;
 	return sorted;
-}
-
-/* Append `column` operator operand; the operand is parameter number *p. */
-static void
-append_condition(StringInfo buf, const RemoteTable *table, const RemoteCondition *condition, int *p)
-{
-	const RemoteColumn *column = deparse_column(table, condition->attnum);
-
-	appendStringInfo(buf, "%s %s", deparse_quote(column->remote_name), condition->op);
-	if (deparse_takes_list(condition->op))
-		appendStringInfo(buf, " UNNEST(@p%d)", ++*p);
-	else if (!deparse_takes_no_value(condition->op))
-		appendStringInfo(buf, " @p%d", ++*p);
 }
 
 static void
@@ -175,8 +143,15 @@ append_where(StringInfo buf, const RemoteTable *table, const RemoteCondition *co
 
 	for (int i = 0; i < nconditions; i++)
 	{
-		appendStringInfoString(buf, glue);
-		append_condition(buf, table, &conditions[i], &p);
+		const char *op = conditions[i].op;
+		const RemoteColumn *column = deparse_column(table, conditions[i].attnum);
+
+		/* `column` operator operand; the operand is parameter number p */
+		appendStringInfo(buf, "%s%s %s", glue, deparse_quote(column->remote_name), op);
+		if (deparse_takes_list(op))
+			appendStringInfo(buf, " UNNEST(@p%d)", ++p);
+		else if (!deparse_takes_no_value(op))
+			appendStringInfo(buf, " @p%d", ++p);
 		glue = " AND ";
 	}
 	/* on lines of its own: a comment in the filter must not hide the closing parenthesis and the rest */

@@ -93,12 +93,6 @@ with_project(const char *name, ForeignServer *server)
 	return to_utf8(project ? psprintf("%s.%s", project, name) : name);
 }
 
-static char *
-full_table_name(const char *name, ForeignServer *server)
-{
-	return strchr(name, '.') != strrchr(name, '.') ? to_utf8(name) : with_project(name, server);
-}
-
 char *
 options_dataset(const char *name, Oid serverid)
 {
@@ -163,17 +157,6 @@ check_columns(const RemoteTable *table)
 }
 
 static void
-check_partition_column(RemoteTable *table)
-{
-	if (table->partition_column != NULL && options_column(table, table->partition_column) == NULL)
-		ereport(ERROR, (errcode(ERRCODE_FDW_COLUMN_NAME_NOT_FOUND),
-						errmsg("option \"partition_column\" of foreign table \"%s\" names column \"%s\", which does "
-							   "not exist",
-							   get_rel_name(table->relid), table->partition_column),
-						errhint("Set it to the name of a column of the foreign table, not of the BigQuery table.")));
-}
-
-static void
 read_table_options(RemoteTable *table, List *options, ForeignServer *server)
 {
 	const char *name = options_find(options, "table");
@@ -186,7 +169,7 @@ read_table_options(RemoteTable *table, List *options, ForeignServer *server)
 				(errcode(ERRCODE_FDW_DYNAMIC_PARAMETER_VALUE_NEEDED),
 				 errmsg("foreign table \"%s\" does not say which BigQuery table it is", get_rel_name(table->relid)),
 				 errhint("Set its option \"table\" to 'project.dataset.table'.")));
-	table->table = full_table_name(name, server);
+	table->table = strchr(name, '.') != strrchr(name, '.') ? to_utf8(name) : with_project(name, server);
 	table->row_filter = to_utf8(options_find(options, "row_filter"));
 	table->partition_column = partition_column ? pstrdup(partition_column) : NULL;
 	if (require_filter != NULL)
@@ -206,7 +189,12 @@ options_table(Oid relid)
 	read_table_options(table, foreign->options, GetForeignServer(foreign->serverid));
 	read_columns(relation, table);
 	check_columns(table);
-	check_partition_column(table);
+	if (table->partition_column != NULL && options_column(table, table->partition_column) == NULL)
+		ereport(ERROR, (errcode(ERRCODE_FDW_COLUMN_NAME_NOT_FOUND),
+						errmsg("option \"partition_column\" of foreign table \"%s\" names column \"%s\", which does "
+							   "not exist",
+							   get_rel_name(relid), table->partition_column),
+						errhint("Set it to the name of a column of the foreign table, not of the BigQuery table.")));
 	relation_close(relation, NoLock);
 	return table;
 }

@@ -23,9 +23,8 @@
 /* The places of an option, the nearest first. */
 typedef struct Layers
 {
-	ForeignTable *table; /* NULL: a server before it has one */
-	ForeignServer *server;
 	List *mapping; /* options of the user mapping; NIL: none */
+	ForeignServer *server;
 } Layers;
 
 /*
@@ -97,17 +96,6 @@ apply_cap(BqConnection *connection, List *options, const char *kind, const char 
 	connection->cap_name = psprintf("option max_bytes_billed of %s \"%s\"", kind, name);
 }
 
-/* A cap is a limit, not a preference: the smallest applies, not the nearest. */
-static void
-set_cap(BqConnection *connection, const Layers *layers)
-{
-	connection->max_bytes_billed = (int64) settings_max_bytes_billed * 1024 * 1024;
-	connection->cap_name = pstrdup("contratos.max_bytes_billed");
-	apply_cap(connection, layers->server->options, "server", layers->server->servername);
-	if (layers->table != NULL)
-		apply_cap(connection, layers->table->options, "foreign table", get_rel_name(layers->table->relid));
-}
-
 /* https://host/ and https://host are the same; paths are appended with a slash. */
 static void
 set_endpoint(BqConnection *connection, const Layers *layers)
@@ -129,13 +117,6 @@ set_endpoint(BqConnection *connection, const Layers *layers)
 	connection->endpoint = url;
 }
 
-/* Emulators: on this machine, unencrypted, so they expect no secret. */
-static bool
-needs_no_credentials(const char *endpoint)
-{
-	return pg_strncasecmp(endpoint, "http://", 7) == 0 && http_url_is_loopback(endpoint);
-}
-
 /*
  * USAGE on a server allows reading everything that its key may read, and anyone with
  * USAGE on the wrapper can create a server: so the setting does not serve all servers.
@@ -149,7 +130,11 @@ set_credentials(BqConnection *connection, const Layers *layers, Oid userid)
 	connection->credentials_file = nearest_text(layers, "credentials_file", settings_credentials_file);
 	if (connection->credentials_file == NULL)
 	{
-		if (!needs_no_credentials(connection->endpoint))
+		/* on this machine, unencrypted, so it expects no secret */
+		bool emulator =
+			pg_strncasecmp(connection->endpoint, "http://", 7) == 0 && http_url_is_loopback(connection->endpoint);
+
+		if (!emulator)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
 							errmsg("no credentials for server \"%s\"", server),
 							errhint("Set contratos.credentials_file, or option \"credentials_file\" of a user mapping "
@@ -166,20 +151,27 @@ set_credentials(BqConnection *connection, const Layers *layers, Oid userid)
 						 GetUserNameFromId(userid, false))));
 }
 
+/* `table` NULL: a server before it has one. */
 static BqConnection *
 connection_of(ForeignTable *table, ForeignServer *server, Oid userid, bool with_credentials)
 {
 	Layers layers = {
-		.table = table,
-		.server = server,
 		.mapping = mapping_options(userid, server->serverid),
+		.server = server,
 	};
 	BqConnection *connection = palloc0(sizeof(BqConnection));
 
 	set_endpoint(connection, &layers);
 	if (with_credentials)
 		set_credentials(connection, &layers, userid);
-	set_cap(connection, &layers);
+
+	/* a cap is a limit, not a preference: the smallest applies, not the nearest */
+	connection->max_bytes_billed = (int64) settings_max_bytes_billed * 1024 * 1024;
+	connection->cap_name = pstrdup("contratos.max_bytes_billed");
+	apply_cap(connection, server->options, "server", server->servername);
+	if (table != NULL)
+		apply_cap(connection, table->options, "foreign table", get_rel_name(table->relid));
+
 	connection->project = nearest_text(&layers, "project", settings_project);
 	connection->location = nearest_text(&layers, "location", settings_location);
 	if (connection->location == NULL)

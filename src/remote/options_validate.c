@@ -268,17 +268,11 @@ refuse_unknown(const char *name, int where)
 								  : errhint("There are no valid options in this context.")));
 }
 
-/* The machine's token is not in a file, so the right to read files does not matter for it. */
-static bool
-is_metadata(const OptionDef *def, const char *value)
-{
-	return strcmp(def->name, "credentials_file") == 0 && strcmp(value, SETTINGS_METADATA) == 0;
-}
-
 static void
 check_privilege(const OptionDef *def, const char *value)
 {
-	bool metadata = is_metadata(def, value);
+	/* the machine's token is not in a file, so the right to read files does not matter for it */
+	bool metadata = strcmp(def->name, "credentials_file") == 0 && strcmp(value, SETTINGS_METADATA) == 0;
 
 	if (!(def->traits & PRIVILEGED) ||
 		has_privs_of_role(GetUserId(), metadata ? ROLE_PG_EXECUTE_SERVER_PROGRAM : ROLE_PG_READ_SERVER_FILES))
