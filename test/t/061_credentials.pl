@@ -282,7 +282,7 @@ rules();
 is($auth->twice(credentials_file => 'metadata'), $both, 'metadata: two runs of a session are loaded');
 is(asked(), 'metadata', 'metadata: two runs of a session use one token');
 rules();
-works('without a project', 'metadata', project => 'metadata: no project is set');
+works('metadata: no project is set', 'metadata', project => '');
 like(join(' ', map { $_->{path} } $bq->requests('metadata')), qr{/project/project-id},
 	'metadata: the machine\'s project is asked for');
 is(($bq->requests('insert'))[0]{body}{jobReference}{projectId}, 'test-project',
@@ -296,10 +296,10 @@ rules([ 'metadata', { status => 200, body => { access_token => 'somebody-else-s'
 fails('somebody else who answers there', '08P01', [ qr/what answers as the metadata server is something else/, qr/DETAIL: .*Metadata-Flavor/, qr/HINT/ ], 'metadata');
 is($auth->count('insert'), 0, 'a metadata server without Metadata-Flavor: its token is not used');
 rules([ 'metadata', { status => 503, %flavor } ]);
-works('a metadata server in trouble', 'a metadata server that answers 503');
+works('a metadata server that answers 503', 'metadata');
 is(asked(), 'metadata metadata', 'a metadata server that answers 503 is asked again');
 rules([ 'metadata', { status => 503 } ]);
-works('somebody in front of it in trouble', 'a metadata server behind something that answers 503');
+works('a metadata server behind something that answers 503', 'metadata');
 is(asked(), 'metadata metadata', 'a metadata server behind something that answers 503 is asked again');
 rules();
 works('metadata with a proxy', 'metadata', proxy => $bq->mute_url);
