@@ -227,7 +227,7 @@ $f->query(q(CREATE DATABASE western ENCODING 'LATIN1' LOCALE 'C' TEMPLATE templa
 $f->use_database('western');
 $f->query('CREATE EXTENSION contratos; SELECT contratos_setup()');
 table_of('limited', [ a => 'STRING', 'text', "caf\x{e9}", "\x{20ac}" ], [ n => 'INTEGER', 'bigint', map { "$_" } 1 .. 20 ]);
-like(same_rows('limited', 'LATIN1', 0), qr/ 23 1/, 'LATIN1: texts are converted') or diag($f->query('SELECT row_number, column_name, raw_value, reason FROM contratos_rejects LIMIT 3'));
+like(same_rows('limited', 'LATIN1', 0), qr/ 23 1/, 'LATIN1: texts of a reader worker are converted') or diag($f->query('SELECT row_number, column_name, raw_value, reason FROM contratos_rejects LIMIT 3'));
 table_of('numbers', [ n => 'INTEGER', 'bigint', map { "$_" } 1 .. 20 ]);
 same_rows('numbers', 'LATIN1, no text', 1);
 $f->use_database('postgres');

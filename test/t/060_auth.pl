@@ -150,7 +150,7 @@ fails('an answer that is too long', '54000', [ qr/longer than/ ]);
 # ---- the assertion, as it arrived
 
 $bq->reset;
-works('a good key');
+works('a good key loads the day');
 my ($request) = $bq->requests('token');
 is_deeply($request->{assertion}{header}, { alg => 'RS256', typ => 'JWT', kid => $good->{private_key_id} },
 	'the assertion has its header');

@@ -69,7 +69,7 @@ sub stops
 	is($f->query("SELECT pg_terminate_backend($pid)"), 't', "$phase: the worker is terminated");
 	ok(ended($pid), "$phase: the worker ends");
 	$end->();
-	ok(ends($day, 'interrupted'), "$phase: the next one finds the run interrupted");
+	ok(ends($day, 'interrupted'), "$phase: the next worker finds the run interrupted");
 
 	$begin->(++$day);
 	ok($node->stop('fast', fail_ok => 1), "$phase: a fast shutdown does not wait for the worker");

@@ -25,7 +25,7 @@ my $warning = qr/WARNING:  source "tokens": BigQuery's table/;
 $f->day("2026-11-$_", 30) for 19 .. 27;
 $f->query(q(UPDATE contratos_sources SET start_date = '2026-11-19'));
 ok($f->at('2026-11-21 08:00'), 'two days are loaded');
-is(looks(), 0, 'a load does not look at columns');
+is(looks(), 0, 'a load does not compare the columns');
 ok($f->at('2026-11-21 14:00'), 'the worker rechecks two days');
 is($f->query(q(SELECT count(*) FROM contratos_runs WHERE status = 'unchanged')), 2, 'two days are unchanged');
 is(looks(), 1, 'the first recheck of a day compares the columns once');

@@ -148,7 +148,7 @@ $f->query(
 for my $name ('doubled', 'halved')
 {
 	my ($here) = $f->query("SELECT contratos_run('2026-11-20', '$name'); SELECT target_rows FROM contratos_runs WHERE source = '$name'") =~ /(\d+)\z/;
-	is($here, 98, 'a target that doubles its rows') if $name eq 'doubled';
+	is($here, 98, 'a target that doubles its rows has 98 of 49') if $name eq 'doubled';
 	is($f->query("SELECT status, rows_loaded, rows_replaced FROM contratos_run('2026-11-20', '$name')"), "succeeded|49|$here", "$name: the source is loaded again");
 	$f->query("INSERT INTO $name (address, block_timestamp, block_number) SELECT 'more', '2026-11-20 13:00Z', 2 * i FROM generate_series(1, 60) i");
 	like($f->fails("SELECT contratos_run('2026-11-20', '$name')"), qr/ERROR:  55000: .*would replace \d+ rows of public\.$name by 49/, "$name: a load that would delete rows that others added is refused");
@@ -177,7 +177,7 @@ $f->query($source->('marked', 'unmarked'));
 for my $case ([ 'closed', 54, 'public.closed', 0, 'a trigger keeps all rows out', 'closed', 0 ], [ 'seen', 200, 'public.seen', 49, 'a trigger deletes by itself', 'base', 49 ], [ 'marked', 200, 'public.unmarked', 49, 'a rule marks', 'unmarked', 49 ])
 {
 	my ($name, $before, $target, $after, $what, $table, $left) = @$case;
-	like($f->fails("SELECT contratos_run('2026-11-20', '$name')"), qr/ERROR:  55000: a load of source "$name", 2026-11-20, would replace $before rows of \Q$target\E by $after\n/, "$what: refused");
+	like($f->fails("SELECT contratos_run('2026-11-20', '$name')"), qr/ERROR:  55000: a load of source "$name", 2026-11-20, would replace $before rows of \Q$target\E by $after\n/, "$what: a load that would delete the rows is refused");
 	is($f->query("SELECT count(*) FROM $table"), $before, "$what: a refused load keeps the rows");
 	is($f->query("SELECT status, rows_replaced FROM contratos_run('2026-11-20', '$name', allow_shrink => true)"), "succeeded|$before", "$what: allow_shrink loads the day");
 	is($f->query("SELECT status, rows_replaced FROM contratos_run('2026-11-20', '$name')"), "succeeded|$left", "$what: the day is loaded again without allow_shrink");

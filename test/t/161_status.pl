@@ -152,7 +152,7 @@ is( $f->query(
 			AND s.failed_days = count(*) FILTER (WHERE state IN ('failed', 'refused')) AND s.waiting_days = count(*) FILTER (WHERE state = 'waiting') AND s.last_success = max(d.last_loaded)
 		  FROM contratos_status s JOIN contratos_days d USING (source)
 		  GROUP BY s.source, s.missing_days, s.provisional_days, s.failed_days, s.waiting_days, s.last_success)),
-	't', 'the numbers of a source are those of its days');
+	't', 'the numbers of a source in contratos_status are those of its days');
 
 # ---- times that are none; a month's end; a snapshot
 
