@@ -33,16 +33,16 @@ waitpid $pid, 0;
 is($bq->wait(rule => $rule, state => 'closed')->{kind}, 'get', 'the stand-in sees the client go');
 $bq->release($rule);
 is(scalar(my @got = $bq->requests('get')), 1, 'the log has one request');
-is(scalar(@got = $bq->rules), 1, 'and there is one rule');
-is(scalar(@got = $bq->jobs), 0, 'and no job');
+is(scalar(@got = $bq->rules), 1, 'the stand-in has one rule');
+is(scalar(@got = $bq->jobs), 0, 'the stand-in has no job');
 
 my $url = $bq->url;
 $bq->kill;
 ok(!eval { $bq->jobs; 1 }, 'a killed stand-in answers nothing');
-like($@, qr/not running/, 'and says so');
+like($@, qr/not running/, 'the error of a killed stand-in says so');
 $bq->restart;
 is($bq->url, $url, 'a restart keeps the port');
-is($bq->delete_day(undef, '2026-11-01'), 913, 'and the tables');
+is($bq->delete_day(undef, '2026-11-01'), 913, 'a restart keeps the tables');
 $bq->reset;
 is($bq->table(undef, append => 1), 922, 'a reset puts the tables back');
 
@@ -60,26 +60,29 @@ my $key = $bq->account('other', 'other-project');
 $bq->project('other-project', accounts => ['other']);
 $bq->restart;
 my $got = api('own/datasets/d/tables/t');
-is("@{[ map { $_->{type} } @{ $got->{schema}{fields} } ]}", 'STRING STRING DATE', 'and a restart keeps that');
-is("$got->{location} $got->{description} $got->{requirePartitionFilter}", 'EU mine 1', 'and what is said of it');
+is("@{[ map { $_->{type} } @{ $got->{schema}{fields} } ]}", 'STRING STRING DATE', 'a restart keeps an altered schema');
+is("$got->{location} $got->{description} $got->{requirePartitionFilter}", 'EU mine 1',
+	'a restart keeps location, description and partition filter');
 is(api('own/datasets/d/tables')->{totalItems}, 1, 'a dropped table is gone');
 is(api('own/datasets/empty/tables')->{totalItems}, 0, 'an empty dataset is there');
 is((stat $key)[2] & 07777, 0600, 'the key of another account is private');
-like(api('other-project/datasets/x/tables')->{error}{message}, qr/^Access Denied/, 'its project is not for the first');
+like(api('other-project/datasets/x/tables')->{error}{message}, qr/^Access Denied/,
+	'the project of another account denies access');
 $bq->project('other-project');
-like(api('other-project/datasets/x/tables')->{error}{message}, qr/^Not found/, 'until it is opened');
+like(api('other-project/datasets/x/tables')->{error}{message}, qr/^Not found/,
+	'a project that is opened allows access');
 
 ok(!eval { $bq->rule({}, { nonsense => 1 }); 1 }, 'a rule with an unknown key is refused');
-like($@, qr/unknown key in rule: nonsense/, 'by name');
+like($@, qr/unknown key in rule: nonsense/, 'the error of a refused rule names the key');
 ok(!eval { $bq->wait(kind => 'cancel', timeout => 0.1); 1 }, 'a wait has a deadline');
-like($@, qr/not reached within/, 'and says so');
+like($@, qr/not reached within/, 'the error of a wait says that its deadline passed');
 
 my ($directory, $server) = ($bq->directory, $bq->pid);
 undef $bq;
 ok(!-e $directory, 'the directory goes with the object');
-ok(!kill(0, $server), 'and so does the server');
+ok(!kill(0, $server), 'the server goes with the object');
 
 ok(!eval { Contratos::Standin->start(csv => '/nonexistent'); 1 }, 'a server that cannot start is an error');
-like($@, qr/did not start.*nonexistent/s, 'with its output');
+like($@, qr/did not start.*nonexistent/s, 'the error of a server that cannot start has its output');
 
 done_testing;

@@ -111,8 +111,8 @@ my $state = q{
 	SELECT count(*) FROM pg_user_mappings WHERE usename = 'loader';
 };
 my $state_before = $node->safe_psql('before', $state);
-like($state_before, qr/^100\|300\|2026-11-19 00:00:00\+00:00_0x1_1\|A\tB\\99\|/m, 'the rows are there to begin with');
-like($state_before, qr/^6\|t$/m, 'the sequence is ahead of what is there');
+like($state_before, qr/^100\|300\|2026-11-19 00:00:00\+00:00_0x1_1\|A\tB\\99\|/m, 'the database to be dumped has its rows');
+like($state_before, qr/^6\|t$/m, 'the sequence of the database to be dumped is ahead of its rows');
 my $dump_before = plain_dump('before');
 like($dump_before, qr{OPTIONS \(\n\s+credentials_file '/nowhere/key.json'\n\)}, 'the mapping\'s option is dumped');
 
@@ -159,37 +159,39 @@ foreach my $role ($superuser, 'reader')
 		my $restored =
 		  IPC::Run::run($way{$way}{restore}->($node->connstr($database), $file), '>', \$stdout, '2>', \$stderr);
 		ok($restored, "$way, $by: restored");
-		is($stderr, '', "$way, $by: without a word");
+		is($stderr, '', "$way, $by: the restore prints nothing");
 
-		is($node->safe_psql($database, $state), $state_before, "$way, $by: all is there");
+		is($node->safe_psql($database, $state), $state_before, "$way, $by: everything is restored");
 		my $wanted = $role eq 'reader' ? without_mapping_options($dump_before) : $dump_before;
-		same_dump(plain_dump($database), $wanted, "$way, $by: dumps are equal");
+		same_dump(plain_dump($database), $wanted, "$way, $by: the dump equals the original's");
 	}
 }
 
 # A restored database is one to go on with.
 is($node->safe_psql('after_1', q{INSERT INTO "the House".contratos_runs (source, day, cause, status)
 	VALUES ('tokens', '2026-11-19', 'queue', 'queued') RETURNING id}),
-	7, 'runs are numbered on');
-is($node->safe_psql('after_1', q{SELECT "the House".contratos_setup()}), '', 'contratos_setup() finds all there');
+	7, 'contratos_runs of a restored database goes on numbering');
+is($node->safe_psql('after_1', q{SELECT "the House".contratos_setup()}), '',
+	'contratos_setup() on a restored database has nothing to create');
 is($node->safe_psql('after_1', $state) =~ s/^.*queued.*\n//mr =~ s/^7\|t$/6|t/mr,
-	$state_before, 'and leaves it as it is');
+	$state_before, 'contratos_setup() on a restored database changes nothing');
 
 # DROP EXTENSION
 my ($exit, $stdout, $stderr) = $node->psql('after_1', 'DROP EXTENSION contratos');
 isnt($exit, 0, 'DROP EXTENSION alone stops at the user\'s server');
-like($stderr, qr/server bigquery depends on foreign-data wrapper contratos/, 'and says so');
-unlike($stderr, qr/"the House"\.tokens/, 'tokens is not in its way');
+like($stderr, qr/server bigquery depends on foreign-data wrapper contratos/,
+	'the error of DROP EXTENSION names the user\'s server');
+unlike($stderr, qr/"the House"\.tokens/, 'the error of DROP EXTENSION does not name tokens');
 $node->safe_psql('after_1', 'DROP EXTENSION contratos CASCADE');
 is($node->safe_psql('after_1', 'SELECT count(*), max(block) FROM "the House".tokens'),
 	'100|2026-11-19 00:01:39+00:00_0x100_100', 'tokens and its rows survive DROP EXTENSION');
 is($node->safe_psql('after_1', q{INSERT INTO "the House".tokens (address, symbol, block_timestamp, block_number, block_hash)
 	VALUES ('0x', 'new', '2026-11-20 00:00:00+00', 1, '0x') RETURNING symbol, block}),
-	'NEW|2026-11-20 00:00:00+00:00_0x_1', 'and tokens still works');
+	'NEW|2026-11-20 00:00:00+00:00_0x_1', 'tokens still works after DROP EXTENSION');
 
 # ... and can be adopted by a new one
 $node->safe_psql('after_1', q{CREATE EXTENSION contratos SCHEMA "the House"; SELECT "the House".contratos_setup()});
-is($node->safe_psql('after_1', 'SELECT count(*) FROM "the House".tokens'), 101, 'tokens is adopted again');
+is($node->safe_psql('after_1', 'SELECT count(*) FROM "the House".tokens'), 101, 'a new extension adopts tokens again');
 
 $node->stop;
 done_testing();

@@ -43,20 +43,22 @@ my $first = session();
 my $second = session();
 
 run_in($first, 'BEGIN; SELECT contratos_setup();');
-like(finish($first), qr/created table public\.tokens\n.*registered source tokens/, 'the first makes it');
+like(finish($first), qr/created table public\.tokens\n.*registered source tokens/,
+	'the first contratos_setup() creates tokens');
 
 run_in($second, 'SELECT contratos_setup();');
 $second->{harness}->pump_nb;
 ok( $node->poll_query_until('postgres', q{
 		SELECT count(*) = 1 FROM pg_locks
 		WHERE NOT granted AND locktype = 'object' AND classid = 'pg_extension'::regclass}),
-	'the second waits');
-is($second->{out}, '', 'in silence');
+	'the second contratos_setup() waits for the first');
+is($second->{out}, '', 'the second contratos_setup() prints nothing while it waits');
 
 run_in($first, 'COMMIT;');
 finish($first);
-unlike(finish($second), qr/\S/, 'and has nothing to do after the first has committed');
-is($node->safe_psql('postgres', 'SELECT count(*) FROM contratos_sources'), 1, 'one source');
+unlike(finish($second), qr/\S/, 'the second contratos_setup() has nothing to do after the first has committed');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM contratos_sources'), 1,
+	'two calls of contratos_setup() register one source');
 
 # after a rollback it is the second that makes it
 $node->safe_psql('postgres', 'DROP EXTENSION contratos CASCADE; DROP TABLE tokens; CREATE EXTENSION contratos');
@@ -67,10 +69,11 @@ $second->{harness}->pump_nb;
 ok( $node->poll_query_until('postgres', q{
 		SELECT count(*) = 1 FROM pg_locks
 		WHERE NOT granted AND locktype = 'object' AND classid = 'pg_extension'::regclass}),
-	'the second waits again');
+	'the second contratos_setup() waits for a transaction that will be rolled back');
 run_in($first, 'ROLLBACK;');
 finish($first);
-like(finish($second), qr/created table public\.tokens\n.*registered source tokens/, 'and makes what was rolled back');
+like(finish($second), qr/created table public\.tokens\n.*registered source tokens/,
+	'the second contratos_setup() creates what the first has rolled back');
 
 # DROP EXTENSION waits for a transaction that uses the extension
 run_in($first, 'BEGIN; SELECT contratos_setup();');
@@ -82,8 +85,8 @@ ok( $node->poll_query_until('postgres', q{
 		WHERE NOT granted AND locktype = 'object' AND classid = 'pg_extension'::regclass}),
 	'DROP EXTENSION waits');
 run_in($first, 'SELECT contratos_setup(); COMMIT;');
-unlike(finish($first), qr/ERROR/, 'without a deadlock');
-like(finish($second), qr/drop cascades/, 'and goes through then');
+unlike(finish($first), qr/ERROR/, 'the transaction that DROP EXTENSION waits for meets no deadlock');
+like(finish($second), qr/drop cascades/, 'DROP EXTENSION succeeds after that transaction has committed');
 
 $_->{in} .= "\\q\n" for $first, $second;
 $_->{harness}->finish for $first, $second;

@@ -32,14 +32,15 @@ my $seven = join "\n", map { "$_|succeeded|$sample{$_}" } @week;
 
 is( $f->query('SELECT day, status, rows_loaded FROM contratos_backfill(7)'),
 	$seven, 'backfill(7) loads the last seven complete days, oldest first');
-is($f->requests, '1 token, 7 insert, 7 results', 'a token for all of them, and two requests a day');
+is($f->requests, '1 token, 7 insert, 7 results', 'backfill(7) asks for one token, and makes two requests a day');
 my %connections = map { $_->{connection} => 1 } $bq->requests;
-is(scalar(keys %connections), 1, 'over one connection');
+is(scalar(keys %connections), 1, 'backfill(7) uses one connection');
 is( $f->query(q(SELECT to_char(block_timestamp, 'YYYY-MM-DD'), 'succeeded', count(*) FROM tokens GROUP BY 1 ORDER BY 1)),
-	$seven, 'their rows are in tokens');
+	$seven, 'backfill(7) leaves the rows of seven days in tokens');
 
 my @jobs = map { $_->{job} } $bq->requests('results');
-is($f->query('SELECT job_id FROM contratos_runs ORDER BY id'), join("\n", @jobs), 'the ledger names their jobs');
+is($f->query('SELECT job_id FROM contratos_runs ORDER BY id'), join("\n", @jobs),
+	'the ledger has the job IDs of backfill(7)');
 is( $f->query(
 		q(SELECT DISTINCT source, cause, status, attempt, rows_loaded = rows_inserted, rows_replaced, pages,
 			bytes_processed BETWEEN 5000 AND 100000, bytes_billed,
@@ -48,30 +49,33 @@ is( $f->query(
 			num_nulls(confirmed_at, next_attempt_at, sqlstate, reason, error)
 		  FROM contratos_runs)),
 	'tokens|backfill|succeeded|1|t|0|1|t|10485760|t|t|t|t|5',
-	'and tells all there is to know of a success');
+	'the ledger has every figure of a successful run');
 is( $f->query(
 		q(SELECT count(*) FROM contratos_runs r WHERE source_max_timestamp =
 			(SELECT max(block_timestamp) FROM tokens WHERE block_timestamp >= r.day::timestamp AT TIME ZONE 'UTC'
 			 AND block_timestamp < (r.day + 1)::timestamp AT TIME ZONE 'UTC'))),
-	7, 'with the latest timestamp of each day');
+	7, 'the ledger has the latest timestamp of each day');
 
 # ---- again
 
 my $before = $f->query($digest);
 is( $f->query('SELECT day, status, rows_loaded, rows_replaced, run FROM contratos_backfill(7)'),
 	join("\n", map { "$_|succeeded|$sample{$_}|$sample{$_}|" . (8 + substr($_, 8, 2) - 14) } @week),
-	'a second time: every row replaces one');
-is($f->query($digest), $before, 'the same rows, none of them twice');
-is($f->query('SELECT count(*) FROM contratos_runs WHERE rows_replaced = rows_loaded'), 7, 'the ledger has both times');
+	'a second backfill(7) replaces every row');
+is($f->query($digest), $before, 'a second backfill(7) leaves the same rows, each once');
+is($f->query('SELECT count(*) FROM contratos_runs WHERE rows_replaced = rows_loaded'), 7,
+	'the ledger has both runs of each day');
 
 is( $f->query(q(SELECT day, status, rows_loaded FROM contratos_backfill(10, only_missing => true))),
 	join("\n", map { "2026-11-$_|succeeded|" . $sample{"2026-11-$_"} } 11 .. 13),
-	'only_missing: just the days without a success');
-is($f->query(q(SELECT count(*) FROM contratos_backfill(10, 'tokens', true))), 0, 'and none when none is missing');
+	'only_missing loads just the days without a success');
+is($f->query(q(SELECT count(*) FROM contratos_backfill(10, 'tokens', true))), 0,
+	'only_missing loads nothing when no day is missing');
 is( $f->query(q(SELECT day, status FROM contratos_backfill_range('2026-11-12', '2026-11-13'))),
-	"2026-11-12|succeeded\n2026-11-13|succeeded", 'backfill_range: both ends included');
+	"2026-11-12|succeeded\n2026-11-13|succeeded", 'backfill_range includes both ends');
 is($f->query('SELECT day, status FROM contratos_run()'), '2026-11-20|succeeded', 'contratos_run() means yesterday');
-is($f->query('SELECT cause FROM contratos_runs ORDER BY id DESC LIMIT 1'), 'manual', 'and was called by hand');
+is($f->query('SELECT cause FROM contratos_runs ORDER BY id DESC LIMIT 1'), 'manual',
+	'the cause of contratos_run() is "manual"');
 
 # ---- UTC, whatever the session says
 
@@ -90,16 +94,16 @@ for my $zone ('Pacific/Kiritimati', 'Etc/GMT+12', 'America/St_Johns')
 	is( $f->query(
 			qq(SET TimeZone = '$zone'; SET DateStyle = 'SQL, DMY';
 			   SELECT rows_loaded FROM contratos_run(allow_shrink => true))),
-		3, "the UTC day in $zone");
+		3, "contratos_run() loads the three rows of the UTC day in $zone");
 	is( $f->query(
 			q(SELECT string_agg(address, ' ' ORDER BY block_timestamp) FROM tokens
 			  WHERE block_timestamp >= '2026-11-20Z' AND block_timestamp < '2026-11-21Z')),
-		'first second last', 'to the microsecond, and no day but this one');
+		'first second last', "the session's time zone $zone does not move the bounds of the day");
 }
 is( $f->query(q(SELECT to_char(source_max_timestamp, 'DD HH24:MI:SS.US') FROM contratos_runs ORDER BY id DESC LIMIT 1)),
-	'20 23:59:59.999999', 'as is the timestamp in the ledger');
+	'20 23:59:59.999999', 'the timestamp in the ledger has microseconds');
 is( $f->query(q(SET contratos.now = '2026-11-21 00:30:00+02'; SELECT contratos_yesterday())),
-	'2026-11-19', 'at half past midnight somewhere else it is still yesterday in UTC');
+	'2026-11-19', 'contratos_yesterday() is yesterday in UTC at half past midnight elsewhere');
 
 # ---- a day that fails
 
@@ -114,16 +118,17 @@ my ($code, $out, $err) =
 is($code, 0, 'a day that fails does not fail the call');
 is( $out,
 	"2026-11-18|succeeded|30||f\n2026-11-19|failed||BigQuery: out of slots|f\n2026-11-20|succeeded|50||f",
-	'it is a row that says why');
-like($err, qr/WARNING:  53000: 2026-11-19 of source "tokens" failed: BigQuery: out of slots/, 'and a WARNING');
+	'a failed day of a backfill is a row with its message');
+like($err, qr/WARNING:  53000: 2026-11-19 of source "tokens" failed: BigQuery: out of slots/,
+	'a failed day of a backfill is reported by a WARNING');
 is( $f->query(
 		q(SELECT day, cause, status, sqlstate, reason, error, attempt, started_at <= finished_at, job_id IS NULL, rows_loaded, pages
 		  FROM contratos_runs ORDER BY id DESC OFFSET 1 LIMIT 1)),
 	'2026-11-19|backfill|failed|53000|resourcesExceeded|BigQuery: out of slots|1|t|f||',
-	'and in the ledger, with SQLSTATE and reason');
+	'the ledger has the SQLSTATE and reason of a failed day');
 is($f->query(q(SELECT count(*) FROM tokens WHERE block_timestamp >= '2026-11-19Z' AND block_timestamp < '2026-11-20Z')),
-	$sample{'2026-11-19'}, 'its old rows are still there');
-is($f->query($day_rows), 50, 'and the day after it is loaded');
+	$sample{'2026-11-19'}, 'a failed day keeps its old rows');
+is($f->query($day_rows), 50, 'the day after a failed one is loaded');
 
 # ---- what would fail every day
 
@@ -131,9 +136,9 @@ my $count = $f->query($runs);
 $bq->reset(tables => 0);
 $bq->rule({ kind => 'insert', times => 0 }, { status => 403, reason => 'accessDenied', message => 'no access' });
 like($f->fails('SELECT * FROM contratos_backfill(3)'),
-	qr/ERROR:  42501: BigQuery: no access/, 'what fails every day alike is an error of the call');
-is($f->requests, '1 token, 1 insert', 'after the first day');
-is($f->query($runs), $count, 'and leaves nothing in the ledger');
+	qr/ERROR:  42501: BigQuery: no access/, 'a permanent error on the first day fails the backfill');
+is($f->requests, '1 token, 1 insert', 'a permanent error stops the backfill after the first day');
+is($f->query($runs), $count, 'a backfill that fails leaves nothing in the ledger');
 
 $bq->reset(tables => 0);
 $bq->rule({ kind => 'insert', nth => 2, times => 0 }, { status => 403, reason => 'accessDenied', message => 'no access' });
@@ -142,10 +147,11 @@ $bq->rule({ kind => 'insert', nth => 2, times => 0 }, { status => 403, reason =>
 is( $out,
 	"2026-11-17|succeeded|$sample{'2026-11-17'}||f\n2026-11-18|failed||BigQuery: no access|f\n"
 	  . "2026-11-19|canceled||BigQuery: no access|t\n2026-11-20|canceled||BigQuery: no access|t",
-	'after a success the rest comes back as canceled');
+	'a permanent error after a success cancels the days that remain');
 my @warnings = $err =~ /^(?:psql:\S+ )?WARNING: .*/mg;
-is(scalar(@warnings), 2, 'with one WARNING for the day and one for the rest');
-like($err, qr/WARNING:  01000: backfill of source "tokens" stopped: 2 days were not tried/, 'that says how many');
+is(scalar(@warnings), 2, 'a stopped backfill has one WARNING for the failed day and one for the rest');
+like($err, qr/WARNING:  01000: backfill of source "tokens" stopped: 2 days were not tried/,
+	'the WARNING of a stopped backfill says how many days were not tried');
 is($f->query($runs), $count + 2, 'days that were not tried are not in the ledger');
 
 # ---- days that are refused
@@ -156,22 +162,23 @@ $old = $f->query($digest);
 $bq->delete_day(undef, '2026-11-20');
 $err = $f->fails('SELECT contratos_run()');
 like($err, qr/ERROR:  55000: BigQuery has no rows of 2026-11-20 for source "tokens"/, 'an empty day is refused');
-like($err, qr/HINT: .*allow_empty = true/, 'with a hint');
-is($f->query($runs), $count, 'nothing in the ledger');
+like($err, qr/HINT: .*allow_empty = true/, 'the error of an empty day has a hint');
+is($f->query($runs), $count, 'contratos_run() of an empty day leaves nothing in the ledger');
 is( $f->query('SELECT day, status, rows_loaded, rows_replaced, run IS NULL FROM contratos_backfill(1)'),
-	'2026-11-20|refused|||f', 'in a backfill it is a row');
+	'2026-11-20|refused|||f', 'an empty day is a refused row of a backfill');
 is( $f->query('SELECT status, sqlstate, error IS NULL FROM contratos_runs ORDER BY id DESC LIMIT 1'),
-	'refused|55000|f', 'and in the ledger');
-is($f->query($digest), $old, 'the old rows are kept');
+	'refused|55000|f', 'an empty day of a backfill is refused in the ledger');
+is($f->query($digest), $old, 'an empty day keeps its old rows');
 $f->query('UPDATE contratos_sources SET allow_empty = true');
 like($f->fails('SELECT contratos_run()'), qr/55000: 2026-11-20 of source "tokens" has shrunk from 50 rows to 0/,
-	'a source that may be empty may still not shrink');
+	'allow_empty does not let a day shrink');
 is( $f->query('SELECT status, rows_loaded, rows_replaced FROM contratos_run(allow_shrink => true)'),
-	'succeeded|0|50', 'unless the caller says so: the day is empty now');
-is($f->query($day_rows), 0, 'here, too');
-is($f->query('SELECT status, rows_loaded, rows_replaced FROM contratos_run()'), 'succeeded|0|0', 'and stays so');
+	'succeeded|0|50', 'allow_shrink loads an empty day over old rows');
+is($f->query($day_rows), 0, 'an empty day that was loaded has no rows');
+is($f->query('SELECT status, rows_loaded, rows_replaced FROM contratos_run()'), 'succeeded|0|0',
+	'an empty day can be loaded again');
 is( $f->query('SELECT source_max_timestamp IS NULL, rows_inserted FROM contratos_runs ORDER BY id DESC LIMIT 1'),
-	't|0', 'without a latest timestamp');
+	't|0', 'an empty day has no latest timestamp in the ledger');
 $f->query('UPDATE contratos_sources SET allow_empty = false');
 
 $f->day('2026-11-20', 100);
@@ -179,13 +186,13 @@ $f->query('SELECT contratos_run()');
 $f->day('2026-11-20', 89);
 like($f->fails('SELECT contratos_run()'),
 	qr/ERROR:  55000: 2026-11-20 of source "tokens" has shrunk from 100 rows to 89/, 'a day that has shrunk is refused');
-is($f->query($day_rows), 100, 'its old rows are kept');
-is($f->query('SELECT status FROM contratos_backfill(1)'), 'refused', 'refused in a backfill as well');
+is($f->query($day_rows), 100, 'a day that has shrunk keeps its old rows');
+is($f->query('SELECT status FROM contratos_backfill(1)'), 'refused', 'a backfill refuses a day that has shrunk');
 $f->day('2026-11-20', 90);
-is($f->query('SELECT status FROM contratos_run()'), 'succeeded', 'max_shrink itself is allowed');
+is($f->query('SELECT status FROM contratos_run()'), 'succeeded', 'a day may shrink by max_shrink');
 $f->day('2026-11-20', 40);
 is( $f->query('SELECT status, rows_loaded, rows_replaced FROM contratos_backfill(1, allow_shrink => true)'),
-	'succeeded|40|90', 'allow_shrink loads it');
+	'succeeded|40|90', 'allow_shrink loads a day that has shrunk');
 
 # ---- calls that make no sense
 
@@ -210,7 +217,7 @@ for my $case (
 	[ q(contratos_backfill_range('2026-11-20', NULL)), '22004', 'argument "last" must not be null' ])
 {
 	my ($call, $state, $message) = @$case;
-	like($f->fails("SELECT $call"), qr/ERROR:  $state: \Q$message\E/, $call);
+	like($f->fails("SELECT $call"), qr/ERROR:  $state: \Q$message\E/, "$call is refused: $message");
 }
 $bq->reset(tables => 0);
 for my $level ('REPEATABLE READ', 'SERIALIZABLE')
@@ -221,17 +228,19 @@ for my $level ('REPEATABLE READ', 'SERIALIZABLE')
 			qr/ERROR:  25000: .*isolation level/, "$call is refused in $level");
 	}
 }
-like($f->fails('BEGIN READ ONLY; SELECT contratos_run()'), qr/ERROR:  25006:/, 'a read-only transaction');
-is($f->requests, '', 'none of which reaches BigQuery');
+like($f->fails('BEGIN READ ONLY; SELECT contratos_run()'), qr/ERROR:  25006:/,
+	'contratos_run() is refused in a read-only transaction');
+is($f->requests, '', 'calls that are refused do not reach BigQuery');
 
 # ---- the caller's transaction
 
 $f->day('2026-11-20', 45);
 $old = $f->query($digest);
 $count = $f->query($runs);
-is($f->query('BEGIN; SELECT rows_loaded FROM contratos_backfill(1); ROLLBACK'), 45, 'a call that is rolled back');
-is($f->query($digest), $old, 'leaves no rows');
-is($f->query($runs), $count, 'and nothing in the ledger');
+is($f->query('BEGIN; SELECT rows_loaded FROM contratos_backfill(1); ROLLBACK'), 45,
+	'a backfill in a transaction that is rolled back loads rows');
+is($f->query($digest), $old, 'a backfill that is rolled back leaves no rows');
+is($f->query($runs), $count, 'a backfill that is rolled back leaves nothing in the ledger');
 $f->query(
 	q(CREATE FUNCTION attempt(wanted date) RETURNS text LANGUAGE plpgsql AS $$
 	DECLARE state text;
@@ -244,9 +253,9 @@ $f->query(
 $bq->rule({ kind => 'insert', nth => 2 }, { status => 400, reason => 'invalidQuery', message => 'bad' });
 is( $f->query(
 		q(SELECT attempt('2026-11-20'), attempt('2026-11-19'), attempt('2026-11-18'), attempt('2026-11-21'))),
-	'loaded|42000|loaded|22023', 'an EXCEPTION block catches an error and goes on');
-is($f->query($runs), $count + 2, 'the ledger has the successes');
-is($f->query($day_rows), 45, 'and their rows are there');
+	'loaded|42000|loaded|22023', 'an EXCEPTION block catches an error of contratos_run() and goes on');
+is($f->query($runs), $count + 2, 'the ledger has the successes beside an exception that was caught');
+is($f->query($day_rows), 45, 'the rows loaded beside an exception that was caught are kept');
 
 # ---- a source without a timestamp column is replaced as a whole
 
@@ -260,12 +269,16 @@ $f->query(
 	  INSERT INTO colours VALUES (9, 'grey'), (8, 'black'), (7, 'white');
 	  INSERT INTO contratos_sources (name, remote_table, target_table, snapshot) VALUES ('colours', 'bigquery_colours', 'colours', true)));
 is( $f->query(q(SELECT status, rows_loaded, rows_replaced FROM contratos_run(source => 'colours', allow_shrink => true))),
-	'succeeded|2|3', 'a snapshot replaces the whole table');
-is($f->query('SELECT * FROM colours ORDER BY code'), "1|red|new\n2|green|new", 'columns are matched by name');
-is($f->query(q(SELECT day FROM contratos_runs WHERE source = 'colours')), '2026-11-20', 'as of yesterday');
+	'succeeded|2|3', 'a full-table source replaces the whole table');
+is($f->query('SELECT * FROM colours ORDER BY code'), "1|red|new\n2|green|new",
+	'columns of a full-table source are matched by name');
+is($f->query(q(SELECT day FROM contratos_runs WHERE source = 'colours')), '2026-11-20',
+	'the day of a full-table source is yesterday');
 like($f->fails(q(SELECT contratos_run('2026-11-19', 'colours'))),
-	qr/ERROR:  22023: source "colours" has only one day to load, 2026-11-20/, 'it has no older days');
-like($f->fails(q(SELECT contratos_backfill(2, 'colours'))), qr/ERROR:  22023:/, 'nor has a backfill');
+	qr/ERROR:  22023: source "colours" has only one day to load, 2026-11-20/,
+		'contratos_run() refuses an older day of a full-table source');
+like($f->fails(q(SELECT contratos_backfill(2, 'colours'))), qr/ERROR:  22023:/,
+	'contratos_backfill() refuses an older day of a full-table source');
 
 $f->stop;
 done_testing();

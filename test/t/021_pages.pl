@@ -51,24 +51,26 @@ sub starts { return join ' ', sort { $a <=> $b } map { $_->{start_index} // 0 } 
 # ---- pages
 
 renew();
-is($f->query("SELECT rows_loaded, rows_replaced FROM contratos_run('$day')"), '50|50', 'a day of five pages');
-is(starts(), '0 10 20 30 40', 'each asked for by its first row');
-is_deeply([ map { $_->{query}{maxResults} } $bq->requests('results') ], [ (10) x 5 ], 'and for ten rows');
-is($f->query('SELECT pages FROM contratos_runs ORDER BY id DESC LIMIT 1'), 5, 'five pages in the ledger');
+is($f->query("SELECT rows_loaded, rows_replaced FROM contratos_run('$day')"), '50|50', 'a day of five pages is loaded');
+is(starts(), '0 10 20 30 40', 'five pages are each asked for by their first row');
+is_deeply([ map { $_->{query}{maxResults} } $bq->requests('results') ], [ (10) x 5 ],
+	'five pages are each asked for ten rows');
+is($f->query('SELECT pages FROM contratos_runs ORDER BY id DESC LIMIT 1'), 5, 'the ledger has five pages');
 is_new('five pages');
 
 renew();
 $bq->rule({ kind => 'results', start_index => 10 }, { truncate_rows => 3 });
 $bq->rule({ kind => 'results', start_index => 13 }, { truncate_rows => 1 });
-is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'pages that the service cuts short');
-is(starts(), '0 10 13 14 20 30 40', 'are taken up where they ended');
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50,
+	'pages that the service cuts short: all rows are loaded');
+is(starts(), '0 10 13 14 20 30 40', 'pages that the service cuts short are continued where they ended');
 is_deeply([ map { $_->{query}{maxResults} } grep { ($_->{start_index} // 0) =~ /1[34]/ } $bq->requests('results') ], [ 7, 6 ],
-	'and completed, no more');
+	'pages that the service cuts short are asked for the missing rows only');
 is_new('short pages');
 
 renew();
 $bq->rule({ kind => 'results' }, { page_bytes => 1 });
-is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'a page of one row');
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'a first page of one row: all rows are loaded');
 is_new('a first page of one row');
 
 # ---- a page that breaks off: in its head, between rows, inside a row, at its end
@@ -79,7 +81,7 @@ for my $where (0, 1, 300, 700, 1500, 2500, 3500, { after_bytes => 2600, reset =>
 	renew();
 	$bq->rule({ kind => 'results', start_index => 20 },
 		{ close => !ref $where && $where =~ /^\d/ ? { after_bytes => $where } : $where });
-	is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, $name);
+	is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, "$name: all rows are loaded");
 	# none, when only the end behind the last row was missing
 	my @again = grep { !/^(0|10|30|40)$/ } split ' ', starts() =~ s/\b20\b//r;
 	cmp_ok(scalar(@again), '<=', 1, "$name: asked for again once at most");
@@ -92,18 +94,18 @@ for my $where (0, 1, 300, 700, 1500, 2500, 3500, { after_bytes => 2600, reset =>
 renew();
 $bq->rule({ kind => 'results', start_index => 20 }, { close => { after_bytes => 2600 } });
 $bq->rule({ kind => 'results', nth => 4 }, { close => { after_bytes => 1500 } });
-is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'the page that is asked for again breaks off, too');
-is_new('twice cut off');
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'a page that breaks off twice: all rows are loaded');
+is_new('a page that breaks off twice');
 
 renew();
 $bq->rule({ kind => 'results' }, { close => { after_bytes => 1500 } });
-is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'the first page breaks off');
-is_new('first page cut off');
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'a first page that breaks off: all rows are loaded');
+is_new('a first page that breaks off');
 
 renew();
 $bq->rule({ kind => 'results', start_index => 30 }, { drop_chunk => 2000, chunked => 100 });
-is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'a chunk that breaks off');
-is_new('chunk broken off');
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'a chunk that breaks off: all rows are loaded');
+is_new('a chunk that breaks off');
 
 # ---- rows that are whole, in a body that is not: its last byte or its last chunk never comes
 
@@ -115,39 +117,40 @@ for my $how ('', 'chunked')
 		my $last = $start + 9;
 		renew();
 		$bq->rule({ kind => 'results', start_index => $start }, { no_end => JSON::PP::true, $how ? ($how => 1000) : () });
-		is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, $name);
+		is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, "$name: all rows are loaded");
 		is(starts(), join(' ', sort { $a <=> $b } 0, 10, 20, 30, 40, $last), "$name: its last row is asked for once more");
-		is_deeply([ map { $_->{query}{maxResults} } grep { ($_->{start_index} // 0) == $last } $bq->requests('results') ], [1], "$name: and no other");
+		is_deeply([ map { $_->{query}{maxResults} } grep { ($_->{start_index} // 0) == $last } $bq->requests('results') ], [1], "$name: no other row is asked for");
 		is_new($name);
 	}
 }
 
 renew();
 $bq->rule({ kind => 'results', start_index => 20 }, { no_end => JSON::PP::true, truncate_rows => 4 });
-is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'a short page whose end is missing');
-is(starts(), '0 10 20 24 30 40', 'is completed');
-is_new('short and without its end');
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'a short page without its end: all rows are loaded');
+is(starts(), '0 10 20 24 30 40', 'a short page without its end is completed');
+is_new('a short page without its end');
 
 renew();
 $bq->rule({ kind => 'results', start_index => 20 }, { no_end => JSON::PP::true });
 $bq->rule({ kind => 'results', start_index => 29 }, { no_end => JSON::PP::true });
 $bq->rule({ kind => 'results', start_index => 29, nth => 2 }, { close => { after_bytes => 400 } });
-is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'the same once more, and once more');
-is(starts(), '0 10 20 29 29 29 30 40', 'is asked for until it comes whole');
-is_new('three times without its end');
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50,
+	'an end that is missing three times: all rows are loaded');
+is(starts(), '0 10 20 29 29 29 30 40', 'a last row without its end is asked for until it comes whole');
+is_new('an end that is missing three times');
 
 renew();
 $bq->rule({ kind => 'results', start_index => 49 }, { no_rows_key => 1 });
 $bq->rule({ kind => 'results', start_index => 40 }, { no_end => JSON::PP::true });
-like($f->fails("SELECT contratos_run('$day')"), qr/ERROR:  HV000: BigQuery's result ended early/, 'a last row that is gone when it is asked for again');
-is_old('the old rows are all there');
+like($f->fails("SELECT contratos_run('$day')"), qr/ERROR:  HV000: BigQuery's result ended early/, 'a last row that is gone when it is asked for again is an error');
+is_old('a last row that is gone: the old rows are kept');
 
 renew();
 $bq->rule({ kind => 'results', start_index => 40 }, { no_end => JSON::PP::true });
 $bq->rule({ kind => 'results', start_index => 49, times => 0 }, { no_end => JSON::PP::true });
 like($f->fails("SET contratos.request_timeout = '2s'; SELECT contratos_run('$day')"),
 	qr/ERROR:  08006: connection to "127\.0\.0\.1" broke off.*^DETAIL: .*after row 50 of 50 of job/ms, 'an end that never comes is an error');
-is_old('of which nothing is kept');
+is_old('an end that never comes: the old rows are kept');
 
 # no row would be no news: an answer that is not whole does not say so
 $f->day('2026-11-19', 0);
@@ -155,25 +158,27 @@ for my $how ('', 'chunked')
 {
 	$bq->reset(tables => 0);
 	$bq->rule({ kind => 'results' }, { no_end => JSON::PP::true, $how ? ($how => 1000) : () });
-	like($f->fails(q(SELECT contratos_run('2026-11-19'))), qr/ERROR:  55000/, 'a day without rows, ' . ($how || 'plain') . ', in an answer without its end');
-	is(starts(), '0 0', 'is asked for again');
+	like($f->fails(q(SELECT contratos_run('2026-11-19'))), qr/ERROR:  55000/, 'an answer without rows and its end, ' . ($how || 'plain') . ': the day is refused');
+	is(starts(), '0 0', 'an answer without rows and its end is asked for again');
 }
 
 renew();
 $bq->rule({ kind => 'results', start_index => 30 }, { status => 503, reason => 'backendError', headers => { 'Retry-After' => '1' } });
-is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'a page that the service cannot give just now');
-is_new('a page refused once');
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50,
+	'a page that is refused once for the time being: all rows are loaded');
+is_new('a page that is refused once');
 
 renew();
 $bq->rule({ kind => 'results', times => 0 }, { rows_first => 1 });
-is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'rows before the schema');
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'rows before the schema are loaded');
 is_new('rows before the schema');
 
 renew();
 $bq->rule({ kind => 'insert' }, { lost_answer => 1 });
-is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50, 'the answer to jobs.insert is lost');
-is(scalar($bq->jobs), 1, 'and the job is found again: there is one');
-is_new('a lost answer');
+is($f->query("SELECT rows_loaded FROM contratos_run('$day')"), 50,
+	'a load whose answer to jobs.insert is lost succeeds');
+is(scalar($bq->jobs), 1, 'a job whose answer was lost is found again: there is one job');
+is_new('a lost answer to jobs.insert');
 
 # ---- totals that are wrong, pages that are no pages
 
@@ -199,9 +204,9 @@ for my $case (
 	my $count = $f->query($runs);
 	$bq->rule({ kind => 'results', %$match }, $action);
 	my ($code, $out, $err) = $f->psql("SELECT contratos_run('$day')");
-	isnt($code, 0, $name);
-	like($err, qr/ERROR:  $message/, "$name: the error");
-	like($err, qr/DETAIL: .*job contratos_\w+/, "$name: it names the job") if $message =~ /more|early|values/;
+	isnt($code, 0, "$name: the load fails");
+	like($err, qr/ERROR:  $message/, "$name: the error says what is wrong");
+	like($err, qr/DETAIL: .*job contratos_\w+/, "$name: the detail names the job") if $message =~ /more|early|values/;
 	is_old("$name: the old rows are all there");
 	is($f->query($runs), $count, "$name: nothing in the ledger");
 }
@@ -224,28 +229,32 @@ sub kill_in_page_3
 renew();
 my $count = $f->query($runs);
 my ($code, $out, $err) = kill_in_page_3("SELECT contratos_run('$day')");
-isnt($code, 0, 'killed in page 3: contratos_run fails');
-like($err, qr/ERROR:  08\d\d\d: /, 'and says that the connection is gone');
-like($err, qr/DETAIL:.*after row \d+ of 50 of job contratos_\w+/, 'and how far it had come');
-is_old('the old rows are all there');
-is($f->query($runs), $count, 'nothing in the ledger');
+isnt($code, 0, 'killed in page 3: contratos_run() fails');
+like($err, qr/ERROR:  08\d\d\d: /, 'killed in page 3: the error says that the connection is gone');
+like($err, qr/DETAIL:.*after row \d+ of 50 of job contratos_\w+/,
+	'killed in page 3: the detail says how far the load came');
+is_old('killed in page 3: the old rows are kept');
+is($f->query($runs), $count, 'killed in page 3: nothing is left in the ledger');
 $bq->restart;
 
 # with a day before that works
 $f->day('2026-11-19', 15, seed => ++$seed);
 $f->day($day, 50, seed => ++$seed);
 ($code, $out, $err) = kill_in_page_3('SELECT day, status, rows_loaded, run IS NULL FROM contratos_backfill(2)');
-is($code, 0, 'killed in page 3 of the second day: contratos_backfill returns');
-is($out, "2026-11-19|succeeded|15|f\n2026-11-20|failed||f", 'with a row for each day');
-like($err, qr/WARNING:  08\d\d\d: 2026-11-20 of source "tokens" failed: /, 'and a WARNING');
+is($code, 0, 'killed in page 3 of the second day: contratos_backfill() returns');
+is($out, "2026-11-19|succeeded|15|f\n2026-11-20|failed||f",
+	'killed in page 3 of the second day: there is a row for each day');
+like($err, qr/WARNING:  08\d\d\d: 2026-11-20 of source "tokens" failed: /,
+	'killed in page 3 of the second day: a WARNING reports it');
 is($f->query(q(SELECT day, status, left(sqlstate, 2), error ~ 'after row 2\d of 50', rows_loaded, job_id ~ '^contratos_'
 	FROM contratos_runs ORDER BY id DESC LIMIT 2)),
-	"2026-11-20|failed|08|t||t\n2026-11-19|succeeded|||15|t", 'the ledger says what failed');
+	"2026-11-20|failed|08|t||t\n2026-11-19|succeeded|||15|t",
+		'killed in page 3 of the second day: the ledger has the failure');
 is($f->query("SELECT md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM tokens t WHERE block_timestamp >= '${day}Z'"), $old,
-	'the old rows are all there');
+	'killed in page 3 of the second day: its old rows are kept');
 $bq->restart;
 is($f->query('SELECT status, rows_loaded, rows_replaced FROM contratos_backfill(1)'), 'succeeded|50|50',
-	'and the next call puts it right');
+	'the next backfill loads the day that was killed');
 
 $f->stop;
 done_testing();

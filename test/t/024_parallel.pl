@@ -36,36 +36,36 @@ $bq->reset(tables => 0);
 # ---- one after the other, as a measure of the rest
 
 my $in_order = numbers($f->query("SET contratos.parallel_pages = 0; $select"));
-is(scalar(@$in_order), 120, 'none ahead: all rows');
-is(join(' ', starts()), tens(11), 'and each page asked for in its turn');
+is(scalar(@$in_order), 120, 'no pages ahead: all rows');
+is(join(' ', starts()), tens(11), 'no pages ahead: each page is asked for in its turn');
 
 # ---- a window
 
 for my $ahead (1, 4, 16)
 {
 	$bq->reset(tables => 0);
-	is_deeply(numbers($f->query("SET contratos.parallel_pages = $ahead; $select")), $in_order, "$ahead ahead: the same rows, in the same order");
-	is(sorted(), tens(11), "$ahead ahead: each page asked for once");
+	is_deeply(numbers($f->query("SET contratos.parallel_pages = $ahead; $select")), $in_order, "$ahead pages ahead: the same rows, in the same order");
+	is(sorted(), tens(11), "$ahead pages ahead: each page is asked for once");
 }
 
 $bq->reset(tables => 0);
 my $held = $bq->rule({ kind => 'results', start_index => 10 }, { stall => 'before_headers' });
 my $session = Contratos::Session->new($f->node);
 $session->send($select);
-is(asked_for(6), tens(5), 'four pages ahead of the one that is waited for, and no more');
+is(asked_for(6), tens(5), 'four pages are asked for ahead of the one that is waited for');
 $bq->release($held);
-is_deeply(numbers($session->finish->{out}), $in_order, 'those ahead came first, and are read in their turn');
-is(sorted(), tens(11), 'each asked for once');
+is_deeply(numbers($session->finish->{out}), $in_order, 'pages that came ahead are read in their turn');
+is(sorted(), tens(11), 'pages that came ahead are asked for once');
 
 # ---- the setting
 
-like($f->fails(q(LOAD 'contratos'; SET contratos.parallel_pages = 17)), qr/parallel_pages.*0 \.\. 16/s, 'seventeen are too many');
+like($f->fails(q(LOAD 'contratos'; SET contratos.parallel_pages = 17)), qr/parallel_pages.*0 \.\. 16/s, 'seventeen parallel pages are too many');
 
 # ---- who wants a few rows asks for no more
 
 $bq->reset(tables => 0);
-is(scalar(@{ numbers($f->query("$select LIMIT 3")) }), 3, 'LIMIT 3');
-is(sorted(), '0', 'asks for one page');
+is(scalar(@{ numbers($f->query("$select LIMIT 3")) }), 3, 'LIMIT 3 gives three rows');
+is(sorted(), '0', 'LIMIT 3 asks for one page');
 
 # ---- a page that fails is asked for again alone
 
@@ -81,8 +81,8 @@ for my $fault (
 	$bq->reset(tables => 0);
 	$bq->rule({ kind => 'results', start_index => 40 }, $action);
 	is_deeply(numbers($f->query($select)), $in_order, "$name of a page ahead: the same rows");
-	is(scalar(starts()), 13, "$name: one request more");
-	is(join(' ', grep { $_ !~ /^4\d$/ } split ' ', sorted()), join(' ', grep { $_ != 40 } split ' ', tens(11)), "$name: the others once");
+	is(scalar(starts()), 13, "$name: it takes one more request");
+	is(join(' ', grep { $_ !~ /^4\d$/ } split ' ', sorted()), join(' ', grep { $_ != 40 } split ' ', tens(11)), "$name: the other pages are asked for once");
 }
 
 # ---- every one of them fails once
@@ -98,9 +98,11 @@ $f->day('2026-11-19', 40_000);
 $bq->rule({ kind => 'token', times => 2 }, { expires_in => 200 });
 $bq->rule({ kind => 'token', nth => 3, times => 0 }, { status => 400, body => { error => 'invalid_grant' } });
 like($f->fails("SET contratos.page_rows = 30000; SELECT * FROM bigquery_tokens WHERE block_timestamp >= '2026-11-19' AND block_timestamp < '2026-11-20'"),
-	qr/refused the credentials: invalid_grant/, 'a token that ends within a large page, and no other to be had');
-is(sorted(), '0', 'the page itself is read');
-cmp_ok(scalar($bq->requests('token')), '<=', 5, 'a token for the next is asked for before that and after it');
+	qr/refused the credentials: invalid_grant/,
+		'a token that expires within a large page, with no other to be had, is an error');
+is(sorted(), '0', 'a token that expires within a large page: the page itself is read');
+cmp_ok(scalar($bq->requests('token')), '<=', 5,
+	'a token that expires within a large page is asked for a few times only');
 $bq->delete_day(undef, '2026-11-19');
 
 # ---- what is under way ends with the statement
@@ -110,10 +112,10 @@ $held = $bq->rule({ kind => 'results', start_index => 10, times => 0 }, { stall 
 $session->send($select);
 asked_for(6);
 my $pid = $session->pid;
-is($f->query("SELECT pg_cancel_backend($pid)"), 't', 'a query with pages under way is cancelled');
-like($session->finish->{err}, qr/canceling statement/, 'and ends');
+is($f->query("SELECT pg_cancel_backend($pid)"), 't', 'a query with pages under way can be canceled');
+like($session->finish->{err}, qr/canceling statement/, 'a query with pages under way ends when it is canceled');
 $bq->wait(rule => $held, state => 'closed');
-pass('its connections are closed while the stall lasts');
+pass('connections of a canceled query are closed while the stall lasts');
 $bq->release;
 $session->quit;
 

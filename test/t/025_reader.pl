@@ -61,10 +61,11 @@ $bq->reset(tables => 0);
 
 # ---- the same, however it is read
 
-like($f->messages("SET client_min_messages = debug1; $run"), qr/rows from 10 on of job \S+ are read by another process/, 'a large day has a process beside');
-is($f->query($left), $expected, 'the same rows, the same fingerprint, the same cost');
-is(starts(), tens(11), 'each page is asked for once');
-is($f->query('SELECT pages FROM contratos_runs ORDER BY id DESC LIMIT 1'), 12, 'all pages are counted');
+like($f->messages("SET client_min_messages = debug1; $run"), qr/rows from 10 on of job \S+ are read by another process/, 'a large day is read by a reader worker');
+is($f->query($left), $expected, 'a reader worker makes the same rows, fingerprint and cost');
+is(starts(), tens(11), 'a reader worker asks for each page once');
+is($f->query('SELECT pages FROM contratos_runs ORDER BY id DESC LIMIT 1'), 12,
+	'pages read by a reader worker are counted');
 
 for my $fault (
 	[ 'a refusal',        { status => 503, reason => 'backendError' } ],
@@ -79,15 +80,16 @@ for my $fault (
 	{
 		$bq->reset(tables => 0);
 		$bq->rule({ kind => 'results', start_index => $start }, $action);
-		is($f->query($run), 'succeeded|120', "$name of the page from row $start: a success");
+		is($f->query($run), 'succeeded|120', "$name of the page from row $start: the load succeeds");
 		is($f->query($left), $expected, "$name of the page from row $start: the same rows");
 	}
 }
 
 $f->query('CREATE TABLE copied (address text); CREATE RULE also AS ON INSERT TO tokens DO ALSO INSERT INTO copied VALUES (NEW.address)');
-is($f->query($run), 'succeeded|120', 'a target whose rule reads the rows a second time');
-is($f->query('SELECT count(*), count(DISTINCT address) FROM copied'), '120|120', 'gets them a second time');
-is($f->query($left), $expected, 'and the fingerprint counts them once');
+is($f->query($run), 'succeeded|120', 'a target whose DO ALSO rule reads the rows again is loaded');
+is($f->query('SELECT count(*), count(DISTINCT address) FROM copied'), '120|120',
+	'a DO ALSO rule gets each row of a reader worker once');
+is($f->query($left), $expected, 'a fingerprint counts rows that a rule reads again once');
 $f->query('DROP TABLE copied CASCADE');
 
 # ---- texts of all kinds, larger than the queue, nested
@@ -108,9 +110,9 @@ my $odd_left = q(SELECT md5(string_agg(o::text, E'\n' ORDER BY o::text)), (SELEC
 	WHERE run = (SELECT max(id) FROM contratos_runs)) FROM odd o);
 $f->query("SET contratos.min_parallel_load_size = -1; SELECT contratos_run('$day', 'odd')");
 my $odd_expected = $f->query($odd_left);
-like($odd_expected, qr/\|60 52\|/, 'a day with rejects');
-like($f->messages("SET client_min_messages = debug1; SELECT contratos_run('$day', 'odd')"), qr/read by another process/, 'is read beside, too');
-is($f->query($odd_left), $odd_expected, 'with the same rows and the same rejects');
+like($odd_expected, qr/\|60 52\|/, 'a day with rejects is loaded without a reader worker');
+like($f->messages("SET client_min_messages = debug1; SELECT contratos_run('$day', 'odd')"), qr/read by another process/, 'a day with rejects is read by a reader worker');
+is($f->query($odd_left), $odd_expected, 'a reader worker makes the same rows and rejects');
 
 # ---- tuples made beside: each type that can be, with what is and what is not as usual
 
@@ -178,15 +180,15 @@ sub same_rows
 	$f->query("SET contratos.min_parallel_load_size = -1; $load");
 	my $here = $f->query(left_of($name));
 	my $messages = $f->messages("SET client_min_messages = debug1; $load");
-	like($messages, $tuples ? qr/read by another process, and made tuples/ : qr/read by another process$/m, "$what: read beside, " . ($tuples ? 'as tuples' : 'as cells'));
+	like($messages, $tuples ? qr/read by another process, and made tuples/ : qr/read by another process$/m, "$what: read by a reader worker, " . ($tuples ? 'as tuples' : 'as cells'));
 	is($f->query(left_of($name)), $here, "$what: the same rows, rejects, fingerprint and last timestamp");
 	return $here;
 }
 
 my @simple = grep { $_->[0] ne 'short' } @wire;
 my $rows = table_of('simple', @simple);
-like(same_rows('simple', 'all simple types', 1), qr/2026-11-20 00:00:00\.000\d+\+00 $rows [1-9]/, 'some of whose values are altered');
-is($f->query('SELECT count(*) FROM simple WHERE length(text) = 5000 AND pg_column_size(text) < 5000'), 1, 'a long text is compressed');
+like(same_rows('simple', 'all simple types', 1), qr/2026-11-20 00:00:00\.000\d+\+00 $rows [1-9]/, 'all simple types: some values are altered');
+is($f->query('SELECT count(*) FROM simple WHERE length(text) = 5000 AND pg_column_size(text) < 5000'), 1, 'a long text made by a reader worker is compressed');
 
 table_of('limited', grep { $_->[0] =~ /^(?:short|big)$/ } @wire);
 same_rows('limited', 'a column with a limit', 0);
@@ -198,8 +200,8 @@ $f->query('ALTER TABLE simple ADD COLUMN twice numeric GENERATED ALWAYS AS (amou
 same_rows('simple', 'a generated column and a default', 1);
 $f->query(q(CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.text := upper(NEW.text); RETURN NEW; END $$;
 	CREATE TRIGGER shout BEFORE INSERT ON simple FOR EACH ROW EXECUTE FUNCTION shout()));
-like(same_rows('simple', 'a trigger', 1), qr/./, 'changes rows');
-is($f->query("SELECT count(*) > 90 AND bool_and(text = upper(text)) FROM simple WHERE text <> ''"), 't', 'which it does');
+like(same_rows('simple', 'a trigger', 1), qr/./, 'a trigger: the load has rows');
+is($f->query("SELECT count(*) > 90 AND bool_and(text = upper(text)) FROM simple WHERE text <> ''"), 't', 'a trigger on the target changes tuples of a reader worker');
 $f->query(q(CREATE TABLE parts (LIKE simple_bq) PARTITION BY LIST (truth);
 	CREATE TABLE parts_f PARTITION OF parts FOR VALUES IN (false);
 	CREATE TABLE parts_d (extra int, LIKE simple_bq); ALTER TABLE parts_d DROP COLUMN extra, DROP COLUMN met; ALTER TABLE parts_d ADD COLUMN met timestamptz;
@@ -210,21 +212,22 @@ $f->query('ALTER FOREIGN TABLE simple_bq ALTER COLUMN vchar SET NOT NULL');
 my $missing = $f->fails("SELECT contratos_run('$day', 'simple')");
 my $missing_here = $f->fails("SET contratos.min_parallel_load_size = -1; SELECT contratos_run('$day', 'simple')");
 s/psql:\S+|LOCATION.*//g for $missing, $missing_here;
-like($missing, qr/ERROR:  23502: null value in column "vchar" of foreign table "simple_bq"/, 'NULL where none may be');
-is($missing, $missing_here, 'is the same error');
+like($missing, qr/ERROR:  23502: null value in column "vchar" of foreign table "simple_bq"/,
+	'a NULL in a NOT NULL column is an error with a reader worker');
+is($missing, $missing_here, 'a NULL in a NOT NULL column is the same error without a reader worker');
 
 # the noted value of a day that is a date
 $f->query('CREATE FOREIGN TABLE dated_bq (d date, n bigint) SERVER bigquery OPTIONS ("table" $$test-project.d.dated$$); CREATE TABLE dated (n bigint, d date);
 	INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column) VALUES ($$dated$$, $$dated_bq$$, $$dated$$, $$d$$)');
 $bq->table('test-project.d.dated', rows => [ map { { d => $day, n => "$_" } } 1 .. 40 ], schema => [ { name => 'd', type => 'DATE' }, { name => 'n', type => 'INTEGER' } ]);
-like(same_rows('dated', 'columns in another order, a date', 1), qr/2026-11-20 00:00:00\+00 \S+ 40 0/, 'whose day is noted');
+like(same_rows('dated', 'columns in another order, a date', 1), qr/2026-11-20 00:00:00\+00 \S+ 40 0/, 'a date column: the day is the last timestamp');
 
 # a database whose texts are not UTF-8
 $f->query(q(CREATE DATABASE western ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0));
 $f->use_database('western');
 $f->query('CREATE EXTENSION contratos; SELECT contratos_setup()');
 table_of('limited', [ a => 'STRING', 'text', "caf\x{e9}", "\x{20ac}" ], [ n => 'INTEGER', 'bigint', map { "$_" } 1 .. 20 ]);
-like(same_rows('limited', 'LATIN1', 0), qr/ 23 1/, 'LATIN1: texts are converted') or diag($f->query('SELECT row_number, column_name, raw_value, reason FROM contratos_rejects LIMIT 3'));
+like(same_rows('limited', 'LATIN1', 0), qr/ 23 1/, 'LATIN1: texts of a reader worker are converted') or diag($f->query('SELECT row_number, column_name, raw_value, reason FROM contratos_rejects LIMIT 3'));
 table_of('numbers', [ n => 'INTEGER', 'bigint', map { "$_" } 1 .. 20 ]);
 same_rows('numbers', 'LATIN1, no text', 1);
 $f->use_database('postgres');
@@ -236,15 +239,16 @@ my $bad = [ { kind => 'results', start_index => 50, times => 0 }, { status => 40
 $bq->reset(tables => 0);
 $bq->rule(@$bad);
 my $error = $f->fails($alone);
-like($error, qr/ERROR:  \w{5}: .*Quota exceeded: too much.*It came after row 50 of 120/s, 'a failure while it is read here');
+like($error, qr/ERROR:  \w{5}: .*Quota exceeded: too much.*It came after row 50 of 120/s, 'a refused page is an error without a reader worker');
 $bq->reset(tables => 0);
 $bq->rule(@$bad);
 my $beside = $f->fails($run);
-is(scalar(grep { ($_->{start_index} // 0) == 50 } $bq->requests('results')), 1, 'a failure there is final here');
+is(scalar(grep { ($_->{start_index} // 0) == 50 } $bq->requests('results')), 1,
+	'a page that was refused to a reader worker is not asked for again');
 s/job contratos_\w+|psql:\S+|LOCATION.*//g for $error, $beside;
-is($beside, $error, 'is the same when it is read beside');
-is($f->query($left), $expected =~ s/\|.*//r . '|' . $f->query(q(SELECT concat_ws('|', rows_loaded, values_altered, fingerprint, source_max_timestamp, bytes_processed, bytes_billed) FROM contratos_runs ORDER BY id DESC LIMIT 1)), 'and the day is as it was');
-like($f->fails('SELECT contratos_backfill(1)'), qr/Quota exceeded: too much/, 'a backfill knows that every day would meet it');
+is($beside, $error, 'a refused page is the same error with a reader worker');
+is($f->query($left), $expected =~ s/\|.*//r . '|' . $f->query(q(SELECT concat_ws('|', rows_loaded, values_altered, fingerprint, source_max_timestamp, bytes_processed, bytes_billed) FROM contratos_runs ORDER BY id DESC LIMIT 1)), 'a refused page leaves the day as it was');
+like($f->fails('SELECT contratos_backfill(1)'), qr/Quota exceeded: too much/, 'a backfill ends with an error that every day would meet');
 $bq->reset(tables => 0);
 
 # ---- the process ends with the load, whatever it waits for
@@ -257,15 +261,15 @@ for my $way (qw(cancel terminate))
 	my $held = $bq->rule({ kind => 'results', start_index => 50 }, { stall => { after_bytes => 300 } });
 	$session->send($run);
 	$bq->wait(rule => $held, state => 'stalled');
-	is(scalar(readers($pid)), 1, "$way: a process waits in the middle of a page");
-	is($f->query("SELECT pg_${way}_backend($pid)"), 't', "$way: the load");
+	is(scalar(readers($pid)), 1, "$way: a reader worker waits in the middle of a page");
+	is($f->query("SELECT pg_${way}_backend($pid)"), 't', "$way: the load gets the signal");
 	$session->finish;
-	ok(eventually(sub { !readers($pid) }), "$way: the process is gone while the stall lasts");
+	ok(eventually(sub { !readers($pid) }), "$way: the reader worker is gone while the stall lasts");
 	$bq->wait(rule => $held, state => 'closed');
 	$bq->reset(tables => 0);
 	$session->quit;
 }
-unlike(slurp_file($node->logfile, $log_at), qr/contratos reader.*(?:FATAL|ERROR|exited with exit code 1)|FATAL: .*background worker/, 'which nobody has to read about in the log');
+unlike(slurp_file($node->logfile, $log_at), qr/contratos reader.*(?:FATAL|ERROR|exited with exit code 1)|FATAL: .*background worker/, 'a reader worker that is ended leaves nothing in the log');
 
 # ---- doing without
 
@@ -280,11 +284,11 @@ sub stalled_reader
 
 my $session = Contratos::Session->new($node);
 my ($reader) = stalled_reader($session);
-is(kill('TERM', $reader), 1, 'somebody ends the process in the middle');
+is(kill('TERM', $reader), 1, 'a reader worker is terminated in the middle of a page');
 my $answer = $session->finish;
-like($answer->{out}, qr/^succeeded\|120$/m, 'the load reads the rest by itself');
-like($answer->{err}, qr/the reader worker ended before its last row/, 'having noticed');
-is($f->query($left), $expected, 'and has the same rows and the same fingerprint');
+like($answer->{out}, qr/^succeeded\|120$/m, 'a load reads the rest after its reader worker was terminated');
+like($answer->{err}, qr/the reader worker ended before its last row/, 'a load reports that its reader worker is gone');
+is($f->query($left), $expected, 'a load without its reader worker has the same rows and fingerprint');
 $session->quit;
 $bq->reset(tables => 0);
 
@@ -293,19 +297,19 @@ $session->query($alone);
 my $tokens = $bq->requests('token');
 $bq->rule({ kind => 'token', times => 0 }, { status => 400, body => { error => 'invalid_grant' } });
 $answer = $session->query("RESET contratos.min_parallel_load_size; $run");
-is($answer->{out}, 'succeeded|120', 'a load whose token is good does without a process that gets none') or diag($answer->{err});
-is($bq->requests('token') - $tokens, 1, '… which has asked once');
-is($f->query($left), $expected, '… the same rows');
+is($answer->{out}, 'succeeded|120', 'a load whose token is valid succeeds without a reader worker that gets none') or diag($answer->{err});
+is($bq->requests('token') - $tokens, 1, 'a reader worker that gets no token asks for one once');
+is($f->query($left), $expected, 'a load whose reader worker gets no token has the same rows');
 $session->quit;
 $bq->reset(tables => 0);
 
-unlike($f->messages("SET client_min_messages = debug1; SET contratos.min_parallel_load_size = 1; $run"), qr/another process/, 'a day smaller than min_parallel_load_size is read here');
-unlike($f->messages('SET client_min_messages = debug1; SELECT address FROM bigquery_tokens WHERE block_timestamp >= \'2026-11-20 00:00+00\''), qr/another process/, 'a query is, always');
-is($f->query("SELECT FROM contratos_version(); SELECT boot_val, unit FROM pg_settings WHERE name = 'contratos.min_parallel_load_size'") =~ s/\n//gr, '32|MB', 'it is 32 MB unless it is set');
+unlike($f->messages("SET client_min_messages = debug1; SET contratos.min_parallel_load_size = 1; $run"), qr/another process/, 'a day smaller than min_parallel_load_size is read without a reader worker');
+unlike($f->messages('SET client_min_messages = debug1; SELECT address FROM bigquery_tokens WHERE block_timestamp >= \'2026-11-20 00:00+00\''), qr/another process/, 'a query is read without a reader worker');
+is($f->query("SELECT FROM contratos_version(); SELECT boot_val, unit FROM pg_settings WHERE name = 'contratos.min_parallel_load_size'") =~ s/\n//gr, '32|MB', 'min_parallel_load_size is 32 MB by default');
 $f->day($day, 10);
 $bq->reset(tables => 0);
-unlike($f->messages("SET client_min_messages = debug1; SELECT contratos_run('$day', allow_shrink => true)"), qr/another process/, 'a day of one page is read here');
-is($f->requests, '1 token, 1 insert, 1 results', 'with no request more');
+unlike($f->messages("SET client_min_messages = debug1; SELECT contratos_run('$day', allow_shrink => true)"), qr/another process/, 'a day of one page is read without a reader worker');
+is($f->requests, '1 token, 1 insert, 1 results', 'a day of one page takes no more requests');
 $f->day($day, 120);
 
 $node->append_conf('postgresql.conf', 'dynamic_shared_memory_type = mmap');
@@ -314,13 +318,13 @@ my $segments = $node->data_dir . '/pg_dynshmem';
 chmod 0500, $segments;
 my $said = $f->messages("SET client_min_messages = debug1; $run");
 chmod 0700, $segments;
-like($said, qr/DEBUG: .*all rows are read by this process: could not (?:open|create) shared memory segment/, 'without shared memory it is read here');
-unlike($said, qr/WARNING|another process/, 'and nothing is left behind');
-is($f->query($left), $expected, 'the same rows');
+like($said, qr/DEBUG: .*all rows are read by this process: could not (?:open|create) shared memory segment/, 'a day is read without a reader worker when there is no shared memory');
+unlike($said, qr/WARNING|another process/, 'no shared memory: there is no WARNING');
+is($f->query($left), $expected, 'no shared memory: the load has the same rows');
 
 $node->append_conf('postgresql.conf', 'max_worker_processes = 0');
 $node->restart;
-unlike($f->messages("SET client_min_messages = debug1; $run"), qr/another process/, 'without a free worker process it is read here');
-is($f->query($left), $expected, 'the same rows');
+unlike($f->messages("SET client_min_messages = debug1; $run"), qr/another process/, 'a day is read without a reader worker when no worker process is free');
+is($f->query($left), $expected, 'no free worker process: the load has the same rows');
 
 done_testing();

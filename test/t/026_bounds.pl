@@ -118,19 +118,19 @@ my $too_long = sub { my ($row, $column) = @_; return qr/value of column "$column
 odd_rows(40, 3, Body => '@@');
 swell({}, '@@', 'x', 0);
 my $got = endless('a string', 'SELECT count(body) FROM odd_bq', $too_long->(3, 'Body'));
-like($got->{err}, qr/^DETAIL:  It came after row 2 of 40 of job contratos_\w+\.\nHINT:  Leave such a column out/m, 'with job and cure');
+like($got->{err}, qr/^DETAIL:  It came after row 2 of 40 of job contratos_\w+\.\nHINT:  Leave such a column out/m, 'the error of a string has the job and a hint');
 swell({}, '@@', '\u00e9\n', 0);
 endless('a string of escapes', 'SELECT count(body) FROM odd_bq', $too_long->(3, 'Body'));
 swell({}, '@@', 'x', 0, gzip => JSON::PP::true);
 endless('a string that is compressed', 'SELECT count(body) FROM odd_bq', $too_long->(3, 'Body'));
 swell({}, '@@', 'x', 0);
-endless('beside other columns', 'SELECT count(id), count(body) FROM odd_bq',
+endless('a string beside other columns', 'SELECT count(id), count(body) FROM odd_bq',
 	qr/row 3 of BigQuery's result is longer than 128 MB, as far as column "Body"/);
 odd_rows(40, 1, Body => '@@');
 swell({}, '@@', 'x', 0);
-endless('in the first row', 'SELECT count(body) FROM odd_bq', $too_long->(1, 'Body'));
+endless('a string in the first row', 'SELECT count(body) FROM odd_bq', $too_long->(1, 'Body'));
 swell({}, '@@', 'x', 0, rows_first => JSON::PP::true);
-endless('before the columns are known', 'SELECT count(body) FROM odd_bq', $too_long->(1, 'number 1'));
+endless('a string before the columns are known', 'SELECT count(body) FROM odd_bq', $too_long->(1, 'number 1'));
 odd_rows(40, 2, list => { wire => [ '@@', { v => '1' } ] }, doc => { wire => '[@@1]' });
 swell({}, '"@@",', '{"v":"1"},', 0);
 endless('an array', 'SELECT count(list) FROM odd_bq', $too_long->(2, 'list'));
@@ -145,35 +145,36 @@ endless('two values of 100 MB', 'SELECT count(body), count(doc) FROM odd_bq', qr
 $bq->reset(tables => 0);
 $bq->rule({ kind => 'results', times => 0 },
 	{ swell => { mark => '{"f":[{"v":"body 9"}', with => '{"x":"' . 'x' x 100 . '"', times => 0 } });
-like(measure('SELECT count(body) FROM odd_bq')->{err}, qr/HV000: BigQuery's answer cannot be read: unexpected character/, 'no row at all');
+like(measure('SELECT count(body) FROM odd_bq')->{err}, qr/HV000: BigQuery's answer cannot be read: unexpected character/, 'an object without end that is no row is an error');
 $bq->reset(tables => 0);
 $bq->rule({ kind => 'results', times => 0 }, { swell => { mark => '"body 9"', with => ' ', times => 0 } });
 $got = endless('spaces without end', 'SELECT count(body) FROM odd_bq', qr/row 9 of BigQuery's result takes more than 512 MB of JSON, as far as column "Body"/);
-cmp_ok($got->{mb}, '<', $some_mb, 'are not kept');
+cmp_ok($got->{mb}, '<', $some_mb, 'spaces without end are not kept');
 
 # ---- what is as long as may be comes through
 
 odd_rows(40, 3, Body => '@@');
 swell({}, '@@', 'x', 120_000_000);
-is(measure('SELECT max(length(body)) FROM odd_bq')->{out}, 120_000_000, 'a string of 120 MB');
+is(measure('SELECT max(length(body)) FROM odd_bq')->{out}, 120_000_000, 'a string of 120 MB is read');
 
 # ---- in the process that reads beside
 
 odd_rows(40, 25, Body => '@@');
 swell({ start_index => 20 }, '@@', 'x', 0);
 $got = measure("SELECT contratos_run('$day', 'odd')");
-like($got->{err}, qr/^ERROR:  54000: row 25 of BigQuery's result is longer than 128 MB, as far as column "Body"$/m, 'a load fails with the same');
-cmp_ok($got->{beside}, '>', $some_mb, 'read beside');
-cmp_ok($got->{beside}, '<', $text_mb + $some_mb, "with $got->{beside} MB there");
-cmp_ok($got->{mb}, '<', $some_mb, "and $got->{mb} MB here");
+like($got->{err}, qr/^ERROR:  54000: row 25 of BigQuery's result is longer than 128 MB, as far as column "Body"$/m, 'a load with a reader worker fails with the same error');
+cmp_ok($got->{beside}, '>', $some_mb, 'the row without end is read by a reader worker');
+cmp_ok($got->{beside}, '<', $text_mb + $some_mb, "the reader worker of a row without end takes $got->{beside} MB");
+cmp_ok($got->{mb}, '<', $some_mb, "the backend of a row without end takes $got->{mb} MB");
 swell({ start_index => 20 }, '@@', 'x', 100_000_000);
 $got = measure("SELECT rows_loaded FROM contratos_run('$day', 'odd')");
 is($got->{out}, 40, 'a row of 100 MB is loaded') or diag($got->{err});
-cmp_ok($got->{beside}, '<', $text_mb + $some_mb, "of which there is one copy there: $got->{beside} MB");
-is($f->query('SELECT count(*), max(length(body)) FROM odd'), '40|100000000', 'whole');
+cmp_ok($got->{beside}, '<', $text_mb + $some_mb,
+	"the reader worker has one copy of a row of 100 MB: $got->{beside} MB");
+is($f->query('SELECT count(*), max(length(body)) FROM odd'), '40|100000000', 'a row of 100 MB is whole in the table');
 my $fingerprint = $f->query('SELECT fingerprint FROM contratos_runs ORDER BY id DESC LIMIT 1');
 $f->query("SET contratos.min_parallel_load_size = -1; SELECT contratos_run('$day', 'odd')");
-is($f->query('SELECT fingerprint FROM contratos_runs ORDER BY id DESC LIMIT 1'), $fingerprint, 'with the fingerprint it has when it is read here');
+is($f->query('SELECT fingerprint FROM contratos_runs ORDER BY id DESC LIMIT 1'), $fingerprint, 'a row of 100 MB has the same fingerprint without a reader worker');
 $f->query('TRUNCATE odd');
 
 # ---- in the answer to a comparison, a row for each day
@@ -182,8 +183,8 @@ my $days = join ',', map { sprintf '{"f":[{"v":"%d"},{"v":"50"},{"v":"%d"},{"v":
 my $types = join ',', map { "{\"name\":\"c\",\"type\":\"$_\"}" } qw(INTEGER INTEGER TIMESTAMP STRING);
 swell({}, '@@', 'x', 100_000_000, garbage => "{\"jobComplete\":true,\"totalRows\":\"3\",\"schema\":{\"fields\":[$types]},\"rows\":[$days]}");
 $got = measure("SELECT count(*) FROM contratos_verify('2026-11-18', '2026-11-20')");
-is($got->{out}, 3, 'fingerprints of 100 MB') or diag($got->{err});
-cmp_ok($got->{mb}, '<', $text_mb + $some_mb, "are not kept: $got->{mb} MB");
+is($got->{out}, 3, 'contratos_verify() reads fingerprints of 100 MB') or diag($got->{err});
+cmp_ok($got->{mb}, '<', $text_mb + $some_mb, "fingerprints of 100 MB are not kept: $got->{mb} MB");
 
 # ---- values made of many parts
 
@@ -203,8 +204,8 @@ sub parts
 odd_rows(4, 2, list => { wire => [ '@@', { v => '1' } ] });
 swell({}, '"@@",', '{"v":"1"},', 12_000_000);
 parts('an array of 12 million', 'SELECT max(cardinality(list)) FROM odd_bq', 12_000_001);
-parts('the same as jsonb', 'SELECT count(list) FROM as_jsonb_bq');
-parts('the same as text', 'SELECT max(length(list)) FROM as_text_bq', 24_000_003);
+parts('the array of 12 million as jsonb', 'SELECT count(list) FROM as_jsonb_bq');
+parts('the array of 12 million as text', 'SELECT max(length(list)) FROM as_text_bq', 24_000_003);
 swell({}, '"@@",', '{"v":null},', 11_000_000);
 parts('an array of NULLs', 'SELECT max(cardinality(list)) FROM odd_bq', 11_000_001);
 odd_rows(4, 2, doc => { wire => '[@@1]' });
@@ -213,7 +214,8 @@ for my $with ('1,', '[],', '{},', '{\"a\":1},', 'null,', '\"\",')
 	swell({}, '@@', $with, int(120_000_000 / length $with));
 	parts("a document of $with", 'SELECT count(doc) FROM odd_bq');
 }
-is(measure('SELECT max(length(doc)) > 50000000 FROM as_text_bq')->{out}, 't', 'a document as text is just a text');
+is(measure('SELECT max(length(doc)) > 50000000 FROM as_text_bq')->{out}, 't',
+	'a document as text has no bound on its parts');
 
 # names of fields make a STRUCT many times as long as it came
 my $long = 'n' x 290;
@@ -229,8 +231,8 @@ parts('long names as jsonb', 'SELECT count(s) FROM named_jsonb_bq');
 odd_rows(4, 2, doc => { wire => '[@@1]' });
 swell({}, '@@', '{},', 10_000_000);
 $got = measure("SELECT status, rows_loaded FROM contratos_run('$day', 'odd', allow_shrink => true)");
-is($got->{out}, 'succeeded|4', 'a load goes on without it') or diag($got->{err});
-is($f->query('SELECT row_number, column_name, reason FROM contratos_rejects'), "2|doc|$too_much", 'and says where it was');
+is($got->{out}, 'succeeded|4', 'a load goes on without a value of too many parts') or diag($got->{err});
+is($f->query('SELECT row_number, column_name, reason FROM contratos_rejects'), "2|doc|$too_much", 'contratos_rejects has the value of too many parts');
 
 # ---- answers
 
@@ -240,16 +242,17 @@ for my $with ('[],', '{},', '1,', '\"\",', '{\"a\":1},')
 	$bq->reset(tables => 0);
 	$bq->rule({ kind => 'table_get', times => 0 }, { garbage => '{"a":[@@0]}', swell => { mark => '@@', with => $json, times => int(10_000_000 / length $json) } });
 	$got = measure('IMPORT FOREIGN SCHEMA "bigquery-public-data.crypto_ethereum" LIMIT TO (tokens) FROM SERVER bigquery INTO public');
-	like($got->{err}, qr/^ERROR:  54000: a JSON document has more than 500000 values$/m, "an answer of $json");
-	cmp_ok($got->{mb}, '<', $some_mb, "is not taken apart: $got->{mb} MB");
+	like($got->{err}, qr/^ERROR:  54000: a JSON document has more than 500000 values$/m,
+		"an answer of $json is refused");
+	cmp_ok($got->{mb}, '<', $some_mb, "an answer of $json is not parsed: $got->{mb} MB");
 }
 swell({}, '"kind":"bigquery#getQueryResultsResponse",', '"k":[],', 2_000_000);
-$got = endless('what stands before the rows', 'SELECT count(body) FROM odd_bq', qr/a JSON document has more than 500000 values/);
-cmp_ok($got->{mb}, '<', 2 * $some_mb, 'is not taken apart, either');
+$got = endless('many values before the rows', 'SELECT count(body) FROM odd_bq', qr/a JSON document has more than 500000 values/);
+cmp_ok($got->{mb}, '<', 2 * $some_mb, 'many values before the rows are not parsed');
 swell({}, '"@@",', '[],', 5_000_000, envelope => { x => [ '@@', 0 ] });
 $got = measure('SELECT count(body) FROM odd_bq');
-is($got->{out}, 4, 'what stands behind them is nothing that a query needs');
-cmp_ok($got->{mb}, '<', 2 * $some_mb, 'nor is it taken apart');
+is($got->{out}, 4, 'a query ignores values behind the rows');
+cmp_ok($got->{mb}, '<', 2 * $some_mb, 'many values behind the rows are not parsed');
 swell({}, '"cacheHit":false', '"x":"' . 'x' x 1000 . '",', 17_000);
 endless('17 MB beside the rows', 'SELECT count(body) FROM odd_bq', qr/BigQuery's answer has more than 16 MB besides its rows/);
 
@@ -259,27 +262,27 @@ $bq->reset(tables => 0);
 $f->day($day, 300);
 my $select = "SELECT address FROM bigquery_tokens WHERE block_timestamp >= '$day' AND block_timestamp < '2026-11-21'";
 my $rows = $f->query("SET contratos.parallel_pages = 0; $select");
-is(scalar(split /\n/, $rows), 300, 'thirty pages, one after the other');
+is(scalar(split /\n/, $rows), 300, 'thirty pages are read one after the other');
 # as few as the server starts with, which hangs on how many it was given open
 $node->append_conf('postgresql.conf', 'contratos.parallel_pages = 16');
 $node->stop;
 my $files = 64;
 do { $node->append_conf('postgresql.conf', 'max_files_per_process = ' . ++$files); } until $node->start(fail_ok => 1) || $files == 120;
 $bq->reset(tables => 0);
-is($f->query($select), $rows, 'with few descriptors: the same rows');
-is(scalar($bq->requests('results')), 30, 'each page asked for once');
+is($f->query($select), $rows, 'few descriptors: the same rows');
+is(scalar($bq->requests('results')), 30, 'few descriptors: each page is asked for once');
 $bq->reset(tables => 0);
 my $held = $bq->rule({ kind => 'results', start_index => 10 }, { stall => 'before_headers' });
 my $session = Contratos::Session->new($node);
 $session->send($select);
 $bq->wait(rule => $held, state => 'stalled');
-cmp_ok(scalar($bq->requests('results')), '<', 16, 'fewer than sixteen pages are under way');
+cmp_ok(scalar($bq->requests('results')), '<', 16, 'few descriptors: fewer than sixteen pages are under way');
 $bq->release($held);
-is($session->finish->{out}, $rows, 'and all are read');
+is($session->finish->{out}, $rows, 'few descriptors: all rows are read after a stall');
 $session->quit;
-is($f->query("SELECT count(*), count(DISTINCT a.address) FROM ($select) a JOIN ($select) b USING (address)") =~ s/\|.*//r, 300, 'two scans of a statement')
+is($f->query("SELECT count(*), count(DISTINCT a.address) FROM ($select) a JOIN ($select) b USING (address)") =~ s/\|.*//r, 300, 'few descriptors: two scans of a statement')
 	or diag($f->query("SELECT count(*) FROM ($select) a"));
-is($f->query("SELECT status, rows_loaded FROM contratos_run('$day')"), 'succeeded|300', 'and a load');
+is($f->query("SELECT status, rows_loaded FROM contratos_run('$day')"), 'succeeded|300', 'few descriptors: a load');
 
 $f->stop;
 done_testing();

@@ -73,9 +73,9 @@ $held[$_]{name} = "c$_" for 0 .. $#held;
 # Values made of values have a table of their own.
 my %nested = map { $_ => 1 } qw(STRUCT RANGE);
 my @known = grep { !$nested{$_} } slurp('src/bigquery/bqtype.c') =~ /\.name = "(\w+)"/g;
-cmp_ok(scalar(@known), '>=', 14, 'the types that a schema may name');
-is(join(' ', grep { !$lines{$_} } sort @known), '', 'each of them has lines in the table');
-is(join(' ', grep { !$lines{$_}{text} } sort @known), '', 'each of them can be text');
+cmp_ok(scalar(@known), '>=', 14, 'the source code has the types that a schema may name');
+is(join(' ', grep { !$lines{$_} } sort @known), '', 'each type has lines in the table');
+is(join(' ', grep { !$lines{$_}{text} } sort @known), '', 'each type can be text');
 
 # A table of BigQuery and the foreign table of its columns [ name, BigQuery type, column type ].
 sub remote
@@ -136,7 +136,7 @@ sub cell
 my @tall = ([ 'n', 'INT64', 'bigint' ], map { [ $_->{name}, $_->{remote}, $_->{local} ] } @held);
 my @rows = map { my $row = $_; [ $row, map { cell($_, $row) } @held ] } 0 .. $height - 1;
 source('tall', \@tall, \@rows);
-is($f->query(q(SELECT status, rows_loaded FROM contratos_run(source => 'tall'))), "succeeded|$height", 'a load of all of them');
+is($f->query(q(SELECT status, rows_loaded FROM contratos_run(source => 'tall'))), "succeeded|$height", 'a load of every value of the table succeeds');
 
 sub wanted
 {
@@ -159,7 +159,7 @@ sub compare
 	}
 	return;
 }
-compare('in a load', texts('v.target_tall', @held));
+compare('values in a load', texts('v.target_tall', @held));
 
 my %told;
 for (split /\n/, $f->query(q(SELECT column_name, row_number - 1, encode(convert_to(reason, 'UTF8'), 'hex') FROM contratos_rejects)))
@@ -178,7 +178,7 @@ for my $pair (@held)
 		my $told = $told{ $pair->{name} }{$row} // '';
 		push @wrong, "$case->{said}: '$told', not '$reason'" if $told ne $reason;
 	}
-	is(scalar(@wrong), 0, "$pair->{remote} as $pair->{local}: what was not held is in contratos_rejects, with the reason")
+	is(scalar(@wrong), 0, "$pair->{remote} as $pair->{local}: values not held are in contratos_rejects, with the reason")
 	  or diag join "\n", @wrong;
 }
 
@@ -189,7 +189,7 @@ my $copied = join ', ', 'n', map { $_->{name} } @held;
 $f->query(qq(SET DateStyle = 'SQL, DMY'; SET IntervalStyle = 'sql_standard'; SET TimeZone = 'America/Sao_Paulo';
 	SET extra_float_digits = -5; SET bytea_output = 'escape';
 	CREATE TABLE v.copied AS SELECT $copied FROM v.tall));
-compare('in a query under odd settings', texts('v.copied', @held));
+compare('values in a query under odd settings', texts('v.copied', @held));
 
 # ---- a query fails with the first value that is not held; one column a line
 
@@ -230,7 +230,7 @@ sub errors
 	return \%errors;
 }
 my $errors = errors('wide');
-is(scalar(keys %$errors), scalar(@bad), 'a query for each value that is not held');
+is(scalar(keys %$errors), scalar(@bad), 'there is one query for each value that is not held');
 my @wrong;
 for my $line (@bad)
 {
@@ -242,7 +242,7 @@ for my $line (@bad)
 	  && $error->{detail} =~ /: \Q$reason\E\.$/;
 	push @wrong, "$line->{remote} as $line->{local}: $line->{case}{said}: $error->{state} $error->{message} $error->{detail}";
 }
-is(scalar(@wrong), 0, 'each of them fails, and says why') or diag join "\n", @wrong;
+is(scalar(@wrong), 0, 'each query of a value that is not held fails with the reason') or diag join "\n", @wrong;
 
 # ---- pairs of types that are refused before the first row
 
@@ -253,7 +253,7 @@ $errors = errors('refused');
 	my $error = $errors->{ $_->{name} };
 	$error->{state} ne '0A000' || $error->{message} ne qq(column "$_->{name}": BigQuery's $_->{remote} cannot be read as TYPE)
 } @refused;
-is(scalar(@wrong), 0, 'pairs of types that are refused, even of no value')
+is(scalar(@wrong), 0, 'refused pairs of types are errors, even without a value')
   or diag join "\n", map { "$_->{remote} as $_->{local}: $errors->{$_->{name}}{state} $errors->{$_->{name}}{message}" } @wrong;
 
 # ---- the docs say the same
@@ -282,9 +282,10 @@ for my $remote (grep { !$nested{$_} } sort keys %documented)
 		  unless grep { /^$pattern$/ && $lines{$remote}{$_}{$verdict} } keys %{ $lines{$remote} };
 	}
 }
-is(join("\n", @unproved), '', 'each pair that they name has a line in the table, of that verdict');
+is(join("\n", @unproved), '', 'each pair that the docs name has a line in the table');
 my ($hint) = $f->fails('SELECT r0 FROM v.refused') =~ /HINT:  (.*)/;
-is($hint, 'Declare the column of the foreign table as boolean or text.', 'the hint names the natural type');
+is($hint, 'Declare the column of the foreign table as boolean or text.',
+	'the hint of a refused pair names the natural type');
 for my $pair (@refused)
 {
 	my $natural = $documented{ $pair->{remote} }{natural}[0];
@@ -293,7 +294,7 @@ for my $pair (@refused)
 	my $err = $f->fails("SELECT $pair->{name} FROM v.refused");
 	my $full = $f->query("SELECT '$natural'::regtype");
 	my $either = $full eq 'text' ? 'text' : "$full or text";
-	like($err, qr/HINT:  Declare the column of the foreign table as \Q$either\E\./, "$pair->{remote}: the docs' natural type is the hint's");
+	like($err, qr/HINT:  Declare the column of the foreign table as \Q$either\E\./, "$pair->{remote}: the hint names the docs' natural type");
 }
 
 $f->stop;

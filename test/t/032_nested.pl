@@ -89,9 +89,9 @@ sub check_cases
 		  WHERE run = (SELECT max(id) FROM contratos_runs) ORDER BY row_number));
 	is( join("\n", @told),
 		join("\n", map { $_ + 1 . ' ' . $cases[$_][-1] } grep { $cases[$_][1] ne 'OK' } 0 .. $#cases),
-		"$name: what is altered or bad is told, with the reason");
+		"$name: altered and bad values are rejects, with the reason");
 	$f->query(q(ALTER FOREIGN TABLE v.remote OPTIONS (ADD on_bad_value 'null')));
-	is($f->query(q(SELECT coalesce(x::text, 'NULL') FROM v.remote ORDER BY n)), join("\n", @got), "$name: the same from a query");
+	is($f->query(q(SELECT coalesce(x::text, 'NULL') FROM v.remote ORDER BY n)), join("\n", @got), "$name: a query gives the same");
 	return;
 }
 
@@ -317,8 +317,9 @@ for my $case (
 	remote([ [ $field, $type ] ], [ [undef] ]);
 	my $err = $f->fails('SELECT * FROM v.remote');
 	like($err, qr/ERROR:  0A000: column "x": BigQuery's \Q$message\E\n/, "refused: $message");
-	like($err, qr/HINT:  Declare the column of the foreign table as \Q$hint\E/, "refused: $message: with a hint");
-	like($f->fails($run), qr/0A000: column "x"/, "refused: $message: in a load");
+	like($err, qr/HINT:  Declare the column of the foreign table as \Q$hint\E/,
+		"refused: $message: the error has a hint");
+	like($f->fails($run), qr/0A000: column "x"/, "refused: $message: a load fails, too");
 }
 remote([ [ field(x => [ field(a => 'INT64'), field(a => 'INT64') ]), 'jsonb' ] ], [ [undef] ]);
 like($f->fails($run), qr/ERROR:  0A000: column "x": BigQuery's STRUCT has two fields "a"/, 'refused: two fields of one name');
@@ -328,7 +329,8 @@ like($f->fails($run), qr/ERROR:  0A000: column "x": BigQuery's STRUCT has two fi
 remote([ [ field(x => $pair, 1), 'jsonb' ] ], [ [ array(struct(1, 'x')) ], [ array(struct('one', 'x')) ] ]);
 my $err = $f->fails('SELECT * FROM v.remote');
 like($err, qr/ERROR:  22P02: value of column "x" in row 2 cannot be held as it is/, 'a query with a bad nested value fails');
-like($err, qr/DETAIL:  "\[\{.*one.*": not an integer of 64 bits/, 'and shows it as it came');
+like($err, qr/DETAIL:  "\[\{.*one.*": not an integer of 64 bits/,
+	'the error of a bad nested value shows it as it came');
 
 # ---- domains
 
@@ -501,7 +503,7 @@ is($wrong, 0, "$rounds random schemas with random values are what PostgreSQL mak
 
 remote([ [ field(x => 'JSON[]'), 'jsonb' ], [ field(y => 'INT64[]'), 'jsonb' ] ],
 	[ [ array('"' . 'x' x 1_000_000 . '"'), [] ], [ [], array(1 .. 200_000) ] ]);
-is($f->query(q(SELECT length(x::text), jsonb_array_length(y) FROM v.remote ORDER BY n)), "1000004|0\n2|200000", 'large values');
+is($f->query(q(SELECT length(x::text), jsonb_array_length(y) FROM v.remote ORDER BY n)), "1000004|0\n2|200000", 'large nested values are read');
 
 # Memory at the 1,000th row is that at the last.
 my $rec = array(struct(1, "caf\x{e9} \\n \x{1f468}"), struct(undef, 'x' x 100));
@@ -540,11 +542,12 @@ for my $encoding ('LATIN1', 'SQL_ASCII')
 			$latin ? 'NULL|NULL|NULL' : "3520$euro|31|3520$euro",
 			$latin ? 'NULL|NULL|78' : "78|$euro|78",
 			"78|$e|78"),
-		"$encoding: what it has is converted, what it has not is NULL");
+		"$encoding: characters that it has are converted, a value with others is NULL");
 	is($f->query(q(SELECT count(*) FROM v.target WHERE b IS NULL OR c IS NULL)), $latin ? 1 : 0,
 		"$encoding: an escape in a JSON text is a character of any encoding");
 	is($f->query(q(SELECT string_agg(DISTINCT reason, ',') FROM contratos_rejects)),
-		$latin ? q(cannot be represented in the database's encoding) : '', "$encoding: and told");
+		$latin ? q(cannot be represented in the database's encoding) : '',
+			"$encoding: values with other characters are rejects");
 }
 $f->use_database('postgres');
 

@@ -58,12 +58,12 @@ my $shown = q(SELECT string_agg(coalesce(x::text, 'NULL'), ' ' ORDER BY n));
 # ---- what a check throws
 
 source('judged', 'good', 'bad', 'zero', 'fine');
-is($f->query($run), 'succeeded|4', 'a domain whose check throws: a load');
-is($f->query("$shown FROM v.target"), 'good NULL NULL fine', 'what it refuses and what it fails on are bad values');
+is($f->query($run), 'succeeded|4', 'a domain whose check throws is loaded');
+is($f->query("$shown FROM v.target"), 'good NULL NULL fine', 'values that a check refuses or throws at are bad values');
 is( $f->query(q(SELECT string_agg(reason, ', ' ORDER BY row_number) FROM contratos_rejects)),
 	'value for domain public.judged violates check constraint "judged_check", division by zero',
-	'with the words of the error');
-is($f->query(q(SELECT string_agg(what, ' ') FROM v.seen)), 'good fine', 'what a check wrote of a value that it refused is undone, else not');
+	'the reason of a bad value is the message of the check\'s error');
+is($f->query(q(SELECT string_agg(what, ' ') FROM v.seen)), 'good fine', 'writes of a check are undone for values it refused only');
 
 for my $case (
 	[ 'deadlock', '40P01' ],
@@ -77,28 +77,28 @@ for my $case (
 	my ($what, $state) = @$case;
 	source('judged', 'good', $what);
 	$f->query($allow);
-	like($f->fails('SELECT x FROM v.remote'), qr/ERROR:  $state: /, "$what: is no matter of the value");
+	like($f->fails('SELECT x FROM v.remote'), qr/ERROR:  $state: /, "$what: an error of this class is the statement's");
 }
 source('judged', 'slow');
 $f->query($allow);
 like($f->fails(q(SET statement_timeout = '200ms'; SELECT x FROM v.remote)),
-	qr/ERROR:  57014: canceling statement/, 'a check can be cancelled');
+	qr/ERROR:  57014: canceling statement/, 'a check can be canceled');
 source('judged', 'good');
-like($f->fails(q(BEGIN READ ONLY; SELECT x FROM v.remote)), qr/ERROR:  25006: /, 'a check that writes, in a read-only transaction');
+like($f->fails(q(BEGIN READ ONLY; SELECT x FROM v.remote)), qr/ERROR:  25006: /, 'a check that writes fails in a read-only transaction');
 
 # ---- long ones
 
 source('mood', 'x' x 1_000_000, "\x{e9}" x 1_000_000);
-is($f->query($run), 'succeeded|2', 'long texts that are no label');
-is($f->query(q(SELECT max(octet_length(reason)) < 500, min(right(reason, 3)) FROM contratos_rejects WHERE reason ~ 'enum')), 't|...', 'are not repeated whole in the reason');
+is($f->query($run), 'succeeded|2', 'long texts that are not a label are loaded as bad values');
+is($f->query(q(SELECT max(octet_length(reason)) < 500, min(right(reason, 3)) FROM contratos_rejects WHERE reason ~ 'enum')), 't|...', 'the reason of a long text that is not a label is short');
 source('inet', 'x' x 1_000_000);
-is($f->query($run), 'succeeded|1', 'a long text that is no address');
-is($f->query(q(SELECT max(octet_length(reason)) < 500 FROM contratos_rejects WHERE reason ~ 'inet')), 't', 'is not, either');
+is($f->query($run), 'succeeded|1', 'a long text that is not an address is loaded as a bad value');
+is($f->query(q(SELECT max(octet_length(reason)) < 500 FROM contratos_rejects WHERE reason ~ 'inet')), 't', 'the reason of a long text that is not an address is short');
 $f->query(q(BEGIN; ALTER TYPE mood ADD VALUE 'new'; COMMIT));
 source('mood', 'new', 'newer');
 $f->query($allow);
-is($f->query("$shown FROM v.remote"), 'new NULL', 'a label that is new');
-like($f->query(q(BEGIN; ALTER TYPE mood ADD VALUE 'newer'; ) . "$shown FROM v.remote; ROLLBACK"), qr/^new NULL$/, 'one that is not committed is no value yet');
+is($f->query("$shown FROM v.remote"), 'new NULL', 'a new label of an enum is read');
+like($f->query(q(BEGIN; ALTER TYPE mood ADD VALUE 'newer'; ) . "$shown FROM v.remote; ROLLBACK"), qr/^new NULL$/, 'a label that is not committed is a bad value');
 
 # ---- NULL
 
@@ -107,46 +107,49 @@ for my $domain ('needed', 'thing')
 	source($domain, 'ok', undef);
 	my $err = $f->fails('SELECT x FROM v.remote');
 	like($err, qr/ERROR:  23502: null value in column "x" of foreign table "remote"/, "$domain: NULL is an error");
-	like($err, qr/HINT:  The column's domain does not allow NULL/, "$domain: with a hint");
+	like($err, qr/HINT:  The column's domain does not allow NULL/, "$domain: the error of NULL has a hint");
 	$f->query($allow);
-	like($f->fails('SELECT x FROM v.remote'), qr/ERROR:  23502: /, "$domain: also where bad values may be NULL");
-	like($f->fails($run), qr/ERROR:  23502: .*\n.*DETAIL:  Row 2: BigQuery's value is NULL/, "$domain: and in a load");
+	like($f->fails('SELECT x FROM v.remote'), qr/ERROR:  23502: /,
+		"$domain: NULL is an error with on_bad_value 'null', too");
+	like($f->fails($run), qr/ERROR:  23502: .*\n.*DETAIL:  Row 2: BigQuery's value is NULL/,
+		"$domain: NULL fails a load");
 	source($domain, 'ok', 'sad');
-	is($f->query("$shown FROM v.remote"), 'ok sad', "$domain: without NULL all is well");
+	is($f->query("$shown FROM v.remote"), 'ok sad', "$domain: values other than NULL are read");
 }
 source('needed', 'ok', 'angry');
 like($f->fails($run), qr/ERROR:  23502: .*\n.*DETAIL:  Row 2: invalid input value for enum public\.mood: "angry"/,
 	'a bad value that cannot become NULL fails the day');
 source('judged', undef, 'good');
-is($f->query("$shown FROM v.remote"), 'NULL good', 'a check that NULL passes lets NULL be');
+is($f->query("$shown FROM v.remote"), 'NULL good', 'NULL is read where the check allows it');
 
 # ---- a domain over a domain
 
 source('shorter', 'ab', 'abc', 'ab  ');
 $f->query($allow);
-is($f->query("$shown FROM v.remote"), 'ab NULL NULL', 'the checks of a domain over a domain, and its length');
+is($f->query("$shown FROM v.remote"), 'ab NULL NULL', 'a domain over a domain is checked, with its length');
 source('short', 'abc', 'abcd');
-like($f->fails('SELECT x FROM v.remote'), qr/DETAIL:  "abcd": too long for character varying\(3\)/, 'the length of a domain');
+like($f->fails('SELECT x FROM v.remote'), qr/DETAIL:  "abcd": too long for character varying\(3\)/, 'the length of a domain is checked');
 
 # ---- where a statement may stand
 
 source('mood', 'ok', 'angry', 'sad', undef);
 $f->query($allow);
 my $all = 'ok NULL sad NULL';
-is($f->query("BEGIN READ ONLY; $shown FROM v.remote; COMMIT"), $all, 'in a read-only transaction');
-is($f->query("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE; $shown FROM v.remote; COMMIT"), $all, 'in a deferrable one');
-is($f->query("BEGIN; SAVEPOINT a; $shown FROM v.remote; ROLLBACK TO a; $shown FROM v.remote; COMMIT"), "$all\n$all", 'within savepoints');
+is($f->query("BEGIN READ ONLY; $shown FROM v.remote; COMMIT"), $all, 'a bad value is NULL in a read-only transaction');
+is($f->query("BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE; $shown FROM v.remote; COMMIT"), $all, 'a bad value is NULL in a deferrable transaction');
+is($f->query("BEGIN; SAVEPOINT a; $shown FROM v.remote; ROLLBACK TO a; $shown FROM v.remote; COMMIT"), "$all\n$all", 'a bad value is NULL within savepoints');
 is($f->query('BEGIN; DECLARE c CURSOR FOR SELECT x FROM v.remote ORDER BY n; FETCH 2 FROM c; SAVEPOINT a; FETCH 1 FROM c; RELEASE a; FETCH 1 FROM c; CLOSE c; COMMIT'),
-	"ok\n\nsad\n", 'in a cursor');
+	"ok\n\nsad\n", 'a bad value is NULL in a cursor');
 is($f->query("BEGIN; DECLARE c CURSOR FOR SELECT x FROM v.remote; FETCH 1 FROM c; SAVEPOINT a; FETCH 1 FROM c; ROLLBACK TO a; FETCH 1 FROM c; COMMIT"),
-	"ok\n\nsad", 'in a cursor that a rollback to a savepoint passes by');
-is($f->query("PREPARE p AS $shown FROM v.remote; EXECUTE p; EXECUTE p"), "$all\n$all", 'prepared');
+	"ok\n\nsad", 'a bad value is NULL in a cursor that outlives a savepoint');
+is($f->query("PREPARE p AS $shown FROM v.remote; EXECUTE p; EXECUTE p"), "$all\n$all",
+	'a bad value is NULL in a prepared statement');
 is($f->query(q(SET client_min_messages = notice;
-	DO $$ BEGIN PERFORM x FROM v.remote; RAISE division_by_zero; EXCEPTION WHEN division_by_zero THEN NULL; END $$; SELECT 1)), 1, 'in an exception block');
+	DO $$ BEGIN PERFORM x FROM v.remote; RAISE division_by_zero; EXCEPTION WHEN division_by_zero THEN NULL; END $$; SELECT 1)), 1, 'a bad value is NULL in an exception block');
 is($f->query(q(SET DateStyle = 'SQL, DMY'; SET TimeZone = 'Asia/Tokyo'; SELECT count(x) FROM v.remote; SHOW DateStyle; SHOW TimeZone)),
-	"2\nSQL, DMY\nAsia/Tokyo", "the session's settings are as they were");
+	"2\nSQL, DMY\nAsia/Tokyo", "reading bad values keeps the session's settings");
 is($f->query("SET TimeZone = 'Asia/Tokyo'; BEGIN; SET LOCAL DateStyle = 'German'; $shown FROM v.remote; SHOW DateStyle; COMMIT; SHOW TimeZone"),
-	"$all\nGerman, DMY\nAsia/Tokyo", 'so are those of a transaction');
+	"$all\nGerman, DMY\nAsia/Tokyo", 'reading bad values keeps the transaction\'s settings');
 
 # ---- in a plan with parallel workers
 
@@ -156,34 +159,38 @@ my $join = q(FROM v.remote r JOIN v.here h USING (n));
 $f->query('CREATE TABLE v.here AS SELECT g AS n FROM generate_series(0, 50000) g; ANALYZE v.here');
 like($f->query("$parallel EXPLAIN SELECT x $join"), qr/Gather/, 'the plan has workers');
 my $version = $f->query('SHOW server_version_num');
-is($f->query("$parallel $shown $join"), $all, 'an enum in it: its labels are known');
+is($f->query("$parallel $shown $join"), $all, 'an enum in a parallel plan is checked by its labels');
 source('inet', '::1', 'angry', '::2', undef);
 $f->query($allow);
 if ($version >= 160000)
 {
-	is($f->query("$parallel $shown $join"), '::1/128 NULL ::2/128 NULL', 'an inet in it: it has soft errors');
+	is($f->query("$parallel $shown $join"), '::1/128 NULL ::2/128 NULL', 'an inet in a parallel plan has soft errors');
 }
 else
 {
 	my $err = $f->fails("$parallel SELECT x $join");
-	like($err, qr/ERROR:  22P02: value of column "x" cannot be held as it is/, 'a bad value in it is an error');
-	like($err, qr/DETAIL:  invalid input syntax for type inet: "angry"\./, 'that says why');
-	like($err, qr/HINT:  SET max_parallel_workers_per_gather = 0/, 'and what to do');
+	like($err, qr/ERROR:  22P02: value of column "x" cannot be held as it is/,
+		'a bad inet in a parallel plan is an error');
+	like($err, qr/DETAIL:  invalid input syntax for type inet: "angry"\./,
+		'the error of a bad inet in a parallel plan has the reason');
+	like($err, qr/HINT:  SET max_parallel_workers_per_gather = 0/,
+		'the error of a bad inet in a parallel plan has a hint');
 }
 source('shorter', 'ab', 'abc', undef);
 $f->query($allow);
 if ($version >= 170000)
 {
-	is($f->query("$parallel $shown $join"), 'ab NULL NULL', 'a domain in it, with subtransactions');
+	is($f->query("$parallel $shown $join"), 'ab NULL NULL',
+		'a domain in a parallel plan is checked, with subtransactions');
 }
 else
 {
-	like($f->fails("$parallel SELECT x $join"), qr/HINT:  SET max_parallel_workers_per_gather = 0/, 'a domain in it, without subtransactions');
+	like($f->fails("$parallel SELECT x $join"), qr/HINT:  SET max_parallel_workers_per_gather = 0/, 'a bad domain value in a parallel plan is an error with a hint');
 }
 source('shorter', 'ab', 'b', undef);
-is($f->query("$parallel $shown $join"), 'ab b NULL', 'what is held is read');
+is($f->query("$parallel $shown $join"), 'ab b NULL', 'valid values of a domain are read in a parallel plan');
 source('needed', 'ok', 'sad');
-is($f->query("$parallel $shown $join"), 'ok sad', 'so is a domain that is NOT NULL');
+is($f->query("$parallel $shown $join"), 'ok sad', 'a NOT NULL domain is read in a parallel plan');
 
 # ---- memory
 
@@ -200,14 +207,14 @@ for my $case ([qw(address many)], [qw(symbol many)], [qw(address moods)])
 	my ($column, $table) = @$case;
 	my @sizes = split /\n/,
 	  $f->query("BEGIN; DECLARE c CURSOR FOR SELECT $column FROM v.$table; MOVE 15000 FROM c; $bytes; MOVE 15000 FROM c; $bytes; MOVE 25000 FROM c; $bytes; COMMIT");
-	is(scalar(@sizes), 3, "$column of $table: three looks");
+	is(scalar(@sizes), 3, "$column of $table: memory was measured three times");
 	cmp_ok($sizes[2] - $sizes[1], '<', 200_000, "$column of $table: memory does not grow with the rows") or diag("@sizes");
 }
 
 # ---- nothing was left open
 
 my $log = PostgreSQL::Test::Utils::slurp_file($f->node->logfile);
-unlike($log, qr/leak|still referenced|WARNING:  .*(?:snapshot|resource)/i, 'nothing leaked');
+unlike($log, qr/leak|still referenced|WARNING:  .*(?:snapshot|resource)/i, 'the log has no leak');
 
 $f->stop;
 done_testing();

@@ -33,7 +33,7 @@ sub cell { return $_[0] =~ /`/ ? $_[0] : "`$_[0]`"; }
 my %scalar = map { $_->{BigQuery} => $_ } $page->table('Types');
 my @everything = sort { $a cmp $b }
   keys %{ { map { $_ => 1 } 'v.pair', 'daterange', 'tsrange', 'tstzrange', 'json[]', 'varchar[]', map { my $row = $_; map { types(cell($_)) } @{$row}{qw(natural also refused)} } values %scalar } };
-cmp_ok(scalar @everything, '>', 50, 'the page names types');
+cmp_ok(scalar @everything, '>', 50, 'docs/types.md names types');
 
 # A table of BigQuery with a column of a field's type for each of the types.
 my $tables = 0;
@@ -85,7 +85,7 @@ sub none_can_be_read
 sub others { my %may = map { $_ => 1 } @_; return grep { !$may{$_} } @everything; }
 
 my %rows = map { $_->{BigQuery} => $_ } $page->table('ARRAY, STRUCT, RANGE and JSON');
-is(join('; ', sort keys %rows), 'ARRAY of STRUCT; ARRAY of T; RANGE of DATE, DATETIME, TIMESTAMP; STRUCT', 'the rows of the table');
+is(join('; ', sort keys %rows), 'ARRAY of STRUCT; ARRAY of T; RANGE of DATE, DATETIME, TIMESTAMP; STRUCT', 'the table of nested types has its four rows');
 my @pair = ({ name => 'a', type => 'INT64', mode => 'NULLABLE' }, { name => 'b', type => 'STRING', mode => 'NULLABLE' });
 
 # ---- ARRAY of T: an array of what T may be, or text

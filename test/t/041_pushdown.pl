@@ -86,31 +86,33 @@ for my $case (@types)
 	my @found;
 	push @found, logged("SELECT string_agg(id::text, ',' ORDER BY id) FROM many WHERE $name = '$value'");
 	is(asked(), "$name = <$sent>", "$type: a constant");
-	like($found[0], qr/^\d/, '… finds rows');
+	like($found[0], qr/^\d/, "$type: a constant finds rows");
 	push @found, logged("SET plan_cache_mode = force_generic_plan; PREPARE q($type) AS SELECT string_agg(id::text, ',' ORDER BY id) FROM many WHERE $name = \$1; EXECUTE q('$value')");
-	is(asked(), "$name = <$sent>", '… a parameter');
+	is(asked(), "$name = <$sent>", "$type: a parameter");
 	push @found, logged("SELECT string_agg(id::text, ',' ORDER BY id) FROM many WHERE $name = ANY (ARRAY['$value', NULL, '$value']::$type\[])");
-	is(asked(), "$name IN UNNEST(<ARRAY<$remote> $text>)", '… a list');
+	is(asked(), "$name IN UNNEST(<ARRAY<$remote> $text>)", "$type: a list");
 	push @found, logged("SET plan_cache_mode = force_generic_plan; PREPARE q($type\[]) AS SELECT string_agg(id::text, ',' ORDER BY id) FROM many WHERE $name = ANY (\$1);
 		EXECUTE q(ARRAY['$value']::$type\[])");
-	is(asked(), "$name IN UNNEST(<ARRAY<$remote> $text>)", '… and as a parameter');
-	is(join(' ', @found), join(' ', ($found[0]) x 4), '… with the same rows');
-	is(logged("SELECT count(*) FROM many WHERE $name IS NULL"), $name eq 'id' ? 0 : 5, '… IS NULL');
-	is(asked(), "$name IS NULL", '… which is pushed');
-	is(logged("SELECT count(*) FROM many WHERE $name IS NOT NULL AND $name = ANY (NULL::$type\[])"), 0, '… a list that is NULL');
-	is($f->requests, '', '… is no job');
+	is(asked(), "$name IN UNNEST(<ARRAY<$remote> $text>)", "$type: a list as parameter");
+	is(join(' ', @found), join(' ', ($found[0]) x 4), "$type: constant, parameter and lists find the same rows");
+	is(logged("SELECT count(*) FROM many WHERE $name IS NULL"), $name eq 'id' ? 0 : 5, "$type: IS NULL finds rows");
+	is(asked(), "$name IS NULL", "$type: IS NULL is pushed");
+	is(logged("SELECT count(*) FROM many WHERE $name IS NOT NULL AND $name = ANY (NULL::$type\[])"), 0, "$type: a list that is NULL finds no rows");
+	is($f->requests, '', "$type: a list that is NULL makes no job");
 }
 my $it = q(name IN ('it''s', E'a\\\\b"c', '@p1', '', 'n7'));
-is(logged("SELECT id FROM many WHERE $it"), 7, 'texts that are out to break something');
-is(asked(), q(name IN UNNEST(<ARRAY<STRING> ,@p1,a\b"c,it's,n7>)), '… arrive as they are');
-unlike((map { $_->{query}{query} } configurations())[0], qr/it's|n7/, '… and not in the text');
+is(logged("SELECT id FROM many WHERE $it"), 7, 'texts with special characters find their row');
+is(asked(), q(name IN UNNEST(<ARRAY<STRING> ,@p1,a\b"c,it's,n7>)),
+	'texts with special characters are sent as they are');
+unlike((map { $_->{query}{query} } configurations())[0], qr/it's|n7/,
+	'texts with special characters are not in the text of the query');
 
 for my $case (
 	[ 'id = ANY (ARRAY[]::bigint[])', 'an empty list' ], [ 'id = ANY (ARRAY[NULL]::bigint[])', 'a list of NULL' ],
 	[ q(day = (SELECT NULL::date)), 'NULL' ])
 {
 	is(logged("SELECT count(*) FROM many WHERE $case->[0]"), 0, "$case->[1]: no rows");
-	is($f->requests, '', '… and no request');
+	is($f->requests, '', "$case->[1]: no request");
 }
 my $generic = 'SET plan_cache_mode = force_generic_plan; PREPARE q(%s) AS SELECT count(*) FROM many WHERE id <= 10 AND %s; EXECUTE q(%s)';
 for my $case (
@@ -120,14 +122,15 @@ for my $case (
 	[ 'date[]', 'day = ANY ($1)', q('{infinity,2026-02-02}'), 1 ])
 {
 	my ($type, $where, $value, $rows) = @$case;
-	is(logged(sprintf $generic, $type, $where, $value), $rows, "$where with @{[ substr $value, 0, 20 ]}: the rows");
-	is(asked(), 'id <= <INT64 10>', '… it is not pushed');
+	is(logged(sprintf $generic, $type, $where, $value), $rows, "$where with @{[ substr $value, 0, 20 ]}: the rows are right");
+	is(asked(), 'id <= <INT64 10>', "$where with a value that cannot be pushed is not pushed");
 }
-is(logged('SELECT count(*) FROM many WHERE mid = ANY (ARRAY(SELECT generate_series(51, 10050)))'), 5, 'a list of 10,000');
-is(scalar(@{ (configurations())[0]{query}{queryParameters}[0]{parameterValue}{arrayValues} }), 10000, '… is pushed');
+is(logged('SELECT count(*) FROM many WHERE mid = ANY (ARRAY(SELECT generate_series(51, 10050)))'), 5, 'a list of 10,000 finds its rows');
+is(scalar(@{ (configurations())[0]{query}{queryParameters}[0]{parameterValue}{arrayValues} }), 10000,
+	'a list of 10,000 is pushed');
 is(logged(q(SET TimeZone = 'America/Sao_Paulo'; SELECT count(*) FROM many WHERE at >= date '2026-12-12' AND clock >= date '2026-12-12' AND day > timestamp '2026-12-11 12:00' AND day < timestamp '2027-01-01 00:00:01')), 3,
-	'other types of constants');
-is(asked(), 'day > <DATE 2026-12-11> AND day <= <DATE 2027-01-01> AND at >= <TIMESTAMP 2026-12-12 03:00:00.000000+00:00> AND clock >= <DATETIME 2026-12-12 00:00:00.000000>', '… are sent as the column\'s');
+	'constants of other types find their rows');
+is(asked(), 'day > <DATE 2026-12-11> AND day <= <DATE 2027-01-01> AND at >= <TIMESTAMP 2026-12-12 03:00:00.000000+00:00> AND clock >= <DATETIME 2026-12-12 00:00:00.000000>', 'constants of other types are sent as the column\'s type');
 
 # ---- collations and encodings
 
@@ -138,9 +141,9 @@ SKIP:
 	$f->query(qq(CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 		CREATE FOREIGN TABLE loose (id bigint, name text COLLATE loose) SERVER bigquery OPTIONS ("table" 'things.many')));
 	is(logged(q(SELECT id FROM loose WHERE name = 'N7' AND id > 1)), 7, 'a nondeterministic collation finds what looks alike');
-	is(asked(), 'id > <INT64 1>', '… here');
+	is(asked(), 'id > <INT64 1>', 'a nondeterministic collation is not pushed');
 	logged(q(SELECT id FROM loose WHERE name COLLATE "C" IN ('N7')));
-	is(asked(), 'name = <STRING N7>', 'the collation of the comparison counts');
+	is(asked(), 'name = <STRING N7>', 'the collation of the comparison decides whether it is pushed');
 }
 for my $case ([ LATIN1 => '', 'could look the same' ], [ SQL_ASCII => 'name = <STRING n7>', 'are bytes' ])
 {
@@ -149,15 +152,15 @@ for my $case ([ LATIN1 => '', 'could look the same' ], [ SQL_ASCII => 'name = <S
 	$f->use_database(lc $encoding);
 	$f->query(q(CREATE EXTENSION contratos; CREATE SERVER bigquery FOREIGN DATA WRAPPER contratos OPTIONS (dataset_project 'my-data');
 		CREATE FOREIGN TABLE many (id bigint, name text) SERVER bigquery OPTIONS ("table" 'things.many')));
-	is(logged(q(SELECT id FROM many WHERE name = 'n7')), 7, "a text in a database in $encoding");
-	is(asked(), $sent, "… where different texts $why");
+	is(logged(q(SELECT id FROM many WHERE name = 'n7')), 7, "a text in a database in $encoding finds its row");
+	is(asked(), $sent, "$encoding: different texts $why");
 	$f->use_database('postgres');
 }
 
 # ---- a column that is something else there
 
 like($f->fails(q(CREATE FOREIGN TABLE taken (clock date) SERVER bigquery OPTIONS ("table" 'things.many'); SELECT * FROM taken WHERE clock > '2026-01-01')),
-	qr/ERROR:  (?:42804: column "clock" of foreign table "taken" is of another type|22\w+: BigQuery|42\w+: BigQuery)/, 'a DATETIME taken for a DATE is no answer');
+	qr/ERROR:  (?:42804: column "clock" of foreign table "taken" is of another type|22\w+: BigQuery|42\w+: BigQuery)/, 'a DATETIME column declared as date is an error');
 
 # ---- a table that wants a condition on its partition column
 
@@ -174,67 +177,70 @@ for my $case ([ 'true', 'no condition' ], [ 'id = 5', 'another column' ], [ 'day
 {
 	$bq->reset(tables => 0);
 	my $error = $f->fails("SELECT count(*) FROM wants WHERE $case->[0]");
-	like($error, qr/ERROR:  55000: a query of foreign table "wants" needs a condition on column "day"/, "require_filter: $case->[1]");
-	like($error, qr/DETAIL:  Without one BigQuery would process, and bill, \d+ (?:bytes|kB)\./, '… with the estimate');
-	like($error, qr/HINT:  Compare the column itself, as in day >= current_date - 7, or set the table's option require_filter to 'false'\./, '… and what to do');
-	is(jobs(), 0, '… and no job');
-	is(scalar(configurations()), 1, '… only a dry run');
+	like($error, qr/ERROR:  55000: a query of foreign table "wants" needs a condition on column "day"/, "require_filter: $case->[1] is an error");
+	like($error, qr/DETAIL:  Without one BigQuery would process, and bill, \d+ (?:bytes|kB)\./,
+		"require_filter: $case->[1]: the detail has the estimate");
+	like($error, qr/HINT:  Compare the column itself, as in day >= current_date - 7, or set the table's option require_filter to 'false'\./, "require_filter: $case->[1]: the hint says what to do");
+	is(jobs(), 0, "require_filter: $case->[1]: no job");
+	is(scalar(configurations()), 1, "require_filter: $case->[1]: one dry run");
 }
-is(asked(), '', 'the estimate is that of the query');
+is(asked(), '', 'the estimate of require_filter is that of the query');
 logged("EXPLAIN (VERBOSE) SELECT count(*) FROM wants");
-is($f->requests, '', 'EXPLAIN is possible, and asks nobody');
-like($f->fails('EXPLAIN (ANALYZE) SELECT count(*) FROM wants'), qr/ERROR:  55000: /, 'with ANALYZE it runs');
+is($f->requests, '', 'require_filter: EXPLAIN makes no request');
+like($f->fails('EXPLAIN (ANALYZE) SELECT count(*) FROM wants'), qr/ERROR:  55000: /,
+	'require_filter: EXPLAIN (ANALYZE) without a condition is an error');
 like($f->fails(q(SET plan_cache_mode = force_generic_plan; PREPARE q(date) AS SELECT count(*) FROM wants WHERE day <= $1;
-	EXECUTE q('2026-02-01'); EXECUTE q('infinity'))), qr/ERROR:  55000: /, 'what counts is what a parameter is in the end');
-is(logged('SELECT count(*) FROM wants WHERE false'), 0, 'what does not run wants nothing');
-is($f->requests, '', '… and asks nobody');
+	EXECUTE q('2026-02-01'); EXECUTE q('infinity'))), qr/ERROR:  55000: /, 'require_filter: the value of a parameter counts at execution');
+is(logged('SELECT count(*) FROM wants WHERE false'), 0,
+	'require_filter: a scan that is not executed needs no condition');
+is($f->requests, '', 'require_filter: a scan that is not executed makes no request');
 $bq->reset(tables => 0);
 $bq->rule({ kind => 'insert', times => 0 }, { status => 400, reason => 'invalid', message => 'no' });
-like($f->fails('SELECT count(*) FROM wants'), qr/ERROR:  55000: .*DETAIL:  Without one BigQuery would read, and bill, the whole table\./s, 'no estimate: refused all the same');
+like($f->fails('SELECT count(*) FROM wants'), qr/ERROR:  55000: .*DETAIL:  Without one BigQuery would read, and bill, the whole table\./s, 'require_filter: a query is refused when there is no estimate');
 $f->query(q(CREATE FOREIGN TABLE other_type (id bigint, day text OPTIONS (type 'DATE')) SERVER bigquery OPTIONS ("table" 'things.many', partition_column 'day', require_filter 'true')));
 like($f->fails(q(SELECT count(*) FROM other_type WHERE day = '2026-02-14')), qr/ERROR:  55000: .*"day".*HINT:  Let column day of the foreign table be of the type/s,
-	'a foreign table on whose column nothing can be pushed');
+	'require_filter: a column on which nothing can be pushed is an error');
 
 # ---- read twice, side by side, half
 
 my $hash = q(SET enable_nestloop = off; SET enable_mergejoin = off;);
-is(logged("$hash SELECT count(*), sum(m.id) FROM many m JOIN (VALUES (3), (3), (50), (99)) v(id) ON m.id = v.id AND m.id < 55"), '3|56', 'a hash join');
-is(jobs(), 1, '… is one scan');
-is(asked(), 'id < <INT64 55>', '… with its own condition');
+is(logged("$hash SELECT count(*), sum(m.id) FROM many m JOIN (VALUES (3), (3), (50), (99)) v(id) ON m.id = v.id AND m.id < 55"), '3|56', 'a hash join finds its rows');
+is(jobs(), 1, 'a hash join is one scan');
+is(asked(), 'id < <INT64 55>', 'a hash join pushes the condition of the foreign table');
 for my $material ('on', 'off')
 {
 	is(logged("SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = $material; SET enable_memoize = off;
-		SELECT count(*) FROM (VALUES (3), (3), (50), (99)) v(id) LEFT JOIN many m ON m.id = v.id"), 4, "a nested loop, enable_material $material");
-	is(jobs(), 1, '… is one job');
+		SELECT count(*) FROM (VALUES (3), (3), (50), (99)) v(id) LEFT JOIN many m ON m.id = v.id"), 4, "a nested loop with enable_material $material finds its rows");
+	is(jobs(), 1, "a nested loop with enable_material $material is one job");
 }
-is(logged('SELECT count(*) FROM many m WHERE id IN (SELECT o.id FROM others o WHERE o.id > 30) AND id < 41'), 10, 'a sub-select, of another server');
-is(jobs(), 2, '… is a job there');
-is(logged('SELECT count(*) FROM many WHERE id > (SELECT max(id) - 5 FROM others WHERE flag)'), 10, 'a sub-select that gives a value');
-is(asked(), 'id > <INT64 50>', '… which is pushed');
-is(logged('SELECT sum(n) FROM generate_series(1, 3) g, LATERAL (SELECT count(*) AS n FROM many WHERE id > g * 10) l'), 120, 'a lateral one');
-is(jobs(), 1, '… is not a job for each row');
-is(logged('SELECT count(*) FROM generate_series(1, 3) g WHERE (SELECT count(*) FROM many WHERE id > (SELECT 50) AND id > g) = 10'), 3, 'one within another');
-is(jobs(), 1, '… is one job, too');
-is((configurations())[0]{query}{query} =~ / WHERE (.*)/ && $1, '`id` > @p1', '… with the condition that is the same for all rows');
+is(logged('SELECT count(*) FROM many m WHERE id IN (SELECT o.id FROM others o WHERE o.id > 30) AND id < 41'), 10, 'a sub-select of another server finds its rows');
+is(jobs(), 2, 'a sub-select of another server is a job of its own');
+is(logged('SELECT count(*) FROM many WHERE id > (SELECT max(id) - 5 FROM others WHERE flag)'), 10, 'a scalar sub-select finds its rows');
+is(asked(), 'id > <INT64 50>', 'the value of a scalar sub-select is pushed');
+is(logged('SELECT sum(n) FROM generate_series(1, 3) g, LATERAL (SELECT count(*) AS n FROM many WHERE id > g * 10) l'), 120, 'a LATERAL subquery finds its rows');
+is(jobs(), 1, 'a LATERAL subquery is one job');
+is(logged('SELECT count(*) FROM generate_series(1, 3) g WHERE (SELECT count(*) FROM many WHERE id > (SELECT 50) AND id > g) = 10'), 3, 'a sub-select within a sub-select finds its rows');
+is(jobs(), 1, 'a sub-select within a sub-select is one job');
+is((configurations())[0]{query}{query} =~ / WHERE (.*)/ && $1, '`id` > @p1', 'a sub-select within a sub-select pushes the condition that is the same for all rows');
 is(logged('SELECT sum((SELECT count(*) FROM many WHERE id > (SELECT max(v) FROM (VALUES (1), (2), (3)) w(v) WHERE v <= g))) FROM generate_series(1, 3) g'), 174,
-	'one with a value that is another for each row');
-is(jobs(), 1, '… is one job');
-is(asked(), '', '… without that value');
+	'a sub-select with a value of each row finds its rows');
+is(jobs(), 1, 'a sub-select with a value of each row is one job');
+is(asked(), '', 'a sub-select with a value of each row does not push it');
 is(logged('SELECT sum((SELECT count(*) FROM many WHERE id > (SELECT h - 1 + (SELECT 2 * i FROM (SELECT 0 AS i) z) FROM (SELECT g AS h) y))) FROM generate_series(1, 3) g'), 177,
-	'one that hides it');
-is(jobs(), 1, '… is one job, too');
+	'a sub-select with a hidden value of each row finds its rows');
+is(jobs(), 1, 'a sub-select with a hidden value of each row is one job');
 is(logged(q(SELECT sum(s) FROM (VALUES (1), (2)) o(x), LATERAL (SELECT m.id + o.x AS s FROM many m WHERE m.id < 4 UNION ALL SELECT o.x) u)), 24,
-	'a lateral one in UNION ALL');
-is(jobs(), 1, '… is one job as well');
+	'a LATERAL subquery in UNION ALL finds its rows');
+is(jobs(), 1, 'a LATERAL subquery in UNION ALL is one job');
 my $merge = 'SET enable_hashjoin = off; SET enable_nestloop = off; SET enable_sort = on;';
-is(logged("$merge SELECT count(*), sum(m.id) FROM many m JOIN others o USING (id) WHERE m.small = 3"), '8|220', 'a merge join of two servers');
-is(jobs(), 2, '… is two jobs');
-is(logged('SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM many UNION ALL SELECT id FROM others UNION ALL SELECT id FROM many WHERE id < 10) u'), '129|60', 'UNION ALL');
-is(jobs(), 3, '… a job for each part');
+is(logged("$merge SELECT count(*), sum(m.id) FROM many m JOIN others o USING (id) WHERE m.small = 3"), '8|220', 'a merge join of two servers finds its rows');
+is(jobs(), 2, 'a merge join of two servers is two jobs');
+is(logged('SELECT count(*), count(DISTINCT id) FROM (SELECT id FROM many UNION ALL SELECT id FROM others UNION ALL SELECT id FROM many WHERE id < 10) u'), '129|60', 'UNION ALL finds its rows');
+is(jobs(), 3, 'UNION ALL is a job for each part');
 is(logged(q(BEGIN; DECLARE a CURSOR FOR SELECT id FROM many WHERE id <= 45; DECLARE b CURSOR FOR SELECT id FROM others WHERE id > 10;
 	MOVE 15 a; MOVE 25 b; MOVE 20 a; FETCH 1 a; MOVE 20 b; FETCH 1 b; COMMIT)), "36\n56", 'two cursors in turn, over their pages');
-is(logged(q(BEGIN READ ONLY; SELECT count(*) FROM many WHERE id < 4; COMMIT; SET default_transaction_read_only = on; SELECT count(*) FROM many WHERE id < 5)), "3\n4", 'read-only transactions');
-is(logged(q(BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE; SELECT count(*) FROM many WHERE id < 4; COMMIT)), 3, 'and deferrable ones');
+is(logged(q(BEGIN READ ONLY; SELECT count(*) FROM many WHERE id < 4; COMMIT; SET default_transaction_read_only = on; SELECT count(*) FROM many WHERE id < 5)), "3\n4", 'a read-only transaction can read a foreign table');
+is(logged(q(BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE; SELECT count(*) FROM many WHERE id < 4; COMMIT)), 3, 'a deferrable transaction can read a foreign table');
 
 # Descriptors of a backend that are no files: sockets, epoll.
 sub sockets { my ($pid) = @_; return scalar grep { defined && !m{^/} && !/^pipe/ } map { readlink } glob "/proc/$pid/fd/*"; }
@@ -246,7 +252,7 @@ $session->query(q(BEGIN; DECLARE c CURSOR FOR SELECT id FROM many; FETCH 3 c; CL
 $session->query(q(BEGIN; DECLARE c CURSOR FOR SELECT id FROM many; FETCH 3 c; ROLLBACK)) for 1 .. 5;
 $session->query('SELECT id FROM many LIMIT 3') for 1 .. 5;
 is(sockets($session->pid), $before, 'cursors closed early leave no descriptor');
-is(scalar($bq->requests('results')), 3 + 15, '… and do not read on');
+is(scalar($bq->requests('results')), 3 + 15, 'cursors closed early do not read on');
 
 # ---- cancelled in each state
 
@@ -266,12 +272,13 @@ for my $phase (
 	$session->send($sql // 'SELECT count(*) FROM many');
 	$bq->wait(rule => $rule, state => 'stalled');
 	$f->query('SELECT pg_cancel_backend(' . $session->pid . ')');
-	like($session->finish->{err}, qr/ERROR:  57014: canceling statement due to user request/, "cancelled while it waits for $name");
-	ok(!(grep { my %is = map { $_ => 1 } @{ $_->{states} }; ($_->{rule} // 0) == $rule && $is{answered} } $bq->requests), '… which still stalls');
+	like($session->finish->{err}, qr/ERROR:  57014: canceling statement due to user request/, "a query is canceled while it waits for $name");
+	ok(!(grep { my %is = map { $_ => 1 } @{ $_->{states} }; ($_->{rule} // 0) == $rule && $is{answered} } $bq->requests), "a query is canceled while $name still stalls");
 	$bq->wait(rule => $rule, state => 'closed');
 	$bq->release;
-	is($session->query('SELECT count(*) FROM many WHERE id < 4')->{out}, 3, '… the session goes on');
-	is(sockets($session->pid), $before, '… no descriptor is left');
+	is($session->query('SELECT count(*) FROM many WHERE id < 4')->{out}, 3,
+		"the session goes on after a query waited for $name");
+	is(sockets($session->pid), $before, "no descriptor is left after a query waited for $name");
 }
 
 # ---- read only
@@ -281,10 +288,10 @@ for my $sql ('INSERT INTO many (id) VALUES (1)', 'UPDATE many SET id = 1', 'DELE
 {
 	$bq->reset(tables => 0);
 	my $error = $f->fails($sql);
-	like($error, qr/ERROR:  0A000: cannot (?:insert into|update|delete from|truncate) foreign table "many": BigQuery tables are read only here\nHINT:/, (split /\n/, $sql)[0]);
-	is($f->requests, '', '… and no request');
+	like($error, qr/ERROR:  0A000: cannot (?:insert into|update|delete from|truncate) foreign table "many": BigQuery tables are read only here\nHINT:/, 'an error: ' . (split /\n/, $sql)[0]);
+	is($f->requests, '', 'no request: ' . (split /\n/, $sql)[0]);
 }
-like($f->messages('ANALYZE many'), qr/WARNING:.*skipping "many" --- cannot analyze this foreign table/, 'ANALYZE skips it');
+like($f->messages('ANALYZE many'), qr/WARNING:.*skipping "many" --- cannot analyze this foreign table/, 'ANALYZE skips a foreign table');
 
 $session->quit;
 $f->stop;

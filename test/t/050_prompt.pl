@@ -249,8 +249,8 @@ sub check_job
 	my ($phase, $what) = @_;
 	# the backend itself waits for that answer no longer than it must
 	$bq->wait(kind => 'cancel', state => 'answered') if $phase->{canceled};
-	is(jobs_canceled(), 1, "$what: the job was cancelled") if $phase->{canceled};
-	is(scalar($bq->requests('cancel')), 0, "$what: a job that had finished was not") if $phase->{finished};
+	is(jobs_canceled(), 1, "$what: the job was canceled") if $phase->{canceled};
+	is(scalar($bq->requests('cancel')), 0, "$what: a job that had finished was not canceled") if $phase->{finished};
 	return;
 }
 
@@ -262,8 +262,8 @@ sub test_drop_database
 	settle();
 	my ($code, undef, $err) = $node->psql('postgres', 'DROP DATABASE other', timeout => 30, timed_out => \my $late);
 	ok(!$late && $code == 0, "$phase->{name}: DROP DATABASE of another database returns") or diag($err);
-	ok($phase->{is_held}->(), "$phase->{name}: … while it stalls");
-	ok($session->is_waiting, "$phase->{name}: … and the fetch goes on");
+	ok($phase->{is_held}->(), "$phase->{name}: DROP DATABASE returns while it stalls");
+	ok($session->is_waiting, "$phase->{name}: the fetch goes on after DROP DATABASE");
 	return;
 }
 
@@ -273,11 +273,11 @@ sub test_cancel
 	my ($phase, $fds) = @_;
 	$node->safe_psql('postgres', "SELECT pg_cancel_backend($pid)");
 	my $answer = $session->finish;
-	like($answer->{err}, qr/ERROR:  57014: canceling statement due to user request/, "$phase->{name}: pg_cancel_backend");
-	ok($phase->{is_held}->(), "$phase->{name}: … while it stalls");
+	like($answer->{err}, qr/ERROR:  57014: canceling statement due to user request/, "$phase->{name}: pg_cancel_backend ends the fetch");
+	ok($phase->{is_held}->(), "$phase->{name}: pg_cancel_backend works while it stalls");
 	$phase->{left}->();
 	check_job($phase, $phase->{name});
-	is(rows_here(), 67, "$phase->{name}: … and the old day stands");
+	is(rows_here(), 67, "$phase->{name}: a canceled load leaves the old day");
 
 	$answer = $session->query("RESET contratos.endpoint; $run");
 	is($answer->{out}, $loaded, "$phase->{name}: the session goes on working") or diag($answer->{err});
@@ -298,8 +298,8 @@ sub test_statement_timeout
 		my $answer = $session->query("SET statement_timeout = $ms;\n$run");
 		$session->query('RESET statement_timeout');
 		next if !$phase->{is_held}->() && $ms < 30000;
-		like($answer->{err}, qr/57014: canceling statement due to statement timeout/, "$phase->{name}: statement_timeout");
-		ok($phase->{is_held}->(), "$phase->{name}: … while it stalls");
+		like($answer->{err}, qr/57014: canceling statement due to statement timeout/, "$phase->{name}: statement_timeout ends the fetch");
+		ok($phase->{is_held}->(), "$phase->{name}: statement_timeout works while it stalls");
 		check_job($phase, "$phase->{name}, statement_timeout");
 		last;
 	}
@@ -313,12 +313,13 @@ sub test_terminate
 	begin($phase);
 	$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
 	my $answer = $session->finish;
-	like($answer->{err}, qr/FATAL:  57P01: terminating connection/, "$phase->{name}: pg_terminate_backend");
-	ok($answer->{ended}, "$phase->{name}: … ends the session");
-	ok(await(sub { !-e "/proc/$pid" }), "$phase->{name}: … and the process");
-	ok($phase->{is_held}->(), "$phase->{name}: … while it stalls");
+	like($answer->{err}, qr/FATAL:  57P01: terminating connection/,
+		"$phase->{name}: pg_terminate_backend ends the fetch");
+	ok($answer->{ended}, "$phase->{name}: pg_terminate_backend ends the session");
+	ok(await(sub { !-e "/proc/$pid" }), "$phase->{name}: pg_terminate_backend ends the process");
+	ok($phase->{is_held}->(), "$phase->{name}: pg_terminate_backend works while it stalls");
 	$phase->{left}->();
-	is(scalar($bq->requests('cancel')), 0, "$phase->{name}: … without a word to BigQuery");
+	is(scalar($bq->requests('cancel')), 0, "$phase->{name}: pg_terminate_backend sends no jobs.cancel");
 	end();
 	connect_session();
 	return;
@@ -329,7 +330,7 @@ sub test_shutdown
 	my ($phase) = @_;
 	begin($phase);
 	$node->stop('fast');
-	ok($phase->{is_held}->(), "$phase->{name}: a fast shutdown");
+	ok($phase->{is_held}->(), "$phase->{name}: a fast shutdown works while it stalls");
 	$phase->{left}->();
 	end();
 	$session->quit;
@@ -358,16 +359,16 @@ my $rule = do
 };
 my $window = q(block_timestamp >= '2024-02-29Z' AND block_timestamp < '2024-03-01Z');
 like($session->query("SELECT address FROM bigquery_tokens WHERE $window LIMIT 1")->{out}, qr/^0x\w+$/,
-	'a query with a LIMIT');
+	'a query with a LIMIT gives its row');
 # It may have gone before the stand-in wrote down that the page stalls, so this
 # asks for how it ended: nobody has released the page.
 $bq->wait(rule => $rule, state => 'closed');
 my ($page) = grep { ($_->{rule} // 0) == $rule } $bq->requests;
-ok(!grep({ $_ eq 'answered' } @{ $page->{states} }), '… returns while the page stalls');
+ok(!grep({ $_ eq 'answered' } @{ $page->{states} }), 'a query with a LIMIT returns while the page stalls');
 $bq->release;
 
 test_shutdown($_) for grep { $_->{name} =~ /resolver|pending|second page|pause/ } @phases;
-is($session->query($run)->{out}, $loaded, 'the last word: it works');
+is($session->query($run)->{out}, $loaded, 'a day is loaded after all that');
 $session->quit;
 $node->stop;
 done_testing();

@@ -49,7 +49,7 @@ fails('a file of another user', '42501',
 	[ qr/accessible to other users|belongs to another user/, qr/HINT: .*(?:chmod 0640|chown)/ ], '/etc/passwd');
 my $link = "$dir/link.json";
 symlink $bq->key_file, $link or die $!;
-works('a symbolic link to a good file will do', $link);
+works('a symbolic link to a good file works', $link);
 
 fails('an empty file', '22P02', [ qr/cannot be used/, qr/HINT:  It must be the JSON key file/ ], file_with(''));
 fails('no JSON', '22P02', [ qr/cannot be used/, qr/HINT:  It must be the JSON key file/ ],
@@ -82,8 +82,8 @@ fails('a PEM of something else', 'F0000', [ qr/private key cannot be read/, qr/H
 fails('a PEM with a wrong byte', 'F0000', [ qr/private key/ ], key_with(private_key => $pem =~ s/(?<=\n)MII/AII/r));
 fails('an elliptic-curve key', 'F0000', [ qr/not an RSA key/ ], $bq->ec_key_file);
 
-is(count('token'), 1, 'so far only the good file has led to a request');    # the link's
-is(count('insert'), 1, '… of either kind');
+is(count('token'), 1, 'files that cannot be used lead to no token request');    # the link's
+is(count('insert'), 1, 'files that cannot be used lead to no jobs.insert');
 
 # ---- what the token endpoint says
 
@@ -98,7 +98,7 @@ fails('an account that is not known', '28000', [ qr/invalid_grant/, qr/account n
 $bq->reset;
 $bq->rule({ kind => 'token' }, oauth(401, 'unauthorized_client', 'Client is unauthorized'));
 fails('unauthorized_client', '28000', [ qr/unauthorized_client/, qr/Client is unauthorized/, qr/HINT/ ]);
-is(count('token'), 1, '… is final');
+is(count('token'), 1, 'unauthorized_client is final');
 # somebody who quotes what he was sent
 $bq->reset;
 $bq->rule({ kind => 'token' }, oauth(400, 'invalid_grant', "bad: eyJhbGciOiJSUzI1NiJ9.$body"));
@@ -118,17 +118,17 @@ fails('token_uri that is no URL', '22023', [ qr/"token_uri"/ ], key_with(token_u
 
 $bq->reset;
 $bq->rule({ kind => 'token' }, { status => 500, body => '<html>' });
-works('a token endpoint that says 500 once');
-is(count('token'), 2, '… is asked again');
+works('a token endpoint that answers 500 once');
+is(count('token'), 2, 'a token endpoint that answers 500 once is asked again');
 $bq->reset;
 $bq->rule({ kind => 'token' }, { status => 503, headers => { 'Retry-After' => '1' } });
-works('a token endpoint that says 503 with Retry-After');
+works('a token endpoint that answers 503 with Retry-After');
 $bq->reset;
 $bq->rule({ kind => 'token', times => 0 }, { status => 500, body => '<html>' });
-fails('a token endpoint that says 500 for ever', '08006', [ qr/token endpoint answered with HTTP status 500/ ], undef,
+fails('a token endpoint that answers 500 each time', '08006', [ qr/token endpoint answered with HTTP status 500/ ], undef,
 	request_timeout => '2500ms');
-cmp_ok(count('token'), '>', 1, '… is asked more than once');
-is(count('insert'), 0, '… and BigQuery not at all');
+cmp_ok(count('token'), '>', 1, 'a token endpoint that answers 500 each time is asked more than once');
+is(count('insert'), 0, 'a token endpoint that answers 500 each time: BigQuery is not asked');
 for my $case (
 	[ 'HTML', { garbage => '<html>' } ],
 	[ 'no token', { garbage => '{"expires_in":3599}' } ],
@@ -142,7 +142,7 @@ for my $case (
 $bq->reset;
 $bq->rule({ kind => 'token', times => 0 }, { redirect => $bq->url . '/elsewhere' });
 fails('a redirect', '08P01', [ qr/302/, qr/HINT:  Redirects are not followed/ ]);
-is(count('unknown'), 0, '… is not followed');
+is(count('unknown'), 0, 'a redirect of the token endpoint is not followed');
 $bq->reset;
 $bq->rule({ kind => 'token', times => 0 }, { garbage => '{"access_token":"' . 'x' x 100_000 . '"}' });
 fails('an answer that is too long', '54000', [ qr/longer than/ ]);
@@ -150,25 +150,25 @@ fails('an answer that is too long', '54000', [ qr/longer than/ ]);
 # ---- the assertion, as it arrived
 
 $bq->reset;
-works('a good key');
+works('a good key loads the day');
 my ($request) = $bq->requests('token');
 is_deeply($request->{assertion}{header}, { alg => 'RS256', typ => 'JWT', kid => $good->{private_key_id} },
-	'the assertion\'s header');
+	'the assertion has its header');
 my $claims = $request->{assertion}{claims};
-is($claims->{iss}, $good->{client_email}, 'iss: the account');
-is($claims->{aud}, 'https://oauth2.googleapis.com/token', 'aud: a constant, whatever token_uri is');
-is($claims->{scope}, 'https://www.googleapis.com/auth/bigquery', 'scope: BigQuery and nothing else');
-is($claims->{exp} - $claims->{iat}, 3600, 'exp: an hour after iat');
-cmp_ok(abs($claims->{iat} - time), '<', 120, 'iat: now');
-like($request->{content_type}, qr{^application/x-www-form-urlencoded}, 'a form');
+is($claims->{iss}, $good->{client_email}, 'the assertion\'s iss is the account');
+is($claims->{aud}, 'https://oauth2.googleapis.com/token', 'the assertion\'s aud is a constant, whatever token_uri is');
+is($claims->{scope}, 'https://www.googleapis.com/auth/bigquery', 'the assertion\'s scope is BigQuery only');
+is($claims->{exp} - $claims->{iat}, 3600, 'the assertion\'s exp is an hour after iat');
+cmp_ok(abs($claims->{iat} - time), '<', 120, 'the assertion\'s iat is now');
+like($request->{content_type}, qr{^application/x-www-form-urlencoded}, 'a token request is a form');
 
 # ---- how long a token is used
 
 my $both = 'succeeded|67 succeeded|67';
 
 $bq->reset;
-is(twice(), $both, 'two runs of a session');
-is(count('token'), 1, '… with one token');
+is(twice(), $both, 'two runs of a session are loaded');
+is(count('token'), 1, 'two runs of a session use one token');
 for my $seconds (200, '200', 0, -5, 3599, '3599', 'soon')
 {
 	$bq->reset;
@@ -183,17 +183,17 @@ my $replaced = key_with();
 $bq->reset;
 like(twice(credentials_file => $replaced, between => sub { rename $bq->unknown_key_file, $replaced or die $! }),
 	qr/^succeeded\|67 .*invalid_grant/s, 'a replaced key: the new one is used');
-is(count('token'), 2, '… which takes another token');
+is(count('token'), 2, 'a replaced key takes another token');
 $replaced = file_with('{}');
 $bq->reset;
 like(twice(credentials_file => $replaced, between => sub { rename key_with(), $replaced or die $! }),
-	qr/ERROR.* succeeded\|67$/s, 'a broken key, replaced by a good one');
+	qr/ERROR.* succeeded\|67$/s, 'a broken key that is replaced by a good one');
 my $closed = key_with();
 like(twice(credentials_file => $closed, between => sub { chmod 0644, $closed or die $! }),
-	qr/^succeeded\|67 .*42501.*accessible to other users/s, 'a key that was opened to others does not serve from the cache');
+	qr/^succeeded\|67 .*42501.*accessible to other users/s, 'a key that was opened to others is not used from the cache');
 my $removed = key_with();
 like(twice(credentials_file => $removed, between => sub { unlink $removed or die $! }),
-	qr/^succeeded\|67 .*58P01/s, 'nor one that was removed');
+	qr/^succeeded\|67 .*58P01/s, 'a key that was removed is not used from the cache');
 
 # ---- a token that BigQuery no longer takes
 
@@ -202,20 +202,21 @@ for my $start (0, 40)
 	$bq->reset;
 	$bq->rule({ kind => 'results', start_index => $start }, { expire_token => $true });
 	works("a token that expires before the page at $start", undef, page_rows => 40);
-	is(count('token'), 2, '… is replaced once');
-	is(scalar(grep { $_->{start_index} == $start } $bq->requests('results')), 2, '… and the request repeated once');
-	is(count('insert'), 1, '… in the same job');
+	is(count('token'), 2, "an expired token is replaced once, at page $start");
+	is(scalar(grep { $_->{start_index} == $start } $bq->requests('results')), 2,
+		"the request with an expired token is repeated once, at page $start");
+	is(count('insert'), 1, "a page with another token is of the same job, at page $start");
 }
 $bq->reset;
 $bq->rule({ kind => 'insert' }, { expire_token => $true });
 works('a token that expires before jobs.insert');
-is(count('token'), 2, '… is replaced once');
+is(count('token'), 2, 'a token that expires before jobs.insert is replaced once');
 $bq->reset;
 $bq->rule({ kind => 'results', start_index => 40, times => 0 }, { expire_token => $true });
 fails('401 for good', '28000', [ qr/did not accept the access token/, qr/HINT: .*key/ ], undef, page_rows => 40);
-is(count('token'), 2, '… one fresh token');
-is(scalar(grep { $_->{start_index} == 40 } $bq->requests('results')), 2, '… and one repetition');
-is(scalar(grep { $_->{status} == 401 } $bq->requests), 2, '… two answers with 401');
+is(count('token'), 2, 'a 401 that stays takes one fresh token');
+is(scalar(grep { $_->{start_index} == 40 } $bq->requests('results')), 2, 'a 401 that stays repeats the request once');
+is(scalar(grep { $_->{status} == 401 } $bq->requests), 2, 'a 401 that stays is answered twice');
 
 # ---- and which is then nowhere in memory any more
 
@@ -259,15 +260,15 @@ my $session = Contratos::Session->new($auth->node);
 my $run = "SELECT status || '|' || rows_loaded FROM contratos_run('$day')";
 $bq->reset;
 $session->query("SET contratos.page_rows = 40; $run");
-is(scalar(tokens_in(memory_of($session))), 1, 'a session keeps its token');
+is(scalar(tokens_in(memory_of($session))), 1, 'a session keeps one token in memory');
 $bq->rule({ kind => 'results', start_index => 40 }, { expire_token => $true });
-is($session->query($run)->{out}, 'succeeded|67', 'BigQuery refuses it');
-is(count('token'), 2, '… and there is another');
+is($session->query($run)->{out}, 'succeeded|67', 'a token that BigQuery refuses: the load succeeds');
+is(count('token'), 2, 'a token that BigQuery refuses is replaced');
 # with assertions PostgreSQL's marks lie over the beginning of what libcurl has freed, which cannot be told from other copies then
 SKIP:
 {
 	skip 'a server with assertions', 1 if $session->query('SHOW debug_assertions')->{out} eq 'on';
-	is(scalar(tokens_in(memory_of($session))), 1, '… which is the only one in memory');
+	is(scalar(tokens_in(memory_of($session))), 1, 'a refused token is not in memory any more');
 }
 $session->quit;
 
@@ -297,10 +298,11 @@ $bq->reset;
 (undef, $err) = query(sprintf($select, 'their_tokens'), user => 'plain');
 like($err, qr/ERROR:  42501: contratos\.credentials_file does not serve server "theirs"/,
 	'the setting does not serve an ordinary role\'s server');
-like($err, qr/HINT: .*user mapping for role "plain"/, '… and says what does');
+like($err, qr/HINT: .*user mapping for role "plain"/, 'the error of a server without its own key has a hint');
 (undef, $err) = query(sprintf($select, 'their_tokens'));
-like($err, qr/ERROR:  42501: contratos\.credentials_file does not serve/, '… not even for a superuser');
-is(scalar($bq->requests), 0, '… nothing was sent');
+like($err, qr/ERROR:  42501: contratos\.credentials_file does not serve/,
+	'the setting does not serve an ordinary role\'s server for a superuser');
+is(scalar($bq->requests), 0, 'a server without its own key: nothing is sent');
 for my $sql (
 	q(ALTER SERVER theirs OPTIONS (ADD credentials_file '/x')),
 	q(ALTER SERVER theirs OPTIONS (ADD ca_file '/x')),
@@ -321,57 +323,58 @@ for my $name (qw(credentials_file endpoint ca_file proxy project max_bytes_bille
 		"refused to an ordinary role: SET contratos.$name");
 }
 (undef, $err) = query("$loaded SHOW contratos.credentials_file", user => 'plain');
-like($err, qr/ERROR:  42501: /, 'nor is the file\'s name shown');
+like($err, qr/ERROR:  42501: /, 'an ordinary role may not see contratos.credentials_file');
 query(qq(CREATE USER MAPPING FOR plain SERVER theirs OPTIONS (credentials_file '@{[ $bq->key_file ]}')));
 my ($out) = query(sprintf($select, 'their_tokens'), user => 'plain');
-is($out, 67, 'with a mapping that a superuser made it works');
+is($out, 67, 'a user mapping made by a superuser serves an ordinary role');
 ($out, $err) = query("SET contratos.endpoint = '@{[ $bq->mute_url ]}'; " . sprintf($select, 'their_tokens'), user => 'plain');
-is($out, 67, 'what an ordinary role set before the library was loaded does not count') or diag($err);
-is(count('mute'), 0, '… no key was sent there');
+is($out, 67, 'a setting that an ordinary role made before the library was loaded is ignored') or diag($err);
+is(count('mute'), 0, 'an endpoint that an ordinary role set gets no key');
 (undef, $err) = query(q(ALTER USER MAPPING FOR plain SERVER theirs OPTIONS (SET credentials_file '/x')), user => 'plain');
-like($err, qr/ERROR:  42501: /, '… and the owner of the server cannot change it');
+like($err, qr/ERROR:  42501: /, 'the owner of a server may not change the key of a user mapping');
 ($out, $err) = query(qq(CREATE SERVER readers FOREIGN DATA WRAPPER contratos OPTIONS (credentials_file '@{[ $bq->key_file ]}');
 	CREATE FOREIGN TABLE readers_tokens @{[ sprintf $table, 'readers' ]};) . sprintf($select, 'readers_tokens'), user => 'reader');
 is($out, 67, 'a member of pg_read_server_files may name a file') or diag($err);
 my $metadata = q(ALTER SERVER readers OPTIONS (SET credentials_file 'metadata'));
 (undef, $err) = query($metadata, user => 'reader');
-like($err, qr/ERROR:  42501: permission denied to set option "credentials_file".*members of the role pg_execute_server_program/s, '… but not have the token of the machine');
+like($err, qr/ERROR:  42501: permission denied to set option "credentials_file".*members of the role pg_execute_server_program/s, 'a member of pg_read_server_files may not name \'metadata\'');
 query('GRANT pg_execute_server_program TO reader');
 ($out, $err) = query("$metadata; ALTER SERVER readers OPTIONS (ADD location 'EU')", user => 'reader');
-unlike($err, qr/ERROR/, '… which is for who may run programs on it');
+unlike($err, qr/ERROR/, 'a member of pg_execute_server_program may name \'metadata\'');
 
 # ---- the project that is billed: the server's option, the setting, the key's
 
 sub billed { return join ' ', map { $_->{body}{jobReference}{projectId} } $bq->requests('insert'); }
 $bq->reset;
 load(key_with(project_id => 'of-the-key'));
-is(billed(), 'of-the-key', 'the project is the key\'s');
+is(billed(), 'of-the-key', 'the key\'s project is billed');
 $bq->reset;
 load(key_with(project_id => 'of-the-key'), project => 'of-the-setting');
-is(billed(), 'of-the-setting', 'contratos.project beats it');
+is(billed(), 'of-the-setting', 'contratos.project beats the key\'s project');
 query(q(ALTER SERVER bigquery OPTIONS (ADD project 'of-the-server')));
 $bq->reset;
 load(key_with(project_id => 'of-the-key'), project => 'of-the-setting');
-is(billed(), 'of-the-server', 'and the server\'s option both');
+is(billed(), 'of-the-server', 'the server\'s project beats contratos.project');
 query(q(ALTER SERVER bigquery OPTIONS (DROP project)));
 $bq->reset;
 fails('no project at all', '22023', [ qr/no project/, qr/HINT:  Set contratos\.project/ ], key_with(project_id => undef));
-is(count('insert'), 0, '… nothing was sent');
+is(count('insert'), 0, 'no project at all: nothing is sent');
 
 # ---- without credentials: loopback and plain http only
 
 $bq->reset;
 (undef, $err) = load('', project => 'test-project');
 is(count('token'), 0, 'plain http to loopback without a key: no token is fetched');
-is(join(' ', map { $_->{bearer} } $bq->requests('insert')), 'missing', '… and none is sent');
-like($err, qr/ERROR:  28000: /, '… which this service refuses');
+is(join(' ', map { $_->{bearer} } $bq->requests('insert')), 'missing',
+	'plain http to loopback without a key: no token is sent');
+like($err, qr/ERROR:  28000: /, 'plain http to loopback without a key is refused by this service');
 $bq->reset;
 for my $endpoint ($bq->https_url, 'https://bigquery.example.com')
 {
 	fails("no key for $endpoint", '28000', [ qr/no credentials for server "bigquery"/, qr/HINT: .*credentials_file/ ], '',
 		endpoint => $endpoint);
 }
-is(scalar($bq->requests), 0, '… nothing was sent');
+is(scalar($bq->requests), 0, 'no key for an https endpoint: nothing is sent');
 
 # ---- a backfill records a failure: nothing secret there either
 

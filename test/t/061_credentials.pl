@@ -50,10 +50,11 @@ sub google { return { status => $_[0], body => { error => { code => $_[0], statu
 
 rules();
 works('a user\'s credentials', $bq->user_file);
-is(asked(), 'token', '… take one request');
-is(asker(), 'ana@example.com', '… and are the user\'s');
+is(asked(), 'token', 'a user\'s credentials take one request');
+is(asker(), 'ana@example.com', 'a user\'s credentials are those of the user');
 my ($request) = $bq->requests('token');
-is_deeply($request->{asked}, { grant_type => 'refresh_token' }, 'a refresh, with the scopes that were granted');
+is_deeply($request->{asked}, { grant_type => 'refresh_token' },
+	'a user\'s credentials are refreshed with the scopes that were granted');
 for my $field (qw(client_id client_secret refresh_token))
 {
 	refuses("no $field", [ qr/no field "$field"/, qr/HINT/ ], user($field => undef));
@@ -65,22 +66,22 @@ fails('a client that is not known', '28000', [ qr/invalid_client/, qr/HINT: .*gc
 rules([ 'token', oauth(400, 'invalid_grant', 'bad: d-standin+client/secret'), 0 ]);
 fails('an answer that quotes the client\'s secret', '28000', [ qr/^(?!.*DETAIL).*invalid_grant/s ], $bq->user_file);
 rules([ 'token', { status => 503 } ]);
-works('a token endpoint in trouble', $bq->user_file);
-is(asked(), 'token token', '… is asked again');
+works('a token endpoint that answers 503 to a user\'s credentials', $bq->user_file);
+is(asked(), 'token token', 'a token endpoint that answers 503 to a user\'s credentials is asked again');
 
 # ---- quota_project_id
 
 rules();
 works('a quota project', user(quota_project_id => 'of-the-quota'));
 is(join(' ', map { $_->{quota_project} // '-' } grep { exists $_->{quota_project} } $bq->requests),
-	join(' ', ('of-the-quota') x grep({ exists $_->{quota_project} } $bq->requests)), '… is in the head of each request to BigQuery');
-is(scalar(grep { exists $_->{quota_project} } $bq->requests) > 1, 1, '… of which there are some');
+	join(' ', ('of-the-quota') x grep({ exists $_->{quota_project} } $bq->requests)), 'a quota project is in the head of each request to BigQuery');
+is(scalar(grep { exists $_->{quota_project} } $bq->requests) > 1, 1, 'a quota project is sent several times');
 rules();
-works('the file without it', $bq->user_file);
-is(join('', map { $_->{quota_project} // '' } $bq->requests), '', '… sends none');
+works('a user\'s credentials without a quota project', $bq->user_file);
+is(join('', map { $_->{quota_project} // '' } $bq->requests), '', 'a file without a quota project sends none');
 rules();
 $auth->load(user(quota_project_id => 'of-the-quota'), project => '');
-is(($bq->requests('insert'))[0]{body}{jobReference}{projectId}, 'of-the-quota', 'it is billed where nothing else is said');
+is(($bq->requests('insert'))[0]{body}{jobReference}{projectId}, 'of-the-quota', 'the quota project is billed where no other is set');
 refuses('a quota project with a line break', [ qr/header cannot be sent/ ], user(quota_project_id => "a\r\nX-Evil: 1"));
 refuses('a user, and no project', [ qr/no project is known/, qr/HINT:  Set contratos\.project/ ], $bq->user_file, project => '');
 
@@ -88,27 +89,30 @@ refuses('a user, and no project', [ qr/no project is known/, qr/HINT:  Set contr
 
 rules();
 works('a user who becomes a service account', $bq->impersonated_file);
-is(asked(), 'token impersonate', '… with his own token, for another');
-is(asker(), $account, '… and is that account');
+is(asked(), 'token impersonate', 'impersonation: the user\'s token is exchanged for the account\'s');
+is(asker(), $account, 'impersonation: BigQuery sees the account');
 ($request) = $bq->requests('impersonate');
-is_deeply($request->{asked}, { scope => ["$scopes/bigquery"], lifetime => '3600s' }, '… asking for BigQuery and nothing else');
+is_deeply($request->{asked}, { scope => ["$scopes/bigquery"], lifetime => '3600s' }, 'impersonation: the token is for BigQuery only');
 rules();
 works('a service account that becomes one, through others',
 	impersonated(delegates => [ 'a@example.com', 'b@example.com' ], source_credentials => $auth->content($bq->key_file)));
 ($request) = $bq->requests('impersonate');
-is_deeply($request->{asked}{delegates}, [ 'a@example.com', 'b@example.com' ], '… names them in order');
-is(($bq->requests('token'))[0]{assertion}{claims}{scope}, "$scopes/iam", '… with a token of its own for IAM only');
+is_deeply($request->{asked}{delegates}, [ 'a@example.com', 'b@example.com' ],
+	'impersonation: delegates are named in order');
+is(($bq->requests('token'))[0]{assertion}{claims}{scope}, "$scopes/iam",
+	'impersonation: a source service account\'s token is for IAM only');
 my $other_url = $auth->content($bq->impersonated_file)->{service_account_impersonation_url} =~ s/contratos-test/somebody-else/r;
 rules();
 fails('an account that one may not become', '28000',
 	[ qr/impersonation of service account "somebody-else\@\S*" was refused: PERMISSION_DENIED/, qr/DETAIL: .*iam\.serviceAccounts\.getAccessToken/, qr/HINT: .*serviceAccountTokenCreator/ ],
 	impersonated(service_account_impersonation_url => $other_url));
-is(asked(), 'token impersonate', '… which is final');
+is(asked(), 'token impersonate', 'a refused impersonation is final');
 rules([ 'impersonate', google(404, 'NOT_FOUND', 'Unknown service account') ]);
 fails('an account that does not exist', '28000', [ qr/NOT_FOUND/, qr/HINT: .*exists/ ], $bq->impersonated_file);
 rules([ 'impersonate', google(503, 'UNAVAILABLE', 'try again') ]);
-works('IAM in trouble', $bq->impersonated_file);
-is(asked(), 'token impersonate impersonate', '… is asked again, for the second token only');
+works('an IAM API that answers 503', $bq->impersonated_file);
+is(asked(), 'token impersonate impersonate',
+	'an IAM API that answers 503 is asked again, without another source token');
 rules([ 'impersonate', { garbage => '{"accessToken":""}' }, 0 ]);
 fails('an answer without a token', '08P01', [ qr/IAM Credentials API's answer holds no access token/, qr/HINT: .*service_account_impersonation_url/ ],
 	$bq->impersonated_file);
@@ -121,22 +125,25 @@ refuses('no source', [ qr/no field "source_credentials\.type"/ ], impersonated(s
 # ---- external_account: workload identity federation
 
 rules();
-works('a token from a file, exchanged', $bq->external_file);
-is(asked(), 'sts', '… in one request');
+works('federation: a token from a file', $bq->external_file);
+is(asked(), 'sts', 'federation: a token from a file takes one request');
 ($request) = $bq->requests('sts');
-is($request->{asked}{scope}, "$scopes/bigquery", '… for BigQuery');
-like($request->{asked}{audience}, qr{^//iam\.googleapis\.com/projects/\d+/locations/global/workloadIdentityPools/}, '… by the pool\'s provider');
-like(asker(), qr{^principal://iam\.googleapis\.com/}, '… which names who it is');
+is($request->{asked}{scope}, "$scopes/bigquery", 'federation: the token is for BigQuery');
+like($request->{asked}{audience}, qr{^//iam\.googleapis\.com/projects/\d+/locations/global/workloadIdentityPools/}, 'federation: the audience is the pool\'s provider');
+like(asker(), qr{^principal://iam\.googleapis\.com/}, 'federation: BigQuery sees the principal');
 rules();
-works('… and then a service account\'s', external(service_account_impersonation_url => $auth->content($bq->impersonated_file)->{service_account_impersonation_url},
+works('federation: a token from a file, then impersonation', external(service_account_impersonation_url => $auth->content($bq->impersonated_file)->{service_account_impersonation_url},
 	service_account_impersonation => { token_lifetime_seconds => 1200 }));
-is(asked(), 'sts impersonate', '… in two');
-is(($bq->requests('sts'))[0]{asked}{scope}, "$scopes/iam", '… the first for IAM only');
-is(($bq->requests('impersonate'))[0]{asked}{lifetime}, '1200s', '… the second for as long as the file says');
-is(asker(), $account, '… as that account');
+is(asked(), 'sts impersonate', 'federation with impersonation takes two requests');
+is(($bq->requests('sts'))[0]{asked}{scope}, "$scopes/iam",
+	'federation with impersonation: the first token is for IAM only');
+is(($bq->requests('impersonate'))[0]{asked}{lifetime}, '1200s',
+	'federation with impersonation: the second token lasts as long as the file says');
+is(asker(), $account, 'federation with impersonation: BigQuery sees the account');
 rules();
 works('a pool of people', external(workforce_pool_user_project => 'of-the-people'));
-is(($bq->requests('sts'))[0]{asked}{options}, '{"userProject":"of-the-people"}', '… says which project asks');
+is(($bq->requests('sts'))[0]{asked}{options}, '{"userProject":"of-the-people"}',
+	'federation of a workforce pool names the project');
 
 my $subject = $auth->content($bq->external_file)->{credential_source}{file};
 my $secret = slurp_file($subject);
@@ -162,17 +169,17 @@ my $url = $bq->url . '/subject-token';
 my $headers = { Metadata => 'True' };
 rules();
 works('a token from a URL', external(from(url => $url, headers => $headers)));
-is(asked(), 'subject sts', '… asked for and exchanged');
-works('… as JSON', external(from(url => "$url?format=json", headers => $headers, format => { type => 'json', subject_token_field_name => 'access_token' })));
-fails('… without its header', '28000', [ qr/the source of the subject token answered with HTTP status 400/, qr/^(?!.*DETAIL)/s, qr/HINT: .*headers/ ],
+is(asked(), 'subject sts', 'a subject token from a URL is fetched and exchanged');
+works('a subject token from a URL, as JSON', external(from(url => "$url?format=json", headers => $headers, format => { type => 'json', subject_token_field_name => 'access_token' })));
+fails('a subject token from a URL without its header', '28000', [ qr/the source of the subject token answered with HTTP status 400/, qr/^(?!.*DETAIL)/s, qr/HINT: .*headers/ ],
 	external(from(url => $url)));
 rules([ 'subject', { status => 503 } ]);
-works('a source in trouble', external(from(url => $url, headers => $headers)));
-is(asked(), 'subject subject sts', '… is asked again');
+works('a subject token source that answers 503', external(from(url => $url, headers => $headers)));
+is(asked(), 'subject subject sts', 'a subject token source that answers 503 is asked again');
 rules([ 'subject', { redirect => $bq->url . '/elsewhere' }, 0 ]);
 fails('a source that redirects', '08P01', [ qr/302/, qr/HINT:  Redirects are not followed; check "credential_source\.url"/ ],
 	external(from(url => $url, headers => $headers)));
-is($auth->count('unknown'), 0, '… is not followed');
+is($auth->count('unknown'), 0, 'a redirect of a subject token source is not followed');
 rules([ 'subject', { garbage => "\n" }, 0 ]);
 fails('a source that gives nothing', '08P01', [ qr/source of the subject token gave none/ ], external(from(url => $url, headers => $headers)));
 for my $case ([ Host => 'example.com' ], [ 'Content-Length' => '5' ], [ X => 5 ])
@@ -193,7 +200,7 @@ is($auth->twice(credentials_file => external(from(file => $rotating)), between =
 	print $file 'a-token-of-later';
 	close $file;
 	$bq->subject('a-token-of-later');
-}), $both, 'the file is read anew for each exchange');
+}), $both, 'a subject token file is read anew for each exchange');
 rules();
 fails('a pool that does not exist', '28000', [ qr/invalid_target/, qr/HINT: .*"audience"/ ], external(audience => '//iam.googleapis.com/projects/1/nothing'));
 fails('a wrong type of token', '28000', [ qr/invalid_request/, qr/HINT: .*"subject_token_type"/ ], external(subject_token_type => 'urn:ietf:params:oauth:token-type:saml2'));
@@ -243,7 +250,7 @@ for my $host (qw(example.com 10.0.0.1 metadata.example.com 169.254.169.253 [fd00
 	refuses("a subject token over plain http from $host", [ qr/"credential_source\.url".*plain http/, qr/HINT: .*169\.254\.169\.254/ ],
 		external(from(url => "http://$host/token")));
 }
-is(scalar($bq->requests), 0, 'nobody was asked anything');
+is(scalar($bq->requests), 0, 'files with other hosts: nobody is asked');
 
 # ---- hosts of Google's that are accepted: the proxy is asked for the way to them, and says no
 
@@ -262,22 +269,24 @@ for my $case (
 rules();
 (undef, my $err) = $auth->load(external(from(url => 'http://169.254.169.254:1/x')), proxy => $bq->mute_url, connect_timeout => '100ms', request_timeout => '1s');
 like($err, qr/ERROR:  (?:08001|08006|28000|08P01): /, 'a subject token may come from a metadata server');
-is($auth->count('mute'), 0, '… which is not asked through the proxy');
+is($auth->count('mute'), 0, 'a metadata server is not asked through the proxy');
 
 # ---- the metadata server
 
 rules();
 works('the machine\'s own service account', 'metadata');
-is(asked(), 'metadata', '… is asked for');
-is(($bq->requests('metadata'))[0]{path}, '/computeMetadata/v1/instance/service-accounts/default/token', '… where Google has it');
-is(asker(), $account, '… and used');
+is(asked(), 'metadata', 'the metadata server is asked once');
+is(($bq->requests('metadata'))[0]{path}, '/computeMetadata/v1/instance/service-accounts/default/token', 'the metadata server is asked for the default account\'s token');
+is(asker(), $account, 'BigQuery sees the machine\'s service account');
 rules();
-is($auth->twice(credentials_file => 'metadata'), $both, 'two runs of a session');
-is(asked(), 'metadata', '… with one token');
+is($auth->twice(credentials_file => 'metadata'), $both, 'metadata: two runs of a session are loaded');
+is(asked(), 'metadata', 'metadata: two runs of a session use one token');
 rules();
-works('without a project', 'metadata', project => '');
-like(join(' ', map { $_->{path} } $bq->requests('metadata')), qr{/project/project-id}, '… the machine\'s is asked for');
-is(($bq->requests('insert'))[0]{body}{jobReference}{projectId}, 'test-project', '… and billed');
+works('metadata: no project is set', 'metadata', project => '');
+like(join(' ', map { $_->{path} } $bq->requests('metadata')), qr{/project/project-id},
+	'metadata: the machine\'s project is asked for');
+is(($bq->requests('insert'))[0]{body}{jobReference}{projectId}, 'test-project',
+	'metadata: the machine\'s project is billed');
 my %flavor = (headers => { 'Metadata-Flavor' => 'Google' });
 rules([ 'metadata', { status => 404, body => 'not found', %flavor }, 0 ]);
 fails('a machine without a service account', '28000', [ qr/metadata server knows no service account/, qr/HINT: .*Attach a service account/ ], 'metadata');
@@ -285,16 +294,16 @@ rules([ 'metadata', { status => 403, body => 'unable to generate access token', 
 fails('a pod that may not', '28000', [ qr/metadata server refused a token: HTTP status 403/, qr/HINT: .*workloadIdentityUser/ ], 'metadata');
 rules([ 'metadata', { status => 200, body => { access_token => 'somebody-else-s' } }, 0 ]);
 fails('somebody else who answers there', '08P01', [ qr/a server other than the metadata server answered/, qr/DETAIL: .*Metadata-Flavor/, qr/HINT/ ], 'metadata');
-is($auth->count('insert'), 0, '… nobody\'s token is used');
+is($auth->count('insert'), 0, 'a metadata server without Metadata-Flavor: its token is not used');
 rules([ 'metadata', { status => 503, %flavor } ]);
-works('a metadata server in trouble', 'metadata');
-is(asked(), 'metadata metadata', '… is asked again');
+works('a metadata server that answers 503', 'metadata');
+is(asked(), 'metadata metadata', 'a metadata server that answers 503 is asked again');
 rules([ 'metadata', { status => 503 } ]);
-works('somebody in front of it in trouble', 'metadata');
-is(asked(), 'metadata metadata', '… is asked again, too');
+works('a metadata server behind something that answers 503', 'metadata');
+is(asked(), 'metadata metadata', 'a metadata server behind something that answers 503 is asked again');
 rules();
-works('a proxy', 'metadata', proxy => $bq->mute_url);
-is($auth->count('mute'), 0, '… is not for the metadata server');
+works('metadata with a proxy', 'metadata', proxy => $bq->mute_url);
+is($auth->count('mute'), 0, 'metadata: the proxy is not used');
 
 # who may use it: as a file
 $auth->query('CREATE ROLE plain LOGIN; GRANT USAGE ON FOREIGN DATA WRAPPER contratos TO plain');
@@ -306,13 +315,13 @@ for my $sql (q(CREATE SERVER theirs FOREIGN DATA WRAPPER contratos OPTIONS (cred
 }
 $auth->query(q(CREATE USER MAPPING FOR postgres SERVER bigquery OPTIONS (credentials_file 'metadata')));
 rules();
-works('a user mapping can say it', undef);
-is(asked(), 'metadata', '… and is heeded');
+works('a user mapping with credentials_file metadata', undef);
+is(asked(), 'metadata', 'a user mapping with credentials_file metadata is used');
 $auth->query('DROP USER MAPPING FOR postgres SERVER bigquery');
 for my $word ('metadata.json', 'Metadata', './metadata')
 {
 	(undef, $err) = $auth->query("LOAD 'contratos'; SET contratos.credentials_file = '$word'");
-	like($err, qr/ERROR:  22023: .*DETAIL: .*absolute path.*metadata/s, "$word is neither");
+	like($err, qr/ERROR:  22023: .*DETAIL: .*absolute path.*metadata/s, "$word is neither a path nor metadata");
 }
 
 # ---- how long tokens are used, and a file that is replaced
@@ -327,21 +336,21 @@ for my $kind (sort keys %kinds)
 	my ($file, $last, $requests) = @{ $kinds{$kind} };
 	rules();
 	is($auth->twice(credentials_file => $file), $both, "$kind: two runs");
-	is(scalar(split / /, asked()), $requests, '… with one token');
+	is(scalar(split / /, asked()), $requests, "$kind: two runs use one token");
 	rules([ $last, { expires_in => 200 }, 0 ]);
 	is($auth->twice(credentials_file => $file), $both, "$kind: two runs with a token about to end");
-	cmp_ok(scalar(split / /, asked()), '>', $requests, '… which is replaced in time');
+	cmp_ok(scalar(split / /, asked()), '>', $requests, "$kind: a token about to expire is replaced in time");
 	rules([ 'results', { expire_token => $true } ]);
 	works("$kind: a token that BigQuery no longer takes", $file);
-	is(scalar(split / /, asked()), 2 * $requests, '… is replaced once');
+	is(scalar(split / /, asked()), 2 * $requests, "$kind: a token that BigQuery no longer takes is replaced once");
 	rules([ 'results', { expire_token => $true }, 0 ]);
-	fails("$kind: when it takes none", '28000', [ qr/did not accept the access token/ ], $file);
-	is(scalar(split / /, asked()), 2 * $requests, '… it ends with that');
+	fails("$kind: a 401 that stays", '28000', [ qr/did not accept the access token/ ], $file);
+	is(scalar(split / /, asked()), 2 * $requests, "$kind: a 401 that stays takes one fresh token");
 }
 my $replaced = user();
 rules();
-is($auth->twice(credentials_file => $replaced, between => sub { rename impersonated(), $replaced or die $! }), $both, 'a file replaced by one of another kind');
-is(asked(), 'token token impersonate', '… is used as such');
+is($auth->twice(credentials_file => $replaced, between => sub { rename impersonated(), $replaced or die $! }), $both, 'a credentials file replaced by one of another kind: two runs');
+is(asked(), 'token token impersonate', 'a credentials file replaced by one of another kind is used as that');
 
 # ---- nobody there
 

@@ -91,7 +91,7 @@ rules();
 my ($out, $err) = load(page_rows => 30);
 is($out, 'succeeded|67', 'a day is loaded');
 $content = content();
-like($content, qr/^67 /, 'all of it');
+like($content, qr/^67 /, 'a day is loaded with all its rows');
 my ($insert) = $bq->requests('insert');
 my $body = $insert->{body};
 my $job = $body->{jobReference}{jobId};
@@ -108,11 +108,11 @@ is($config->{jobTimeoutMs}, '600000', 'jobs.insert: the job timeout');
 is_deeply($config->{labels}, { app => 'contratos', source => 'tokens' }, 'jobs.insert: labels');
 is($config->{query}{parameterMode}, 'NAMED', 'jobs.insert: named parameters');
 my @parameters = @{ $config->{query}{queryParameters} };
-is_deeply([ map { $_->{parameterType}{type} } @parameters ], [qw(TIMESTAMP TIMESTAMP)], 'jobs.insert: of type TIMESTAMP');
+is_deeply([ map { $_->{parameterType}{type} } @parameters ], [qw(TIMESTAMP TIMESTAMP)], 'jobs.insert: parameters of type TIMESTAMP');
 my %value = map { $_->{name} => $_->{parameterValue}{value} } @parameters;
 my %bound = $config->{query}{query} =~ /`block_timestamp` (>=|<) \@(\w+)/g;
 like($value{ $bound{'>='} // '' }, qr/^2024-02-29 00:00:00(?:\.0+)?\+00:00$/, 'jobs.insert: from midnight on');
-like($value{ $bound{'<'} // '' }, qr/^2024-03-01 00:00:00(?:\.0+)?\+00:00$/, 'jobs.insert: to the next midnight, left out');
+like($value{ $bound{'<'} // '' }, qr/^2024-03-01 00:00:00(?:\.0+)?\+00:00$/, 'jobs.insert: to the next midnight, exclusive');
 unlike($config->{query}{query}, qr/\*|2024|'/, 'the query: no star and no value');
 like($config->{query}{query}, qr/SELECT\s+`\w+`(?:,\s*`\w+`){7}\s+FROM/, 'the query: the eight columns');
 like($insert->{content_type}, qr{^application/json}, 'jobs.insert: JSON');
@@ -120,22 +120,22 @@ like($insert->{content_type}, qr{^application/json}, 'jobs.insert: JSON');
 # fetched ahead, they arrive in any order
 my @pages = sort { $a->{start_index} <=> $b->{start_index} } $bq->requests('results');
 is_deeply([ map { $_->{start_index} } @pages ], [ 0, 30, 60 ], 'getQueryResults: page after page');
-is(query('SELECT pages FROM contratos_runs ORDER BY id DESC LIMIT 1'), 3, 'the ledger counts them');
+is(query('SELECT pages FROM contratos_runs ORDER BY id DESC LIMIT 1'), 3, 'the ledger counts the pages');
 for my $page (@pages)
 {
 	my $index = $page->{start_index};
-	is($page->{job}, $job, "page at $index: of the job");
+	is($page->{job}, $job, "page at $index: job");
 	is($page->{query}{location}, 'US', "page at $index: location");
 	is($page->{query}{'formatOptions.useInt64Timestamp'}, 'true', "page at $index: timestamps as integers");
 	is($page->{query}{maxResults}, 30, "page at $index: maxResults");
-	is($page->{query}{prettyPrint}, 'false', "page at $index: not pretty");
-	ok(!exists $page->{query}{pageToken}, "page at $index: no token beside the index");
+	is($page->{query}{prettyPrint}, 'false', "page at $index: no prettyPrint");
+	ok(!exists $page->{query}{pageToken}, "page at $index: no page token beside the index");
 }
 ok(!(grep { $_->{user_agent} !~ /gzip/ || $_->{accept_encoding} !~ /gzip/ } $bq->requests),
-	'gzip is asked for, twice over');
-ok(!(grep { $_->{bearer} ne 'ok' } $insert, @pages), 'each with a token');
-is(count('cancel'), 0, 'nothing is cancelled');
-cmp_ok(scalar(keys %{ { map { $_->{connection} => 1 } $bq->requests } }), '<=', 2, 'over connections that are kept');
+	'every request asks for gzip, twice over');
+ok(!(grep { $_->{bearer} ne 'ok' } $insert, @pages), 'every request has a token');
+is(count('cancel'), 0, 'a load sends no jobs.cancel');
+cmp_ok(scalar(keys %{ { map { $_->{connection} => 1 } $bq->requests } }), '<=', 2, 'a load keeps its connections');
 
 # ---- options beat settings, and of byte caps the smallest holds
 
@@ -150,10 +150,10 @@ sub cap_with
 	query('ALTER FOREIGN TABLE bigquery_tokens OPTIONS (DROP max_bytes_billed)');
 	return ($bq->requests('insert'))[0]{body}{configuration}{query}{maximumBytesBilled} / 2**20;
 }
-is(cap_with('1GB', '500MB', '700MB'), 500, 'the smallest byte cap: the server\'s');
-is(cap_with('1GB', '700MB', '400MB'), 400, '… the table\'s');
-is(cap_with('300MB', '700MB', '400MB'), 300, '… the setting');
-is(cap_with('0', '700MB', '800MB'), 700, '… where the setting is none');
+is(cap_with('1GB', '500MB', '700MB'), 500, 'the smallest byte cap holds: the server\'s');
+is(cap_with('1GB', '700MB', '400MB'), 400, 'the smallest byte cap holds: the table\'s');
+is(cap_with('300MB', '700MB', '400MB'), 300, 'the smallest byte cap holds: the setting\'s');
+is(cap_with('0', '700MB', '800MB'), 700, 'the smallest byte cap holds: the server\'s, when the setting is 0');
 
 query(q(ALTER SERVER bigquery OPTIONS (ADD job_timeout '70s')));
 rules();
@@ -165,9 +165,9 @@ query('ALTER SERVER bigquery OPTIONS (DROP job_timeout)');
 # ---- a lost answer is found again
 
 loads('an answer of jobs.insert that is lost', [ { kind => 'insert' }, { lost_answer => $true } ]);
-is(count('insert'), 2, '… asked again under the same id');
-is(scalar($bq->jobs), 1, '… and there is one job');
-is(($bq->requests('insert'))[1]{status}, 409, '… which is what the second answer said');
+is(count('insert'), 2, 'a lost answer of jobs.insert: it is asked again under the same ID');
+is(scalar($bq->jobs), 1, 'a lost answer of jobs.insert: there is one job');
+is(($bq->requests('insert'))[1]{status}, 409, 'a lost answer of jobs.insert: the second answer is 409');
 
 # ---- what passes is asked again
 
@@ -177,13 +177,13 @@ my @html = (body => '<html><title>Error</title></html>');
 $err = loads(
 	'503 with Retry-After',
 	[ { kind => 'insert' }, { status => 503, headers => { 'Retry-After' => '1' } } ], @debug);
-like($err, qr/attempt 1 failed \(.*\), next in 1000 ms/, 'Retry-After is honoured');
+like($err, qr/attempt 1 failed \(.*\), next in 1000 ms/, 'Retry-After is honored for jobs.insert');
 $err = loads(
 	'429 with Retry-After, on a page',
 	[ { kind => 'results', start_index => 40 }, { status => 429, headers => { 'Retry-After' => '1' } } ],
 	page_rows => 40, @debug);
-like($err, qr/attempt 1 failed \(.*\), next in 1000 ms/, '… there too');
-is(count('insert'), 1, '… without another job');
+like($err, qr/attempt 1 failed \(.*\), next in 1000 ms/, 'Retry-After is honored for a page');
+is(count('insert'), 1, '429 on a page makes no other job');
 
 # an hour from now, as a date: more than there is time for
 my @hour = gmtime(time + 3600);
@@ -192,7 +192,7 @@ my $date = sprintf '%s, %02d %s %d %02d:%02d:%02d GMT', (qw(Sun Mon Tue Wed Thu 
 fails(
 	'Retry-After as a date', [ { kind => 'insert', times => 0 }, { status => 503, headers => { 'Retry-After' => $date } } ],
 	'HV000', qr/DETAIL: .*Gave up after 1 attempt in/);
-is(count('insert'), 1, '… asked once');
+is(count('insert'), 1, 'Retry-After beyond the time left: asked once');
 
 loads(
 	'500, 502 and 504 with HTML',
@@ -200,11 +200,11 @@ loads(
 		{ kind => 'results' }, { status => 502, @html },
 		{ kind => 'results', start_index => 40 }, { status => 504, @html } ],
 	page_rows => 40);
-is(count('insert'), 2, '… jobs.insert once more');
-is(scalar($bq->jobs), 1, '… and one job');
+is(count('insert'), 2, '500 with HTML: jobs.insert is asked once more');
+is(scalar($bq->jobs), 1, '500 with HTML: there is one job');
 loads('rateLimitExceeded', [ { kind => 'insert' }, { reason => 'rateLimitExceeded', status => 403 } ]);
 loads('backendError of a request', [ { kind => 'results' }, { reason => 'backendError' } ]);
-is(count('insert'), 1, '… without another job');
+is(count('insert'), 1, 'backendError of a request makes no other job');
 loads('a connection that is cut',
 	[ { kind => 'insert' }, { close => 'before_work' }, { kind => 'results' }, { close => 'before_headers' } ]);
 loads('a connection that is reset', [ { kind => 'results' }, { close => { after_bytes => 3000, reset => $true } } ]);
@@ -217,14 +217,16 @@ for my $case ([ insert => {} ], [ results => {} ], [ results => { start_index =>
 	$err = fails($name,
 		[ { kind => $kind, times => 0, %$more }, { status => 500, @html, headers => { 'Retry-After' => '1' } } ],
 		'HV000', [ qr/500/, qr/request_timeout/ ], request_timeout => '2400ms', page_rows => 40);
-	cmp_ok(scalar(grep { ($_->{status} // 0) == 500 } $bq->requests($kind)), '>', 1, "$name: more than one attempt");
-	like($err, qr/Gave up after \d+ attempts/, "$name: says how many");
+	cmp_ok(scalar(grep { ($_->{status} // 0) == 500 } $bq->requests($kind)), '>', 1,
+		"$name: it is tried more than once");
+	like($err, qr/Gave up after \d+ attempts/, "$name: the error says how many attempts");
 }
 rules({ kind => 'insert' }, { status => 503, headers => { 'Retry-After' => '5' } });
 my ($late, $said) = load();
-is($late, 'succeeded|67', 'a request that is answered late');
-is(scalar(() = $said =~ /NOTICE: .*no answer from BigQuery yet: BigQuery/g), 1, '… says once that it is waiting, and why');
-like($said, qr/HINT: .*Ctrl-C.*contratos\.request_timeout/, '… and what can be done');
+is($late, 'succeeded|67', 'a request that is answered late is waited for');
+is(scalar(() = $said =~ /NOTICE: .*no answer from BigQuery yet: BigQuery/g), 1, 'a request that is answered late: one NOTICE says that it is waiting, and why');
+like($said, qr/HINT: .*Ctrl-C.*contratos\.request_timeout/,
+	'a request that is answered late: the hint says what can be done');
 $err = fails('a server that is slower than request_timeout', [ { kind => 'insert', times => 0 }, { stall => 'before_work' } ],
 	'08006', [ qr/no complete answer/, qr/request_timeout/ ], request_timeout => '700ms');
 $bq->release;
@@ -258,11 +260,11 @@ for my $case (
 fails('a job that fails at once',
 	[ { kind => 'insert' }, { job_error => { reason => 'invalidQuery', message => 'Syntax error', at => 'insert' } } ],
 	'42000', qr/Syntax error/);
-is(count('results'), 0, '… is not asked for its result');
+is(count('results'), 0, 'a job that fails at once is not asked for its result');
 
 $bq->table(undef, bytes_processed => 5 * 2**30, append => $true);
 fails('too many bytes', [], '54000', [ qr/cap of 1073741824 bytes/, qr/HINT:  Raise contratos\.max_bytes_billed/ ]);
-is(count('insert'), 1, '… asked once');
+is(count('insert'), 1, 'too many bytes: asked once');
 query(q(ALTER SERVER bigquery OPTIONS (ADD max_bytes_billed '200MB')));
 fails('too many bytes for an option', [], '54000',
 	[ qr/cap of 209715200 bytes/, qr/HINT:  Raise option max_bytes_billed of server/ ]);
@@ -271,7 +273,7 @@ $bq->reset;
 
 query(q(ALTER SERVER bigquery OPTIONS (ADD location 'EU')));
 fails('another location', [], '42P01', [ qr/was not found in location EU/, qr/location/ ]);
-is(($bq->requests('insert'))[0]{body}{jobReference}{location}, 'EU', '… the server\'s option was sent');
+is(($bq->requests('insert'))[0]{body}{jobReference}{location}, 'EU', 'another location: the server\'s option is sent');
 query('ALTER SERVER bigquery OPTIONS (DROP location)');
 fails('a project that is not ours', [], '42501', qr/Access Denied/, project => 'somebody-elses');
 
@@ -291,7 +293,7 @@ for my $case (
 fails('jobInternalError again and again',
 	[ { kind => 'insert', times => 0 }, { job_error => { reason => 'jobInternalError', at => 'insert' } } ], 'HV000',
 	qr/made to fail/, job_timeout => '3s');
-cmp_ok(scalar($bq->jobs), '>', 1, '… after more than one try');
+cmp_ok(scalar($bq->jobs), '>', 1, 'jobInternalError again and again: more than one job');
 
 # ---- a job that takes its time
 
@@ -301,16 +303,16 @@ $session->send(qq(SET contratos.request_timeout = '3s'; SELECT status, rows_load
 $bq->wait(kind => 'results', nth => 3, state => 'seen');
 ok($session->is_waiting, 'a slow job is waited for');
 $bq->release($rule);
-is($session->finish->{out}, 'succeeded|67', '… until it is done, longer than request_timeout');
-is(count('insert'), 1, '… without another job');
-is(count('cancel'), 0, '… or a cancel');
+is($session->finish->{out}, 'succeeded|67', 'a slow job is waited for longer than request_timeout');
+is(count('insert'), 1, 'a slow job is not started again');
+is(count('cancel'), 0, 'a slow job is not canceled');
 $session->quit;
 
 # The job would go on for ever, as far as its answers tell.
 my $unfinished = { kind => 'bigquery#getQueryResultsResponse', jobComplete => JSON::PP::false };
 fails('job_timeout', [ { kind => 'results', times => 0 }, { status => 200, body => $unfinished } ],
 	'HV000', [ qr/did not finish within 1500 ms/, qr/HINT: .*job_timeout/ ], job_timeout => '1500ms');
-is(count('cancel'), 1, 'job_timeout: the job is cancelled');
+is(count('cancel'), 1, 'job_timeout: the job is canceled');
 # BigQuery's own limit comes first
 fails('a job that BigQuery stops', [ { kind => 'insert' }, { job_pending => $true } ],
 	'HV000', [ qr/timed out/, qr/HINT: .*job_timeout/ ], job_timeout => '700ms');
@@ -334,7 +336,7 @@ loads('a later page that breaks off in a chunk', [ { kind => 'results', start_in
 loads('a page that is cut', [ { kind => 'results', start_index => 40 }, { close => { after_bytes => 4000 } } ],
 	page_rows => 40);
 my ($again) = grep { $_->{start_index} > 40 } $bq->requests('results');
-ok($again, '… is taken up at the next row, not at its first');
+ok($again, 'a page that is cut is continued at the next row');
 loads('a page cut in its gzip',
 	[ { kind => 'results', start_index => 40 }, { gzip => $true, close => { after_bytes => 900 } } ], page_rows => 40);
 fails('a page that breaks off each time',
@@ -343,7 +345,8 @@ fails('a page that breaks off each time',
 
 query('UPDATE contratos_sources SET allow_empty = true');
 rules();
-is(query(q(SELECT status, rows_loaded FROM contratos_run('2024-06-01'))), 'succeeded|0', 'a page without the key rows');
+is(query(q(SELECT status, rows_loaded FROM contratos_run('2024-06-01'))), 'succeeded|0',
+	'a page without the key "rows" is an empty day');
 query('UPDATE contratos_sources SET allow_empty = false');
 
 # ---- answers that cannot be trusted
@@ -351,7 +354,7 @@ query('UPDATE contratos_sources SET allow_empty = false');
 my @second = (kind => 'results', start_index => 40, times => 0);
 fails('no rows while more are promised', [ {@second}, { truncate_rows => 0 } ], 'HV000',
 	[ qr/ended early/, qr/after row 40 of 67/ ], page_rows => 40);
-fails('… without the key', [ {@second}, { no_rows_key => $true, truncate_rows => 0 } ], 'HV000', qr/ended early/,
+fails('no key "rows" while more are promised', [ {@second}, { no_rows_key => $true, truncate_rows => 0 } ], 'HV000', qr/ended early/,
 	page_rows => 40);
 my $row = [ map { "$_" } 1 .. 8 ];
 fails('more rows than promised', [ { @second, start_index => 0 }, { extra_rows => [$row] } ], 'HV000',
@@ -388,20 +391,20 @@ fails('bytes after the end', [ {@second}, { garbage => '{"rows":[]} {}' } ], 'HV
 my $elsewhere = $bq->url . '/elsewhere';
 fails('a redirect', [ { kind => 'insert', times => 0 }, { redirect => $elsewhere } ], 'HV000',
 	[ qr/302/, qr/HINT:  Redirects are not followed/ ]);
-is(count('insert'), 1, '… asked once');
+is(count('insert'), 1, 'a redirect: asked once');
 fails('a redirect of a page', [ {@second}, { redirect => $elsewhere } ], 'HV000', qr/302/, page_rows => 40);
-is(count('unknown'), 0, '… and not followed');
+is(count('unknown'), 0, 'a redirect is not followed');
 fails('a huge header', [ { kind => 'insert', times => 0 }, { huge_header => 90000 } ], '54000', qr/header/);
-is(count('insert'), 1, '… asked once');
+is(count('insert'), 1, 'a huge header: asked once');
 fails('a huge header of a page', [ {@second}, { huge_header => 90000 } ], '54000', qr/header/, page_rows => 40);
 fails('a job that is 11 MB long',
 	[ { kind => 'insert', times => 0 }, { garbage => '{"kind":"' . 'k' x (11 * 2**20) . '"}' } ], '54000', qr/longer than/);
-fails('… gzipped',
+fails('a job that is 11 MB long, gzipped',
 	[ { kind => 'insert', times => 0 }, { gzip => $true, garbage => '{"kind":"' . 'k' x (11 * 2**20) . '"}' } ], '54000',
 	qr/longer than/);
 fails('a long error text', [ { kind => 'insert', times => 0 }, { reason => 'invalidQuery', message => "\x{e9}" x 100000 } ],
 	'42000', qr/BigQuery: \xc3\xa9/);
-is(content(), $content, 'after all that the day is as it was');
+is(content(), $content, 'the day is unchanged after all failures');
 
 # ---- TLS, and where a request goes
 
@@ -409,15 +412,16 @@ my @ca = (ca_file => $bq->ca_file);
 rules();
 ($out, $err) = load(endpoint => $bq->https_url, @ca);
 is($out, 'succeeded|67', 'https with ca_file') or diag($err);
-ok(!(grep { !$_->{tls} } $bq->requests('insert'), $bq->requests('results')), '… over TLS');
+ok(!(grep { !$_->{tls} } $bq->requests('insert'), $bq->requests('results')),
+	'https with ca_file: each request is over TLS');
 ($out, $err) = load(endpoint => $bq->localhost_url, @ca);
 is($out, 'succeeded|67', 'https by host name') or diag($err);
 fails('https without ca_file', [], '58030', [ qr/certificate/, qr/HINT: .*ca_file/ ], endpoint => $bq->https_url);
-is(count('insert'), 0, '… nothing was sent');
+is(count('insert'), 0, 'https without ca_file: nothing is sent');
 fails('https with another authority', [], '58030', [ qr/certificate/, qr/HINT: .*ca_file/ ], endpoint => $bq->https_url,
 	ca_file => $bq->other_ca_file);
 fails('a ca_file that is not there', [], '58P01', qr/nowhere/, endpoint => $bq->https_url, ca_file => '/nowhere/ca.pem');
-fails('a ca_file that is none', [], 'F0000', qr/certificates/, endpoint => $bq->https_url, ca_file => $bq->key_file);
+fails('a ca_file that has no certificate', [], 'F0000', qr/certificates/, endpoint => $bq->https_url, ca_file => $bq->key_file);
 fails('https where http is spoken', [], '58030', qr/TLS/, endpoint => $bq->url =~ s/^http/https/r, request_timeout => '1s',
 	@ca);
 fails('http where https is spoken', [], '\w{5}', qr/\S/, endpoint => $bq->https_url =~ s/^https/http/r,
@@ -447,7 +451,7 @@ sub certificate_for
 }
 certificate_for('bigquery.example.com');
 fails('a certificate for another name', [], '58030', qr/certificate/, endpoint => $bq->https_url, @ca);
-is(count('insert'), 0, '… nothing was sent');
+is(count('insert'), 0, 'a certificate for another name: nothing is sent');
 
 # ---- a proxy: it is asked to CONNECT to the name, and leads to the stand-in
 
@@ -506,9 +510,9 @@ require POSIX;
 my ($proxy_pid, $proxy) = start_proxy();
 rules();
 ($out, $err) = load(endpoint => 'https://bigquery.example.com', proxy => $proxy, @ca);
-is($out, 'succeeded|67', 'through a proxy') or diag($err);
+is($out, 'succeeded|67', 'a day is loaded through a proxy') or diag($err);
 like(slurp_file($proxy_log), qr/\A(?:CONNECT bigquery\.example\.com:443 HTTP\/1\.1\n)+\z/,
-	'… which sees the name and no token');
+	'a proxy sees the host name and no token');
 kill 'TERM', $proxy_pid;
 waitpid $proxy_pid, 0;
 fails('a proxy that is down', [], '08001', qr/proxy/, endpoint => 'https://bigquery.example.com', proxy => $proxy,
@@ -532,7 +536,7 @@ $node->stop;
 }
 rules();
 ($out, $err) = load();
-is($out, 'succeeded|67', 'a proxy of the environment is not asked') or diag($err);
+is($out, 'succeeded|67', 'a proxy of the environment is not used') or diag($err);
 
 $node->stop;
 done_testing();

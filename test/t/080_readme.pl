@@ -53,7 +53,7 @@ sub type_page
 type_page($readme, 'readme', ' 00:00 UTC      08:00 (run_at)         every 6 hours            24 h after its end');
 is( $f->node->safe_psql('readme', q(SELECT count(DISTINCT day) FROM contratos_runs WHERE status = 'succeeded' AND day > '2026-11-13')),
 	'7',
-	'after which the last seven days are there');
+	'README.md: its statements leave the last seven days loaded');
 type_page($portuguese, 'leiame', ' 00:00 UTC      08:00 (run_at)         a cada 6 horas           24 h depois do fim');
 
 # ---- settings and functions are ones there are
@@ -70,11 +70,11 @@ foreach my $page ($readme, $portuguese)
 	my @settings = grep { !/_$/ } named($page, qr/\b(contratos\.[a-z_]+)\b(?!\()/);
 	foreach my $setting (grep { !/\.(?:control|c|so)$/ } @settings)
 	{
-		is($f->query("SELECT count(*) FROM pg_settings WHERE name = '$setting'"), '1', $page->name . ": $setting is a setting");
+		is($f->query("SELECT count(*) FROM pg_settings WHERE name = '$setting'"), '1', $page->name . ": the setting $setting exists");
 	}
 	foreach my $function (named($page, qr/\b(contratos_[a-z_]+)\(/))
 	{
-		is($f->query("SELECT count(*) FROM pg_proc WHERE proname = '$function'"), '1', $page->name . ": $function is a function");
+		is($f->query("SELECT count(*) FROM pg_proc WHERE proname = '$function'"), '1', $page->name . ": the function $function exists");
 	}
 }
 
@@ -87,7 +87,7 @@ sub check_settings
 	my $ini = join '', map { $_->{text} } grep { $_->{language} eq 'ini' } $page->blocks;
 	foreach my $setting (@settings)
 	{
-		is($f->query("SELECT count(*) FROM pg_settings WHERE name = '$setting'"), '1', $page->name . ": of its table, $setting is a setting");
+		is($f->query("SELECT count(*) FROM pg_settings WHERE name = '$setting'"), '1', $page->name . ": $setting of its table of settings exists");
 		like($ini, qr/^\Q$setting\E = /m, $page->name . ": shows how to set $setting");
 	}
 	return "@settings";
@@ -136,18 +136,18 @@ sub outline
 
 is(outline($portuguese), outline($readme), 'README.pt-BR.md has the headings and blocks of README.md');
 is(join("\n", sort map { "$_->{file}#$_->{anchor}" } grep { $_->{file} !~ /^README/ } $portuguese->links),
-	join("\n", sort map { "$_->{file}#$_->{anchor}" } grep { $_->{file} !~ /^README/ } $readme->links), 'and its links');
+	join("\n", sort map { "$_->{file}#$_->{anchor}" } grep { $_->{file} !~ /^README/ } $readme->links), 'README.pt-BR.md has the links of README.md');
 is(join("\n", map { $_->{text} =~ s/#.*//gr } grep { $_->{language} =~ /^(?:sh|ini)$/ } $portuguese->blocks),
-	join("\n", map { $_->{text} =~ s/#.*//gr } grep { $_->{language} =~ /^(?:sh|ini)$/ } $readme->blocks), 'and its commands');
+	join("\n", map { $_->{text} =~ s/#.*//gr } grep { $_->{language} =~ /^(?:sh|ini)$/ } $readme->blocks), 'README.pt-BR.md has the commands of README.md');
 
 # ---- somebody who opens it sees how to install and what to type first, and reads to the end
 
 foreach my $page ($readme, $portuguese)
 {
 	my ($first) = grep { $_->{language} eq 'sql' } $page->blocks;
-	like($first->{text}, qr/^CREATE EXTENSION contratos;\nSELECT /, $page->name . ': the first statement');
-	cmp_ok($first->{end}, '<=', 60, $page->name . ': ends within 60 lines');
-	cmp_ok(scalar(my @words = split ' ', Contratos::Docs::slurp($page->file)), '<=', 2200, $page->name . ': is short');
+	like($first->{text}, qr/^CREATE EXTENSION contratos;\nSELECT /, $page->name . ': the first SQL is CREATE EXTENSION and a query');
+	cmp_ok($first->{end}, '<=', 60, $page->name . ': the first SQL ends within 60 lines');
+	cmp_ok(scalar(my @words = split ' ', Contratos::Docs::slurp($page->file)), '<=', 2200, $page->name . ': it is short');
 }
 
 done_testing();

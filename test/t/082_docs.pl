@@ -31,7 +31,7 @@ foreach my $name (sort keys %pages)
 		push @broken, "line $link->{line}: $target#$link->{anchor}"
 		  unless $exists && ($link->{anchor} eq '' || $page && $page->anchors->{ $link->{anchor} });
 	}
-	is(join("\n", @broken), '', "$name: its links lead somewhere");
+	is(join("\n", @broken), '', "$name: its links exist");
 }
 
 # docs/../README.md is README.md
@@ -71,7 +71,7 @@ sub python
 	my ($block, $use) = @_;
 	my ($out, $err);
 	my $ok = IPC::Run::run([ $ENV{PYTHON} || 'python3', '-c', 'import ast, sys; ast.parse(sys.stdin.read())' ], '<', \$block->{text}, '>', \$out, '2>', \$err);
-	ok($ok, "is Python: $block->{name}") or diag($err);
+	ok($ok, "Python parses: $block->{name}") or diag($err);
 	my ($sql) = $block->{text} =~ /sql="([^"]*)"/;
 	$use->(($sql // '') =~ s/\{\{ ds \}\}/2026-11-20/r);
 	return;
@@ -83,9 +83,9 @@ sub yaml
 	my ($block, $use) = @_;
 	my ($query) = $block->{text} =~ /^  query: (.*)$/m;
 	my @metrics = $block->{text} =~ /^    - (\w+): \{usage: \w+, description: [^{}]+\}$/mg;
-	is(scalar(() = $block->{text} =~ /^    - /mg), scalar @metrics, "each metric is understood: $block->{name}");
+	is(scalar(() = $block->{text} =~ /^    - /mg), scalar @metrics, "each metric is parsed: $block->{name}");
 	my (undef, $out) = $use->($query);
-	is(join(',', @metrics), join(',', split /\s*\|\s*/, (split /\n/, $out)[0] =~ s/^\s+|\s+$//gr), "its metrics are the query's columns: $block->{name}");
+	is(join(',', @metrics), join(',', split /\s*\|\s*/, (split /\n/, $out)[0] =~ s/^\s+|\s+$//gr), "the metrics are the query's columns: $block->{name}");
 	return;
 }
 
@@ -97,7 +97,7 @@ sub wait_for_worker
 	my ($block) = @_;
 	return unless $block->{text} =~ /cause = 'catchup'|contratos_status|contratos_days/;
 	ok( $node->poll_query_until('analytics', q(SELECT count(*) = 3 FROM contratos_runs WHERE cause = 'catchup' AND status = 'succeeded')),
-		'the worker has filled the gap');
+		'tutorial: the worker has filled the gap');
 	$f->settle('analytics');
 	return;
 }
@@ -126,7 +126,7 @@ $how_to = Contratos::DocsRun->new(
 	},
 	pictures => { 'LOG:  contratos worker started for database "analytics"' => 1 },
 	other => {
-		python => sub { python($_[0], sub { is($how_to->query("SELECT status FROM ($_[0]) AS r"), 'succeeded', "runs: $_[0]") }) },
+		python => sub { python($_[0], sub { is($how_to->query("SELECT status FROM ($_[0]) AS r"), 'succeeded', "the Python example's query runs: $_[0]") }) },
 		yaml => sub { yaml($_[0], sub { $how_to->psql($_[0]) }) },
 	});
 $how_to->page($pages{'docs/how-to.md'});
@@ -135,12 +135,12 @@ is($node->safe_psql('how_to', q(SELECT count(*), bool_and(d.tokens = t.tokens) F
 		JOIN (SELECT (block_timestamp AT TIME ZONE 'UTC')::date AS day, count(*) AS tokens FROM tokens GROUP BY 1) t USING (day)
 		WHERE day BETWEEN '2026-11-14' AND '2026-11-19')),
 	'6|t',
-	'its mart has the days');
+	'how-to: the mart has the days');
 is( $node->safe_psql('how_to', q(SELECT mart.skeleton(s) FROM unnest(ARRAY[U&'USD\0422', 'usdt', U&'U\200BSDT', U&'\FF35\FF33\FF24\FF34', 'U$DT', U&'US\039FT']) s)),
 	"USDT\nUSDT\nUSDT\nUSDT\nUSDT\nUSOT",
-	'and sees what looks alike');
+	'how-to: the mart\'s skeleton() finds look-alikes');
 is( $node->safe_psql('moved', 'SELECT count(*) > 300 FROM tokens; SELECT count(*) FROM contratos_sources'),
-	"t\n2", 'what has moved is there');
+	"t\n2", 'how-to: a moved database has its rows and sources');
 $f->query('ALTER SYSTEM RESET ALL');
 $node->reload;
 
@@ -169,8 +169,8 @@ my $source = join '', map { slurp_file($_) } glob("$root/src/*/*.[ch]"), glob("$
 my $architecture = slurp_file($pages{'ARCHITECTURE.md'}->file);
 my @named = $architecture =~ /`([^`\n]+)`/g;
 sub nowhere { my @found = glob $_[0]; return !grep { -e } @found; }
-is(join("\n", grep { m{^(?:src|test|script|sql|docs)/[\w./*-]+$} && nowhere("$root/$_") } @named), '', 'ARCHITECTURE.md: its files are there');
-is(join("\n", grep { /^(?!pg_)[a-z]+_[a-z_]+$/ && $source !~ /\b$_\b/ && nowhere("$root/src/*/$_.c") } @named), '', 'ARCHITECTURE.md: its functions are there');
+is(join("\n", grep { m{^(?:src|test|script|sql|docs)/[\w./*-]+$} && nowhere("$root/$_") } @named), '', 'ARCHITECTURE.md: its files exist');
+is(join("\n", grep { /^(?!pg_)[a-z]+_[a-z_]+$/ && $source !~ /\b$_\b/ && nowhere("$root/src/*/$_.c") } @named), '', 'ARCHITECTURE.md: its functions exist');
 my ($out, $err);
 IPC::Run::run([ "$root/script/layers", '--drawing' ], '>', \$out, '2>', \$err);
 sub uses { my ($folder, @used) = @_; return "$folder: " . (join(' ', sort grep { $_ ne 'base' } @used) || 'none'); }

@@ -53,7 +53,7 @@ sub count { return scalar reverse join ',', reverse(constant($_[0])) =~ /\d{1,3}
 my ($limits) = $page->tables('Limits');
 is(column('limit', @$limits), join("\n", (map { bytes($_) } qw(ROWS_MAX_TEXT ROWS_MAX_ROW VALUES_MAX_MEMORY)), count('MESSAGE_MAX_FIELDS'),
 		(map { bytes($_) } qw(ROWS_MAX_ENVELOPE request.c:MAX_ANSWER)), (map { count($_) } qw(JSON_MAX_VALUES BIGQUERY_MAX_TABLES)), 'one, and `parallel_pages`'),
-	'limits are those of the source');
+	'the limits documented are those of the source');
 
 # ---- functions
 
@@ -62,7 +62,7 @@ my $functions = qq(pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.deptype =
 	JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'contratos' WHERE NOT $internal);
 is(join(' ', sort(titles_in('Functions'))), join(' ', map { $_->[0] } rows("SELECT proname FROM $functions ORDER BY proname COLLATE \"C\"")),
 	'functions: each is documented, and there are no others');
-is($f->query(qq(SELECT string_agg(proname, ' ') FROM pg_proc p WHERE $internal AND proname ~ '^contratos_' AND pronargs > 2)), '', 'what is internal is nothing to call');
+is($f->query(qq(SELECT string_agg(proname, ' ') FROM pg_proc p WHERE $internal AND proname ~ '^contratos_' AND pronargs > 2)), '', 'functions: internal ones have at most two arguments');
 
 foreach my $function (titles_in('Functions'))
 {
@@ -81,7 +81,7 @@ foreach my $function (titles_in('Functions'))
 	my $text = join '', $page->section($function);
 	my ($returns) = $text =~ /^Returns `(\w+)`/m;
 	is($returns // 'record', $f->query("SELECT format_type(prorettype, NULL) FROM $of"), "$function: what it returns");
-	like($text, @names ? qr/^\| argument/m : qr/^No arguments\./m, "$function: says if it takes none");
+	like($text, @names ? qr/^\| argument/m : qr/^No arguments\./m, "$function: \"No arguments\" where it has none");
 	my $public = $f->query("SELECT proacl IS NULL OR EXISTS (SELECT FROM aclexplode(proacl) WHERE grantee = 0) FROM $of") eq 't';
 	like($text, $public ? qr/^May be called by: everybody\./m : qr/^May be called by: the owner of the extension, and whom EXECUTE is granted\./m,
 		"$function: who may call it");
@@ -180,7 +180,7 @@ my %refused = (
 	'Options of a user mapping' => q(CREATE USER MAPPING FOR CURRENT_USER SERVER elsewhere OPTIONS (nonsense '1')),
 	'Options of a foreign table' => q(CREATE FOREIGN TABLE away (a int) SERVER elsewhere OPTIONS (nonsense '1')),
 	'Options of a column' => q(CREATE FOREIGN TABLE away (a int OPTIONS (nonsense '1')) SERVER elsewhere OPTIONS ("table" 'p-1.d.t')));
-is(join(', ', titles_in('Options')), join(', ', sort { index(join(' ', titles_in('Options')), $a) <=> index(join(' ', titles_in('Options')), $b) } keys %refused), 'options: of each kind of object');
+is(join(', ', titles_in('Options')), join(', ', sort { index(join(' ', titles_in('Options')), $a) <=> index(join(' ', titles_in('Options')), $b) } keys %refused), 'options: each kind of object is documented');
 foreach my $title (sort keys %refused)
 {
 	is(join(' ', sort(map { $_->{option} } $page->table($title))), options_of($refused{$title}), "$title: each is documented, and there are no others");
@@ -204,14 +204,14 @@ my $listener = Contratos::Session->new($f->node);
 $listener->query('LISTEN contratos');
 $f->query(q(SELECT contratos_run('2026-11-20')));
 my ($payload) = $listener->query('SELECT')->{out} =~ /with payload "(.*)" received from/;
-is(join(' ', sort(map { $_->{key} } $page->table('NOTIFY'))), join(' ', sort keys %{ decode_json($payload // '{}') }), 'NOTIFY: its keys');
+is(join(' ', sort(map { $_->{key} } $page->table('NOTIFY'))), join(' ', sort keys %{ decode_json($payload // '{}') }), 'NOTIFY: the payload\'s keys are documented');
 
 # ---- log lines
 
 foreach my $line ($page->table('Log lines'))
 {
-	is(join('; ', Contratos::Docs::unsaid($line->{message}, $said)), '', "can be logged: $line->{message}");
-	like($line->{level}, qr/^(?:LOG|WARNING|DEBUG1)$/, 'and has a level');
+	is(join('; ', Contratos::Docs::unsaid($line->{message}, $said)), '', "log line in the source: $line->{message}");
+	like($line->{level}, qr/^(?:LOG|WARNING|DEBUG1)$/, "log line with a level: $line->{message}");
 }
 
 done_testing();

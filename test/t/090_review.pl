@@ -17,7 +17,7 @@ my $run = q(SELECT status, rows_loaded, rows_replaced FROM contratos_run('2026-1
 my $count = "SELECT count(*), count(DISTINCT address) FROM tokens WHERE $day";
 
 $f->day('2026-11-20', 50);
-is($f->query($run), 'succeeded|50|0', 'a day to begin with');
+is($f->query($run), 'succeeded|50|0', 'a day is loaded before triggers are added');
 
 # A trigger of tokens for one test: when it fires, declarations and body.
 sub trigger
@@ -45,9 +45,10 @@ for my $when ('BEFORE INSERT', 'AFTER INSERT')
 			like(
 				$f->fails("BEGIN; $run; FETCH peek"),
 				qr/ERROR:  55000: the load whose rows this scan of foreign table "bigquery_tokens" reads is over/,
-				'and has nothing to read when the load is over');
-			is($f->query("BEGIN; $run; CLOSE peek; COMMIT"), 'succeeded|50|50', 'but can be closed');
-			is(scalar($bq->requests('insert')), 3, 'one job a load');
+				"$when: the open cursor cannot be read when the load is over");
+			is($f->query("BEGIN; $run; CLOSE peek; COMMIT"), 'succeeded|50|50',
+				"$when: the open cursor can be closed when the load is over");
+			is(scalar($bq->requests('insert')), 3, "$when: one job for each load");
 		});
 }
 
@@ -57,7 +58,7 @@ trigger(
 		FOR r IN SELECT * FROM bigquery_tokens WHERE $day LOOP n := n + 1; IF n = 3 THEN RAISE division_by_zero; END IF; END LOOP;
 	EXCEPTION WHEN division_by_zero THEN NULL; END",
 	sub {
-		is($f->query($run), 'succeeded|50|50', 'a subtransaction that ends with a scan half read');
+		is($f->query($run), 'succeeded|50|50', 'a subtransaction may end with a scan half read');
 	});
 
 # ---- a load in a load
@@ -68,12 +69,12 @@ for my $when ('AFTER DELETE', 'AFTER INSERT')
 		$when, '', q(PERFORM contratos_run('2026-11-20')),
 		sub {
 			like($f->fails($run), qr/ERROR:  55006: a load cannot begin while another one replaces rows/,
-				"$when: no load within a load");
-			is($f->query($count), '50|50', 'which would double the day');
-			is(scalar($bq->requests('insert')), 1, 'and is not even asked for');
+				"$when: a load within a load is refused");
+			is($f->query($count), '50|50', "$when: a refused load within a load does not double the day");
+			is(scalar($bq->requests('insert')), 1, "$when: a refused load within a load does not ask BigQuery");
 		});
 }
-is($f->query("$run; $run"), "succeeded|50|50\nsucceeded|50|50", 'one after another is fine');
+is($f->query("$run; $run"), "succeeded|50|50\nsucceeded|50|50", 'one load after another in one session succeeds');
 
 # ---- rows read twice are reported once
 
@@ -85,8 +86,8 @@ $f->query('CREATE RULE twice AS ON INSERT TO tokens DO INSTEAD
 $f->query(q(SET enable_material = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
 	SELECT FROM contratos_run('2026-11-20', allow_shrink => true)));
 is($f->query('SELECT rows_loaded, rows_inserted, values_altered FROM contratos_runs ORDER BY id DESC LIMIT 1'),
-	'3|6|3', 'a rule that reads the rows twice');
-is($f->query('SELECT count(*) FROM contratos_rejects WHERE run = (SELECT max(id) FROM contratos_runs)'), 3, 'has each reject once');
+	'3|6|3', 'a rule that reads the rows twice: figures in the ledger');
+is($f->query('SELECT count(*) FROM contratos_rejects WHERE run = (SELECT max(id) FROM contratos_runs)'), 3, 'a rule that reads the rows twice: each reject once');
 $f->query('DROP TABLE copy CASCADE');
 
 # ---- a job that never ends, and one that need not be asked for
@@ -94,15 +95,15 @@ $f->query('DROP TABLE copy CASCADE');
 $bq->reset(tables => 0);
 $bq->rule({ kind => 'results', times => 0 },
 	{ envelope => { jobComplete => JSON::PP::false, rows => undef, schema => undef, totalRows => undef } });
-like($f->fails("SET contratos.job_timeout = '1s'; $run"), qr/BigQuery job did not finish within 1000 ms/, 'job_timeout');
-is(scalar($bq->requests('cancel')), 1, 'the job is cancelled');
+like($f->fails("SET contratos.job_timeout = '1s'; $run"), qr/BigQuery job did not finish within 1000 ms/, 'job_timeout ends a load');
+is(scalar($bq->requests('cancel')), 1, 'job_timeout cancels the job');
 $bq->reset(tables => 0);
 
 $f->query(q(CREATE TABLE snapshot (LIKE tokens);
 	INSERT INTO contratos_sources (name, remote_table, target_table, snapshot) VALUES ('snapshot', 'public.bigquery_tokens', 'public.snapshot', true)));
 like($f->fails(q(SELECT contratos_run(source => 'snapshot'))),
-	qr/ERROR:  42P17: a load of source "snapshot" would read the whole BigQuery table/, 'require_filter holds for loads');
-is(scalar($bq->requests('insert')), 0, 'before anything is billed');
+	qr/ERROR:  42P17: a load of source "snapshot" would read the whole BigQuery table/, 'require_filter refuses a load of the whole table');
+is(scalar($bq->requests('insert')), 0, 'require_filter: no job is made');
 
 # ---- a day that fails has been billed as well
 
@@ -110,8 +111,9 @@ $f->day('2026-11-20', 50);
 trigger(
 	'AFTER INSERT', '', q(RAISE 'no'),
 	sub {
-		is($f->query('SELECT status FROM contratos_backfill(1)'), 'failed', 'a day that fails when all is there');
-		is($f->query('SELECT bytes_billed FROM contratos_runs ORDER BY id DESC LIMIT 1'), 10485760, 'has its cost in the ledger');
+		is($f->query('SELECT status FROM contratos_backfill(1)'), 'failed',
+			'an AFTER trigger fails a day whose rows are all there');
+		is($f->query('SELECT bytes_billed FROM contratos_runs ORDER BY id DESC LIMIT 1'), 10485760, 'a failed day has its cost in the ledger');
 	});
 
 # ---- the guard's arithmetic: (1 - 0.18) * 1000 is more than 820 in binary
@@ -120,8 +122,8 @@ $f->query(q(UPDATE contratos_sources SET max_shrink = 0.18 WHERE name = 'tokens'
 $f->day('2026-11-20', 1000);
 $f->query($run);
 $f->day('2026-11-20', 820);
-is($f->query($run), 'succeeded|820|1000', 'a day that has shrunk by just what is allowed');
+is($f->query($run), 'succeeded|820|1000', 'a day that has shrunk by max_shrink is loaded');
 $f->day('2026-11-20', 672);
-like($f->fails($run), qr/has shrunk from 820 rows to 672/, 'and one by a row more');
+like($f->fails($run), qr/has shrunk from 820 rows to 672/, 'a day that has shrunk by one row more is refused');
 
 done_testing();

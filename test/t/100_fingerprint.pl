@@ -55,17 +55,17 @@ my @rows = ask_there("SELECT $columns FROM `" . $there->tokens . q(` WHERE `bloc
 my $expected = computed(\@tokens, @rows);
 $f->query('SELECT contratos_run()');
 my $told = $f->query($here);
-is($told, day_there(), 'the ledger has what our query gives there');
-is((split /\|/, $told)[2], $expected, 'which is what Perl computes of the rows');
+is($told, day_there(), 'the ledger has the fingerprint that BigQuery computes');
+is((split /\|/, $told)[2], $expected, 'the ledger has the fingerprint that Perl computes');
 is($f->query("SELECT target_rows = rows_loaded, target_max_timestamp = source_max_timestamp $last"),
-	't|t', 'and what is in the target');
+	't|t', 'the ledger has the rows and last timestamp of the target');
 
 # ---- however the rows come
 
 sub unchanged
 {
 	my ($name) = @_;
-	is($f->query($here), $told, $name);
+	is($f->query($here), $told, "the fingerprint is the same $name");
 	$bq->reset(tables => 0);
 	return;
 }
@@ -75,7 +75,7 @@ unchanged('in small pages');
 $bq->rule({ kind => 'results', start_index => 20 }, { truncate_rows => 3 });
 $bq->rule({ kind => 'results', start_index => 23 }, { close => { after_bytes => 2000 } });
 $f->query('SET contratos.page_rows = 10; SELECT contratos_run()');
-is(scalar(grep { $_->{fired} } $bq->rules), 2, 'pages have been cut');
+is(scalar(grep { $_->{fired} } $bq->rules), 2, 'two pages have been cut');
 unchanged('in pages that break off');
 $f->query('SELECT contratos_backfill(1)');
 unchanged('in a backfill');
@@ -92,8 +92,8 @@ $f->query('CREATE TABLE two AS SELECT 1 AS n; ANALYZE two; INSERT INTO two VALUE
 	CREATE RULE instead AS ON INSERT TO tokens DO INSTEAD INSERT INTO copy SELECT NEW.address FROM two;
 	SET enable_material = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
 	SELECT contratos_run(); DROP RULE instead ON tokens');
-is($f->query('SELECT count(*) FROM copy'), 2 * @rows, 'a rule reads them twice in one scan');
-is(scalar($bq->requests('results')), 2, 'which asks twice');
+is($f->query('SELECT count(*) FROM copy'), 2 * @rows, 'a rule reads the rows twice in one scan');
+is(scalar($bq->requests('results')), 2, 'a rule that reads the rows twice asks for results twice');
 unchanged('when a rule reads them again and again');
 
 # ---- of what came, not of what is kept
@@ -106,8 +106,9 @@ $f->query(q(CREATE FUNCTION filter() RETURNS trigger LANGUAGE plpgsql AS $$ BEGI
 unchanged('with a trigger that takes some rows and changes others');
 is( $f->query("SELECT target_rows, target_max_timestamp $last"),
 	$f->query("SELECT count(*), max(block_timestamp) FROM tokens WHERE $day"),
-	'but what is in the target is measured there');
-isnt($f->query("SELECT target_rows = rows_loaded $last"), 't', 'and is less');
+	'target_rows is measured in the target');
+isnt($f->query("SELECT target_rows = rows_loaded $last"), 't',
+	'target_rows is less than rows_loaded behind a row trigger');
 $f->query('DROP TRIGGER filter ON tokens');
 $f->query(q(CREATE FUNCTION thin_out() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 	DELETE FROM public.tokens WHERE block_timestamp >= '2026-11-20 18:00Z'; RETURN NULL; END $$;
@@ -115,8 +116,9 @@ $f->query(q(CREATE FUNCTION thin_out() RETURNS trigger LANGUAGE plpgsql AS $$ BE
 	SELECT contratos_run()));
 is( $f->query("SELECT target_rows, target_max_timestamp $last"),
 	$f->query("SELECT count(*), max(block_timestamp) FROM tokens WHERE $day"),
-	'behind a trigger of the statement as well');
-isnt($f->query("SELECT target_rows = rows_loaded $last"), 't', 'which has left fewer');
+	'target_rows is measured behind a statement trigger');
+isnt($f->query("SELECT target_rows = rows_loaded $last"), 't',
+	'target_rows is less than rows_loaded behind a statement trigger');
 $f->query('DROP TRIGGER thin_out ON tokens');
 
 my $row = $f->row(name => "a\0b", symbol => '', decimals => '018', total_supply => 'no number');
@@ -126,18 +128,18 @@ for my $server ($bq, $there)
 	$server->table(undef, append => 1, rows => [$row]);
 }
 $f->query(q(SELECT contratos_run(allow_shrink => true)));
-is($f->query($here), day_there(), 'a text that loses its U+0000, numbers that do not read back');
-is($f->query("SELECT values_altered $last"), 2, 'two of them altered here');
+is($f->query($here), day_there(), 'altered values have the fingerprint that BigQuery computes');
+is($f->query("SELECT values_altered $last"), 2, 'the altered values are counted');
 
 # ---- without rows, without success
 
 $_->delete_day(undef, '2026-11-20') for $bq, $there;
-is_deeply([ ask_there($own_query) ], [ [ '0', undef, '0:0' ] ], 'an empty day there');
+is_deeply([ ask_there($own_query) ], [ [ '0', undef, '0:0' ] ], 'an empty day in BigQuery has an empty fingerprint');
 $f->query(q(UPDATE contratos_sources SET allow_empty = true; SELECT contratos_run(allow_shrink => true)));
 is($f->query("SELECT rows_loaded, source_max_timestamp, fingerprint, target_rows, target_max_timestamp $last"),
-	'0||0:0|0|', 'and here');
+	'0||0:0|0|', 'an empty day in the ledger has an empty fingerprint');
 $f->query(q(UPDATE contratos_sources SET allow_empty = false; SELECT contratos_backfill(1)));
-is($f->query("SELECT status, fingerprint, target_rows, target_max_timestamp $last"), 'refused|||', 'a refused day has none');
+is($f->query("SELECT status, fingerprint, target_rows, target_max_timestamp $last"), 'refused|||', 'a refused day has no fingerprint');
 
 # ---- other tables
 
@@ -152,8 +154,9 @@ my %content = (
 $_->table($things, %content) for $bq, $there;
 my @all = ask_there("SELECT * FROM `$things`");
 my $own = own_fingerprint(\@columns, @all);
-is($own, computed(\@columns, @all), 'every type that is covered: C and Perl agree');
-is_deeply([ ask_there(own_query($things, 't', \@columns)) ], [ [ 3, '253402300799999999', $own ] ], 'and the stand-in');
+is($own, computed(\@columns, @all), 'C and Perl agree on the fingerprint of every covered type');
+is_deeply([ ask_there(own_query($things, 't', \@columns)) ], [ [ 3, '253402300799999999', $own ] ],
+	'the stand-in agrees on the fingerprint of every covered type');
 
 # a snapshot, and a column of a type that no option says
 $f->query(qq(
@@ -163,10 +166,12 @@ $f->query(qq(
 	INSERT INTO contratos_sources (name, remote_table, target_table, snapshot) VALUES ('things', 'things', 'local', true);
 	SELECT contratos_run(source => 'things')));
 my @some = @columns[ 0 .. 2, 8 ];
-is($f->query("SELECT fingerprint $last"), own_fingerprint(\@some, map { [ @$_[ 0 .. 2, 8 ] ] } @all), 'a snapshot has its fingerprint');
+is($f->query("SELECT fingerprint $last"), own_fingerprint(\@some, map { [ @$_[ 0 .. 2, 8 ] ] } @all), 'a full-table source has its fingerprint');
 is_deeply([ ask_there(own_query($things, undef, \@some)) ],
-	[ [ 3, undef, $f->query("SELECT fingerprint $last") ] ], 'which is the one there');
-is($f->query("SELECT target_rows, target_max_timestamp $last"), '3|', 'and no timestamp');
+	[ [ 3, undef, $f->query("SELECT fingerprint $last") ] ],
+		'a full-table source has the fingerprint that BigQuery computes');
+is($f->query("SELECT target_rows, target_max_timestamp $last"), '3|',
+	'a full-table source has no last timestamp in the target');
 
 $f->stop;
 $there->stop;

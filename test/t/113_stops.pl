@@ -89,50 +89,50 @@ my $waits = q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'co
 my $gate = Contratos::Session->new($node);
 $gate->query('SELECT pg_advisory_lock(77)');
 enqueue('03');
-ok($f->poll($waits), 'an INSERT is under way');
+ok($f->poll($waits), 'INSERT: the worker is in the middle of it');
 my $pid = $f->worker;
-is($f->query("SELECT pg_terminate_backend($pid)"), 't', 'the worker is told to end');
-ok(ended($pid), 'and does, while its lock is still held');
+is($f->query("SELECT pg_terminate_backend($pid)"), 't', 'INSERT: the worker is terminated');
+ok(ended($pid), 'INSERT: the worker ends while its lock is still held');
 is($f->query(q(SELECT count(*) FROM tokens WHERE block_timestamp >= '2026-11-03Z' AND block_timestamp < '2026-11-04Z')), 0,
-	'no row of the day is there');
-ok(ends('03', 'interrupted'), 'the next worker finds it interrupted');
+	'INSERT: the interrupted day has no rows');
+ok(ends('03', 'interrupted'), 'INSERT: the next worker finds the run interrupted');
 enqueue('04');
-ok($f->poll($waits), 'another INSERT is under way');
-ok($node->stop('fast', fail_ok => 1), 'a fast shutdown does not wait for it');
+ok($f->poll($waits), 'INSERT: another one is under way');
+ok($node->stop('fast', fail_ok => 1), 'INSERT: a fast shutdown does not wait for it');
 
 # ---- under a resolver that never answers
 
 my $looks_up = q(SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE '%waiting for BigQuery');
 start();
 $f->query('DROP TRIGGER gate ON tokens');
-ok(ends('04', 'interrupted'), 'after the start that one is interrupted too');
+ok(ends('04', 'interrupted'), 'INSERT: the run is interrupted after a fast shutdown');
 $f->settle;
 $f->at('2026-11-21 06:00', 'contratos.endpoint' => 'https://dead.example');
 enqueue('05');
-ok($f->poll($looks_up), 'a look-up that gets no answer');
+ok($f->poll($looks_up), 'resolver: the worker waits for a look-up without an answer');
 ok($f->poll(
 		q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND wait_event_type = 'Extension' AND state = 'active')),
-	'is waited for on the latch');
-ok(asked(), 'the resolver was asked');
+	'resolver: the worker waits on its latch');
+ok(asked(), 'resolver: it was asked');
 $pid = $f->worker;
-is($f->query("SELECT pg_terminate_backend($pid)"), 't', 'the worker is told to end');
-ok(ended($pid), 'and does');
-ok(asked(), 'while the resolver still has not answered');
-ok(ends('05', 'interrupted'), 'the next worker finds the run interrupted');
+is($f->query("SELECT pg_terminate_backend($pid)"), 't', 'resolver: the worker is terminated');
+ok(ended($pid), 'resolver: the worker ends');
+ok(asked(), 'resolver: it has not answered when the worker ends');
+ok(ends('05', 'interrupted'), 'resolver: the next worker finds the run interrupted');
 unlink "$dir/dns_log";
 enqueue('06');
-ok($f->poll($looks_up) && asked(), 'another one');
-ok($node->stop('fast', fail_ok => 1), 'a fast shutdown does not wait for it');
-ok(asked(), 'nor for the resolver');
+ok($f->poll($looks_up) && asked(), 'resolver: another look-up gets no answer');
+ok($node->stop('fast', fail_ok => 1), 'resolver: a fast shutdown does not wait for the worker');
+ok(asked(), 'resolver: a fast shutdown does not wait for its answer');
 $node->append_conf('postgresql.conf', "contratos.endpoint = '$endpoint'\nlog_min_messages = debug1");
 
 # ---- a binary upgrade
 
 my $registered = qr/registering background worker "contratos launcher"/;
 system_or_bail('pg_ctl', '-w', '-D', $node->data_dir, '-l', $node->logfile, '-o', '-b', 'start');
-is($f->query(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'contratos%')), 0, 'in a binary upgrade nothing of ours runs');
+is($f->query(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'contratos%')), 0, 'binary upgrade: no launcher and no worker runs');
 system_or_bail('pg_ctl', '-w', '-D', $node->data_dir, '-m', 'fast', 'stop');
-is($f->logged($registered), 0, 'nor is about to');
+is($f->logged($registered), 0, 'binary upgrade: no launcher is registered');
 
 # ---- a server that was down for days
 
@@ -140,13 +140,13 @@ $f->day("2026-11-$_", 10 + $_) for 21 .. 24;
 $bq->reset(tables => 0);
 $node->append_conf('postgresql.conf', "contratos.now = '2026-11-25 09:00+00'");
 $node->start;
-ok($f->logged($registered), 'as it does in any other start');
-ok($f->poll(q(SELECT count(*) = 4 FROM contratos_runs WHERE day >= '2026-11-21' AND status = 'succeeded')), 'what it has missed is loaded at its start');
+ok($f->logged($registered), 'a usual start registers the launcher');
+ok($f->poll(q(SELECT count(*) = 4 FROM contratos_runs WHERE day >= '2026-11-21' AND status = 'succeeded')), 'a server that was down loads missed days at its start');
 is( $f->query(
 		q(SELECT string_agg(concat_ws(' ', extract(day FROM day), cause, rows_loaded), ', ' ORDER BY id)
 		  FROM contratos_runs WHERE day >= '2026-11-21' AND status = 'succeeded')),
 	'24 schedule 34, 21 catchup 31, 22 catchup 32, 23 catchup 33',
-	'yesterday first, then the gaps, oldest first');
+	'missed days are loaded yesterday first, then oldest first');
 $f->settle;
 
 # ---- a job that BigQuery loses: the next one has a row of its own
@@ -156,16 +156,16 @@ $f->day('2026-11-24', 40);
 $bq->reset(tables => 0);
 $bq->rule({ kind => 'insert', times => 0 }, { job_error => { reason => 'jobInternalError', message => 'lost', at => 'results' } });
 $f->query(q(SELECT contratos_enqueue('2026-11-24', '2026-11-24', only_missing => false)));
-ok($f->poll("SELECT count(*) = 1 FROM contratos_runs WHERE $lost"), 'the attempt has failed');
+ok($f->poll("SELECT count(*) = 1 FROM contratos_runs WHERE $lost"), 'a lost job: the attempt fails');
 is($f->query("SELECT attempt, reason, next_attempt_at AT TIME ZONE 'UTC' FROM contratos_runs WHERE $lost"),
-	'1|jobInternalError|2026-11-25 09:01:00', 'for this reason, and there is to be another');
-is($f->query("SELECT job_id FROM contratos_runs WHERE $lost"), jobs_asked_for(), 'one job was asked for, the one that its row names');
+	'1|jobInternalError|2026-11-25 09:01:00', 'a lost job: the ledger has the reason and the next attempt');
+is($f->query("SELECT job_id FROM contratos_runs WHERE $lost"), jobs_asked_for(), 'a lost job: one job was made, the one in the ledger');
 $bq->reset(tables => 0);
-ok($f->at('2026-11-25 09:01'), 'a minute later');
-ok(ends('24', 'succeeded'), 'the next attempt succeeds');
-is($f->query(q(SELECT attempt, rows_loaded FROM contratos_runs WHERE day = '2026-11-24' ORDER BY id DESC LIMIT 1)), '2|40', 'with all rows');
+ok($f->at('2026-11-25 09:01'), 'a lost job: the worker looks a minute later');
+ok(ends('24', 'succeeded'), 'a lost job: the next attempt succeeds');
+is($f->query(q(SELECT attempt, rows_loaded FROM contratos_runs WHERE day = '2026-11-24' ORDER BY id DESC LIMIT 1)), '2|40', 'a lost job: the next attempt has all rows');
 is($f->query(q(SELECT job_id FROM contratos_runs WHERE day = '2026-11-24' ORDER BY id DESC LIMIT 1)),
-	jobs_asked_for('2026-11-24'), 'by a job of its own, in a row of its own');
+	jobs_asked_for('2026-11-24'), 'a lost job: the next attempt has a job and a row of its own');
 
 $f->stop;
 done_testing();

@@ -93,44 +93,46 @@ my $says = qr/LOG:  extension "contratos" is of version 1\.0\.1, but the library
 $f->day('2026-11-17', 50);
 add_reject('17');
 my $rule = hold('17', { kind => 'results' }, { stall => 'mid_body' }, 'stalled');
-ok($f->poll(q(SELECT count(*) = 1 FROM pg_locks WHERE granted AND classid = 'pg_extension'::regclass)), 'the transaction of the data has begun');
+ok($f->poll(q(SELECT count(*) = 1 FROM pg_locks WHERE granted AND classid = 'pg_extension'::regclass)), 'update while rows come in: the load is in its transaction');
 $person->send("$update '1.0.1'");
-ok($f->poll(q(SELECT count(*) = 1 FROM pg_locks WHERE NOT granted AND relation = 'contratos_runs'::regclass)), 'the update waits for it');
+ok($f->poll(q(SELECT count(*) = 1 FROM pg_locks WHERE NOT granted AND relation = 'contratos_runs'::regclass)), 'update while rows come in: it waits for the load');
 $bq->release($rule);
-is($person->finish->{err}, '', 'and then is done');
-ok(ends('17', 'succeeded'), 'the worker has finished the load');
-is(outcome('17'), 'succeeded|51|1|1|51', 'with all rows, and what could not be kept');
-is(version(), '1.0.1', 'the extension is of the new version');
-is($f->query(q(SELECT weather FROM contratos_runs WHERE day = '2026-11-17')), 'fair', 'with its column');
-ok($node->wait_for_log($says), 'the worker says that the library is older');
+is($person->finish->{err}, '', 'update while rows come in: it succeeds after the load');
+ok(ends('17', 'succeeded'), 'update while rows come in: the load succeeds');
+is(outcome('17'), 'succeeded|51|1|1|51', 'update while rows come in: the load has its rows and rejects');
+is(version(), '1.0.1', 'update while rows come in: the extension has the new version');
+is($f->query(q(SELECT weather FROM contratos_runs WHERE day = '2026-11-17')), 'fair',
+	'update while rows come in: the ledger has the new column');
+ok($node->wait_for_log($says), 'update while rows come in: the worker logs that the library is older');
 
 # ---- the older library, in a session and in the worker
 
 $f->day('2026-11-15', 50);
 add_reject('15');
-is($person->query(q(SELECT status, rows_loaded FROM contratos_run('2026-11-15')))->{out}, 'succeeded|51', 'a session loads a day with the older library');
-is(outcome('15'), 'succeeded|51|1|1|51', 'and records it');
-is($person->query(q(SELECT count(*) FROM contratos_backfill_range('2026-11-15', '2026-11-16', only_missing => true)))->{out}, '1', 'it reads the ledger');
+is($person->query(q(SELECT status, rows_loaded FROM contratos_run('2026-11-15')))->{out}, 'succeeded|51', 'an older library loads a day in a session');
+is(outcome('15'), 'succeeded|51|1|1|51', 'an older library records the load of a session');
+is($person->query(q(SELECT count(*) FROM contratos_backfill_range('2026-11-15', '2026-11-16', only_missing => true)))->{out}, '1', 'an older library reads the ledger');
 $f->query(q(DELETE FROM contratos_runs WHERE day = '2026-11-16'; DELETE FROM tokens WHERE block_timestamp >= '2026-11-16Z' AND block_timestamp < '2026-11-17Z'));
 $f->day('2026-11-16', 50);
-is(enqueue('16'), 1, 'it queues a day');
-ok($f->settle, 'at which the worker looks');
-is($f->query(q(SELECT status FROM contratos_runs WHERE day = '2026-11-16')), 'queued', 'but it leaves the day alone');
-is($f->logged($says), 1, 'and has said so once');
+is(enqueue('16'), 1, 'an older library queues a day');
+ok($f->settle, 'an older library\'s worker looks at the queue');
+is($f->query(q(SELECT status FROM contratos_runs WHERE day = '2026-11-16')), 'queued',
+	'an older library\'s worker leaves the day queued');
+is($f->logged($says), 1, 'an older library is logged once');
 my $warned = qr/WARNING:  55000: extension "contratos" is of version 1\.0\.1, but the library is of version 1\.0\nHINT:  Run ALTER EXTENSION contratos UPDATE; .*restart the server/;
 my $versions = q(SET client_min_messages = warning; SELECT string_agg(version, ' ') FROM contratos_version() WHERE component IN ('extension', 'library'));
 my $told = $person->query($versions);
 is($told->{out}, '1.0.1 1.0', 'contratos_version() has both versions');
-like($told->{err}, $warned, 'and warns that they differ');
+like($told->{err}, $warned, 'contratos_version() warns that versions differ');
 
 # ---- to the library's own version
 
-is($person->query("$update '1.0'")->{err}, '', 'an update does not wait for a worker that is idle');
-ok(ends('16', 'succeeded'), 'and wakes it: it goes on');
-is(outcome('16'), 'succeeded|50|0|0|50', 'with the tables as they are now');
+is($person->query("$update '1.0'")->{err}, '', 'an update does not wait for an idle worker');
+ok(ends('16', 'succeeded'), 'an update to the library\'s version wakes the worker');
+is(outcome('16'), 'succeeded|50|0|0|50', 'an update to the library\'s version: the day is loaded');
 
 $told = $person->query($versions);
-is("$told->{out}$told->{err}", '1.0 1.0', 'and contratos_version() has nothing to warn of');
+is("$told->{out}$told->{err}", '1.0 1.0', 'contratos_version() has no warning when versions are equal');
 $person->query('SET client_min_messages = error');
 
 # ---- while BigQuery thinks
@@ -138,13 +140,14 @@ $person->query('SET client_min_messages = error');
 $f->day('2026-11-14', 50);
 add_reject('14');
 $rule = hold('14', { kind => 'insert' }, { job_pending => 1 }, 'answered');
-is($person->query("$update '1.0.1'")->{err}, '', 'while BigQuery thinks, an update does not wait');
-is($f->query(q(SELECT status FROM contratos_runs WHERE day = '2026-11-14')), 'running', 'the load is under way');
+is($person->query("$update '1.0.1'")->{err}, '', 'an update does not wait while BigQuery runs the job');
+is($f->query(q(SELECT status FROM contratos_runs WHERE day = '2026-11-14')), 'running',
+	'update during a job: the load is under way');
 $bq->release($rule);
-ok(ends('14', 'succeeded'), 'and ends well in the tables as they have become');
-is(outcome('14'), 'succeeded|51|1|1|51', 'with all rows');
-is($f->logged($says), 2, 'after which the worker says that the library is older');
-is($f->worker, $pid, 'all of this was one worker');
+ok(ends('14', 'succeeded'), 'update during a job: the load succeeds');
+is(outcome('14'), 'succeeded|51|1|1|51', 'update during a job: the load has its rows and rejects');
+is($f->logged($says), 2, 'update during a job: the worker logs that the library is older');
+is($f->worker, $pid, 'updates keep the worker\'s process');
 
 # ---- a dump of the updated extension
 
@@ -155,13 +158,13 @@ my $sums = q(SELECT count(*), md5(string_agg(r::text, ',' ORDER BY id)) FROM con
 my $file = PostgreSQL::Test::Utils::tempdir . '/dump';
 $f->query(q(UPDATE contratos_runs SET weather = 'rain' WHERE id % 2 = 0; UPDATE contratos_rejects SET remark = 'seen'; UPDATE contratos_sources SET remark = 'ours'));
 my $expected = $f->query($sums);
-command_ok([ 'pg_dump', '-Fc', '-f', $file, '-d', $node->connstr('postgres') ], 'it is dumped');
+command_ok([ 'pg_dump', '-Fc', '-f', $file, '-d', $node->connstr('postgres') ], 'an updated extension is dumped');
 $f->query('CREATE DATABASE copy');
 $f->use_database('copy');
 $f->query(q(CREATE EXTENSION contratos VERSION '1.0.1'));
-command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('copy'), $file ], 'and restored where the extension is of that version');
-is($f->query($sums), $expected, 'each row is there, new columns included');
-is($f->query(q(SET client_min_messages = error; SELECT status, rows_loaded, rows_replaced FROM contratos_run('2026-11-16'))), 'succeeded|50|50', 'and days can be loaded there');
+command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('copy'), $file ], 'an updated extension is restored where it has that version');
+is($f->query($sums), $expected, 'an updated extension is restored with each row and new column');
+is($f->query(q(SET client_min_messages = error; SELECT status, rows_loaded, rows_replaced FROM contratos_run('2026-11-16'))), 'succeeded|50|50', 'days can be loaded after an updated extension was restored');
 
 $person->quit;
 $f->stop;

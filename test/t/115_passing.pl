@@ -52,12 +52,12 @@ sub passes
 	$f->day("2026-11-$day", 50);
 	rules(@rules);
 	like($f->fails("SELECT contratos_run('2026-11-$day')"), $like, "$name: an error for a call");
-	is(jobs_asked_for(), $jobs, "$name: which does not ask again");
-	ok(enqueue($day), "$name: left to the worker");
+	is(jobs_asked_for(), $jobs, "$name: a call does not ask again");
+	ok(enqueue($day), "$name: the worker tries it");
 	my $expected = join ' ', grep { $_ } 1, 'failed', $reason, clock($minute);
-	is(last_attempt($day), $expected, "$name: it fails, and is to be tried again");
+	is(last_attempt($day), $expected, "$name: the worker's attempt fails, with another to come");
 	rules();
-	ok($f->at('2026-11-21 ' . clock($minute)), "$name: at that time");
+	ok($f->at('2026-11-21 ' . clock($minute)), "$name: the worker looks at the time of the next attempt");
 	is(last_attempt($day), '2 succeeded', "$name: the day is loaded");
 	return;
 }
@@ -90,20 +90,23 @@ passes(
 
 my $gone = { status => 404, reason => 'notFound', message => 'Not found: Job test-project:US.contratos_1' };
 rules([ { kind => 'results', times => 1 }, $gone ]);
-is($f->query(q(SELECT status FROM contratos_run('2026-11-02'))), 'succeeded', 'a job that is gone: a call goes on');
-is(jobs_asked_for(), 2, 'with a new job');
+is($f->query(q(SELECT status FROM contratos_run('2026-11-02'))), 'succeeded', 'a job that is gone: a call succeeds');
+is(jobs_asked_for(), 2, 'a job that is gone: a call makes a new job');
 rules([ { kind => 'results' }, $gone ]);
 like($f->fails(q(SELECT contratos_run('2026-11-02'))), qr/HV000: BigQuery: Not found: Job .*HINT: .*gone.*try again/s,
-	'when they go again and again, it says so');
-is(jobs_asked_for(), 3, 'after a few of them');
+	'jobs that go again and again: the error says so');
+is(jobs_asked_for(), 3, 'jobs that go again and again: a call makes a few of them');
 $f->day('2026-11-15', 50);
-ok(enqueue('15'), 'the same, left to the worker');
-is(last_attempt('15'), '1 failed notFound ' . clock(++$minute), 'is to be tried again');
-is($f->query(q(SELECT split_part(error, E'\n', 1) FROM contratos_runs WHERE day = '2026-11-15')), "BigQuery: $gone->{message}", 'it is said which');
+ok(enqueue('15'), 'jobs that go again and again: the worker tries them');
+is(last_attempt('15'), '1 failed notFound ' . clock(++$minute),
+	'jobs that go again and again: the day is to be tried again');
+is($f->query(q(SELECT split_part(error, E'\n', 1) FROM contratos_runs WHERE day = '2026-11-15')), "BigQuery: $gone->{message}", 'jobs that go again and again: the ledger has the error');
 rules();
-ok($f->at('2026-11-21 ' . clock($minute)), 'at that time');
-is(last_attempt('15'), '2 succeeded', 'the day is loaded');
-is($f->query(q(SELECT count(DISTINCT job_id) FROM contratos_runs WHERE day = '2026-11-15')), 2, 'by another job');
+ok($f->at('2026-11-21 ' . clock($minute)),
+	'jobs that go again and again: the worker looks at the time of the next attempt');
+is(last_attempt('15'), '2 succeeded', 'jobs that go again and again: the next attempt succeeds');
+is($f->query(q(SELECT count(DISTINCT job_id) FROM contratos_runs WHERE day = '2026-11-15')), 2,
+	'jobs that go again and again: the next attempt has another job');
 
 # ---- what does not pass
 
@@ -111,8 +114,8 @@ for my $what ('Dataset x:y', 'Table x:y.z')
 {
 	rules([ { kind => 'insert' }, { status => 404, reason => 'notFound', message => "Not found: $what was not found in location US" } ]);
 	my $day = $what =~ /Table/ ? 17 : 16;
-	ok(enqueue($day), "$what is not found");
-	is(last_attempt($day), '1 failed notFound', 'which is final');
+	ok(enqueue($day), "$what not found: the worker tries it");
+	is(last_attempt($day), '1 failed notFound', "$what not found: the failure is final");
 }
 
 $f->stop;

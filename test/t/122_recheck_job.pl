@@ -20,12 +20,13 @@ my $asked = $bq->wait(rule => $second, state => 'stalled');
 
 my ($status, $job, $billed) = split /\|/, $f->query('SELECT status, job_id, bytes_billed FROM contratos_runs ORDER BY id DESC LIMIT 1');
 is($status, 'running', 'the recheck goes on with a load');
-is($job, $asked->{body}{jobReference}{jobId}, 'whose job is in the ledger before upstream knows it');
-cmp_ok($billed || 0, '>', 0, 'with what the question has cost');
+is($job, $asked->{body}{jobReference}{jobId}, 'the job of a reload is in the ledger before BigQuery knows it');
+cmp_ok($billed || 0, '>', 0, 'the ledger has the cost of the recheck\'s query while the reload runs');
 
 $bq->release($second);
-ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE cause = 'recheck' AND status = 'succeeded')), 'the day is loaded again');
-is($f->query("SELECT job_id FROM contratos_runs ORDER BY id DESC LIMIT 1"), $job, 'under that id');
-cmp_ok($f->query('SELECT bytes_billed FROM contratos_runs ORDER BY id DESC LIMIT 1'), '>', $billed, 'and the bytes add up');
+ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE cause = 'recheck' AND status = 'succeeded')), 'the recheck reloads the day');
+is($f->query("SELECT job_id FROM contratos_runs ORDER BY id DESC LIMIT 1"), $job,
+	'the reloaded day has the job of the reload');
+cmp_ok($f->query('SELECT bytes_billed FROM contratos_runs ORDER BY id DESC LIMIT 1'), '>', $billed, 'the bytes billed of a recheck and its reload add up');
 
 done_testing;

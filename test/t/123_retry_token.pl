@@ -13,16 +13,16 @@ my $last = q(SELECT status, attempt, sqlstate, next_attempt_at AT TIME ZONE 'UTC
 
 $f->day('2026-11-20', 50);
 my $down = $bq->rule({ kind => 'token', times => 0 }, { status => 503, headers => { 'Retry-After' => '600' } });
-ok($f->at('2026-11-21 08:00'), 'at run_at the token endpoint has trouble of its own');
-is($f->query($last), 'failed|1|08006|2026-11-21 08:01:00', 'the day is tried again');
+ok($f->at('2026-11-21 08:00'), 'the worker looks at run_at while the token endpoint is down');
+is($f->query($last), 'failed|1|08006|2026-11-21 08:01:00', 'a day without a token is tried again');
 $bq->reset(tables => 0);
-ok($f->at('2026-11-21 08:01'), 'a minute later it has not');
-is($f->runs, '20 schedule failed, 20 schedule succeeded', 'and the day is there');
+ok($f->at('2026-11-21 08:01'), 'the worker looks when the token endpoint is up');
+is($f->runs, '20 schedule failed, 20 schedule succeeded', 'a day is loaded when there is a token again');
 
 $bq->reset(tables => 0);
 $f->day('2026-11-21', 50);
 $bq->rule({ kind => 'token', times => 0 }, { status => 400, body => { error => 'invalid_grant' } });
-ok($f->at('2026-11-22 08:00', 'contratos.endpoint' => $bq->url), 'a key that is refused');
-is($f->query($last), 'failed|1|28000|', 'is final');
+ok($f->at('2026-11-22 08:00', 'contratos.endpoint' => $bq->url), 'the worker looks with a key that is refused');
+is($f->query($last), 'failed|1|28000|', 'a refused key is not tried again');
 
 done_testing;

@@ -30,7 +30,7 @@ sub crash
 	kill 'KILL', $pid or die "could not kill $pid: $!";
 	# the session outlives neither; its end is seen before the new start is asked for
 	$gate->query('SELECT pg_sleep(600)');
-	ok(back(), 'the server has restarted itself');
+	ok(back(), 'the server restarts after a crash');
 	return $f->settle;
 }
 
@@ -75,16 +75,16 @@ for my $case (@phases)
 	begin_at("$next 08:00");
 	$bq->wait(rule => $rule, state => $action->{stall} ? 'stalled' : 'answered');
 	ok($f->poll("SELECT count(*) = 1 FROM contratos_runs WHERE day = '$day' AND status = 'running' AND job_id IS NOT NULL"),
-		"$phase: the ledger says so");
+		"$phase: the run is in the ledger with its job");
 	my $job = job_of($day);
 	crash();
-	is(attempts($day), '1 interrupted 57P02 08:01', "$phase: interrupted, and to be tried again");
-	like(canceled(), qr/\b\Q$job\E\b/, 'its job is cancelled by the id in the ledger');
-	is(rows_of($day), 0, 'nothing of the day is there');
+	is(attempts($day), '1 interrupted 57P02 08:01', "$phase: the run is interrupted, with another attempt to come");
+	like(canceled(), qr/\b\Q$job\E\b/, "$phase: the job of the ledger is canceled");
+	is(rows_of($day), 0, "$phase: no row of the day is in the table");
 	$bq->reset(tables => 0);
-	ok($f->at("$next 08:01"), 'the next attempt');
-	is(attempts($day), '1 interrupted 57P02 08:01, 2 succeeded', 'succeeds');
-	is(rows_of($day), 50, 'and the day is there');
+	ok($f->at("$next 08:01"), "$phase: the worker looks at the time of the next attempt");
+	is(attempts($day), '1 interrupted 57P02 08:01, 2 succeeded', "$phase: the next attempt succeeds");
+	is(rows_of($day), 50, "$phase: the day has its rows after the next attempt");
 }
 
 # ---- before the commit: an old day is there, its replacement waits for a lock
@@ -102,7 +102,7 @@ for my $way ('crash', 'immediate')
 	$gate->query('SELECT pg_advisory_lock(1)');
 	$f->query(q(SELECT contratos_enqueue('2026-11-22', '2026-11-22', only_missing => false)));
 	ok($f->poll(q(SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 1)),
-		"$way before the commit: all rows are in");
+		"$way before the commit: the load waits for a lock");
 	if ($way eq 'crash')
 	{
 		crash();
@@ -116,12 +116,12 @@ for my $way ('crash', 'immediate')
 		$node->start;
 		$f->settle;
 	}
-	is($f->query("SELECT string_agg(status, ' ' ORDER BY id) FROM contratos_runs WHERE id > $before"), 'interrupted', 'interrupted');
-	is(rows_of('2026-11-22'), 50, 'the old day stands as it was');
+	is($f->query("SELECT string_agg(status, ' ' ORDER BY id) FROM contratos_runs WHERE id > $before"), 'interrupted', "$way before the commit: the run is interrupted");
+	is(rows_of('2026-11-22'), 50, "$way before the commit: the old day is kept");
 	$f->at($way eq 'crash' ? '2026-11-23 08:03' : '2026-11-23 08:06');
 	is($f->query("SELECT string_agg(status, ' ' ORDER BY id) FROM contratos_runs WHERE id > $before"),
-		'interrupted succeeded', 'the next attempt succeeds');
-	is(rows_of('2026-11-22'), 60, 'the new day stands');
+		'interrupted succeeded', "$way before the commit: the next attempt succeeds");
+	is(rows_of('2026-11-22'), 60, "$way before the commit: the next attempt has the new day");
 	$f->query(q(DELETE FROM tokens WHERE address IN
 		(SELECT address FROM tokens WHERE block_timestamp >= '2026-11-22Z' ORDER BY address LIMIT 10))) if $way eq 'crash';
 }
@@ -133,12 +133,13 @@ $gate = Contratos::Session->new($node);
 $gate->query('LISTEN contratos');
 $bq->reset(tables => 0);
 begin_at('2026-11-24 08:00');
-ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-23' AND status = 'succeeded')) && $f->settle, 'a day is there');
-like($gate->query('SELECT 1')->{out}, qr/"day": ?"2026-11-23".*"succeeded"/, 'and was told');
+ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-23' AND status = 'succeeded')) && $f->settle, 'a day is loaded before a crash');
+like($gate->query('SELECT 1')->{out}, qr/"day": ?"2026-11-23".*"succeeded"/,
+	'NOTIFY: the day that is loaded before a crash');
 crash();
-is(attempts('2026-11-23'), '1 succeeded', 'after the commit: it stays');
-is(rows_of('2026-11-23'), 50, 'with its rows');
-is(canceled(), '', 'no job is cancelled');
+is(attempts('2026-11-23'), '1 succeeded', 'a crash after the commit: the day stays succeeded');
+is(rows_of('2026-11-23'), 50, 'a crash after the commit: the day has its rows');
+is(canceled(), '', 'a crash after the commit: no job is canceled');
 
 # ---- a day that always crashes
 
@@ -157,17 +158,18 @@ for my $case ([ '08:00', '1 interrupted 57P02 08:01' ], [ '08:01', ', 2 interrup
 	begin_at("2026-11-25 $time");
 	$bq->wait(rule => $rule, state => 'stalled');
 	crash();
-	is(attempts($day), $so_far . $said, "a day that takes the server down at $time");
-	is($f->query('SELECT count(*) FROM told'), 0, 'nobody is told: there is another attempt') if $said =~ /:\d\d$/;
+	is(attempts($day), $so_far . $said, "the attempt at $time crashes the server");
+	is($f->query('SELECT count(*) FROM told'), 0,
+		'on_failure is not called while there is another attempt') if $said =~ /:\d\d$/;
 }
-is($f->query('SELECT day, error FROM told'), "$day|the process that loaded the day ended before it was done", 'the last one fails it, and that is told');
+is($f->query('SELECT day, error FROM told'), "$day|the process that loaded the day ended before it was done", 'on_failure is called after the last attempt crashed the server');
 $bq->reset(tables => 0);
 $node->adjust_conf('postgresql.conf', 'contratos.now', "'2026-11-26 07:59+00'");
 $node->restart;
 $f->settle;
-is($f->requests, '', 'rests after the last attempt');
-ok($f->at('2026-11-26 08:00'), 'until run_at');
-is($f->query("SELECT attempt, status FROM contratos_runs WHERE day = '$day' ORDER BY id DESC LIMIT 1"), '4|succeeded', 'then it has one');
+is($f->requests, '', 'a day that crashed the server is not tried after its last attempt');
+ok($f->at('2026-11-26 08:00'), 'the worker looks at run_at after a day crashed the server');
+is($f->query("SELECT attempt, status FROM contratos_runs WHERE day = '$day' ORDER BY id DESC LIMIT 1"), '4|succeeded', 'a day that crashed the server is tried again at run_at');
 
 # ---- told to end in its last attempt
 
@@ -183,17 +185,20 @@ for my $number (26, 27)
 	my $rule = $bq->rule({ kind => 'insert' }, { job_pending => JSON::PP::true });
 	begin_at("$next 08:00");
 	$bq->wait(rule => $rule, state => 'answered');
-	ok($f->poll("SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-$number' AND status = 'running'"), 'a day is being loaded');
-	is($f->query('SELECT pg_terminate_backend(' . $f->worker . ')'), 't', 'its worker is told to end');
-	ok($f->poll("SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-$number' AND status = 'interrupted'") && $f->settle, 'the next one finds it');
-	is(attempts("2026-11-$number"), '1 interrupted 57P02', 'with no attempt left');
+	ok($f->poll("SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-$number' AND status = 'running'"), 'a day is being loaded in its only attempt');
+	is($f->query('SELECT pg_terminate_backend(' . $f->worker . ')'), 't',
+		'the worker is terminated in a day\'s only attempt');
+	ok($f->poll("SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-$number' AND status = 'interrupted'") && $f->settle, 'the next worker finds the only attempt interrupted');
+	is(attempts("2026-11-$number"), '1 interrupted 57P02', 'the ledger has no further attempt after the only one');
 	$bq->reset(tables => 0);
 }
-is($f->query(q(SELECT string_agg(day::text, ' ') FROM told)), '2026-11-26', 'which is told');
-is($f->query('SELECT count(*) FROM contratos_runs WHERE untold'), 0, 'or has been tried to be');
-is($f->logged(qr/ERROR:  tell has failed/), 1, 'what goes wrong in that is logged');
+is($f->query(q(SELECT string_agg(day::text, ' ') FROM told)), '2026-11-26',
+	'on_failure is called for an interrupted only attempt');
+is($f->query('SELECT count(*) FROM contratos_runs WHERE untold'), 0,
+	'on_failure is called or was tried for every failure');
+is($f->logged(qr/ERROR:  tell has failed/), 1, 'an error of on_failure after an interruption is logged');
 $f->query(q(SELECT contratos_enqueue('2026-11-25', '2026-11-25', only_missing => false)));
-ok($f->poll(q(SELECT count(*) = 2 FROM contratos_runs WHERE day = '2026-11-25' AND status = 'succeeded')), 'and the worker goes on');
+ok($f->poll(q(SELECT count(*) = 2 FROM contratos_runs WHERE day = '2026-11-25' AND status = 'succeeded')), 'the worker goes on after an error of on_failure');
 
 # ---- told to end while it tells
 
@@ -213,15 +218,15 @@ for my $stops (1, 2)
 	$f->query("SELECT contratos_enqueue('2026-11-$day', '2026-11-$day', only_missing => false)");
 	for (1 .. $stops)
 	{
-		ok($f->poll($telling), "a day is told, time $_ of $stops");
-		ok($stop->(), 'which the end of the process cuts short');
+		ok($f->poll($telling), "on_failure is running, time $_ of $stops");
+		ok($stop->(), "the worker is terminated during on_failure, time $_ of $stops");
 	}
-	ok($f->poll($telling), 'the next one tells it again') if $stops == 1;
+	ok($f->poll($telling), 'the next worker calls on_failure again') if $stops == 1;
 	$holder->query('SELECT pg_advisory_unlock_all()');
-	ok($f->settle, 'then it is over');
+	ok($f->settle, 'the worker is done with on_failure');
 	is($f->query("SELECT count(*) FROM told WHERE day = '2026-11-$day'"), $stops == 1 ? 1 : 0,
-		$stops == 1 ? 'it is told once' : 'what ends the process each time is not called for ever');
-	is($f->query('SELECT count(*) FROM contratos_runs WHERE untold'), 0, 'and nothing is left to be told');
+		$stops == 1 ? 'on_failure is called once' : 'an on_failure that ends the worker each time is given up');
+	is($f->query('SELECT count(*) FROM contratos_runs WHERE untold'), 0, 'no failure is left without on_failure');
 }
 $holder->quit;
 

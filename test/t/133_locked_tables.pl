@@ -27,26 +27,27 @@ sub until_row { return $f->poll("SELECT count(*) = 1 FROM contratos_runs WHERE s
 
 $holder->query('BEGIN; LOCK TABLE dw.t');
 $f->at('2026-11-21 08:00');
-is(row('tokens', 20), 'succeeded|1|||f', 'the other source has its day');
-is(row('other', 20), 'waiting|1|55P03|2026-11-21 08:15:00+00|t', 'the locked one waits, as for a day that is not there yet');
-is(inserts(), 1, 'BigQuery was asked for one of them alone');
+is(row('tokens', 20), 'succeeded|1|||f', 'a source whose target is not locked is loaded');
+is(row('other', 20), 'waiting|1|55P03|2026-11-21 08:15:00+00|t', 'a source whose target is locked waits for another attempt');
+is(inserts(), 1, 'BigQuery is not asked for a source whose target is locked');
 is($f->query(q(SELECT error FROM contratos_runs WHERE source = 'other')), 'canceling statement due to lock timeout (waiting for a lock on dw.t)',
-	'for what, the row says');
+	'the ledger names the lock that is waited for');
 is($f->logged(qr/LOG:  source "other": 2026-11-20 waiting \(schedule, attempt 1\)[^\n]*\n[^\n]*DETAIL:  canceling statement due to lock timeout \(waiting for a lock on dw\.t\)\. The next attempt is at/),
-	1, 'so does the log, in one line');
-is($f->logged(qr/ERROR:[^\n]*lock timeout/), 0, 'as no error');
+	1, 'the log has one line on a target that is locked');
+is($f->logged(qr/ERROR:[^\n]*lock timeout/), 0, 'a target that is locked is not an error in the log');
 
 # ---- for how long, and what is seen meanwhile
 
 $f->at('2026-11-21 08:14', 'contratos.lock_timeout' => '60min');
 $f->set('contratos.now' => '2026-11-21 08:15+00');
 ok($f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker'
-	AND query = 'other 2026-11-20: waiting for a lock on dw.t' AND wait_event_type = 'Lock')), 'the activity says what is waited for');
+	AND query = 'other 2026-11-20: waiting for a lock on dw.t' AND wait_event_type = 'Lock')), 'pg_stat_activity names the lock that is waited for');
 $f->query(q(SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = 'dw.t'::regclass AND granted));
-ok(until_row('other', 20, 'succeeded'), 'and when it is given up, the day is loaded');
-is(row('other', 20), 'succeeded|1|||f', 'as a first attempt');
-is($f->query(q(SELECT count(*) FROM contratos_runs WHERE source = 'other')), 1, 'under one row');
-is(inserts(), 2, 'asked for once');
+ok(until_row('other', 20, 'succeeded'), 'a day is loaded when its lock is released');
+is(row('other', 20), 'succeeded|1|||f', 'a day that waited for a lock succeeds as attempt 1');
+is($f->query(q(SELECT count(*) FROM contratos_runs WHERE source = 'other')), 1,
+	'a day that waited for a lock has one row in the ledger');
+is(inserts(), 2, 'a day that waited for a lock asks BigQuery once');
 $holder = Contratos::Session->new($node);
 
 # ---- met while BigQuery answers: its job is kept
@@ -56,25 +57,28 @@ my $before = inserts();
 my $rule = $bq->rule({ kind => 'insert' }, { job_pending => 1 });
 $f->query(q(SELECT contratos_enqueue('2026-11-19', '2026-11-19', 'other')));
 $bq->wait(rule => $rule, state => 'answered');
-ok($f->query(q(SELECT count(*) = 0 FROM pg_locks WHERE relation = 'dw.t'::regclass)), 'no lock is held while BigQuery is at it');
+ok($f->query(q(SELECT count(*) = 0 FROM pg_locks WHERE relation = 'dw.t'::regclass)), 'no lock is held on the target while BigQuery runs the job');
 $holder->query('BEGIN; LOCK TABLE dw.t IN SHARE MODE');
 $bq->release($rule);
-ok(until_row('other', 19, 'waiting'), 'a lock that came meanwhile makes the day wait');
-is(row('other', 19), 'waiting|1|55P03|2026-11-21 09:15:00+00|t', 'until then');
+ok(until_row('other', 19, 'waiting'), 'a lock taken while BigQuery runs the job makes the day wait');
+is(row('other', 19), 'waiting|1|55P03|2026-11-21 09:15:00+00|t',
+	'a day that meets a lock after its job has a next attempt');
 my $job = $f->query(q(SELECT job_id, bytes_billed FROM contratos_runs WHERE source = 'other' AND day = '2026-11-19'));
-like($job, qr/^contratos_[0-9a-f]{32}_[0-9a-f]{16}\|[1-9]\d*$/, 'with its job, and what that has cost');
+like($job, qr/^contratos_[0-9a-f]{32}_[0-9a-f]{16}\|[1-9]\d*$/,
+	'a day that meets a lock after its job keeps the job and its cost');
 $f->query(q(SELECT contratos_enqueue('2026-11-17', '2026-11-17', 'tokens')));
-ok(until_row('tokens', 17, 'succeeded'), 'the other source goes on');
+ok(until_row('tokens', 17, 'succeeded'), 'another source is loaded while a day waits for a lock');
 $f->at('2026-11-21 09:15');
-is(row('other', 19), 'waiting|1|55P03|2026-11-21 09:30:00+00|t', 'the lock is still there');
-is($f->query(q(SELECT job_id, bytes_billed FROM contratos_runs WHERE source = 'other' AND day = '2026-11-19')), $job, 'the job stays its job');
+is(row('other', 19), 'waiting|1|55P03|2026-11-21 09:30:00+00|t', 'a day whose lock is still held waits on');
+is($f->query(q(SELECT job_id, bytes_billed FROM contratos_runs WHERE source = 'other' AND day = '2026-11-19')), $job, 'a day whose lock is still held keeps its job');
 $node->restart;
-ok($f->settle, 'the server is restarted');
+ok($f->settle, 'the worker starts after a restart of the server');
 $holder = Contratos::Session->new($node);
 $f->at('2026-11-21 09:30');
-is(row('other', 19), 'succeeded|1|||f', 'without the lock the day is loaded');
-is($f->query(q(SELECT job_id, bytes_billed FROM contratos_runs WHERE source = 'other' AND day = '2026-11-19')), $job, 'from that job, billed once');
-is($f->query(q(SELECT count(*) FROM dw.t WHERE block_timestamp >= '2026-11-19 00:00+00' AND block_timestamp < '2026-11-20 00:00+00')), 119, 'all of it');
+is(row('other', 19), 'succeeded|1|||f',
+	'a day that waited is loaded after the lock was released and the server restarted');
+is($f->query(q(SELECT job_id, bytes_billed FROM contratos_runs WHERE source = 'other' AND day = '2026-11-19')), $job, 'a day that waited is loaded from the job it kept, billed once');
+is($f->query(q(SELECT count(*) FROM dw.t WHERE block_timestamp >= '2026-11-19 00:00+00' AND block_timestamp < '2026-11-20 00:00+00')), 119, 'a day loaded from the job it kept has all its rows');
 
 # ---- another question than the job that was kept has answered
 
@@ -83,13 +87,13 @@ $f->query(q(SELECT contratos_enqueue('2026-11-16', '2026-11-16', 'other')));
 $bq->wait(rule => $rule, state => 'answered');
 $holder->query('BEGIN; LOCK TABLE dw.t IN SHARE MODE');
 $bq->release($rule);
-ok(until_row('other', 16, 'waiting'), 'another day waits');
+ok(until_row('other', 16, 'waiting'), 'a day waits for a lock before its foreign table changes');
 my ($first) = $f->query(q(SELECT job_id FROM contratos_runs WHERE source = 'other' AND day = '2026-11-16'));
 $holder->query('ROLLBACK');
 $f->query(q(ALTER FOREIGN TABLE bigquery_tokens OPTIONS (ADD row_filter 'true')));
 $f->at('2026-11-21 10:00');
-is(row('other', 16), 'succeeded|1|||f', 'and is loaded after its foreign table was changed');
-isnt($f->query(q(SELECT job_id FROM contratos_runs WHERE source = 'other' AND day = '2026-11-16')), $first, 'by another job');
+is(row('other', 16), 'succeeded|1|||f', 'a day that waited is loaded after its foreign table changed');
+isnt($f->query(q(SELECT job_id FROM contratos_runs WHERE source = 'other' AND day = '2026-11-16')), $first, 'a day whose foreign table changed is loaded by another job');
 $f->query(q(ALTER FOREIGN TABLE bigquery_tokens OPTIONS (DROP row_filter)));
 
 # ---- rows, and what the source's functions touch
@@ -100,34 +104,35 @@ $f->query(
 	  UPDATE contratos_sources SET after_load = 'dw.note' WHERE name = 'other'));
 $holder->query('BEGIN; LOCK TABLE dw.seen IN SHARE MODE');
 $f->query(q(SELECT contratos_enqueue('2026-11-18', '2026-11-18', 'other')));
-ok(until_row('other', 18, 'waiting'), 'a table that after_load writes to is locked');
-like($f->query(q(SELECT error FROM contratos_runs WHERE source = 'other' AND day = '2026-11-18')), qr/\(calling dw\.note\)/, 'the row says where');
+ok(until_row('other', 18, 'waiting'), 'a lock on a table that after_load writes makes the day wait');
+like($f->query(q(SELECT error FROM contratos_runs WHERE source = 'other' AND day = '2026-11-18')), qr/\(calling dw\.note\)/, 'the ledger names the after_load that met a lock');
 $holder->query('ROLLBACK; BEGIN');
 $f->at('2026-11-21 10:15');
-is(row('other', 18), 'succeeded|1|||f', 'afterwards the day is loaded');
+is(row('other', 18), 'succeeded|1|||f', 'a day whose after_load met a lock is loaded after the lock was released');
 $holder->query(q(DELETE FROM dw.t WHERE block_timestamp >= '2026-11-18 00:00+00' AND block_timestamp < '2026-11-19 00:00+00'));
 $f->query(q(SELECT contratos_enqueue('2026-11-18', '2026-11-18', 'other', only_missing => false)));
-ok(until_row('other', 18, 'waiting'), 'rows of the day that somebody is deleting');
-like($f->query(q(SELECT error FROM contratos_runs WHERE source = 'other' AND day = '2026-11-18' ORDER BY id DESC LIMIT 1)), qr/\(deleting from dw\.t\)/, 'the row says where');
+ok(until_row('other', 18, 'waiting'), 'rows of the day that another session deletes make the day wait');
+like($f->query(q(SELECT error FROM contratos_runs WHERE source = 'other' AND day = '2026-11-18' ORDER BY id DESC LIMIT 1)), qr/\(deleting from dw\.t\)/, 'the ledger names the table whose rows are locked');
 
 # ---- cancelled while it waits
 
-is($f->query(q(SELECT contratos_cancel(id) FROM contratos_runs WHERE status = 'waiting')), 't', 'a day that waits can be cancelled');
+is($f->query(q(SELECT contratos_cancel(id) FROM contratos_runs WHERE status = 'waiting')), 't', 'a day that waits can be canceled');
 $f->set('contratos.lock_timeout' => '60min');
 $f->query(q(SELECT contratos_enqueue('2026-11-18', '2026-11-18', 'other', only_missing => false)));
 ok($f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND query LIKE '%: deleting from dw.t' AND wait_event_type = 'Lock')),
-	'while it waits for rows');
-is($f->query(q(SELECT contratos_cancel(id) FROM contratos_runs WHERE status = 'running')), 't', 'its run can be cancelled');
-ok($f->settle, 'which ends the wait');
-is(row('other', 18), 'canceled|1|57014||f', 'the row says so');
+	'a load waits for rows that another session deletes');
+is($f->query(q(SELECT contratos_cancel(id) FROM contratos_runs WHERE status = 'running')), 't', 'a load that waits for rows can be canceled');
+ok($f->settle, 'a cancel ends the load\'s wait for rows');
+is(row('other', 18), 'canceled|1|57014||f', 'a canceled load that waited for rows is canceled in the ledger');
 $holder->query('ROLLBACK; BEGIN; LOCK TABLE dw.t');
 $f->query(q(SELECT contratos_enqueue('2026-11-18', '2026-11-18', 'other', only_missing => false)));
 ok($f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND query LIKE '%: waiting for a lock on dw.t')),
-	'and before it has begun');
-is($f->query(q(SELECT contratos_cancel(id) FROM contratos_runs WHERE status = 'queued')), 't', 'the queued day can be cancelled');
+	'a load waits for a table lock before it begins');
+is($f->query(q(SELECT contratos_cancel(id) FROM contratos_runs WHERE status = 'queued')), 't', 'a queued day can be canceled while the worker waits for a lock');
 $holder->query('ROLLBACK');
-ok($f->settle, 'the worker');
-is($f->runs(q(source = 'other' AND day = '2026-11-18' AND status = 'running')), '', 'does not begin it');
+ok($f->settle, 'the worker sleeps after the lock was released');
+is($f->runs(q(source = 'other' AND day = '2026-11-18' AND status = 'running')), '',
+	'the worker does not begin a day that was canceled while it waited');
 
 # ---- a recheck
 
@@ -136,8 +141,8 @@ $holder->query('BEGIN; LOCK TABLE dw.t');
 $before = inserts();
 $f->at('2026-11-21 15:00');
 my $recheck = q(FROM contratos_runs WHERE source = 'other' AND day = '2026-11-20' AND cause = 'recheck' ORDER BY id DESC LIMIT 1);
-is($f->query("SELECT status, next_attempt_at $recheck"), 'waiting|2026-11-21 15:15:00+00', 'a recheck of a locked table waits');
-is($f->query(q(SELECT count(*) > 0 FROM contratos_runs WHERE source = 'tokens' AND cause = 'recheck' AND status = 'unchanged')), 't', 'others do not');
+is($f->query("SELECT status, next_attempt_at $recheck"), 'waiting|2026-11-21 15:15:00+00', 'a recheck of a locked target waits');
+is($f->query(q(SELECT count(*) > 0 FROM contratos_runs WHERE source = 'tokens' AND cause = 'recheck' AND status = 'unchanged')), 't', 'a recheck of another source does not wait');
 $f->query(q(UPDATE contratos_sources SET enabled = false WHERE name = 'tokens'));
 $holder->query('ROLLBACK');
 $f->query(q(DELETE FROM dw.t WHERE ctid = (SELECT ctid FROM dw.t WHERE block_timestamp >= '2026-11-20 00:00+00' AND block_timestamp < '2026-11-21 00:00+00' LIMIT 1)));
@@ -146,15 +151,17 @@ $f->set('contratos.now' => '2026-11-21 15:15+00');
 $bq->wait(rule => $load, state => 'answered');
 $holder->query('BEGIN; LOCK TABLE dw.t IN SHARE MODE');
 $bq->release($load);
-ok($f->poll("SELECT status = 'waiting' AND job_id LIKE 'contratos\\_%\\_%' FROM (SELECT status, job_id $recheck) x"), 'what a recheck loads again waits, too');
+ok($f->poll("SELECT status = 'waiting' AND job_id LIKE 'contratos\\_%\\_%' FROM (SELECT status, job_id $recheck) x"), 'a reload of a recheck that meets a lock waits with its job');
 $job = $f->query("SELECT job_id, bytes_billed $recheck");
 $holder->query('ROLLBACK');
 $before = inserts();
 $f->at('2026-11-21 15:30');
-is($f->query("SELECT status, attempt, cause $recheck"), 'succeeded|1|recheck', 'and is loaded from its job');
-is($f->query("SELECT job_id, bytes_billed $recheck"), $job, 'billed once');
+is($f->query("SELECT status, attempt, cause $recheck"), 'succeeded|1|recheck',
+	'a reload of a recheck that waited is loaded from its job');
+is($f->query("SELECT job_id, bytes_billed $recheck"), $job, 'a reload of a recheck that waited is billed once');
 my @since = ($bq->requests('insert'))[$before .. inserts() - 1];
-is(scalar(grep { JSON::PP->new->encode($_->{body}) =~ /2026-11-21/ } @since), 1, 'without being compared anew');
+is(scalar(grep { JSON::PP->new->encode($_->{body}) =~ /2026-11-21/ } @since), 1,
+	'a reload of a recheck that waited does not compare again');
 
 # ---- the job that was kept is not to be had any more
 
@@ -181,16 +188,16 @@ for my $gone (@gone)
 	my ($kept, $bytes) = split /\|/, keep(17);
 	$bq->rule({ kind => 'results', job => $kept }, { status => $status, reason => $reason, message => $message });
 	$f->at("2026-11-21 $at");
-	is(row('other', 17), 'succeeded|1|||f', "$message: the day is loaded anew, as the same attempt");
+	is(row('other', 17), 'succeeded|1|||f', "$message: the day is loaded by another job, as the same attempt");
 	my ($other, $billed) = split /\|/, $f->query(q(SELECT job_id, bytes_billed FROM contratos_runs WHERE source = 'other' AND day = '2026-11-17' ORDER BY id DESC LIMIT 1));
-	isnt($other, $kept, 'by another job');
-	is($billed, 2 * $bytes, 'both are billed');
+	isnt($other, $kept, "$message: the ledger has another job");
+	is($billed, 2 * $bytes, "$message: both jobs are billed");
 }
 
 # what is paid is loaded, even when nothing is left to pay
 my ($kept, $bytes) = split /\|/, keep(17);
 $f->at('2026-11-21 16:30', 'contratos.max_bytes_per_day' => '1MB');
-is(row('other', 17), 'succeeded|1|||f', 'a job that was kept needs no bytes');
+is(row('other', 17), 'succeeded|1|||f', 'a day is loaded from the job it kept when max_bytes_per_day is used up');
 
 # ---- met while a recheck compares: the comparison is billed, and no load goes on with its job
 
@@ -201,11 +208,13 @@ my $compared = $f->query(q(SELECT day FROM contratos_runs WHERE source = 'other'
 $recheck = "FROM contratos_runs WHERE source = 'other' AND day = '$compared' AND cause = 'recheck' ORDER BY id DESC LIMIT 1";
 $holder->query('BEGIN; LOCK TABLE dw.t');
 $bq->release($compare);
-ok($f->poll("SELECT status = 'waiting' FROM (SELECT status $recheck) x"), 'a recheck that meets a lock after it has compared waits');
-is($f->query("SELECT bytes_billed > 0 $recheck"), 't', 'its comparison is billed');
+ok($f->poll("SELECT status = 'waiting' FROM (SELECT status $recheck) x"), 'a recheck that meets a lock after its comparison waits');
+is($f->query("SELECT bytes_billed > 0 $recheck"), 't',
+	'a recheck that meets a lock after its comparison is billed for it');
 $holder->query('ROLLBACK');
 $f->at('2026-11-21 22:15');
-is($f->query("SELECT status, attempt $recheck"), 'unchanged|1', 'and it compares again');
+is($f->query("SELECT status, attempt $recheck"), 'unchanged|1',
+	'a recheck that met a lock after its comparison compares again');
 
 # ---- what a load reaches beyond the target, by name
 
@@ -224,10 +233,10 @@ for my $case ([ 'parts', 'dw.part', 'ACCESS EXCLUSIVE' ], [ 'one', 'dw.refers', 
 	$f->set('contratos.lock_timeout' => '60min');
 	$f->query("SELECT contratos_enqueue('2026-11-18', '2026-11-18', '$source', false)");
 	ok($f->poll("SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND state = 'active'
-		AND query = '$source 2026-11-18: waiting for a lock on $table' AND wait_event_type = 'Lock'"), "the activity names $table ($mode)");
+		AND query = '$source 2026-11-18: waiting for a lock on $table' AND wait_event_type = 'Lock'"), "pg_stat_activity names $table ($mode)");
 	$holder->query('ROLLBACK');
-	ok($f->settle, 'without the lock');
-	is(row($source, 18), 'succeeded|1|||f', 'the day is loaded');
+	ok($f->settle, "$table ($mode): the worker sleeps after the lock was released");
+	is(row($source, 18), 'succeeded|1|||f', "$table ($mode): the day is loaded after the lock was released");
 }
 $f->query(q(DELETE FROM contratos_sources WHERE name IN ('parts', 'one'); UPDATE contratos_sources SET enabled = true WHERE name = 'other'));
 
@@ -240,10 +249,10 @@ $bq->wait(rule => $rule, state => 'answered');
 $holder->query('BEGIN; LOCK TABLE dw.t');
 $f->query(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'contratos worker'));
 $f->query(q(SELECT contratos_enqueue('2026-11-16', '2026-11-16', 'tokens', false)));
-ok(until_row('tokens', 16, 'succeeded'), 'other sources do not wait for its job to be cancelled');
+ok(until_row('tokens', 16, 'succeeded'), 'other sources do not wait for a stale run\'s job to be canceled');
 $holder->query('ROLLBACK');
 $bq->release($rule);
-ok($f->settle, 'afterwards');
+ok($f->settle, 'the worker sleeps after the stale run\'s lock was released');
 $f->at('2026-11-21 22:45');
 
 # ---- for good
@@ -255,10 +264,11 @@ $f->query(q(UPDATE contratos_sources SET ready_timeout = '1h', after_load = NULL
 $f->set('contratos.retries' => '0');
 $holder->query('BEGIN; LOCK TABLE dw.t');
 $f->at("2026-11-22 08:$_") for '00', '15', '30', '45';
-is(row('other', 21), 'waiting|1|55P03|2026-11-22 09:00:00+00|t', 'one who never gives it back');
+is(row('other', 21), 'waiting|1|55P03|2026-11-22 09:00:00+00|t',
+	'a day whose lock is never released waits until ready_timeout');
 $f->at('2026-11-22 09:00');
-is(row('other', 21), 'failed|1|55P03||f', 'fails the day after ready_timeout');
-is($f->query('SELECT count(*) FROM dw.alarms WHERE day = \'2026-11-21\' AND error LIKE \'%waiting for a lock on dw.t%\''), 1, 'of which on_failure is told, whatever is locked');
+is(row('other', 21), 'failed|1|55P03||f', 'a day whose lock is never released fails after ready_timeout');
+is($f->query('SELECT count(*) FROM dw.alarms WHERE day = \'2026-11-21\' AND error LIKE \'%waiting for a lock on dw.t%\''), 1, 'on_failure is called for a day whose lock is never released');
 $holder->query('ROLLBACK');
 
 # what on_failure touches is locked as well: the day is told later, once
@@ -266,21 +276,25 @@ $holder->query('BEGIN; LOCK TABLE dw.alarms');
 $f->query(q(UPDATE contratos_sources SET ready_timeout = '0', ready_interval = '1s' WHERE name = 'other'));
 $bq->rule({ kind => 'insert', times => 1 }, { status => 403, reason => 'accessDenied', message => 'Access Denied: no' });
 $f->query(q(SELECT contratos_enqueue('2026-11-14', '2026-11-14', 'other')));
-ok(until_row('other', 14, 'failed'), 'a day fails');
-ok($f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND query = 'other 2026-11-14: calling dw.alarm')), 'of which on_failure is told');
-ok($node->wait_for_log(qr/on_failure "dw\.alarm"/) && $f->settle, 'which a lock prevents');
+ok(until_row('other', 14, 'failed'), 'a day fails while a lock holds up on_failure');
+ok($f->poll(q(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'contratos worker' AND query = 'other 2026-11-14: calling dw.alarm')), 'on_failure is called while its table is locked');
+ok($node->wait_for_log(qr/on_failure "dw\.alarm"/) && $f->settle, 'on_failure ends by lock_timeout, which is logged');
 $holder->query('ROLLBACK');
-ok($f->poll(q(SELECT count(*) = 1 FROM dw.alarms WHERE day = '2026-11-14')), 'without it, it is told');
-ok($f->poll(q(SELECT count(*) = 0 FROM contratos_runs WHERE untold)), 'and that is noted');
+ok($f->poll(q(SELECT count(*) = 1 FROM dw.alarms WHERE day = '2026-11-14')),
+	'on_failure is called again when the lock is released');
+ok($f->poll(q(SELECT count(*) = 0 FROM contratos_runs WHERE untold)),
+	'the ledger has no failure left without on_failure');
 $f->query(q(UPDATE contratos_sources SET ready_timeout = '1h', ready_interval = '15min' WHERE name = 'other'));
 $f->settle;
-is($f->query(q(SELECT count(*) FROM dw.alarms WHERE day = '2026-11-14')), 1, 'once');
+is($f->query(q(SELECT count(*) FROM dw.alarms WHERE day = '2026-11-14')), 1,
+	'on_failure writes once for a day after a lock held it up');
 
 # an old day waits as long, from its first attempt on
 $holder->query('BEGIN; LOCK TABLE dw.t');
 $f->query(q(SELECT contratos_enqueue('2026-11-15', '2026-11-15', 'other')));
 $f->at('2026-11-22 09:05');
-is(row('other', 15), 'waiting|1|55P03|2026-11-22 09:15:00+00|t', 'an old day waits, too') or diag(row('other', 15));
+is(row('other', 15), 'waiting|1|55P03|2026-11-22 09:15:00+00|t',
+	'an old day whose lock is held waits from its first attempt on') or diag(row('other', 15));
 $holder->query('ROLLBACK');
 
 $holder->quit;

@@ -68,9 +68,9 @@ $bq->table(
 	rows => [ { id => 1, At => '2026-11-20 12:00:00+00:00', select => 'x', tags => [ 'p', 'q' ] } ]);
 create($_) for 'other', 'Mixed';
 $bq->reset(tables => 0);
-is(import_it('LIMIT TO (events)'), '', 'one table is imported');
-is(tables(), 'events', 'and only that');
-is($f->requests, '1 token, 1 table_get', 'without a list of the others');
+is(import_it('LIMIT TO (events)'), '', 'LIMIT TO imports a table without a notice');
+is(tables(), 'events', 'LIMIT TO imports no other table');
+is($f->requests, '1 token, 1 table_get', 'LIMIT TO does not list the dataset\'s tables');
 is(columns('events'), join("\n",
 		'id bigint not null {type=INT64,"description=the number',
 		'it\'s \\\\ \\"odd\\" ' . encode_utf8('äöü 🐘') . '"}',
@@ -81,11 +81,11 @@ is(columns('events'), join("\n",
 		cut('ctid', 4) . ' boolean {name=ctid,type=BOOL}',
 		'who jsonb {type=STRUCT}',
 		'more jsonb {type=ARRAY<STRUCT>}'),
-	'its columns, with types, NOT NULL, description, and a name where it cannot be the same');
-is(options('events'), '{table=lab-project.lake.events,partition_column=At,require_filter=true}', 'its partition column');
-is($f->query(qq(SELECT id, "At", "select" FROM $schema.events WHERE "At" >= '2026-11-20')), '1|2026-11-20 12:00:00+00|x', 'and its rows can be read');
+	'an imported table has its columns, with type, NOT NULL, description and a name');
+is(options('events'), '{table=lab-project.lake.events,partition_column=At,require_filter=true}', 'an imported table has its partition column');
+is($f->query(qq(SELECT id, "At", "select" FROM $schema.events WHERE "At" >= '2026-11-20')), '1|2026-11-20 12:00:00+00|x', 'an imported table can be read');
 like($f->fails("SELECT id FROM $schema.events"), qr/ERROR:  55000: a query of foreign table "events" needs a condition on column "At"/,
-	'not without a condition');
+	'an imported table cannot be read without a condition on its partition column');
 
 # ---- kinds of tables, and of partitions
 
@@ -96,64 +96,67 @@ create('by_range', range_partitioning => { field => 'A', range => { start => 0, 
 create('empty', attributes => { schema => undef });
 create('newer', attributes => { schema => { fields => [ { name => 'a', type => 'INTEGER' }, { name => 'q', type => 'QUBIT', mode => 'REPEATED' } ] } });
 my $said = import_it();
-is(tables(), 'Mixed, by_load, by_range, events, ext, mview, newer, other, snap, view', 'all are imported');
-like($said, qr/^NOTICE:  00000: table "model" is left out\nDETAIL:  It is a MODEL\.$/m, 'but what is no table');
-like($said, qr/^NOTICE:  00000: table "empty" is left out\nDETAIL:  It has no columns that could be read\.$/m, 'what has no columns');
+is(tables(), 'Mixed, by_load, by_range, events, ext, mview, newer, other, snap, view',
+	'an import has all tables of the dataset');
+like($said, qr/^NOTICE:  00000: table "model" is left out\nDETAIL:  It is a MODEL\.$/m, 'an import leaves out a model');
+like($said, qr/^NOTICE:  00000: table "empty" is left out\nDETAIL:  It has no columns that could be read\.$/m, 'an import leaves out a table without columns');
 like($said, qr/^NOTICE:  00000: column "q" of table "newer" is left out\nDETAIL:  Its type is ARRAY<QUBIT>, which has no equal here\.$/m,
-	'and columns of types nobody knows');
-is(options('by_load'), '{table=lab-project.lake.by_load,partition_column=_partitiontime,require_filter=true}', 'partitions of arrival');
-is(columns('by_load'), "a bigint {type=INT64}\n_partitiontime timestamp with time zone {name=_PARTITIONTIME,type=TIMESTAMP}", 'have a column');
-is(options('by_range'), '{table=lab-project.lake.by_range,partition_column=a,require_filter=true}', 'those of numbers are one');
-is(options('other'), '{table=lab-project.lake.other}', 'others have none');
-is(import_it('EXCEPT (events, model, "empty", newer, "Mixed")'), '', 'EXCEPT leaves out');
-is(tables(), 'by_load, by_range, ext, mview, other, snap, view', 'what it names');
+	'an import leaves out columns of unknown types');
+is(options('by_load'), '{table=lab-project.lake.by_load,partition_column=_partitiontime,require_filter=true}', 'a table partitioned by ingestion time has a partition column');
+is(columns('by_load'), "a bigint {type=INT64}\n_partitiontime timestamp with time zone {name=_PARTITIONTIME,type=TIMESTAMP}", 'a table partitioned by ingestion time has a column for it');
+is(options('by_range'), '{table=lab-project.lake.by_range,partition_column=a,require_filter=true}', 'a table partitioned by integer range has its partition column');
+is(options('other'), '{table=lab-project.lake.other}', 'a table without partitions has no partition column');
+is(import_it('EXCEPT (events, model, "empty", newer, "Mixed")'), '', 'EXCEPT imports without a notice');
+is(tables(), 'by_load, by_range, ext, mview, other, snap, view', 'EXCEPT leaves out the tables that it names');
 import_it('LIMIT TO (model, other)');
-is(tables(), 'other', 'what is no table cannot be named either');
+is(tables(), 'other', 'LIMIT TO does not import a model');
 
 # ---- what is not there
 
 my $error = import_fails($dataset, 'LIMIT TO (other, mixed)');
-like($error, qr/ERROR:  HV00R: BigQuery has no table "mixed" in dataset "lab-project\.lake"\n/, 'a table that is not there');
-like($error, qr/^DETAIL:  There is one named "Mixed"\.\nHINT:  BigQuery names are case-sensitive/m, 'by the name of one that is');
-is(tables(), '', 'is an error for all');
+like($error, qr/ERROR:  HV00R: BigQuery has no table "mixed" in dataset "lab-project\.lake"\n/, 'LIMIT TO a table that does not exist is an error');
+like($error, qr/^DETAIL:  There is one named "Mixed"\.\nHINT:  BigQuery names are case-sensitive/m, 'the error of a missing table names one of another case');
+is(tables(), '', 'LIMIT TO a table that does not exist imports nothing');
 like(import_fails('lab-project.sea'), qr/ERROR:  42P01: BigQuery: Not found: Dataset lab-project:sea\nHINT:  Check the name "lab-project\.sea"/,
-	'nor a dataset');
-like(import_fails('lab-project.sea', 'LIMIT TO (a)'), qr/Not found: Dataset lab-project:sea/, 'whatever of it is wanted');
+	'a dataset that does not exist is an error');
+like(import_fails('lab-project.sea', 'LIMIT TO (a)'), qr/Not found: Dataset lab-project:sea/, 'a dataset that does not exist is an error with LIMIT TO, too');
 like(import_fails('nobody.sea'), qr/ERROR:  42501: BigQuery: Access Denied: .*\nHINT:  The service account needs roles\/bigquery\.dataViewer/,
-	'nor one that may not be looked at');
-like(import_fails('a b'), qr/ERROR:  22023: "a b" is not a valid dataset name/, 'nor what is no name');
+	'a dataset without access is an error');
+like(import_fails('a b'), qr/ERROR:  22023: "a b" is not a valid dataset name/, 'an invalid name of a dataset is an error');
 $bq->dataset('lab-project.void');
 fresh();
-is($f->messages(statement('lab-project.void', '')), '', 'an empty one is just empty');
+is($f->messages(statement('lab-project.void', '')), '', 'an empty dataset is imported without a notice');
 my $vanished = $bq->rule({ kind => 'table_get', table => "$dataset.other" }, { status => 404, reason => 'notFound', message => 'Not found' });
 like(import_it('EXCEPT (model, "empty", newer)'), qr/^NOTICE:  00000: table "other" is left out\nDETAIL:  It has been dropped meanwhile\.\s*$/m,
-	'nor does one that has gone meanwhile matter');
-is(tables(), 'Mixed, by_load, by_range, events, ext, mview, snap, view', 'to the others');
+	'a table that is dropped during the import is left out');
+is(tables(), 'Mixed, by_load, by_range, events, ext, mview, snap, view',
+	'a table that is dropped during the import does not stop the others');
 
 # ---- where the dataset is
 
-like(import_fails('lake'), qr/Not found: Dataset test-project:lake/, 'a dataset without a project is of the one billed');
+like(import_fails('lake'), qr/Not found: Dataset test-project:lake/, 'a dataset without a project is in the project billed');
 fresh();
 $f->query("CREATE SERVER lab FOREIGN DATA WRAPPER contratos OPTIONS (dataset_project 'lab-project', location 'EU')");
 $said = plain($f->messages("IMPORT FOREIGN SCHEMA lake LIMIT TO (other, events) FROM SERVER lab INTO $schema"));
-is(options('other'), '{table=lab-project.lake.other}', 'or of the one its server says');
-like($said, qr/^WARNING:  01000: dataset "lab-project\.lake" is in location US, and server "lab" looks for data in EU\n/, 'another location');
-like($said, qr/^HINT:  Set option "location" of the server to 'US'\.$/m, 'is told');
-is(() = $said =~ /location US/g, 1, 'once');
+is(options('other'), '{table=lab-project.lake.other}',
+	'a dataset without a project is in the server\'s dataset_project');
+like($said, qr/^WARNING:  01000: dataset "lab-project\.lake" is in location US, and server "lab" looks for data in EU\n/, 'a dataset in another location than the server\'s is a WARNING');
+like($said, qr/^HINT:  Set option "location" of the server to 'US'\.$/m, 'the WARNING of another location has a hint');
+is(() = $said =~ /location US/g, 1, 'the WARNING of another location is reported once');
 $bq->reset(tables => 0);
 my $domain = $bq->rule({ kind => 'table_get' },
 	{ status => 200, body => { type => 'VIEW', schema => { fields => [ { name => 'a', type => 'INTEGER' } ] } } });
 fresh();
 $f->query(statement('example.com:lab.lake', 'LIMIT TO (t)'));
-is(($bq->requests('table_get'))[0]{path}, '/bigquery/v2/projects/example.com%3Alab/datasets/lake/tables/t', 'a project may have a domain');
-is(options('t'), '{table=example.com:lab.lake.t}', 'and keeps it');
+is(($bq->requests('table_get'))[0]{path}, '/bigquery/v2/projects/example.com%3Alab/datasets/lake/tables/t', 'a project with a domain is asked for');
+is(options('t'), '{table=example.com:lab.lake.t}', 'a project with a domain is in the table option');
 my $long = 'd' x 80;
 $bq->table("lab-project.$long.t", schema => [ { name => 'a', type => 'INT64' } ]);
-like(import_fails("lab-project.$long"), qr/NOTICE:  00000: the name of the dataset may have been cut/, 'a long name is cut');
+like(import_fails("lab-project.$long"), qr/NOTICE:  00000: the name of the dataset may have been cut/, 'a long name of a dataset may have been cut');
 $f->query("IMPORT FOREIGN SCHEMA anything FROM SERVER bigquery INTO $schema OPTIONS (dataset 'lab-project.$long')");
-is(options('t'), "{table=lab-project.$long.t}", 'but not as an option');
+is(options('t'), "{table=lab-project.$long.t}", 'a long name of a dataset is an option of the import');
 like($f->fails("IMPORT FOREIGN SCHEMA anything FROM SERVER bigquery INTO $schema OPTIONS (datasets 'x')"),
-	qr/ERROR:  HV00D: invalid option "datasets"\nHINT:  Valid options in this context are: dataset/, 'others there are none');
+	qr/ERROR:  HV00D: invalid option "datasets"\nHINT:  Valid options in this context are: dataset/, 'an unknown option of the import is an error');
 
 # ---- odd names
 
@@ -167,34 +170,35 @@ $bq->table("$dataset.$wide", schema => [ map { { name => $_, type => 'STRING' } 
 is(import_it(), '', 'odd names are imported');
 my ($xa, $xb) = map { cut("$same-$_", 52) } 'a', 'b';
 my $u = encode_utf8(cut($wide, 26));
-is(tables(), join(', ', sort 'table', 'with space', $xa, $xb, 'x' x 63, encode_utf8('ünï-код'), $u), 'each under one of its own')
+is(tables(), join(', ', sort 'table', 'with space', $xa, $xb, 'x' x 63, encode_utf8('ünï-код'), $u), 'tables with odd names each have a name of their own')
 	or diag(tables());
-is(options("\"$xa\""), "{table=$dataset.$same-a}", 'which a hash of the whole makes');
-is(options("\"$xb\""), "{table=$dataset.$same-b}", 'none twice');
+is(options("\"$xa\""), "{table=$dataset.$same-a}", 'a long name that was cut ends in a hash');
+is(options("\"$xb\""), "{table=$dataset.$same-b}", 'another long name that was cut has another hash');
 my ($c1, $c2) = map { cut("$columns$_", 52) } 1, 2;
 is(columns("\"$u\""), join("\n", "$c1 text {name=${columns}1,type=STRING}", "$c2 text {name=${columns}2,type=STRING}",
-		map { encode_utf8($_) } '"Äpfel" text {type=STRING}', '"user" text {type=STRING}', '"naïve" text {type=STRING}'), 'columns likewise');
-is($f->query("SELECT * FROM $schema.\"$u\""), '1|2|3|4|5', 'all can be read');
+		map { encode_utf8($_) } '"Äpfel" text {type=STRING}', '"user" text {type=STRING}', '"naïve" text {type=STRING}'), 'long names of columns end in a hash');
+is($f->query("SELECT * FROM $schema.\"$u\""), '1|2|3|4|5', 'a table with odd names of columns can be read');
 import_it("LIMIT TO (\"$xb\", \"$u\")");
-is(tables(), "$xb, $u", 'LIMIT TO takes these names');
+is(tables(), "$xb, $u", 'LIMIT TO takes names with a hash');
 import_it(encode_utf8("LIMIT TO (\"$wide\")"));
-is(tables(), encode_utf8('ü' x 31), 'one that no other shares is imported as it is cut');
-is(options('"' . encode_utf8('ü' x 31) . '"'), encode_utf8("{table=$dataset.$wide}"), 'and is that table');
+is(tables(), encode_utf8('ü' x 31), 'LIMIT TO takes a long name as PostgreSQL cuts it');
+is(options('"' . encode_utf8('ü' x 31) . '"'), encode_utf8("{table=$dataset.$wide}"),
+	'a long name in LIMIT TO is that table');
 
 $dataset = 'lab-project.two';
 create($_) for "$same-a", "$same-b";
-like(import_fails($dataset, "LIMIT TO (\"$same-a\")"), qr/^DETAIL:  There is one named "$xa"\.$/m, 'where several share it, that is told');
+like(import_fails($dataset, "LIMIT TO (\"$same-a\")"), qr/^DETAIL:  There is one named "$xa"\.$/m, 'the error of a long name that several tables share names one of them');
 
 # a name depends on nothing but the name
 $dataset = 'lab-project.odder';
 create($_) for "$same-b", 'x' x 63, $xa;
 import_it();
-is(tables(), join(', ', sort $xa, $xb, 'x' x 63), 'in another company: the same names');
-is(options("\"$xb\""), "{table=$dataset.$same-b}", 'for the same tables');
+is(tables(), join(', ', sort $xa, $xb, 'x' x 63), 'names with a hash do not depend on other tables');
+is(options("\"$xb\""), "{table=$dataset.$same-b}", 'names with a hash stand for the same tables');
 create("$same-a");
 import_it();
-is(options("\"$xa\""), "{table=$dataset.$xa}", 'who is called so keeps his name');
-is(() = tables() =~ /\b${\substr $xa, 0, 53}/g, 3, 'the other has one more');
+is(options("\"$xa\""), "{table=$dataset.$xa}", 'a table whose own name looks like one with a hash keeps it');
+is(() = tables() =~ /\b${\substr $xa, 0, 53}/g, 3, 'a table whose hashed name is taken gets another');
 
 # in an encoding in which half a character is none
 $f->query(q(CREATE DATABASE japanese ENCODING 'EUC_JP' LOCALE 'C' TEMPLATE template0));
@@ -216,12 +220,12 @@ $dataset = 'lab-project.odd';
 $bq->reset(tables => 0);
 $bq->rule({ kind => 'tables_list' }, many_tables(map { "${same}_$_" } 1 .. 4000));
 $said = do { fresh(); plain($f->messages(q(SET statement_timeout = '4s'; ) . statement($dataset, ''))); };
-is(() = $said =~ /is left out/g, 4000, 'four thousand tables whose names begin alike are named while one waits');
+is(() = $said =~ /is left out/g, 4000, 'four thousand tables with long names that begin alike are imported in time');
 $dataset = 'lab-project.wide';
 $bq->table("$dataset.t", schema => [ map { { name => "${columns}_$_", type => 'INT64' } } 1 .. 1600 ]);
 fresh();
 $f->query(q(SET statement_timeout = '4s'; ) . statement($dataset, ''));
-is($f->query("SELECT count(DISTINCT attname) FROM pg_attribute WHERE attrelid = '$schema.t'::regclass AND attnum > 0"), 1600, 'and as many columns as a table can have');
+is($f->query("SELECT count(DISTINCT attname) FROM pg_attribute WHERE attrelid = '$schema.t'::regclass AND attnum > 0"), 1600, '1,600 columns with long names that begin alike are imported in time');
 
 # ---- lists that do not end, and answers that no table has
 
@@ -231,21 +235,22 @@ for my $circle (1, 2, 5)
 	$bq->reset(tables => 0);
 	$bq->rule({ kind => 'tables_list', nth => $_, times => 1 }, { status => 200, body => { nextPageToken => 'page' . $_ % $circle } }) for 1 .. 40;
 	like(import_fails($dataset), qr/ERROR:  HV000: BigQuery's list of tables has no end: a page's token came twice/, "a list whose pages go round, $circle in all");
-	cmp_ok(scalar($bq->requests('tables_list')), '<=', 20, '... is soon given up');
+	cmp_ok(scalar($bq->requests('tables_list')), '<=', 20,
+		"a list of tables with $circle pages in a circle is given up soon");
 }
 $bq->reset(tables => 0);
 $bq->rule({ kind => 'tables_list' }, { status => 200, body => { tables => [ map { { type => 'MODEL', tableReference => { tableId => $_ } } } 'a', 'b' ], nextPageToken => 'x' } });
 $bq->rule({ kind => 'tables_list' }, { status => 200, body => { tables => [ map { { type => 'MODEL', tableReference => { tableId => $_ } } } 'b', 'c' ] } });
 $said = import_it();
-is(join(' ', $said =~ /table "(.)" is left out/g), 'a b c', 'what stands on two pages counts once');
+is(join(' ', $said =~ /table "(.)" is left out/g), 'a b c', 'a table on two pages of the list is imported once');
 $bq->rule({ kind => 'tables_list' }, many_tables('n' x 1025));
-like(import_fails($dataset), qr/ERROR:  HV000: BigQuery's answer lists a table without a name, or with one of more than 1024 bytes/, 'a name that no table has');
+like(import_fails($dataset), qr/ERROR:  HV000: BigQuery's answer lists a table without a name, or with one of more than 1024 bytes/, 'a table name that is too long is an error');
 my @fields = map { { name => "c$_", type => 'INTEGER' } } 1 .. 10_001;
 for my $schema_of ([ 'columns', @fields ], [ 'columns in columns', { name => 's', type => 'RECORD', fields => [ @fields[ 0 .. 9_999 ] ] } ])
 {
 	my ($name, @schema) = @$schema_of;
 	$bq->rule({ kind => 'table_get' }, { status => 200, body => { type => 'TABLE', schema => { fields => \@schema } } });
-	like(import_fails($dataset, 'LIMIT TO (t)'), qr/ERROR:  54000: BigQuery's answer describes more than 10000 columns/, "more $name than BigQuery has");
+	like(import_fails($dataset, 'LIMIT TO (t)'), qr/ERROR:  54000: BigQuery's answer describes more than 10000 columns/, "more $name than BigQuery allows is an error");
 }
 $bq->reset(tables => 0);
 
@@ -255,16 +260,16 @@ $dataset = 'lab-project.shards';
 create($_) for map { ("events_202611$_", "clicks_intraday_202611$_") } '08', '09', '10';
 create($_) for 'clicks_20261101', 'events_20261199', 'events_2026111', 'events_log';
 $said = import_it();
-is(tables(), 'clicks_20261101, clicks_intraday_20261110, events_2026111, events_20261110, events_20261199, events_log', 'of a table a day, the newest');
-like($said, qr/^NOTICE:  00000: of the tables "events_YYYYMMDD" only the newest, "events_20261110", is imported\nDETAIL:  There are 2 older ones/m, 'is told');
-is(() = $said =~ /NOTICE/g, 2, 'where there are others');
-is(import_it('LIMIT TO (events_20261108)'), '', 'one that is named');
-is(tables(), 'events_20261108', 'is imported');
+is(tables(), 'clicks_20261101, clicks_intraday_20261110, events_2026111, events_20261110, events_20261199, events_log', 'an import has the newest of date-sharded tables');
+like($said, qr/^NOTICE:  00000: of the tables "events_YYYYMMDD" only the newest, "events_20261110", is imported\nDETAIL:  There are 2 older ones/m, 'an import reports that only the newest shard is imported');
+is(() = $said =~ /NOTICE/g, 2, 'an import reports only shards that have older ones');
+is(import_it('LIMIT TO (events_20261108)'), '', 'LIMIT TO a shard imports without a notice');
+is(tables(), 'events_20261108', 'LIMIT TO imports the shard that it names');
 import_it('LIMIT TO (events, clicks_intraday_)');
-is(tables(), 'clicks_intraday_, events', 'what they have in common is a name for the newest');
-is(options('events'), "{table=$dataset.events_20261110}", 'of them');
+is(tables(), 'clicks_intraday_, events', 'LIMIT TO takes the common prefix of shards');
+is(options('events'), "{table=$dataset.events_20261110}", 'the common prefix of shards is the newest of them');
 import_it('EXCEPT (events_20261110)');
-like(tables(), qr/events_20261109/, 'what is left out is not the newest');
+like(tables(), qr/events_20261109/, 'EXCEPT of the newest shard imports the one before');
 
 # ---- many, and cancel
 
@@ -279,32 +284,32 @@ my $session = $f->begin(statement($dataset, ''));
 $bq->wait(rule => $stalled, state => 'stalled');
 $f->query(q(SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'IMPORT%' AND pid <> pg_backend_pid()));
 my ($code, undef, $err) = $f->finish($session);
-like($err, qr/ERROR:  57014/, 'a list in the making can be cancelled');
+like($err, qr/ERROR:  57014/, 'an import can be canceled while it lists tables');
 $bq->wait(rule => $stalled, state => 'closed');
 $stalled = $bq->rule({ kind => 'table_get', nth => 3 }, { stall => 'before_headers' });
 $session = $f->begin(statement($dataset, ''));
 $bq->wait(rule => $stalled, state => 'stalled');
 $f->query(q(SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'IMPORT%' AND pid <> pg_backend_pid()));
 ($code, undef, $err) = $f->finish($session);
-like($err, qr/ERROR:  57014/, 'so can what follows');
+like($err, qr/ERROR:  57014/, 'an import can be canceled while it gets a table');
 $bq->reset(tables => 0);
 $said = import_it();
-is(() = $said =~ /is left out/g, $count, 'more tables than a page holds');
-is(tables(), 't0001a', 'are all looked at');
-is($f->requests, "1 token, 2 tables_list, @{[ $count + 1 ]} table_get", 'each once');
+is(() = $said =~ /is left out/g, $count, 'an import of more tables than a page holds');
+is(tables(), 't0001a', 'an import looks at the tables of all pages');
+is($f->requests, "1 token, 2 tables_list, @{[ $count + 1 ]} table_get", 'an import gets each table once');
 
 # ---- as many columns as can be
 
 $dataset = 'lab-project.broad';
 $bq->table("$dataset.t", schema => [ map { { name => "c$_", type => 'INT64' } } 1 .. 1605 ]);
-like(import_it(), qr/NOTICE:  00000: what follows column 1600 of table "t" is left out/, 'columns that PostgreSQL has no room for');
-is($f->query("SELECT count(*) FROM pg_attribute WHERE attrelid = '$schema.t'::regclass AND attnum > 0"), 1600, 'are left out');
+like(import_it(), qr/NOTICE:  00000: what follows column 1600 of table "t" is left out/, 'an import leaves out columns that PostgreSQL has no room for');
+is($f->query("SELECT count(*) FROM pg_attribute WHERE attrelid = '$schema.t'::regclass AND attnum > 0"), 1600, 'an import keeps 1,600 columns');
 
 # ---- rights
 
 $f->query("CREATE ROLE anna; GRANT USAGE ON FOREIGN SERVER bigquery TO anna; CREATE ROLE bert; CREATE SCHEMA anna; GRANT ALL ON SCHEMA anna TO anna, bert");
-is($f->messages('SET ROLE anna; IMPORT FOREIGN SCHEMA "lab-project.lake" LIMIT TO (other) FROM SERVER bigquery INTO anna'), '', 'who may use the server may import');
-like($f->fails('SET ROLE bert; IMPORT FOREIGN SCHEMA "lab-project.lake" LIMIT TO (other) FROM SERVER bigquery INTO anna'), qr/ERROR:  42501/, 'others may not');
+is($f->messages('SET ROLE anna; IMPORT FOREIGN SCHEMA "lab-project.lake" LIMIT TO (other) FROM SERVER bigquery INTO anna'), '', 'a role with USAGE on the server may import');
+like($f->fails('SET ROLE bert; IMPORT FOREIGN SCHEMA "lab-project.lake" LIMIT TO (other) FROM SERVER bigquery INTO anna'), qr/ERROR:  42501/, 'a role without USAGE on the server may not import');
 
 # ---- and is loaded, columns left out and renamed
 
@@ -324,8 +329,9 @@ $f->query(
 	CREATE TABLE blocks (LIKE $schema.blocks);
 	INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column)
 	VALUES ('blocks', '$schema.blocks', 'blocks', 'timestamp')));
-is($f->query(q(SELECT status, rows_loaded FROM contratos_run('2026-11-20', 'blocks'))), 'succeeded|5', 'a load of it');
-is($f->query('SELECT string_agg(height || hash, \',\' ORDER BY height) FROM blocks'), '10x1,20x2,30x3,40x4,50x5', 'has what is left');
+is($f->query(q(SELECT status, rows_loaded FROM contratos_run('2026-11-20', 'blocks'))), 'succeeded|5',
+	'an imported table is loaded');
+is($f->query('SELECT string_agg(height || hash, \',\' ORDER BY height) FROM blocks'), '10x1,20x2,30x3,40x4,50x5', 'an imported table loads its columns left and renamed');
 
 $f->stop;
 done_testing();

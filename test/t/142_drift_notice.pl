@@ -25,60 +25,62 @@ my $warning = qr/WARNING:  source "tokens": BigQuery's table/;
 $f->day("2026-11-$_", 30) for 19 .. 27;
 $f->query(q(UPDATE contratos_sources SET start_date = '2026-11-19'));
 ok($f->at('2026-11-21 08:00'), 'two days are loaded');
-is(looks(), 0, 'a load does not look at columns');
-ok($f->at('2026-11-21 14:00'), 'then rechecked');
-is($f->query(q(SELECT count(*) FROM contratos_runs WHERE status = 'unchanged')), 2, 'both');
-is(looks(), 1, 'the columns are looked at once');
-is(drifts(), '', 'there is nothing to tell');
-ok($f->at('2026-11-21 20:00'), 'the next recheck of that day');
-is(looks(), 1, 'does not look again');
+is(looks(), 0, 'a load does not compare the columns');
+ok($f->at('2026-11-21 14:00'), 'the worker rechecks two days');
+is($f->query(q(SELECT count(*) FROM contratos_runs WHERE status = 'unchanged')), 2, 'two days are unchanged');
+is(looks(), 1, 'the first recheck of a day compares the columns once');
+is(drifts(), '', 'equal columns record no drift');
+ok($f->at('2026-11-21 20:00'), 'the worker rechecks the second time that day');
+is(looks(), 1, 'the second recheck of a day does not compare the columns');
 
 # ---- new columns
 
 $bq->alter(undef, add => [ { name => 'logo', type => 'STRING' }, { name => 'Rate', type => 'FLOAT64' } ]);
-ok($f->at('2026-11-22 08:30'), 'the next day');
-is(looks(), 2, 'they are looked at again');
-is($f->logged($warning), 1, 'and columns that are new are told of');
+ok($f->at('2026-11-22 08:30'), 'the worker rechecks the next day');
+is(looks(), 2, 'the columns are compared again the next day');
+is($f->logged($warning), 1, 'new columns are logged');
 is($f->logged(qr/WARNING:  source "tokens": BigQuery's table bigquery-public-data\.crypto_ethereum\.tokens has other columns than foreign table public\.bigquery_tokens: logo \(STRING\) is new there, "Rate" \(FLOAT64\) is new there\n/),
-	1, 'by name and type');
+	1, 'the log has name and type of new columns');
 is($f->logged(qr/HINT:  ALTER FOREIGN TABLE public\.bigquery_tokens ADD COLUMN logo text OPTIONS \(type 'STRING'\); ALTER TABLE public\.tokens ADD COLUMN IF NOT EXISTS logo text; ALTER/),
-	1, 'with what to do');
+	1, 'the log of new columns has a hint');
 my $row = $f->query(q(SELECT status, error FROM contratos_runs WHERE reason = 'schemaDrift'));
-like($row, qr/^unchanged\|BigQuery's table .*: logo \(STRING\) is new there.* ALTER FOREIGN TABLE public\.bigquery_tokens ADD COLUMN logo text/, 'the ledger has it too');
-is($f->runs(q(cause = 'recheck' AND status NOT IN ('unchanged', 'succeeded'))), '', 'the recheck is none the worse');
-ok($f->at('2026-11-23 14:00'), 'a day later');
-is(looks(), 3, 'they are looked at');
-is($f->logged($warning), 1, 'but the same is not said twice');
-is(drifts(), $f->query(q(SELECT day FROM contratos_runs WHERE reason = 'schemaDrift')) . ' unchanged', 'nor recorded');
+like($row, qr/^unchanged\|BigQuery's table .*: logo \(STRING\) is new there.* ALTER FOREIGN TABLE public\.bigquery_tokens ADD COLUMN logo text/, 'the ledger has new columns and the hint');
+is($f->runs(q(cause = 'recheck' AND status NOT IN ('unchanged', 'succeeded'))), '',
+	'new columns do not fail the recheck');
+ok($f->at('2026-11-23 14:00'), 'the worker rechecks another day later');
+is(looks(), 3, 'the columns are compared another day later');
+is($f->logged($warning), 1, 'the same new columns are logged once');
+is(drifts(), $f->query(q(SELECT day FROM contratos_runs WHERE reason = 'schemaDrift')) . ' unchanged',
+	'the same new columns are recorded once');
 
 # ---- follow the hint
 
 my ($statements) = $row =~ /\. (ALTER .*)/s;
 $f->query($statements);
 is($f->query(q(SELECT string_agg(attname, ' ' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'tokens'::regclass AND attnum > 9)),
-	'logo Rate', 'the statements can be run');
+	'logo Rate', 'the statements of the hint can be run');
 $f->query(q(DELETE FROM contratos_runs WHERE reason = 'schemaDrift'));
-ok($f->at('2026-11-24 14:00'), 'then');
-is(drifts(), '', 'all is well');
+ok($f->at('2026-11-24 14:00'), 'the worker rechecks after the hint');
+is(drifts(), '', 'no drift is recorded after the hint');
 
 # ---- changes
 
 $f->query(q(ALTER FOREIGN TABLE bigquery_tokens DROP COLUMN "Rate"; ALTER FOREIGN TABLE bigquery_tokens ADD COLUMN "Rate" text OPTIONS (type 'JSON')));
 $bq->alter(undef, change => { block_hash => { mode => 'NULLABLE' } }, add => [ map { { name => "n$_", type => 'INT64' } } 1 .. 25 ]);
-ok($f->at('2026-11-25 14:00'), 'what has changed');
+ok($f->at('2026-11-25 14:00'), 'the worker rechecks with changed columns');
 my $error = $f->query(q(SELECT error FROM contratos_runs WHERE reason = 'schemaDrift'));
-like($error, qr/: block_hash may be NULL there, "Rate" is FLOAT64 there, not JSON, n1 \(INT64\) is new/, 'is told of, too');
+like($error, qr/: block_hash may be NULL there, "Rate" is FLOAT64 there, not JSON, n1 \(INT64\) is new/, 'changed columns are recorded');
 like($error, qr/ALTER FOREIGN TABLE public\.bigquery_tokens ALTER COLUMN block_hash DROP NOT NULL; ALTER TABLE public\.tokens ALTER COLUMN block_hash DROP NOT NULL; ALTER FOREIGN TABLE public\.bigquery_tokens ALTER COLUMN "Rate" OPTIONS \(SET type 'FLOAT64'\);/,
-	'with what to do');
-like($error, qr/n18 \(INT64\) is new there, and 7 more\. ALTER/, 'twenty columns at most');
+	'the record of changed columns has the statements');
+like($error, qr/n18 \(INT64\) is new there, and 7 more\. ALTER/, 'at most twenty columns are recorded');
 
 # ---- a day that is loaded again, and one that differs, tell as well
 
 $f->query(q(DELETE FROM contratos_runs WHERE reason = 'schemaDrift';
 	ALTER FOREIGN TABLE bigquery_tokens DROP COLUMN "Rate"));
 $bq->table(undef, append => 1, rows => [ map { $f->row(block_timestamp => "2026-11-$_ 12:00:00+00:00") } 19 .. 25 ]);
-ok($f->at('2026-11-26 14:00'), 'a day that differs');
-like(drifts(), qr/^2026-11-\d\d succeeded$/, 'is loaded again, and tells');
+ok($f->at('2026-11-26 14:00'), 'the worker rechecks a day that differs');
+like(drifts(), qr/^2026-11-\d\d succeeded$/, 'a day that differs is reloaded, with its drift recorded');
 
 # ---- the columns cannot be looked at
 
@@ -86,10 +88,10 @@ $f->query(q(DELETE FROM contratos_runs WHERE reason = 'schemaDrift'));
 my $refused = $bq->rule({ kind => 'table_get', times => 0 },
 	{ status => 403, reason => 'accessDenied', message => 'Access Denied: no metadata for you' });
 my $before = $f->query(q(SELECT max(id) FROM contratos_runs));
-ok($f->at('2026-11-27 14:00'), 'where the key may not look');
-is($f->logged(qr/LOG:  source "tokens": could not look for new columns: BigQuery: Access Denied: no metadata for you\n/), 1, 'that is logged');
+ok($f->at('2026-11-27 14:00'), 'the worker rechecks without access to the columns');
+is($f->logged(qr/LOG:  source "tokens": could not look for new columns: BigQuery: Access Denied: no metadata for you\n/), 1, 'no access to the columns is logged');
 is($f->query(qq(SELECT count(*) FILTER (WHERE status NOT IN ('unchanged', 'succeeded')), count(*) > 0 FROM contratos_runs WHERE cause = 'recheck' AND id > $before)),
-	'0|t', 'and harms nothing');
+	'0|t', 'no access to the columns does not fail the recheck');
 
 # ---- statements that bring it about, to the letter: the next load loses nothing
 
@@ -98,23 +100,24 @@ $f->query(q(DELETE FROM contratos_runs WHERE reason = 'schemaDrift';
 	ALTER FOREIGN TABLE bigquery_tokens RENAME symbol TO logo; ALTER FOREIGN TABLE bigquery_tokens ALTER logo OPTIONS (ADD name 'symbol');
 	ALTER TABLE tokens RENAME symbol TO logo));
 $bq->reset(tables => 0);
-ok($f->at('2026-11-28 14:00'), 'other columns here: the days are loaded again');
+ok($f->at('2026-11-28 14:00'), 'the worker reloads days with other columns');
 $f->query(q(DELETE FROM contratos_runs WHERE reason = 'schemaDrift'));
 $bq->alter(undef, drop => [ map { "n$_" } 1 .. 25 ], add => [ { name => 'ctid', type => 'INT64' }, { name => 'y' x 80, type => 'DATE' } ],
 	change => { block_number => 'STRING' });
-ok($f->at('2026-11-29 14:30'), 'names that are taken, a type that both tables need');
+ok($f->at('2026-11-29 14:30'), 'the worker rechecks with name conflicts and changed types');
 ($statements) = $f->query(q(SELECT error FROM contratos_runs WHERE reason = 'schemaDrift' ORDER BY id DESC LIMIT 1)) =~ /\. (ALTER .*)/s;
 $f->query($statements);
 is($f->query(q(SELECT string_agg(concat_ws(' ', attname, format_type(atttypid, -1), array_to_string(attfdwoptions, ',')), '; ' ORDER BY attnum) FROM pg_attribute
 	WHERE attrelid = 'bigquery_tokens'::regclass AND (attname IN ('block_number', 'Rate') OR attname ~ '^(logo|ctid|y+)_'))),
 	"block_number text type=STRING; @{[ cut('logo') ]} text name=logo,type=STRING; Rate double precision type=FLOAT64; @{[ cut('ctid') ]} bigint name=ctid,type=INT64; "
-	  . cut('y' x 80) . ' date name=' . 'y' x 80 . ',type=DATE', 'the foreign table follows');
+	  . cut('y' x 80) . ' date name=' . 'y' x 80 . ',type=DATE', 'the hint\'s statements alter the foreign table');
 is($f->query(q(SELECT format_type(atttypid, -1), attnotnull FROM pg_attribute WHERE attrelid = 'tokens'::regclass AND attname = 'block_number')),
-	'text|t', 'the target follows');
-is($f->query(q(SELECT attnotnull FROM pg_attribute WHERE attrelid = 'tokens'::regclass AND attname = 'block_hash')), 'f', 'and takes NULL where it comes');
+	'text|t', 'the hint\'s statements alter the target');
+is($f->query(q(SELECT attnotnull FROM pg_attribute WHERE attrelid = 'tokens'::regclass AND attname = 'block_hash')), 'f', 'the hint\'s statements drop NOT NULL of the target');
 $bq->table(undef, append => 1, rows => [ { address => '0xnew', block_timestamp => '2026-11-25 12:00:00+00:00', block_number => 'one million', block_hash => undef } ]);
-is($f->query(q(SELECT status, message FROM contratos_run('2026-11-25'))), 'succeeded|', 'the next load loses nothing');
-is($f->query(q(SELECT block_number, block_hash IS NULL FROM tokens WHERE address = '0xnew')), 'one million|t', 'of what is new there');
+is($f->query(q(SELECT status, message FROM contratos_run('2026-11-25'))), 'succeeded|',
+	'the load after the hint alters no value');
+is($f->query(q(SELECT block_number, block_hash IS NULL FROM tokens WHERE address = '0xnew')), 'one million|t', 'the load after the hint has the new values');
 
 $f->stop;
 done_testing();

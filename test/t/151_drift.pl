@@ -31,11 +31,11 @@ sub anew
 		   BEGIN; DELETE FROM contratos_sources; DELETE FROM contratos_runs;
 		   INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, start_date, enabled, catchup_days)
 			VALUES ('orders', '"Old Shop".bq', '"Old Shop".orders', 'made', '2026-11-20', false, 0); COMMIT));
-	is($f->query($run), 'succeeded|5|0', 'loaded');
+	is($f->query($run), 'succeeded|5|0', 'the day is loaded before upstream changes');
 	return;
 }
 
-sub kept { return is($f->query('SELECT count(*), sum(amount) FROM "Old Shop".orders'), '5|150', $_[0] // 'nothing is lost'); }
+sub kept { return is($f->query('SELECT count(*), sum(amount) FROM "Old Shop".orders'), '5|150', $_[0] // 'the rows of the target are kept'); }
 
 # The statements of an error's hint, up to the first alternative.
 sub cure
@@ -52,33 +52,35 @@ anew();
 $bq->alter($there, drop => ['amount']);
 $bq->reset(tables => 0);
 my $error = $f->fails($run);
-like($error, qr/ERROR:  42703: column "amount" of foreign table "Old Shop".bq is gone from BigQuery/, 'a column that is gone is named');
-like($error, qr/DETAIL:  BigQuery: Unrecognized name: amount at \[1:/, 'with what BigQuery says');
-unlike($error, qr/SELECT|WHERE/, 'and without our query');
-is(scalar($bq->requests('insert')), 1, 'it is not asked again');
+like($error, qr/ERROR:  42703: column "amount" of foreign table "Old Shop".bq is gone from BigQuery/, 'a dropped column: the error names it');
+like($error, qr/DETAIL:  BigQuery: Unrecognized name: amount at \[1:/,
+	'a dropped column: the detail has BigQuery\'s message');
+unlike($error, qr/SELECT|WHERE/, 'a dropped column: the error does not have the query');
+is(scalar($bq->requests('insert')), 1, 'a dropped column: BigQuery is asked once');
 kept();
-like($f->fails(q(SELECT contratos_backfill(3, 'orders'))), qr/ERROR:  42703: column "amount".*is gone/, 'a backfill ends at once');
-is(scalar($bq->requests('insert')), 2, 'after one question');
-is(cure($error), 'ALTER FOREIGN TABLE "Old Shop".bq DROP COLUMN amount; ', 'the hint has the statement');
+like($f->fails(q(SELECT contratos_backfill(3, 'orders'))), qr/ERROR:  42703: column "amount".*is gone/, 'a dropped column: a backfill ends at once');
+is(scalar($bq->requests('insert')), 2, 'a dropped column: a backfill asks BigQuery once');
+is(cure($error), 'ALTER FOREIGN TABLE "Old Shop".bq DROP COLUMN amount; ',
+	'a dropped column: the hint has the statement');
 $f->query(cure($error));
-is($f->query($run), 'succeeded|5|5', 'which puts it right');
-is($f->query('SELECT count(*), count(amount) FROM "Old Shop".orders'), '5|0', "the target's column is left to its default");
+is($f->query($run), 'succeeded|5|5', 'a dropped column: the hint\'s statement cures it');
+is($f->query('SELECT count(*), count(amount) FROM "Old Shop".orders'), '5|0', "a dropped column: the target's column gets its default");
 
 # one that the target cannot do without
 anew();
 $bq->alter($there, drop => ['code']);
 $error = $f->fails($run);
 is(cure($error), 'ALTER FOREIGN TABLE "Old Shop".bq DROP COLUMN code; ALTER TABLE "Old Shop".orders ALTER COLUMN code DROP NOT NULL; ',
-	'the target is altered, too, if it must');
-like($error, qr/ Or, if it has another name now: ALTER FOREIGN TABLE "Old Shop".bq ALTER COLUMN code OPTIONS \(ADD name '\.\.\.'\);/, 'or it was renamed');
+	'a dropped column that the target requires: the hint alters both tables');
+like($error, qr/ Or, if it has another name now: ALTER FOREIGN TABLE "Old Shop".bq ALTER COLUMN code OPTIONS \(ADD name '\.\.\.'\);/, 'a dropped column: the hint has the statement for a renamed one');
 kept();
 $f->query('ALTER FOREIGN TABLE "Old Shop".bq DROP COLUMN code');
 $bq->reset(tables => 0);
 $error = $f->fails($run);
-like($error, qr/ERROR:  23502: table "Old Shop".orders has columns that a load of source "orders" cannot fill: code/, 'half of it is an error');
-is($f->requests, '', 'before BigQuery is asked');
+like($error, qr/ERROR:  23502: table "Old Shop".orders has columns that a load of source "orders" cannot fill: code/, 'a column dropped from the foreign table alone that the target requires is an error');
+is($f->requests, '', 'a column that the target requires is missing: BigQuery is not asked');
 $f->query('ALTER TABLE "Old Shop".orders ALTER COLUMN code DROP NOT NULL');
-is($f->query($run), 'succeeded|5|5', 'both put it right');
+is($f->query($run), 'succeeded|5|5', 'a dropped column that the target requires: both statements cure it');
 
 # one that was renamed, where BigQuery guesses; in a backfill whose first day was loaded
 anew();
@@ -87,22 +89,22 @@ $bq->rule({ kind => 'insert', nth => 2 },
 $f->query('UPDATE contratos_sources SET allow_empty = true');
 my ($code, $out, $err) = $f->psql(q(SELECT day, status, message FROM contratos_backfill_range('2026-11-17', '2026-11-20', 'orders')));
 my $gone = 'column "code" of foreign table "Old Shop".bq is gone from BigQuery';
-is($out, "2026-11-17|succeeded|\n2026-11-18|failed|$gone\n2026-11-19|canceled|$gone\n2026-11-20|canceled|$gone", 'a backfill stops there');
-like($err, qr/OPTIONS \(ADD name 'coda'\);/, 'the guess is passed on');
+is($out, "2026-11-17|succeeded|\n2026-11-18|failed|$gone\n2026-11-19|canceled|$gone\n2026-11-20|canceled|$gone", 'a renamed column: a backfill stops at it');
+like($err, qr/OPTIONS \(ADD name 'coda'\);/, 'a renamed column: the hint has BigQuery\'s guess');
 is($f->query('SELECT status, sqlstate, reason, error FROM contratos_runs ORDER BY id DESC LIMIT 1'),
-	"failed|42703|invalidQuery|$gone\nDETAIL:  BigQuery: Unrecognized name: `code`; Did you mean coda? at [1:14]", 'the ledger has it');
+	"failed|42703|invalidQuery|$gone\nDETAIL:  BigQuery: Unrecognized name: `code`; Did you mean coda? at [1:14]", 'a renamed column: the ledger has the error');
 kept();
 
 # the column that a day is cut by
 anew();
 $bq->alter($there, drop => ['made']);
 like($f->fails($run), qr/ERROR:  42703: column "made" of .*HINT:  It is the timestamp_column of source "orders": name another in contratos_sources/s,
-	'the timestamp column cannot just be dropped');
+	'a dropped timestamp column: the hint is to name another');
 
 # not ours: the row filter's
 anew();
 $f->query(q(ALTER FOREIGN TABLE "Old Shop".bq OPTIONS (ADD row_filter 'colour = 1')));
-like($f->fails($run), qr/ERROR:  42\d+: BigQuery: Unrecognized name: colour/, 'a name that is none of our columns stays as it is');
+like($f->fails($run), qr/ERROR:  42\d+: BigQuery: Unrecognized name: colour/, 'a name of the row filter that is unknown is BigQuery\'s error');
 
 # ---- a column is of another type
 
@@ -110,29 +112,30 @@ anew();
 $bq->alter($there, change => { amount => 'STRING' });
 $error = $f->fails($run);
 like($error, qr/ERROR:  42804: column "amount" of foreign table "Old Shop".bq is of another type in BigQuery.*DETAIL:  Its type in BigQuery is STRING, and the column's option type says INT64\./s,
-	'a type that has changed is named');
+	'a changed type: the error names the column');
 kept();
 is(cure($error), q(ALTER FOREIGN TABLE "Old Shop".bq ALTER COLUMN amount TYPE text, ALTER COLUMN amount OPTIONS (SET type 'STRING'); )
-	  . 'ALTER TABLE "Old Shop".orders ALTER COLUMN amount TYPE text USING amount::text::text;', 'the hint alters both tables');
+	  . 'ALTER TABLE "Old Shop".orders ALTER COLUMN amount TYPE text USING amount::text::text;', 'a changed type: the hint alters both tables');
 $f->query(cure($error));
-is($f->query($run), 'succeeded|5|5', 'which puts it right');
-is($f->query('SELECT string_agg(amount, $$ $$ ORDER BY id) FROM "Old Shop".orders'), '10 20 30 40 50', 'for good');
+is($f->query($run), 'succeeded|5|5', 'a changed type: the hint\'s statements cure it');
+is($f->query('SELECT string_agg(amount, $$ $$ ORDER BY id) FROM "Old Shop".orders'), '10 20 30 40 50',
+	'a changed type: the target has the values');
 
 # a type that the target takes as it is
 anew();
 $bq->alter($there, change => { amount => 'NUMERIC' });
 $error = $f->fails($run);
 is(cure($error), q(ALTER FOREIGN TABLE "Old Shop".bq ALTER COLUMN amount TYPE numeric, ALTER COLUMN amount OPTIONS (SET type 'NUMERIC');),
-	'a target that takes it is left alone');
+	'a changed type that the target takes: the hint alters the foreign table only');
 $f->query(cure($error));
-is($f->query($run), 'succeeded|5|5', 'and takes it');
+is($f->query($run), 'succeeded|5|5', 'a changed type that the target takes: the hint\'s statement cures it');
 
 # mode REPEATED
 anew();
 $bq->alter($there, change => { code => { mode => 'REPEATED' } });
 $error = $f->fails($run);
 like($error, qr/ERROR:  42804: column "code" of foreign table "Old Shop".bq is of another type in BigQuery.*Its type in BigQuery is ARRAY<STRING>/s,
-	'a column that is repeated now');
+	'a column that becomes REPEATED: the error names it');
 kept();
 
 # the timestamp column: BigQuery itself refuses the comparison
@@ -142,7 +145,7 @@ $bq->rule({ kind => 'insert' },
 		message => 'No matching signature for operator >= for argument types: DATE, TIMESTAMP. Supported signature: ANY >= ANY at [1:80]' } });
 $error = $f->fails($run);
 like($error, qr/ERROR:  42804: column "made" of .* is of another type.*Its type in BigQuery is DATE, .*says TIMESTAMP.*ALTER COLUMN made TYPE date, ALTER COLUMN made OPTIONS \(SET type 'DATE'\);/s,
-	'the timestamp column');
+	'a changed type of the timestamp column: the error names it');
 kept();
 
 # ---- in the worker
@@ -153,14 +156,14 @@ $f->query(q(DELETE FROM contratos_runs; UPDATE contratos_sources SET enabled = t
 	CREATE TABLE told (day date, error text); CREATE FUNCTION tell(source text, day date, error text) RETURNS void
 		LANGUAGE sql AS 'INSERT INTO public.told VALUES (day, error)';
 	UPDATE contratos_sources SET on_failure = 'tell'));
-ok($f->at('2026-11-21 08:00'), 'the worker');
+ok($f->at('2026-11-21 08:00'), 'the worker looks at a day with a dropped column');
 is($f->query(q(SELECT cause, status, attempt, sqlstate, next_attempt_at, error ~ '^column "amount" of .* is gone' FROM contratos_runs)),
-	'schedule|failed|1|42703||t', 'tries once and fails');
-is($f->query(q(SELECT day, error ~ 'amount' FROM told)), '2026-11-20|t', 'and tells, by a function of a name without schema');
+	'schedule|failed|1|42703||t', 'the worker tries a day with a dropped column once');
+is($f->query(q(SELECT day, error ~ 'amount' FROM told)), '2026-11-20|t', 'the worker calls on_failure, found without its schema');
 kept();
 $f->query('ALTER FOREIGN TABLE "Old Shop".bq DROP COLUMN amount');
-ok($f->at('2026-11-21 08:30'), 'once it is put right, and the configuration is read again');
-is($f->query(q(SELECT string_agg(status, ' ' ORDER BY id) FROM contratos_runs)), 'failed succeeded', 'the day is loaded');
+ok($f->at('2026-11-21 08:30'), 'the worker looks after the foreign table was altered');
+is($f->query(q(SELECT string_agg(status, ' ' ORDER BY id) FROM contratos_runs)), 'failed succeeded', 'the worker loads the day after the foreign table was altered');
 
 # rechecks ask with functions of the columns' types
 anew();
@@ -169,9 +172,9 @@ $bq->rule({ kind => 'insert' },
 	{ job_error => { reason => 'invalidQuery', at => 'insert',
 		message => 'No matching signature for function BYTE_LENGTH for argument types: INT64. Supported signatures: BYTE_LENGTH(STRING); BYTE_LENGTH(BYTES) at [1:'
 		  . index_of_code() . ']' } });
-ok($f->at('2026-11-21 14:30'), 'a recheck of a column of another type');
-is($f->query(q(SELECT cause, status, sqlstate, error ~ '^column "code" of foreign table .* is of another type in BigQuery\nDETAIL:  Its type in BigQuery is INT64' FROM contratos_runs
-	ORDER BY id DESC LIMIT 1)), 'recheck|failed|42804|t', 'fails and names it');
+ok($f->at('2026-11-21 14:30'), 'the worker rechecks a column of another type');
+is($f->query(q(SELECT cause, status, sqlstate, error ~ '^column "code" of foreign table .* is of another type in BigQuery\nDETAIL:  It is INT64 there' FROM contratos_runs
+	ORDER BY id DESC LIMIT 1)), 'recheck|failed|42804|t', 'a recheck of a column of another type fails and names it');
 kept();
 
 # Where the recheck's query has its BYTE_LENGTH(`code`): as BigQuery counts, from 1.
@@ -189,19 +192,19 @@ anew();
 $f->query(
 	q(ALTER TABLE "Old Shop".orders ADD loaded_by text NOT NULL DEFAULT 'us', ADD note text, ADD n int GENERATED ALWAYS AS IDENTITY,
 		ADD twice bigint GENERATED ALWAYS AS (amount * 2) STORED));
-is($f->query($run), 'succeeded|5|5', 'columns that are not loaded');
-is($f->query('SELECT count(loaded_by), count(note), count(DISTINCT n), sum(twice) FROM "Old Shop".orders'), '5|0|5|300', 'get their defaults');
+is($f->query($run), 'succeeded|5|5', 'a target with columns that are not loaded is loaded');
+is($f->query('SELECT count(loaded_by), count(note), count(DISTINCT n), sum(twice) FROM "Old Shop".orders'), '5|0|5|300', 'columns that are not loaded get their defaults');
 $f->query('ALTER TABLE "Old Shop".orders ADD "Must be" text, ADD too int; UPDATE "Old Shop".orders SET "Must be" = $$$$, too = 0;
 	ALTER TABLE "Old Shop".orders ALTER "Must be" SET NOT NULL, ALTER too SET NOT NULL');
 like($f->fails($run), qr/ERROR:  23502: table "Old Shop".orders has columns that a load of source "orders" cannot fill: "Must be", too/,
-	'all that have none are named');
+	'columns that a load cannot fill are named');
 $f->query(
 	q(CREATE FUNCTION "Old Shop".fill() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW."Must be" := ''it is''; NEW.too := 1; RETURN NEW; END';
 	  CREATE TRIGGER fill BEFORE INSERT ON "Old Shop".orders FOR EACH ROW EXECUTE FUNCTION "Old Shop".fill()));
-is($f->query($run), 'succeeded|5|5', 'unless a trigger may fill them');
+is($f->query($run), 'succeeded|5|5', 'columns that a load cannot fill may be filled by a trigger');
 $f->query('ALTER FOREIGN TABLE "Old Shop".bq ADD n bigint');
 like($f->fails($run), qr/ERROR:  428C9: column "n" of table "Old Shop".orders is generated.*HINT:  ALTER TABLE "Old Shop".orders ALTER COLUMN n SET GENERATED BY DEFAULT;/s,
-	'a generated column cannot be loaded');
+	'a GENERATED ALWAYS column is an error');
 
 $f->stop;
 

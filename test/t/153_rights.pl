@@ -23,64 +23,66 @@ sub denied
 	$bq->reset(tables => 0);
 	my $error = $f->fails(as($role, $sql));
 	like($error, qr/ERROR:  42501: $why/, $what);
-	is($f->requests, '', 'BigQuery is not asked');
+	is($f->requests, '', "$what: BigQuery is not asked");
 	return $error;
 }
 
 # ---- the extension's own functions and tables
 
-denied('plain', "SELECT $_", "$_ is not PUBLIC's", 'permission denied for function contratos_')
+denied('plain', "SELECT $_", "$_ is not granted to PUBLIC", 'permission denied for function contratos_')
   for 'contratos_run()', 'contratos_backfill(1)', q(contratos_backfill_range('2026-11-19', '2026-11-20')),
   q(contratos_enqueue('2026-11-19', '2026-11-20')), 'contratos_cancel(1)', 'contratos_setup()';
-is($f->query(as('plain', 'SELECT count(*) > 0 FROM contratos_version()')), 't', 'what tells nothing is');
+is($f->query(as('plain', 'SELECT count(*) > 0 FROM contratos_version()')), 't',
+	'contratos_version() is granted to PUBLIC');
 for my $table (qw(contratos_sources contratos_runs contratos_rejects))
 {
-	denied('plain', "SELECT * FROM $table", "nor is $table", "permission denied for table $table");
-	denied('plain', "DELETE FROM $table", 'to be changed', "permission denied for table $table");
+	denied('plain', "SELECT * FROM $table", "$table: SELECT is denied", "permission denied for table $table");
+	denied('plain', "DELETE FROM $table", "$table: DELETE is denied", "permission denied for table $table");
 }
 denied('plain', q(INSERT INTO contratos_sources (name, remote_table, target_table, snapshot) VALUES ('mine', 'a.b', 'c.d', true)), 'registering a source is a privilege',
 	'permission denied for table contratos_sources');
 is($f->query(q(SELECT count(*) FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid JOIN pg_extension e ON e.oid = d.refobjid
 	WHERE extname = 'contratos' AND d.classid = 'pg_proc'::regclass AND provolatile = 'v' AND prorettype <> 'fdw_handler'::regtype
-	AND proname !~ '_validator$' AND has_function_privilege('plain', p.oid, 'EXECUTE'))), 0, 'no volatile function at all is for everybody');
+	AND proname !~ '_validator$' AND has_function_privilege('plain', p.oid, 'EXECUTE'))), 0, 'no volatile function is granted to PUBLIC');
 
 # ---- servers, foreign tables, settings
 
 my $remote = q[(address text, block_timestamp timestamptz) SERVER bigquery OPTIONS ("table" 'bigquery-public-data.crypto_ethereum.tokens')];
 denied('plain', 'CREATE SERVER mine FOREIGN DATA WRAPPER contratos', 'making a server needs USAGE on the wrapper', 'permission denied for foreign-data wrapper contratos');
 denied('plain', "CREATE FOREIGN TABLE own.t $remote", 'making a foreign table needs USAGE on the server', 'permission denied for foreign server bigquery');
-denied('plain', 'CREATE USER MAPPING FOR plain SERVER bigquery', 'as does a user mapping', 'permission denied for foreign server bigquery');
+denied('plain', 'CREATE USER MAPPING FOR plain SERVER bigquery', 'making a user mapping needs USAGE on the server', 'permission denied for foreign server bigquery');
 denied('plain', 'SELECT count(*) FROM bigquery_tokens WHERE block_timestamp > now()', 'reading a foreign table needs SELECT', 'permission denied for foreign table bigquery_tokens');
 denied('plain', "SELECT FROM contratos_version(); SET $_ = 'x'", "$_ is for superusers", qq(permission denied to set parameter "$_"))
   for qw(contratos.credentials_file contratos.endpoint contratos.project contratos.ca_file contratos.proxy);
 $f->query('GRANT USAGE ON FOREIGN SERVER bigquery TO plain');
 $f->query(as('plain', "CREATE FOREIGN TABLE own.t $remote"));
-is($f->query(as('plain', q(SELECT count(*) FROM own.t WHERE block_timestamp >= '2026-11-20Z'))), 50, 'USAGE means what its key may read');
+is($f->query(as('plain', q(SELECT count(*) FROM own.t WHERE block_timestamp >= '2026-11-20Z'))), 50, 'USAGE on the server lets a role read with its key');
 is($f->query(as('plain', q(SET contratos.endpoint = 'http://127.0.0.1:1'; SELECT count(*) FROM own.t WHERE block_timestamp >= '2026-11-20Z'))), 50,
-	'a setting made before the library is loaded does not count');
-denied('plain', q(CREATE USER MAPPING FOR plain SERVER bigquery OPTIONS (credentials_file '/etc/passwd')), 'but no file of the server',
+	'a setting made before the library is loaded is ignored');
+denied('plain', q(CREATE USER MAPPING FOR plain SERVER bigquery OPTIONS (credentials_file '/etc/passwd')), 'naming a file in a user mapping is a privilege',
 	'permission denied to set option "credentials_file"');
 $f->query('GRANT USAGE ON FOREIGN DATA WRAPPER contratos TO plain');
-denied('plain', "CREATE SERVER mine FOREIGN DATA WRAPPER contratos OPTIONS ($_)", "$_ is privileged", 'permission denied to set option')
+denied('plain', "CREATE SERVER mine FOREIGN DATA WRAPPER contratos OPTIONS ($_)", "$_ of a server is a privilege", 'permission denied to set option')
   for q(endpoint 'https://elsewhere.example'), q(proxy 'http://elsewhere.example:3128'), q(ca_file '/etc/passwd'), q(credentials_file '/etc/passwd');
 $f->query(as('plain', 'CREATE SERVER mine FOREIGN DATA WRAPPER contratos; CREATE FOREIGN TABLE own.sly ' . $remote =~ s/SERVER bigquery/SERVER mine/r));
-denied('plain', 'SELECT count(*) FROM own.sly', "a server of one's own does not get the setting's key", 'contratos.credentials_file does not serve server "mine"');
+denied('plain', 'SELECT count(*) FROM own.sly', "another role's server does not get the setting's key", 'contratos.credentials_file does not serve server "mine"');
 $f->query(q(ALTER FOREIGN TABLE own.sly OWNER TO postgres; CREATE TABLE sly (address text, block_timestamp timestamptz);
 	INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column) VALUES ('sly', 'own.sly', 'sly', 'block_timestamp')));
-denied('postgres', q(SELECT contratos_run(source => 'sly')), 'not even when a superuser loads from it', 'contratos.credentials_file does not serve server "mine"');
+denied('postgres', q(SELECT contratos_run(source => 'sly')), "another role's server does not get the setting's key when a superuser loads", 'contratos.credentials_file does not serve server "mine"');
 $f->query(q(DELETE FROM contratos_sources WHERE name = 'sly'));
 
 # ---- whoever loads, it is the target's owner who must have the rights
 
 $f->query(q(GRANT EXECUTE ON FUNCTION contratos_run TO plain; ALTER TABLE tokens OWNER TO owner));
 like(denied('plain', $run, "the target's owner needs SELECT", 'permission denied for foreign table public.bigquery_tokens'),
-	qr/HINT:  GRANT SELECT ON public.bigquery_tokens TO owner;/, 'and the hint gives it');
+	qr/HINT:  GRANT SELECT ON public.bigquery_tokens TO owner;/,
+		'the target\'s owner needs SELECT: the hint has the GRANT');
 $f->query('GRANT SELECT ON bigquery_tokens TO owner');
-is($f->query(as('plain', $run)), 'succeeded|50|0', 'then a role that has no right on either table loads it');
-denied('plain', 'DELETE FROM tokens', 'and still has none', 'permission denied for table tokens');
-is($f->query(as('plain', 'SELECT count(*) FROM contratos_run()')), 1, 'nor on the ledger that was written');
+is($f->query(as('plain', $run)), 'succeeded|50|0', 'a role without rights on either table loads it');
+denied('plain', 'DELETE FROM tokens', 'a role that loads a table may not write it otherwise', 'permission denied for table tokens');
+is($f->query(as('plain', 'SELECT count(*) FROM contratos_run()')), 1, 'a role without rights on the ledger loads');
 my $dumped = $f->messages(as('plain', "SET client_min_messages = log; SET debug_print_parse = on; SET debug_print_rewritten = on; SET debug_print_plan = on; $run"));
-is(() = $dumped =~ /LOG:  00000: plan:/g, 1, 'he is shown the plan of no statement but his own');
+is(() = $dumped =~ /LOG:  00000: plan:/g, 1, 'a role that loads sees the plan of its own statement only');
 
 # ---- EXECUTE is all it takes, in whatever schema the tables are
 
@@ -95,28 +97,31 @@ $f->query(
 	  INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, after_load)
 		VALUES ('dw', 'dw.remote', 'dw.t', 'block_timestamp', 'hooks.after')));
 is($f->query(as('loader', q(SELECT status, rows_loaded FROM public.contratos_run('2026-11-20', 'dw')))), 'succeeded|50', 'a role with EXECUTE alone loads into a schema that is closed to it');
-is($f->query(as('loader', q(SELECT status FROM public.contratos_backfill(1, 'dw')))), 'succeeded', 'by a backfill');
-is($f->query(as('loader', q(SELECT agrees FROM public.contratos_verify('2026-11-20', '2026-11-20', 'dw')))), 't', 'compares');
-is($f->query(as('loader', q(SELECT count(*) FROM public.contratos_estimate('2026-11-20', '2026-11-20', 'dw')))), 1, 'estimates');
-is($f->query(as('loader', q(SELECT check_name, found, hint FROM public.contratos_check('dw') WHERE status = 'failed'))), '', 'and checks');
-denied('loader', "SELECT * FROM dw.$_", "and still cannot look into it: $_", 'permission denied for schema dw') for qw(t remote);
-like($f->fails(as('loader', q(SELECT public.contratos_run('2026-11-20', 'nothing')))), qr/ERROR:  42704/, 'a source that there is not');
+is($f->query(as('loader', q(SELECT status FROM public.contratos_backfill(1, 'dw')))), 'succeeded',
+	'a role with EXECUTE alone runs a backfill');
+is($f->query(as('loader', q(SELECT agrees FROM public.contratos_verify('2026-11-20', '2026-11-20', 'dw')))), 't', 'a role with EXECUTE alone runs contratos_verify()');
+is($f->query(as('loader', q(SELECT count(*) FROM public.contratos_estimate('2026-11-20', '2026-11-20', 'dw')))), 1, 'a role with EXECUTE alone runs contratos_estimate()');
+is($f->query(as('loader', q(SELECT check_name, found, hint FROM public.contratos_check('dw') WHERE status = 'failed'))), '', 'a role with EXECUTE alone runs contratos_check()');
+denied('loader', "SELECT * FROM dw.$_", "a role with EXECUTE alone cannot read dw.$_", 'permission denied for schema dw') for qw(t remote);
+like($f->fails(as('loader', q(SELECT public.contratos_run('2026-11-20', 'nothing')))), qr/ERROR:  42704/, 'a role with EXECUTE alone gets an error for an unknown source');
 $f->query('REVOKE USAGE ON SCHEMA dw FROM owner');
-like($f->fails(as('loader', q(SELECT public.contratos_run('2026-11-20', 'dw')))), qr/ERROR:  42501: permission denied for schema dw/, "it is the target's owner who needs the rights");
+like($f->fails(as('loader', q(SELECT public.contratos_run('2026-11-20', 'dw')))), qr/ERROR:  42501: permission denied for schema dw/, "the target's owner needs USAGE on the schema");
 $f->query('GRANT USAGE ON SCHEMA dw TO owner');
 
 # nor does an error tell what stands in the table
 $f->query('ALTER TABLE dw.t ADD CHECK (address = $$none$$) NOT VALID');
 my $run_dw = q(SELECT public.contratos_run('2026-11-20', 'dw'));
 my $violates = qr/ERROR:  23514: new row for relation "t" violates check constraint "t_address_check"\n/;
-like($f->fails($run_dw), qr/${violates}DETAIL:  Failing row contains \(/, 'who may read the table sees the row that it refuses');
+like($f->fails($run_dw), qr/${violates}DETAIL:  Failing row contains \(/, 'the row that a constraint refuses is shown to a reader of the table');
 my $said = $f->fails(as('loader', $run_dw));
-like($said, $violates, 'who may not');
-unlike($said, qr/DETAIL|Failing row/, 'does not');
+like($said, $violates, 'a constraint\'s error is shown to a role that may not read the table');
+unlike($said, qr/DETAIL|Failing row/,
+	'the row that a constraint refuses is not shown to a role that may not read the table');
 my (undef, $out, $warned) = $f->psql(as('loader', q(SELECT status, message FROM public.contratos_backfill(1, 'dw'))));
-is($out, 'failed|new row for relation "t" violates check constraint "t_address_check"', 'a backfill');
-unlike($warned, qr/Failing row/, 'does not show it either');
-like($f->query(q(SELECT error FROM contratos_runs WHERE source = 'dw' ORDER BY id DESC LIMIT 1)), qr/\nDETAIL:  Failing row contains \(/, 'the ledger has it');
+is($out, 'failed|new row for relation "t" violates check constraint "t_address_check"',
+	'a constraint\'s error in a backfill has its message only');
+unlike($warned, qr/Failing row/, 'the row that a constraint refuses is not shown in a backfill\'s WARNING');
+like($f->query(q(SELECT error FROM contratos_runs WHERE source = 'dw' ORDER BY id DESC LIMIT 1)), qr/\nDETAIL:  Failing row contains \(/, 'the row that a constraint refuses is in the ledger');
 
 # nor what it says of a value, in a load and where days are compared
 $f->query(
@@ -127,11 +132,13 @@ for my $call (q(contratos_run('2026-11-20', 'dw')), q(contratos_verify('2026-11-
 {
 	my $error = qr/22P02: .*invalid input syntax for type json/;
 	my (undef, undef, $open) = $f->psql("SELECT public.$call");
-	like($open, qr/${error}\nDETAIL:  Token "hunter2" is invalid\./, "$call tells a value to who may read it");
-	like($open, qr/CONTEXT:  JSON data, line 1: \{"password": hunter2/, 'with its context') if $call !~ /backfill/;
+	like($open, qr/${error}\nDETAIL:  Token "hunter2" is invalid\./,
+		"$call shows a value in an error to a reader of the table");
+	like($open, qr/CONTEXT:  JSON data, line 1: \{"password": hunter2/,
+		"$call shows the context of an error to a reader of the table") if $call !~ /backfill/;
 	my (undef, undef, $closed) = $f->psql(as('loader', "SELECT public.$call"));
-	like($closed, $error, 'who may not gets the message');
-	unlike($closed, qr/DETAIL|hunter2/, 'and no more');
+	like($closed, $error, "$call shows the error's message to a role that may not read the table");
+	unlike($closed, qr/DETAIL|hunter2/, "$call shows no value in an error to a role that may not read the table");
 }
 $f->query(q(DROP VIEW dw.t; DELETE FROM contratos_sources WHERE name = 'dw'));
 
@@ -140,9 +147,9 @@ $f->query('GRANT SELECT, INSERT ON contratos_sources TO registrar; GRANT EXECUTE
 	CREATE TABLE own.copy (LIKE tokens); ALTER TABLE own.copy OWNER TO owner');
 $f->query(as('registrar', q(INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column)
 	VALUES ('copy', 'public.bigquery_tokens', 'own.copy', 'block_timestamp'))));
-is($f->query(as('registrar', q(SELECT status, rows_loaded FROM contratos_run('2026-11-20', 'copy')))), 'succeeded|50', 'who may register a source can have it loaded');
-denied('registrar', 'SELECT * FROM own.copy', 'and not read it', 'permission denied for table copy');
-denied('registrar', q(UPDATE contratos_sources SET target_table = 'tokens'), 'INSERT is not UPDATE', 'permission denied for table contratos_sources');
+is($f->query(as('registrar', q(SELECT status, rows_loaded FROM contratos_run('2026-11-20', 'copy')))), 'succeeded|50', 'a registrar may load the source it made');
+denied('registrar', 'SELECT * FROM own.copy', 'a registrar may not read the target of the source it made', 'permission denied for table copy');
+denied('registrar', q(UPDATE contratos_sources SET target_table = 'tokens'), 'a registrar with INSERT may not update sources', 'permission denied for table contratos_sources');
 
 # ---- two servers, two keys, projects and locations, side by side
 
@@ -173,19 +180,20 @@ sub jobs
 my ($north, $south) = ('north north-project EU', 'south south-project southamerica-east1');
 $bq->reset(tables => 0);
 is($f->query('SELECT n.who, s.who FROM own.north n JOIN own.south s USING (id) ORDER BY id'), "north 1|south 1\nnorth 2|south 2\nnorth 3|south 3",
-	'two servers in one statement');
-is(jobs(), "$north, $south", 'each has its own key, project and location');
+	'two servers are read in one statement');
+is(jobs(), "$north, $south", 'two servers are each asked with their key, project and location');
 $bq->reset(tables => 0);
 is($f->query('SELECT count(*) FROM own.north; SELECT count(*) FROM own.south; SELECT count(*) FROM own.north UNION ALL SELECT count(*) FROM own.t WHERE block_timestamp >= $$2026-11-20Z$$'),
-	"3\n3\n3\n50", 'in one session, and a third one with them');
-is(jobs(), join(', ', sort $north, $north, $south, jobs() =~ /(\S+ test-project US)/), 'no token goes to another');
+	"3\n3\n3\n50", 'three servers are read in one session');
+is(jobs(), join(', ', sort $north, $north, $south, jobs() =~ /(\S+ test-project US)/),
+	'three servers are each asked with their own token');
 $bq->rule({ kind => 'insert', account => 'south' }, { expire_token => JSON::PP::true });
 is($f->query('SELECT count(*) FROM own.north n, own.south s'), 9, 'a token that has expired is replaced by one of the same account');
 my %mixed = map { ($_->{account} // '') =~ s/@.*//r => 1 } grep { $_->{path} =~ /south-project/ } $bq->requests;
-is(join(' ', sort keys %mixed), 'south', 'only that one has ever been sent to that project');
+is(join(' ', sort keys %mixed), 'south', 'a project gets requests of its own account only');
 my $change = 'ALTER USER MAPPING FOR CURRENT_USER SERVER south OPTIONS (SET credentials_file ';
 $f->query("$change'" . $bq->key_file . "')");
-like($f->fails('SELECT count(*) FROM own.south'), qr/ERROR:  42501: BigQuery: Access Denied/, 'another account is refused there');
+like($f->fails('SELECT count(*) FROM own.south'), qr/ERROR:  42501: BigQuery: Access Denied/, 'another account is refused by the project');
 $f->query("$change'" . $bq->account('south', 'south-project') . "')");
 
 # ---- whose mapping it is: of the role that the scan is checked as
@@ -207,17 +215,20 @@ $f->query(
 	   CREATE VIEW own.invoked WITH (security_invoker) AS SELECT * FROM own.north; ALTER VIEW own.invoked OWNER TO owner; GRANT SELECT ON own.invoked TO reader, plain;
 	   CREATE FUNCTION own.definer() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM own.north'; ALTER FUNCTION own.definer() OWNER TO owner));
 is(account_of(as('reader', 'SELECT count(*) FROM own.north')), 'south', "a query uses the user's own mapping");
-is(account_of(as('reader', 'SELECT count(*) FROM own.theirs')), 'north', "through a view its owner's");
-is(account_of(as('plain', 'SELECT count(*) FROM own.theirs')), 'north', 'whoever asks');
-is(account_of(as('reader', 'SELECT count(*) FROM own.invoked')), 'south', "through one with security_invoker the user's own");
-is(account_of(as('reader', 'SELECT own.definer()')), 'north', "in a SECURITY DEFINER function the definer's");
+is(account_of(as('reader', 'SELECT count(*) FROM own.theirs')), 'north',
+	"a query through a view uses the mapping of the view's owner");
+is(account_of(as('plain', 'SELECT count(*) FROM own.theirs')), 'north',
+	'a query through a view uses the mapping of the view\'s owner, whoever asks');
+is(account_of(as('reader', 'SELECT count(*) FROM own.invoked')), 'south', "a query through a security_invoker view uses the user's own mapping");
+is(account_of(as('reader', 'SELECT own.definer()')), 'north',
+	"a query in a SECURITY DEFINER function uses the definer's mapping");
 is(account_of(as('reader', 'SELECT (SELECT count(*) FROM own.theirs) + (SELECT count(*) FROM own.north)')) =~ /^(north south|south north)$/, 1,
-	'both in one statement');
+	'one statement may use two mappings');
 denied('plain', 'SELECT count(*) FROM own.invoked', 'without a right on the table a security_invoker view gives none', 'permission denied for foreign table north');
 $f->query(q(CREATE TABLE own.loaded (id bigint, who text); ALTER TABLE own.loaded OWNER TO owner;
 	INSERT INTO contratos_sources (name, remote_table, target_table, snapshot) VALUES ('north', 'own.north', 'own.loaded', true)));
 is(account_of(as('plain', q(SELECT contratos_run(source => 'north')))), 'north', "a load uses the mapping of the target's owner");
-is($f->query('SELECT count(*) FROM own.loaded'), 3, 'and has the rows');
+is($f->query('SELECT count(*) FROM own.loaded'), 3, 'a load with the mapping of the target\'s owner has the rows');
 
 # no key or token has been written anywhere
 my $log = slurp_file($f->node->logfile);

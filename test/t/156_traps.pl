@@ -44,7 +44,7 @@ my $operators = $f->query(
 		END LOOP;
 	  END $do$;
 	  SELECT count(*) FROM pg_operator WHERE oprnamespace = 'public'::regnamespace));
-cmp_ok($operators, '>', 1000, "traps are laid: $operators operators");
+cmp_ok($operators, '>', 1000, "the schema has operators as traps: $operators");
 
 # Every function of PostgreSQL's that the script could mean, for each type that it does not take as it is.
 my $functions = $f->query(
@@ -70,13 +70,13 @@ my $functions = $f->query(
 		END LOOP;
 	  END $do$;
 	  SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND proname !~ '^trap'));
-cmp_ok($functions, '>', 3000, "and $functions functions");
+cmp_ok($functions, '>', 3000, "the schema has functions as traps: $functions");
 
 # ---- they do work, where one steps into them
 
 $f->query('TRUNCATE public.trapped');
 $f->query('SET search_path = public; SELECT 1::bigint * interval $$1 day$$; SELECT max(1::name)');
-is($f->query('SELECT DISTINCT who FROM public.trapped'), 'postgres', 'who searches that schema is trapped');
+is($f->query('SELECT DISTINCT who FROM public.trapped'), 'postgres', 'a session that searches the schema is trapped');
 $f->query('TRUNCATE public.trapped');
 
 # ---- the extension is made, and used by a superuser
@@ -94,28 +94,29 @@ my $definitions = q(SET search_path = pg_catalog; WITH member AS (SELECT d.class
 		UNION ALL SELECT 'pg_trigger'::regclass, t.oid, pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN member ON objid = tgrelid
 		UNION ALL SELECT 'pg_proc'::regclass, p.oid, pg_get_functiondef(p.oid) FROM pg_proc p JOIN member ON objid = p.oid AND classid = 'pg_proc'::regclass));
 my %there = map { split /\|/ } split /\n/, $f->query("$definitions SELECT class, count(*) FROM definition GROUP BY 1");
-cmp_ok($there{$_} // 0, '>', 0, "there are definitions to look at: $_") for qw(pg_constraint pg_attrdef pg_rewrite pg_class pg_trigger pg_proc);
-is($f->query("$definitions SELECT text FROM definition WHERE text ~ 'OPERATOR\\('"), '', 'none names an operator by its schema, which it would if that was not pg_catalog');
+cmp_ok($there{$_} // 0, '>', 0, "the extension has definitions of $_") for qw(pg_constraint pg_attrdef pg_rewrite pg_class pg_trigger pg_proc);
+is($f->query("$definitions SELECT text FROM definition WHERE text ~ 'OPERATOR\\('"), '', 'no definition names an operator by its schema');
 is($f->query("$definitions SELECT prosrc FROM pg_proc p JOIN member ON objid = p.oid WHERE prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')"), '',
-	'no function is of another language than C, whose text would be read anew at each call');
+	'every function of the extension is in C');
 is($f->query(
 	"$definitions SELECT pg_describe_object(d.refclassid, d.refobjid, 0) FROM (SELECT class, oid FROM definition UNION ALL SELECT classid, objid FROM member) o
 	 JOIN pg_depend d ON d.classid = o.class AND d.objid = o.oid AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass)
 	 LEFT JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
 	 WHERE NOT EXISTS (SELECT FROM member m WHERE (m.classid, m.objid) = (d.refclassid, d.refobjid))
-		AND p.pronamespace IS DISTINCT FROM 'pg_catalog'::regnamespace"), '', 'nothing depends on what is not PostgreSQL\'s or the extension\'s own');
+		AND p.pronamespace IS DISTINCT FROM 'pg_catalog'::regnamespace"), '', 'no definition depends on objects of others');
 
 $f->query(
 	q(SELECT contratos_setup(); SELECT * FROM contratos_backfill(1); UPDATE contratos_sources SET max_shrink = 0.2;
 	  SELECT contratos_enqueue('2026-11-19', '2026-11-20', only_missing => false);
 	  SELECT * FROM contratos_status; SELECT * FROM contratos_days; SELECT * FROM contratos_progress; SELECT * FROM contratos_check(NULL);
 	  SELECT * FROM contratos_verify('2026-11-19', '2026-11-20'); SELECT * FROM contratos_estimate('2026-11-19', '2026-11-20')));
-is($f->query('SELECT * FROM public.trapped'), '', 'no trap has been stepped into');
+is($f->query('SELECT * FROM public.trapped'), '', 'no trap is called by a superuser\'s use of the extension');
 
 # ---- nor where the landlord lays them afterwards, and goes on to use what is his
 
-is($f->query(q(SELECT status FROM contratos_run('2026-11-20', allow_shrink => true))), 'succeeded', 'a load by call');
-is($f->query('SELECT * FROM public.trapped'), '', 'and still none');
+is($f->query(q(SELECT status FROM contratos_run('2026-11-20', allow_shrink => true))), 'succeeded',
+	'a load among traps succeeds');
+is($f->query('SELECT * FROM public.trapped'), '', 'no trap is called by a load');
 
 # ---- nor into those in a table of his, that is there before: a predicate of an index, a key of partitions
 
@@ -135,10 +136,12 @@ for my $parted ('', 'PARTITION BY RANGE ((block_number + public.spy(1)))')
 	like($f->messages('CREATE EXTENSION contratos; SELECT contratos_setup()'), qr/using existing public\.tokens/, "the landlord's $kind is adopted by a superuser");
 	$f->query('GRANT SELECT ON bigquery_tokens TO landlord');
 	my (undef, $out) = $f->psql(q(SELECT status, found FROM contratos_check() WHERE check_name IN ('target', 'index')));
-	like($out, qr/^ok\|public\.tokens takes .*\nok\|[^\n]* on block_timestamp/, 'and checked');
-	is(() = slurp_file($f->node->logfile) =~ /$sprung/g, $spied, 'no code of his runs');
+	like($out, qr/^ok\|public\.tokens takes .*\nok\|[^\n]* on block_timestamp/,
+		"contratos_check() passes the landlord's $kind");
+	is(() = slurp_file($f->node->logfile) =~ /$sprung/g, $spied, "no code in the landlord's $kind runs");
 	next if $parted;
-	like($f->messages('SELECT count(*) FROM public.tokens'), $sprung, 'as it does where a superuser reads it');
+	like($f->messages('SELECT count(*) FROM public.tokens'), $sprung,
+		'a superuser\'s own query of the landlord\'s table runs its code');
 	$spied = () = slurp_file($f->node->logfile) =~ /$sprung/g;
 }
 

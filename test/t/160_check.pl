@@ -53,8 +53,9 @@ sub says
 # ---- right after CREATE EXTENSION
 
 my @rows = rows(q('tokens'));
-is_deeply([ map { $_->{check_name} } @rows ], [ @server, @source ], 'a row for each check, from the ground up');
-is_deeply([ map { $_->{source} } @rows ], [ (undef) x @server, ('tokens') x @source ], 'those of the server have no source');
+is_deeply([ map { $_->{check_name} } @rows ], [ @server, @source ],
+	'contratos_check() has a row for each check, in order');
+is_deeply([ map { $_->{source} } @rows ], [ (undef) x @server, ('tokens') x @source ], 'checks of the server have no source');
 my $c = { map { $_->{check_name} => $_ } @rows };
 says($c->{extension}, 'ok', qr/^version 1\.0, and the library's is the same$/);
 says($c->{libraries}, 'ok', qr{^libcurl/\d[\w.-]*, OpenSSL \d[\w.]*, jansson \d[\d.]*$});
@@ -66,31 +67,32 @@ says($c->{source}, 'warning', qr/nothing is set up yet; the first load or contra
 says($c->{credentials_file}, 'ok', qr/key\.json can be read/);
 says($c->{credentials}, 'ok', qr/^service_account \S+@\S+ of project test-project$/);
 is(having($c, 'ok'), 'extension libraries housekeeping subscription credentials_file credentials endpoint clock token project jobs table location budget',
-	'the connection is that of the server to be');
-is(having($c, 'failed'), '', 'nothing is wrong');
-is($f->query('SELECT (SELECT count(*) FROM pg_foreign_server), (SELECT count(*) FROM contratos_sources)'), '0|0', 'and nothing is made');
-is_deeply([ rows('NULL') ], \@rows, 'all sources: the one to be');
-is($f->query(q(SELECT count(*) FROM contratos_check())), scalar(@rows), 'the default');
+	'before contratos_setup() the checks of the connection are ok');
+is(having($c, 'failed'), '', 'before contratos_setup() no check fails');
+is($f->query('SELECT (SELECT count(*) FROM pg_foreign_server), (SELECT count(*) FROM contratos_sources)'), '0|0', 'contratos_check() creates nothing');
+is_deeply([ rows('NULL') ], \@rows, 'contratos_check(NULL) is that of the built-in source before contratos_setup()');
+is($f->query(q(SELECT count(*) FROM contratos_check())), scalar(@rows),
+	'contratos_check() without an argument is contratos_check(NULL)');
 
 my $nowhere = sprintf q(SET contratos.endpoint = '%s'; SET contratos.ca_file = '%s'; SET contratos.credentials_file = ''), $bq->https_url, $bq->ca_file;
 $c = checks($nowhere);
 says($c->{credentials_file}, 'failed', qr/^no credentials for server "bigquery"/, qr/^Set contratos\.credentials_file/);
 says($c->{endpoint}, 'ok', qr/^https:\S+ answers$/);
-is(having($c, 'failed'), 'credentials_file', 'one thing is wrong');
+is(having($c, 'failed'), 'credentials_file', 'no credentials: one check fails');
 says($c->{token}, 'skipped', qr/see credentials_file/);
 
 @rows = rows(q('token'));
-is(scalar(@rows), @server + 1, 'a source that there is not: one row');
+is(scalar(@rows), @server + 1, 'an unknown source: one row');
 says($rows[-1], 'failed', qr/^source "token" does not exist$/, qr/contratos_setup\(\)/);
 $f->query('CREATE SERVER bigquery FOREIGN DATA WRAPPER contratos OPTIONS (location $$EU$$)');
-says(checks()->{location}, 'failed', qr/the table is in US, and its queries are sent to EU/, qr/contratos\.location/, 'a server that is there already');
+says(checks()->{location}, 'failed', qr/the table is in US, and its queries are sent to EU/, qr/contratos\.location/, 'location of a server before contratos_setup()');
 $f->query('DROP SERVER bigquery');
 
 # ---- set up and loaded
 
 $f->query(q(SELECT contratos_setup(); SELECT contratos_run('2026-11-20')));
 $c = checks();
-is(having($c, 'ok'), join(' ', qw(extension libraries housekeeping subscription), @source), 'all is well but the worker');
+is(having($c, 'ok'), join(' ', qw(extension libraries housekeeping subscription), @source), 'after contratos_setup() all but the worker is ok');
 says($c->{source}, 'ok', qr/^public\.bigquery_tokens into public\.tokens, by block_timestamp$/);
 says($c->{enabled}, 'ok', qr/^due daily at 08:00 UTC, from 2026-11-20 on$/);
 says($c->{foreign_table}, 'ok', qr/^public\.bigquery_tokens is BigQuery's bigquery-public-data\.crypto_ethereum\.tokens$/);
@@ -108,17 +110,18 @@ says($c->{index}, 'ok', qr/^there is one on block_timestamp$/);
 says($c->{missing_days}, 'ok', qr/^none from 2026-11-20 to 2026-11-20$/);
 my $well = having($c, 'ok');
 
-is(having(checks("BEGIN $_"), 'ok'), $well, "the same in a transaction: $_")
+is(having(checks("BEGIN $_"), 'ok'), $well, "the checks are the same in a transaction: $_")
   for 'READ ONLY', 'ISOLATION LEVEL REPEATABLE READ', 'ISOLATION LEVEL SERIALIZABLE READ ONLY';
 is($f->query(q(BEGIN; INSERT INTO tokens (address, block_timestamp, block_number, block_hash) VALUES ('mine', now(), 1, '');
 	SELECT count(*) > 0 FROM contratos_check('nobody'); COMMIT; DELETE FROM tokens WHERE address = 'mine' RETURNING address)),
-	"t\nmine", 'what the transaction has done stays');
+	"t\nmine", 'contratos_check() keeps what its transaction has done');
 is($f->query(q(BEGIN; SELECT count(*) > 20 FROM contratos_check(); SELECT count(*) FROM pg_locks WHERE relation = 'tokens'::regclass)), "t\n0",
-	'and no lock on its table');
+	'contratos_check() keeps no lock on the target');
 $bq->reset(tables => 0);
 checks();
-is($f->requests, '1 projects_list, 1 token, 2 insert, 1 table_get', 'what is asked for');
-is(scalar($bq->jobs), 0, 'costs nothing: no job is made');
+is($f->requests, '1 projects_list, 1 token, 2 insert, 1 table_get',
+	'contratos_check() makes one request of each kind, and two dry runs');
+is(scalar($bq->jobs), 0, 'contratos_check() makes no job');
 
 # ---- credentials
 
@@ -135,56 +138,59 @@ sub file_with
 $c = checks("SET contratos.credentials_file = '$dir/none.json'");
 says($c->{credentials_file}, 'failed', qr/could not open credentials file ".*none\.json": No such file/, qr/on the machine that runs the server/);
 is(having($c, 'failed'), 'credentials_file', 'no such file: the only row that failed');
-is(having($c, 'skipped'), 'worker credentials token jobs table columns location byte_cap', 'and the rest goes on');
+is(having($c, 'skipped'), 'worker credentials token jobs table columns location byte_cap',
+	'no such file: the checks that need it are skipped');
 
 my $key = slurp_file($bq->key_file);
 my $open = file_with('open.json', $key, 0644);
 $c = checks($open);
 says($c->{credentials_file}, 'failed', qr/is accessible to other users. Its mode is 0644\.$/, qr/^Run: (chmod 0600 '.*open\.json')$/);
 my ($cure) = $c->{credentials_file}{hint} =~ /^Run: (.*)/;
-is(system($cure), 0, 'the hint can be typed');
-is(having(checks($open), 'ok'), $well, 'and cures it');
+is(system($cure), 0, 'a file with a wrong mode: the hint\'s command can be run');
+is(having(checks($open), 'ok'), $well, 'a file with a wrong mode: the hint\'s command cures it');
 
 $c = checks(file_with('garbage.json', 'garbage'));
 says($c->{credentials}, 'failed', qr/garbage\.json" cannot be used/, qr/JSON/);
-is($c->{credentials_file}{status}, 'ok', 'garbage: in a file that is all right');
+is($c->{credentials_file}{status}, 'ok', 'garbage in a file: credentials_file is ok');
 $c = checks(file_with('type.json', '{"type": "toaster"}'));
 says($c->{credentials}, 'failed', qr/type\.json" is of an unknown type/, qr/service_account/);
-is(having($c, 'failed'), 'credentials', 'and no token is asked for');
+is(having($c, 'failed'), 'credentials', 'a file of an unknown type: no token is asked for');
 
 $c = checks("SET contratos.credentials_file = '" . $bq->unknown_key_file . q('));
 says($c->{token}, 'failed', qr/^the token endpoint refused the credentials: invalid_grant/, qr/clock is right/);
-is(having($c, 'failed'), 'token', 'a key that is not known');
-is(having($c, 'skipped'), 'worker jobs table columns location byte_cap', 'all that needs a token is skipped');
+is(having($c, 'failed'), 'token', 'an unknown key: only the token fails');
+is(having($c, 'skipped'), 'worker jobs table columns location byte_cap',
+	'an unknown key: checks that need a token are skipped');
 
 # other kinds
 $c = checks("SET contratos.credentials_file = '" . $bq->user_file . q('));
 says($c->{credentials}, 'ok', qr/^authorized_user\b/);
-is(having($c, 'ok'), $well, "a person's credentials");
+is(having($c, 'ok'), $well, "a user's credentials: all is ok");
 $c = checks(q(SET contratos.credentials_file = 'metadata'));
 says($c->{credentials_file}, 'ok', qr/^none: the metadata server of this machine is asked$/);
 says($c->{credentials}, 'ok', qr/^metadata$/);
 says($c->{token}, 'failed', qr/./, qr/Only machines of Google Cloud have a metadata server/);
-is(having($c, 'failed'), 'token', 'no metadata server: one row fails');
+is(having($c, 'failed'), 'token', 'no metadata server: only the token fails');
 
 # an emulator
 my $anonymous = Contratos::Standin->start(anonymous => 1, dense_ends => '2026-11-20');
 $c = checks(sprintf q(SET contratos.credentials_file = ''; SET contratos.endpoint = '%s'), $anonymous->url);
 says($c->{credentials_file}, 'ok', qr/^none, and http:\S+ needs none$/);
 says($c->{token}, 'skipped', qr/^none is needed$/);
-is(having($c, 'ok'), $well =~ s/ (?:credentials|token)\b//gr, 'all else is as with a key');
+is(having($c, 'ok'), $well =~ s/ (?:credentials|token)\b//gr, 'an endpoint without credentials: all else is ok');
 $anonymous->stop;
 
 # ---- the endpoint, and its clock
 
 $c = checks(q(SET contratos.endpoint = 'http://127.0.0.1:1'));
 says($c->{endpoint}, 'failed', qr/could not connect to "127\.0\.0\.1" port 1/, qr/./);
-is(having($c, 'failed'), 'endpoint', 'nobody answers');
-is(having($c, 'skipped'), 'worker clock jobs table columns location byte_cap', 'nobody is asked again');
+is(having($c, 'failed'), 'endpoint', 'an endpoint that is down: only the endpoint fails');
+is(having($c, 'skipped'), 'worker clock jobs table columns location byte_cap',
+	'an endpoint that is down: checks that need it are skipped');
 says(checks(qq(SET contratos.request_timeout = '500ms'; SET contratos.endpoint = '@{[ $bq->mute_url ]}'))->{endpoint},
-	'failed', qr/./, qr/./, 'an endpoint that never says a word');
+	'failed', qr/./, qr/./, 'an endpoint that never answers');
 says(checks(q(SET contratos.endpoint = 'https://127.0.0.1:1'; ALTER SERVER bigquery OPTIONS (ADD endpoint 'https://127.0.0.1:2')))->{endpoint},
-	'failed', qr/port 2/, qr/./, "the server's option");
+	'failed', qr/port 2/, qr/./, "endpoint as the server's option");
 $f->query('ALTER SERVER bigquery OPTIONS (DROP endpoint)');
 
 my $everywhere = { kind => 'projects_list' };
@@ -197,7 +203,7 @@ says(answering(date(-60))->{clock}, 'warning', qr/^(?:59|6\d) s ahead of the end
 says(answering(date(60))->{clock}, 'warning', qr/^(?:5\d|60) s behind the endpoint's$/, qr/NTP/);
 $c = answering(date(-1000));
 says($c->{clock}, 'failed', qr/^10\d\d s ahead of the endpoint's: tokens will be refused$/, qr/NTP/);
-is(having($c, 'failed'), 'clock', 'a clock that is off, by itself');
+is(having($c, 'failed'), 'clock', 'a clock that is off: only the clock fails');
 says(answering({ headers => { Date => 'tomorrow' } })->{clock}, 'skipped', qr/does not tell its time/);
 
 # ---- rights there
@@ -205,12 +211,12 @@ says(answering({ headers => { Date => 'tomorrow' } })->{clock}, 'skipped', qr/do
 $bq->project('poor', billed => 0);
 $c = checks(q(SET contratos.project = 'poor'));
 says($c->{jobs}, 'failed', qr/bigquery\.jobs\.create/, qr{roles/bigquery\.jobUser});
-is(having($c, 'failed'), 'jobs byte_cap', 'a project that may have no jobs');
-is($c->{columns}{status}, 'ok', 'the table can be looked at');
+is(having($c, 'failed'), 'jobs byte_cap', 'a project without jobs: jobs and byte_cap fail');
+is($c->{columns}{status}, 'ok', 'a project without jobs: columns is ok');
 $bq->rule({ kind => 'table_get' }, { status => 403, reason => 'accessDenied', message => 'Access Denied: Table tokens' });
 $c = checks();
 says($c->{table}, 'failed', qr/Access Denied: Table tokens/, qr{roles/bigquery\.dataViewer});
-is(having($c, 'failed') . '|' . having($c, 'skipped'), 'table|worker columns location byte_cap', 'a table that may not be looked at');
+is(having($c, 'failed') . '|' . having($c, 'skipped'), 'table|worker columns location byte_cap', 'a table without access: only the table fails');
 
 # ---- BigQuery's table
 
@@ -218,10 +224,10 @@ $bq->alter(undef, drop => ['symbol']);
 $c = checks();
 says($c->{columns}, 'failed', qr/^column "symbol" of foreign table public\.bigquery_tokens is gone from BigQuery/,
 	qr/^ALTER FOREIGN TABLE public\.bigquery_tokens DROP COLUMN symbol;/);
-like($c->{byte_cap}{found}, qr/^column "symbol" .* is gone/, 'a load would say the same');
-is($c->{writable}{status}, 'ok', 'a column that is gone: the rest goes on');
+like($c->{byte_cap}{found}, qr/^column "symbol" .* is gone/, 'a column that is gone: byte_cap has the same error');
+is($c->{writable}{status}, 'ok', 'a column that is gone: writable is ok');
 $bq->alter(undef, drop => ['name']);
-like(checks()->{columns}{found}, qr/And 1 more columns do not fit\.$/, 'more than one');
+like(checks()->{columns}{found}, qr/And 1 more columns do not fit\.$/, 'two columns that are gone are counted');
 $bq->reset;
 $bq->alter(undef, change => { block_number => 'STRING' });
 says(checks()->{columns}, 'failed', qr/^column "block_number" of .* is of another type in BigQuery. Its type in BigQuery is STRING/, qr/^ALTER FOREIGN TABLE/);
@@ -229,22 +235,23 @@ $bq->reset;
 $bq->alter(undef, add => [ { name => 'tag', type => 'STRING' } ], change => { block_hash => { mode => 'NULLABLE' } });
 $c = checks();
 says($c->{columns}, 'warning', qr/tag \(STRING\) is new there/, qr/ADD COLUMN tag text OPTIONS \(type 'STRING'\); ALTER TABLE public\.tokens ADD COLUMN IF NOT EXISTS tag text;/);
-like($c->{columns}{found}, qr/block_hash may be NULL there/, 'and what may be NULL');
-is(having($c, 'failed'), '', 'new columns are in nobody\'s way');
+like($c->{columns}{found}, qr/block_hash may be NULL there/, 'a column that becomes NULLABLE is reported');
+is(having($c, 'failed'), '', 'new columns: no check fails');
 $bq->reset;
 $bq->drop_table;
 $c = checks();
 says($c->{table}, 'failed', qr/Not found: Table/, qr/names?\b.*upper case/);
-is(having($c, 'failed'), 'table', 'a table that is gone');
+is(having($c, 'failed'), 'table', 'a table that is gone: only the table fails');
 $bq->reset;
 
 $c = checks(q(SET contratos.location = 'EU'));
 says($c->{location}, 'failed', qr/the table is in US, and its queries are sent to EU/, qr/^(ALTER SERVER bigquery OPTIONS \(ADD location 'US'\);)$/);
-is(having($c, 'failed'), 'location byte_cap', 'the wrong location');
+is(having($c, 'failed'), 'location byte_cap', 'the wrong location: location and byte_cap fail');
 $f->query($c->{location}{hint});
-is(having(checks(q(SET contratos.location = 'EU')), 'ok'), $well, 'the hint cures it');
+is(having(checks(q(SET contratos.location = 'EU')), 'ok'), $well, 'the wrong location: the hint cures it');
 $f->query(q(ALTER SERVER bigquery OPTIONS (SET location 'EU')));
-like(checks()->{location}{hint}, qr/\(SET location 'US'\)/, 'also where the option is there');
+like(checks()->{location}{hint}, qr/\(SET location 'US'\)/,
+	'the wrong location: the hint is SET where the option exists');
 $f->query('ALTER SERVER bigquery OPTIONS (DROP location)');
 
 # ---- what it costs
@@ -252,11 +259,13 @@ $f->query('ALTER SERVER bigquery OPTIONS (DROP location)');
 $bq->table(undef, append => JSON::PP::true, bytes_processed => 5 * 1024**3 + 1);
 $c = checks();
 says($c->{byte_cap}, 'failed', qr/^loading 2026-11-20 would bill 5121 MB, but 1024 MB are allowed$/, qr/^Raise contratos\.max_bytes_billed to at least '5121MB'\.$/);
-is(having($c, 'failed'), 'byte_cap', 'over the cap');
-is(checks(q(SET contratos.max_bytes_billed = '5121MB'))->{byte_cap}{status}, 'ok', 'the hint is enough');
-like(checks(q(SET contratos.max_bytes_billed = 0))->{byte_cap}{found}, qr/there is no cap/, 'no cap');
+is(having($c, 'failed'), 'byte_cap', 'a load over the byte cap: only byte_cap fails');
+is(checks(q(SET contratos.max_bytes_billed = '5121MB'))->{byte_cap}{status}, 'ok',
+	'a load over the byte cap: the hint is enough');
+like(checks(q(SET contratos.max_bytes_billed = 0))->{byte_cap}{found}, qr/there is no cap/,
+	'a byte cap of 0 is no cap');
 $f->query(q(ALTER FOREIGN TABLE bigquery_tokens OPTIONS (ADD max_bytes_billed '100MB')));
-like(checks()->{byte_cap}{hint}, qr/option max_bytes_billed of foreign table "bigquery_tokens"/, 'the smallest cap is named');
+like(checks()->{byte_cap}{hint}, qr/option max_bytes_billed of foreign table "bigquery_tokens"/, 'a load over the byte cap: the smallest cap is named');
 $f->query(q(ALTER FOREIGN TABLE bigquery_tokens OPTIONS (DROP max_bytes_billed)));
 $bq->reset;
 says(checks(q(SET contratos.max_bytes_per_day = '10MB'))->{budget}, 'failed', qr/^10 MB billed today, and 10 MB are allowed: used up$/, qr/contratos\.max_bytes_per_day/);
@@ -269,19 +278,19 @@ $f->query('UPDATE contratos_sources SET enabled = false');
 $c = checks();
 says($c->{enabled}, 'warning', qr/^disabled/, qr/^UPDATE contratos_sources SET enabled = true/);
 $f->query($c->{enabled}{hint});
-is(having(checks(), 'ok'), $well, 'enabled by the hint');
+is(having(checks(), 'ok'), $well, 'a disabled source: the hint enables it');
 like($f->query(q(SET search_path = pg_catalog; UPDATE public.contratos_sources SET enabled = false;
-	SELECT hint FROM public.contratos_check() WHERE check_name = 'enabled')), qr/^UPDATE public\.contratos_sources/, 'with its schema where that is needed');
+	SELECT hint FROM public.contratos_check() WHERE check_name = 'enabled')), qr/^UPDATE public\.contratos_sources/, 'a disabled source: the hint has the schema where it is needed');
 $f->query('UPDATE contratos_sources SET enabled = true');
 
 $f->query('ALTER TABLE tokens RENAME TO other');
 $c = checks();
 says($c->{target}, 'failed', qr/relation "public\.tokens" does not exist/, qr/target_table in contratos_sources/);
-is(having($c, 'failed') . '|' . having($c, 'skipped'), 'target|worker narrow_columns unfilled_columns columns byte_cap writable hooks index', 'no target');
+is(having($c, 'failed') . '|' . having($c, 'skipped'), 'target|worker narrow_columns unfilled_columns columns byte_cap writable hooks index', 'no target: only the target fails');
 $f->query('ALTER TABLE other RENAME TO tokens; ALTER FOREIGN TABLE bigquery_tokens RENAME TO other');
 $c = checks();
 says($c->{foreign_table}, 'failed', qr/relation "public\.bigquery_tokens" does not exist/, qr/remote_table in contratos_sources/);
-is(having($c, 'failed'), 'foreign_table', 'no foreign table');
+is(having($c, 'failed'), 'foreign_table', 'no foreign table: only the foreign table fails');
 says($c->{missing_days}, 'ok', qr/none/);
 $f->query('ALTER FOREIGN TABLE other RENAME TO bigquery_tokens; ALTER TABLE tokens RENAME COLUMN name TO title');
 says(checks()->{target}, 'failed', qr/table public\.tokens has no column "name"/, qr/Add the column/);
@@ -298,7 +307,7 @@ says($c->{writable}, 'ok', qr/^by its owner, loader$/);
 $f->query('REVOKE INSERT, DELETE ON tokens FROM loader');
 $c = checks();
 says($c->{writable}, 'failed', qr/^role loader, which owns public\.tokens and loads it, has not all rights/, qr/^GRANT SELECT, INSERT, DELETE ON public\.tokens TO loader;$/);
-is(having($c, 'failed'), 'writable', 'and the rest goes on');
+is(having($c, 'failed'), 'writable', 'rights that are missing: only writable fails');
 $f->query($c->{writable}{hint} . 'REVOKE USAGE ON SCHEMA public FROM public');
 $c = checks();
 says($c->{writable}, 'failed', qr/has not all rights/, qr/^GRANT USAGE ON SCHEMA public TO loader;$/);
@@ -306,21 +315,21 @@ $f->query("$c->{writable}{hint}; ALTER TABLE tokens ENABLE ROW LEVEL SECURITY, F
 $c = checks();
 says($c->{writable}, 'failed', qr/^row-level security may hide rows of public\.tokens from its owner, loader$/, qr/^ALTER TABLE public\.tokens NO FORCE ROW LEVEL SECURITY;$/);
 $f->query($c->{writable}{hint});
-is(checks()->{writable}{status}, 'ok', 'cured');
+is(checks()->{writable}{status}, 'ok', 'forced row-level security: the hint cures it');
 $f->query('CREATE TABLE kept (LIKE tokens); CREATE RULE keep AS ON DELETE TO tokens DO ALSO INSERT INTO kept VALUES (OLD.*); ALTER TABLE kept OWNER TO postgres;
 	CREATE ROLE stranger; ALTER TABLE tokens OWNER TO stranger; GRANT SELECT ON bigquery_tokens TO stranger; GRANT USAGE ON SCHEMA public TO stranger');
 says(checks()->{writable}, 'failed', qr/permission denied for table kept/, qr/^Loads run as role stranger/);
 $f->query('DROP TABLE kept CASCADE; ALTER TABLE tokens OWNER TO loader; ALTER TABLE tokens ALTER symbol TYPE jsonb USING NULL');
 says(checks()->{writable}, 'failed', qr/column "symbol" is of type jsonb but expression is of type text/, qr/./);
 $f->query('ALTER TABLE tokens ALTER symbol TYPE text');
-is(having(checks(), 'ok'), $well, 'all is well again');
+is(having(checks(), 'ok'), $well, 'all is ok after the target was cured');
 
 # ---- hooks
 
 $f->query(q(UPDATE contratos_sources SET after_load = 'nowhere'));
 $c = checks();
 says($c->{hooks}, 'failed', qr/^function "nowhere" does not exist/, qr/Make the function/);
-is(having($c, 'failed'), 'hooks', 'no after_load');
+is(having($c, 'failed'), 'hooks', 'an after_load that does not exist: only hooks fails');
 $f->query(q(UPDATE contratos_sources SET after_load = NULL, on_failure = 'public.told'; CREATE FUNCTION told(text, date, text) RETURNS void LANGUAGE sql AS ''));
 $c = checks();
 says($c->{hooks}, 'ok', qr/^no after_load, on_failure public\.told$/);
@@ -337,9 +346,9 @@ $f->query(q(INSERT INTO tokens (address, block_timestamp, block_number, block_ha
 $c = checks();
 says($c->{index}, 'warning', qr/^none on block_timestamp: each load reads about 20\d\d\d rows/, qr/^CREATE INDEX CONCURRENTLY ON public\.tokens \(block_timestamp\);$/);
 $f->query('CREATE INDEX ON tokens (block_timestamp) WHERE block_number = 2; CREATE INDEX ON tokens (address, block_timestamp)');
-is(checks()->{index}{status}, 'warning', 'others do not help');
+is(checks()->{index}{status}, 'warning', 'indexes that do not help: there is a warning');
 $f->query($c->{index}{hint});
-is(having(checks(), 'ok'), $well, 'this one does');
+is(having(checks(), 'ok'), $well, 'the index of the hint: all is ok');
 
 $f->query(q(
 	ALTER TABLE tokens RENAME TO plain; CREATE TABLE tokens (LIKE plain) PARTITION BY RANGE (block_timestamp); ALTER TABLE tokens OWNER TO loader;
@@ -361,7 +370,7 @@ $c = checks();
 says($c->{missing_days}, 'warning', qr/^10 of 11 days from 2026-11-10 to 2026-11-20: 2026-11-10, 2026-11-11, 2026-11-12, 2026-11-13, 2026-11-14, \.\.\.$/,
 	qr/^SELECT \* FROM contratos_backfill_range\('2026-11-10', '2026-11-19', 'tokens', only_missing => true\);$/);
 $f->query($c->{missing_days}{hint});
-is(checks()->{missing_days}{found}, 'none from 2026-11-10 to 2026-11-20', 'loaded by the hint');
+is(checks()->{missing_days}{found}, 'none from 2026-11-10 to 2026-11-20', 'missing days: the hint loads them');
 $f->query(q(UPDATE contratos_sources SET start_date = '2026-12-24'));
 says(checks()->{missing_days}, 'ok', qr/^no day is due before 2026-12-25$/);
 $f->query(q(UPDATE contratos_sources SET start_date = '2026-11-20'));
@@ -372,29 +381,30 @@ $f->query(q(CREATE FOREIGN TABLE snap (address text) SERVER bigquery OPTIONS ("t
 	CREATE TABLE snapped (address text); INSERT INTO contratos_sources (name, remote_table, target_table, start_date, snapshot) VALUES ('snap', 'snap', 'snapped', '2020-01-01', true);
 	CREATE TABLE gone (x int); INSERT INTO contratos_sources (name, remote_table, target_table, snapshot) VALUES ('broken', 'snap', 'gone', true); DROP TABLE gone));
 @rows = rows('NULL');
-is_deeply([ map { $_->{check_name} } @rows ], [ @server, (@source) x 3 ], 'all sources, the server once');
-is_deeply([ map { $_->{source} // '' } @rows ], [ ('') x @server, ('broken') x @source, ('snap') x @source, ('tokens') x @source ], 'by name');
+is_deeply([ map { $_->{check_name} } @rows ], [ @server, (@source) x 3 ],
+	'all sources: each has its checks, the server one');
+is_deeply([ map { $_->{source} // '' } @rows ], [ ('') x @server, ('broken') x @source, ('snap') x @source, ('tokens') x @source ], 'all sources are in order of name');
 my %snap = map { $_->{check_name} => $_ } grep { ($_->{source} // '') eq 'snap' } @rows;
 says($snap{source}, 'ok', qr/^public\.snap into public\.snapped, as a whole$/);
 says($snap{index}, 'skipped', qr/snapshot/);
 says($snap{missing_days}, 'warning', qr/^1 of 1 days from 2026-11-20 to 2026-11-20: 2026-11-20$/, qr/contratos_backfill_range\('2026-11-20', '2026-11-20', 'snap'/);
-like($snap{columns}{found}, qr/symbol \(STRING\), |symbol \(STRING\) is new there/, 'columns that it leaves out are told');
+like($snap{columns}{found}, qr/symbol \(STRING\), |symbol \(STRING\) is new there/, 'columns that a source leaves out are reported');
 @rows = rows(q('snapp'));
 says($rows[-1], 'failed', qr/^source "snapp" does not exist/, qr/^Existing sources: broken, snap, tokens\.$/);
 $f->query(q(DELETE FROM contratos_sources WHERE name <> 'tokens'));
 $f->query('BEGIN; CREATE TEMP TABLE kept AS TABLE contratos_sources; DELETE FROM contratos_sources; COMMIT');
 @rows = rows('NULL');
-is_deeply([ $rows[-1]{source}, scalar @rows ], [ undef, @server + 1 ], 'no source any more');
+is_deeply([ $rows[-1]{source}, scalar @rows ], [ undef, @server + 1 ], 'no source: one row');
 says($rows[-1], 'failed', qr/^there is no source$/, qr/contratos_setup\(\)/);
 $f->query(q(SELECT contratos_setup()));
 
 # ---- who may, and what is not caught
 
-is($f->query(q(SELECT has_function_privilege('loader', 'contratos_check(text)', 'EXECUTE'))), 'f', 'it is not for everybody');
+is($f->query(q(SELECT has_function_privilege('loader', 'contratos_check(text)', 'EXECUTE'))), 'f', 'contratos_check() is not granted to PUBLIC');
 my $rule = $bq->rule($everywhere, { stall => 'before_headers' });
-like($f->fails(q(SET statement_timeout = '300ms'; SELECT contratos_check())), qr/ERROR:  57014/, 'a cancel is a cancel');
+like($f->fails(q(SET statement_timeout = '300ms'; SELECT contratos_check())), qr/ERROR:  57014/, 'contratos_check() can be canceled');
 $bq->release($rule);
-unlike($shown, qr/BEGIN [A-Z ]*PRIVATE|eyJ|ya29|Bearer/, 'no secret was shown');
+unlike($shown, qr/BEGIN [A-Z ]*PRIVATE|eyJ|ya29|Bearer/, 'contratos_check() shows no secret');
 
 # ---- with the worker
 
@@ -404,17 +414,18 @@ $c = checks();
 says($c->{preloaded}, 'ok', qr/has contratos/);
 says($c->{worker}, 'skipped', qr/database is not listed/);
 $f->query('ALTER SYSTEM SET contratos.databases = $$template1, postgres$$; SELECT pg_reload_conf()');
-ok($f->node->poll_query_until('postgres', q(SELECT status = 'ok' FROM contratos_check() WHERE check_name = 'worker')), 'the worker is there');
+ok($f->node->poll_query_until('postgres', q(SELECT status = 'ok' FROM contratos_check() WHERE check_name = 'worker')), 'the check of the worker becomes ok');
 $c = checks();
-is(having($c, 'ok'), join(' ', @server, @source), 'all is well');
+is(having($c, 'ok'), join(' ', @server, @source), 'all checks are ok with the worker');
 says($c->{worker}, 'ok', qr/^runs as process \d+$/);
 $f->query(q(UPDATE contratos_sources SET start_date = '2026-11-01', enabled = false));
-like(checks()->{missing_days}{hint}, qr/^SELECT \* FROM contratos_backfill_range\('2026-11-01', '2026-11-09', 'tokens',/, 'to whom a disabled source\'s days cannot be left');
+like(checks()->{missing_days}{hint}, qr/^SELECT \* FROM contratos_backfill_range\('2026-11-01', '2026-11-09', 'tokens',/, 'missing days of a disabled source: the hint is a backfill');
 $f->query(q(UPDATE contratos_sources SET enabled = true, catchup_days = 0));
-like(checks()->{missing_days}{hint}, qr/^SELECT contratos_enqueue\('2026-11-01', '2026-11-09', 'tokens'\);$/, 'but those of others');
+like(checks()->{missing_days}{hint}, qr/^SELECT contratos_enqueue\('2026-11-01', '2026-11-09', 'tokens'\);$/, 'missing days of an enabled source: the hint is the queue');
 $f->query(q(UPDATE contratos_sources SET enabled = false, catchup_days = 31));
 $f->query(q(DELETE FROM contratos_runs WHERE day = '2026-11-20'; UPDATE contratos_sources SET start_date = '2026-11-19', enabled = true));
-is(checks()->{missing_days}{found}, 'none from 2026-11-19 to 2026-11-19', 'a day that it will load is not missing yet');
+is(checks()->{missing_days}{found}, 'none from 2026-11-19 to 2026-11-19',
+	'a day that the worker will load is not missing');
 
 $f->stop;
 done_testing();

@@ -29,10 +29,10 @@ sub there { my ($day, @rows) = @_; $bq->table(undef, replace_day => $day, rows =
 # ---- before anything else
 
 like($f->fails(q(SELECT * FROM contratos_verify('2026-11-20', '2026-11-20'))),
-	qr/ERROR:  42704: source "tokens" does not exist\n.*contratos_setup\(\)/, 'without a source there is nothing to compare');
-is($f->query(q(SELECT count(*) FROM pg_foreign_server)), 0, 'which makes nothing');
+	qr/ERROR:  42704: source "tokens" does not exist\n.*contratos_setup\(\)/, 'contratos_verify() without a source is an error');
+is($f->query(q(SELECT count(*) FROM pg_foreign_server)), 0, 'contratos_verify() without a source creates nothing');
 $f->query('SELECT contratos_setup()');
-is(day('2026-11-20'), '0|0||t', 'a day that nobody has agrees');
+is(day('2026-11-20'), '0|0||t', 'an empty day on all sides agrees');
 
 # ---- thirty days, one query
 
@@ -43,71 +43,72 @@ for my $number (16 .. 20)
 }
 $bq->reset(tables => 0);
 is(verify(q('2026-10-22', '2026-11-20'), 'count(*), min(day), max(day), sum(remote_rows), sum(target_rows), sum(ledger_rows), bool_and(agrees)'),
-	'30|2026-10-22|2026-11-20|90|90|90|t', 'thirty days are compared, loaded or empty');
-is($f->requests, '1 token, 1 insert, 1 results', 'by one job');
+	'30|2026-10-22|2026-11-20|90|90|90|t', 'contratos_verify() compares thirty days, loaded or empty');
+is($f->requests, '1 token, 1 insert, 1 results', 'contratos_verify() makes one job');
 my ($asked) = $bq->requests('insert');
 my $query = $asked->{body}{configuration}{query};
 is_deeply([ map { "$_->{parameterType}{type} $_->{parameterValue}{value}" } @{ $query->{queryParameters} } ],
-	[ 'TIMESTAMP 2026-10-22 00:00:00.000000+00:00', 'TIMESTAMP 2026-11-21 00:00:00.000000+00:00' ], 'for the window of all of them');
-is($query->{maximumBytesBilled}, 1 << 30, 'under the byte cap');
+	[ 'TIMESTAMP 2026-10-22 00:00:00.000000+00:00', 'TIMESTAMP 2026-11-21 00:00:00.000000+00:00' ], 'contratos_verify() asks for the window of all days');
+is($query->{maximumBytesBilled}, 1 << 30, 'contratos_verify() has the byte cap');
 # a BigQuery project may have another default time zone
-like($query->{query}, qr/DATE\(`t`, 'UTC'\)/, 'by days of UTC');
-is(verify(q('2026-11-18', '2026-11-20'), $counts), "2026-11-18|18|18|18|t\n2026-11-19|19|19|19|t\n2026-11-20|20|20|20|t", 'the oldest day first');
-is(verify(q('2026-11-18', '2026-11-18'), 'remote_max, target_max, ledger_max'), join('|', ('2026-11-18 12:00:18+00') x 3), 'with the latest timestamp of each side');
-is(verify(q('2026-11-18', '2026-11-18'), 'remote_fingerprint = ledger_fingerprint, ledger_fingerprint') =~ s/\d{9,}/n/gr, 't|n:n', 'and the fingerprint');
+like($query->{query}, qr/DATE\(`t`, 'UTC'\)/, 'contratos_verify() groups by UTC days');
+is(verify(q('2026-11-18', '2026-11-20'), $counts), "2026-11-18|18|18|18|t\n2026-11-19|19|19|19|t\n2026-11-20|20|20|20|t", 'contratos_verify() returns the oldest day first');
+is(verify(q('2026-11-18', '2026-11-18'), 'remote_max, target_max, ledger_max'), join('|', ('2026-11-18 12:00:18+00') x 3), 'contratos_verify() has the latest timestamp of each side');
+is(verify(q('2026-11-18', '2026-11-18'), 'remote_fingerprint = ledger_fingerprint, ledger_fingerprint') =~ s/\d{9,}/n/gr, 't|n:n', 'contratos_verify() has the fingerprint of each side');
 is(verify(q('2026-11-18', '2026-11-18'), 'ledger_fingerprint'), $f->query(q(SELECT fingerprint FROM contratos_runs WHERE day = '2026-11-18')),
-	'which is that of the load');
-is(verify(q('2026-11-01', '2026-11-01'), 'remote_max, target_max, ledger_max, remote_fingerprint, ledger_fingerprint'), '|||0:0|', 'a day without rows has none');
-is($f->query('SELECT count(*) FROM contratos_runs'), 5, 'nothing is written');
+	'the ledger\'s fingerprint is that of the load');
+is(verify(q('2026-11-01', '2026-11-01'), 'remote_max, target_max, ledger_max, remote_fingerprint, ledger_fingerprint'), '|||0:0|', 'a day without rows has no latest and an empty fingerprint');
+is($f->query('SELECT count(*) FROM contratos_runs'), 5, 'contratos_verify() writes nothing to the ledger');
 like($f->messages(q(SELECT FROM contratos_verify('2026-11-18', '2026-11-20'))),
-	qr/^psql:<stdin>:\d+: NOTICE:  00000: BigQuery bills 10485760 bytes for comparing source "tokens"\nDETAIL:  They are not in the ledger/m, 'what it costs is told');
+	qr/^psql:<stdin>:\d+: NOTICE:  00000: BigQuery bills 10485760 bytes for comparing source "tokens"\nDETAIL:  They are not in the ledger/m, 'contratos_verify() has a NOTICE of its cost');
 
 # ---- what differs
 
 $f->query(q(DELETE FROM tokens WHERE address = '0x3' AND block_number = 1 AND block_timestamp < '2026-11-19Z' AND block_timestamp >= '2026-11-18Z'));
-is(verify(q('2026-11-17', '2026-11-19'), $counts), "2026-11-17|17|17|17|t\n2026-11-18|18|17|18|f\n2026-11-19|19|19|19|t", 'a row deleted here');
+is(verify(q('2026-11-17', '2026-11-19'), $counts), "2026-11-17|17|17|17|t\n2026-11-18|18|17|18|f\n2026-11-19|19|19|19|t", 'a row deleted in the target: the day differs');
 load('2026-11-18');
-is(day('2026-11-18'), '18|18|18|t', 'until the day is loaded again');
+is(day('2026-11-18'), '18|18|18|t', 'a row deleted in the target: the day agrees after a load');
 $f->query(q(UPDATE tokens SET block_timestamp = '2026-11-18 12:00:19Z' WHERE block_timestamp = '2026-11-18 12:00:18Z'));
-is(verify(q('2026-11-18', '2026-11-18'), 'remote_rows = target_rows, remote_max, target_max, agrees'), 't|2026-11-18 12:00:18+00|2026-11-18 12:00:19+00|f', 'a later timestamp here');
+is(verify(q('2026-11-18', '2026-11-18'), 'remote_rows = target_rows, remote_max, target_max, agrees'), 't|2026-11-18 12:00:18+00|2026-11-18 12:00:19+00|f', 'a later timestamp in the target: the day differs');
 load('2026-11-18');
 there('2026-11-18', rows('2026-11-18', 19));
-is(day('2026-11-18'), '19|18|18|f', 'a row added there');
+is(day('2026-11-18'), '19|18|18|f', 'a row added in BigQuery: the day differs');
 load('2026-11-18');
 my @changed = rows('2026-11-18', 19);
 $changed[4]{symbol} = 'S';
 there('2026-11-18', @changed);
-is(day('2026-11-18'), '19|19|19|f', 'a value changed there');
-is(verify(q('2026-11-18', '2026-11-18'), 'remote_max = ledger_max, remote_fingerprint = ledger_fingerprint'), 't|f', 'is told by the fingerprint alone');
+is(day('2026-11-18'), '19|19|19|f', 'a value changed in BigQuery: the day differs');
+is(verify(q('2026-11-18', '2026-11-18'), 'remote_max = ledger_max, remote_fingerprint = ledger_fingerprint'), 't|f', 'a value changed in BigQuery: only the fingerprint differs');
 load('2026-11-18');
-is(day('2026-11-18'), '19|19|19|t', 'and is loaded');
+is(day('2026-11-18'), '19|19|19|t', 'a value changed in BigQuery: the day agrees after a load');
 $f->query(q(UPDATE contratos_runs SET fingerprint = NULL WHERE day = '2026-11-18'));
 is(day('2026-11-18'), '19|19|19|t', 'a load without fingerprint is compared by the rest');
 $f->query(q(UPDATE contratos_runs SET target_rows = NULL, target_max_timestamp = NULL WHERE day = '2026-11-18'));
-is(day('2026-11-18'), '19|19|19|t', 'one without measure with what is there');
+is(day('2026-11-18'), '19|19|19|t', 'a load without target figures: the day agrees by the target\'s rows');
 $f->query(q(DELETE FROM tokens WHERE block_timestamp = '2026-11-18 12:00:01Z'));
-is(day('2026-11-18'), '19|18|19|f', 'which tells as much');
+is(day('2026-11-18'), '19|18|19|f', 'a load without target figures: a row deleted in the target differs');
 $f->query(q(DELETE FROM tokens WHERE block_timestamp = '2026-11-17 12:00:01Z'));
 there('2026-11-17', (rows('2026-11-17', 17))[ 1 .. 16 ]);
-is(day('2026-11-17'), '16|16|17|f', 'what is gone on both sides is still in the ledger');
+is(day('2026-11-17'), '16|16|17|f', 'rows deleted on both sides: the ledger differs');
 
 # ---- days that were never loaded
 
 there('2026-11-10', rows('2026-11-10', 3));
-is(day('2026-11-10'), '3|0||f', 'a day never loaded');
+is(day('2026-11-10'), '3|0||f', 'a day never loaded differs');
 $f->query(q(INSERT INTO tokens (address, block_timestamp, block_number, block_hash)
 	SELECT '0x' || s, '2026-11-10 12:00Z'::timestamptz + s * interval '1 s', 1, '0xb' FROM generate_series(1, 3) s));
-is(day('2026-11-10'), '3|3||t', 'agrees when as many rows are here, with the same latest timestamp');
-is(verify(q('2026-11-10', '2026-11-10'), 'ledger_max IS NULL, ledger_fingerprint IS NULL, remote_fingerprint IS NULL'), 't|t|f', 'of which the ledger has nothing');
+is(day('2026-11-10'), '3|3||t', 'a day never loaded agrees by rows and latest timestamp');
+is(verify(q('2026-11-10', '2026-11-10'), 'ledger_max IS NULL, ledger_fingerprint IS NULL, remote_fingerprint IS NULL'), 't|t|f', 'a day never loaded has no ledger values');
 $f->query(q(UPDATE tokens SET block_timestamp = '2026-11-10 12:00:04Z' WHERE block_timestamp = '2026-11-10 12:00:03Z'));
-is(day('2026-11-10'), '3|3||f', 'but not with another');
+is(day('2026-11-10'), '3|3||f', 'a day never loaded differs by its latest timestamp');
 $bq->delete_day(undef, '2026-11-10');
-is(day('2026-11-10'), '0|3||f', 'nor when only the target has rows');
+is(day('2026-11-10'), '0|3||f', 'a day never loaded differs when only the target has rows');
 $f->query(q(DELETE FROM tokens WHERE block_timestamp >= '2026-11-10Z' AND block_timestamp < '2026-11-11Z'));
-is($f->query(q(SELECT status FROM contratos_backfill(1, allow_shrink => true); UPDATE contratos_sources SET allow_empty = true)), 'succeeded', '(a last day)');
+is($f->query(q(SELECT status FROM contratos_backfill(1, allow_shrink => true); UPDATE contratos_sources SET allow_empty = true)), 'succeeded', 'the last day is loaded with allow_shrink');
 load('2026-11-10');
-is(day('2026-11-10'), '0|0|0|t', 'a day loaded without rows');
-is(verify(q('2026-11-10', '2026-11-10'), 'remote_fingerprint, ledger_fingerprint'), '0:0|0:0', 'has a fingerprint');
+is(day('2026-11-10'), '0|0|0|t', 'a day loaded without rows agrees');
+is(verify(q('2026-11-10', '2026-11-10'), 'remote_fingerprint, ledger_fingerprint'), '0:0|0:0',
+	'a day loaded without rows has an empty fingerprint');
 
 # ---- days are UTC days, to the microsecond
 
@@ -118,9 +119,10 @@ is(verify(q('2026-11-06', '2026-11-09'), "$counts, remote_max"),
 	"2026-11-06|0|0||t|\n2026-11-07|1|1|1|t|2026-11-07 23:59:59.999999+00\n2026-11-08|2|2|2|t|2026-11-08 23:59:59.999999+00\n2026-11-09|1|1|1|t|2026-11-09 00:00:00+00",
 	'days end to the microsecond');
 is($f->query(q(SET TimeZone = 'Asia/Tokyo'; SET DateStyle = 'SQL, DMY'; SELECT string_agg(target_rows::text, ' ' ORDER BY day) FROM contratos_verify('2026-11-06', '2026-11-09'))),
-	'0 1 2 1', 'whatever the time zone and date style');
-is(verify(q('1969-12-30', '1970-01-01'), $counts), "1969-12-30|0|0||t\n1969-12-31|1|1|1|t\n1970-01-01|1|0||f", 'before 1970 as well');
-is(verify(q('0001-01-01', '0001-01-02'), $counts), "0001-01-01|0|0||t\n0001-01-02|0|0||t", 'and from the first day on');
+	'0 1 2 1', 'days are UTC days under any time zone and date style');
+is(verify(q('1969-12-30', '1970-01-01'), $counts), "1969-12-30|0|0||t\n1969-12-31|1|1|1|t\n1970-01-01|1|0||f", 'days before 1970 are compared');
+is(verify(q('0001-01-01', '0001-01-02'), $counts), "0001-01-01|0|0||t\n0001-01-02|0|0||t",
+	'days from 0001-01-01 on are compared');
 
 # ---- a target that keeps fewer rows
 
@@ -128,15 +130,15 @@ $f->query(q(CREATE FUNCTION thin() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 	RETURN CASE WHEN NEW.block_timestamp < '2026-11-19 12:00:11Z' THEN NEW END; END $$;
 	CREATE TRIGGER thin BEFORE INSERT ON tokens FOR EACH ROW EXECUTE FUNCTION thin()));
 load('2026-11-19');
-is(day('2026-11-19'), '19|10|19|t', 'rows that a trigger lets go are not missed');
-is(verify(q('2026-11-19', '2026-11-19'), 'remote_max, target_max, ledger_max'), '2026-11-19 12:00:19+00|2026-11-19 12:00:10+00|2026-11-19 12:00:19+00', 'nor the latest of them');
+is(day('2026-11-19'), '19|10|19|t', 'rows that a trigger drops are not a difference');
+is(verify(q('2026-11-19', '2026-11-19'), 'remote_max, target_max, ledger_max'), '2026-11-19 12:00:19+00|2026-11-19 12:00:10+00|2026-11-19 12:00:19+00', 'the latest row that a trigger drops is not a difference');
 $f->query(q(DELETE FROM tokens WHERE block_timestamp = '2026-11-19 12:00:05Z'));
-is(day('2026-11-19'), '19|9|19|f', 'but others are');
+is(day('2026-11-19'), '19|9|19|f', 'a row deleted behind a trigger is a difference');
 $f->query('DROP TRIGGER thin ON tokens');
 $f->query(q(CREATE FUNCTION erase(source text, day date) RETURNS void LANGUAGE sql AS $$ DELETE FROM public.tokens WHERE block_timestamp = '2026-11-19 12:00:07Z' $$;
 	UPDATE contratos_sources SET after_load = 'public.erase'));
 load('2026-11-19');
-is(day('2026-11-19'), '19|18|19|t', 'what after_load erases is not missed');
+is(day('2026-11-19'), '19|18|19|t', 'rows that after_load deletes are not a difference');
 $f->query('UPDATE contratos_sources SET after_load = NULL');
 load('2026-11-19');
 
@@ -183,7 +185,7 @@ for my $case (
 		"2026-11-17|0|0||t\n2026-11-18|1|1|1|t\n2026-11-19|2|2||t\n2026-11-20|2|2|2|t", "$name: loaded, copied and empty days agree");
 	like(($bq->requests('insert'))[-1]{body}{configuration}{query}{query}, qr/TIMESTAMP\(`[^`]*`, 'UTC'\) AS `t`/, "$name: instants are UTC's") if $remote ne 'TIMESTAMP';
 	$f->query("DELETE FROM $name WHERE id = 4");
-	is(verify("'2026-11-17', '2026-11-20', '$name'", 'string_agg(agrees::text, $$ $$ ORDER BY day)'), 'true true true false', "$name: one that is damaged does not");
+	is(verify("'2026-11-17', '2026-11-20', '$name'", 'string_agg(agrees::text, $$ $$ ORDER BY day)'), 'true true true false', "$name: a day with a row deleted differs");
 }
 
 source(
@@ -193,25 +195,25 @@ source(
 	there => { schema => [ map { { name => $_, type => $_ eq 'at' ? 'TIMESTAMP' : 'STRING' } } qw(customer at unwanted) ] });
 load('2026-11-20', q(, 'chosen'));
 is(day('2026-11-20', q(, 'chosen')), '3|3|3|t', 'a row filter chooses the rows that count');
-unlike(($bq->requests('insert'))[-1]{body}{configuration}{query}{query}, qr/unwanted/, 'and only columns that are here');
+unlike(($bq->requests('insert'))[-1]{body}{configuration}{query}{query}, qr/unwanted/, 'only columns of the foreign table are compared');
 
 # ---- a snapshot
 
 source('rates', undef, [ [qw(code STRING text)], [qw(rate NUMERIC numeric)] ], [ map { [ "C$_", "1.$_" ] } 1 .. 9 ]);
-is(day('2026-11-20', q(, 'rates')), '9|0||f', 'a snapshot that was never loaded');
+is(day('2026-11-20', q(, 'rates')), '9|0||f', 'a full-table source that was never loaded differs');
 load('2026-11-20', q(, 'rates'));
-is(day('2026-11-20', q(, 'rates')), '9|9|9|t', 'one that was');
-is(verify(q('2026-11-20', '2026-11-20', 'rates'), 'remote_max, target_max, ledger_max, remote_fingerprint = ledger_fingerprint'), '|||t', 'has a fingerprint, but no latest timestamp');
+is(day('2026-11-20', q(, 'rates')), '9|9|9|t', 'a full-table source that was loaded agrees');
+is(verify(q('2026-11-20', '2026-11-20', 'rates'), 'remote_max, target_max, ledger_max, remote_fingerprint = ledger_fingerprint'), '|||t', 'a full-table source has a fingerprint, but no latest timestamp');
 $bq->table('test-project.shop.rates', rows => [ map { [ "C$_", "2.$_" ] } 1 .. 9 ]);
-is(day('2026-11-20', q(, 'rates')), '9|9|9|f', 'other values there');
+is(day('2026-11-20', q(, 'rates')), '9|9|9|f', 'a full-table source with other values in BigQuery differs');
 $f->query(q(UPDATE contratos_runs SET day = '2026-11-19' WHERE source = 'rates'));
-is(day('2026-11-20', q(, 'rates')), '9|9|9|f', 'are held against the newest load, of whatever day');
+is(day('2026-11-20', q(, 'rates')), '9|9|9|f', 'a full-table source is compared with its newest load, of whatever day');
 like($f->fails(q(SELECT * FROM contratos_verify('2026-11-19', '2026-11-20', 'rates'))), qr/ERROR:  22023: source "rates" has only one day to load, 2026-11-20/,
-	'older days of it are gone');
+	'an older day of a full-table source is an error');
 $bq->table('test-project.shop.rates', rows => []);
 $f->query('TRUNCATE rates');
 load('2026-11-20', q(, 'rates'));
-is(day('2026-11-20', q(, 'rates')), '0|0|0|t', 'an empty one');
+is(day('2026-11-20', q(, 'rates')), '0|0|0|t', 'an empty full-table source agrees');
 
 # ---- a view that changes the time zone while it is read
 
@@ -227,22 +229,22 @@ $f->query(
 $bq->table('test-project.shop.zoned', schema => [ { name => 'id', type => 'INT64' }, { name => 'at', type => 'TIMESTAMP' } ],
 	rows => [ { id => 1, at => '2026-11-20 23:00:00+00:00' } ]);
 my $zoned = q(SELECT agrees FROM contratos_verify('2026-11-20', '2026-11-20', 'zoned'));
-like($f->fails($zoned), qr/ERROR:  55000: public\.zoned returned a row of 2026-11-21, outside the requested days 2026-11-20 to 2026-11-20\n/, 'a view that changes the time zone');
+like($f->fails($zoned), qr/ERROR:  55000: public\.zoned returned a row of 2026-11-21, outside the requested days 2026-11-20 to 2026-11-20\n/, 'a view that changes the time zone while it is read is an error');
 $f->query(q(CREATE OR REPLACE FUNCTION moved(at timestamptz) RETURNS timestamptz LANGUAGE plpgsql AS 'BEGIN RETURN at; END'));
-is($f->query("SET client_min_messages = warning; $zoned"), 't', 'and one that does not');
+is($f->query("SET client_min_messages = warning; $zoned"), 't', 'a view that does not change the time zone agrees');
 
 # ---- where it works
 
-is($f->query(q(SET client_min_messages = warning; BEGIN READ ONLY; SELECT bool_and(agrees) FROM contratos_verify('2026-11-19', '2026-11-20'); COMMIT)), 't', 'in a read-only transaction');
+is($f->query(q(SET client_min_messages = warning; BEGIN READ ONLY; SELECT bool_and(agrees) FROM contratos_verify('2026-11-19', '2026-11-20'); COMMIT)), 't', 'contratos_verify() works in a read-only transaction');
 is($f->query(q(SET client_min_messages = warning; BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT bool_and(agrees) FROM contratos_verify('2026-11-19', '2026-11-20'); COMMIT)),
-	't', 'at any isolation level');
+	't', 'contratos_verify() works at any isolation level');
 is($f->query(q(SET client_min_messages = warning; BEGIN; DELETE FROM tokens WHERE block_timestamp = '2026-11-20 12:00:02Z';
 	SELECT agrees FROM contratos_verify('2026-11-20', '2026-11-20'); ROLLBACK; SELECT agrees FROM contratos_verify('2026-11-20', '2026-11-20'))), "f\nt",
-	'with what this transaction has changed');
+	'contratos_verify() sees what its transaction has changed');
 is($f->query(q(SET client_min_messages = warning; CREATE ROLE anna; GRANT EXECUTE ON FUNCTION contratos_verify TO anna; SET ROLE anna;
-	SELECT agrees FROM contratos_verify('2026-11-20', '2026-11-20'))), 't', 'for a role that may neither read the target nor the ledger');
+	SELECT agrees FROM contratos_verify('2026-11-20', '2026-11-20'))), 't', 'contratos_verify() works for a role with EXECUTE alone');
 like($f->fails(q(CREATE ROLE berta; SET ROLE berta; SELECT * FROM contratos_verify('2026-11-20', '2026-11-20'))),
-	qr/ERROR:  42501: permission denied for function contratos_verify/, 'but not for everybody');
+	qr/ERROR:  42501: permission denied for function contratos_verify/, 'contratos_verify() is not granted to PUBLIC');
 
 # ---- bad arguments
 
@@ -263,10 +265,10 @@ like($f->fails("SELECT * FROM contratos_verify($_)"), $wrong{$_}, "refused: $_")
 my $one = q(SELECT * FROM contratos_verify('2026-11-19', '2026-11-20'));
 $bq->reset(tables => 0);
 like($f->fails("LOAD 'contratos'; SET contratos.max_bytes_per_day = '10MB'; $one"), qr/ERROR:  53400: daily byte budget of source "tokens" is exhausted/,
-	'a source that has used up its bytes of the day is not compared');
-is($f->requests, '', 'nor is anybody asked');
+	'max_bytes_per_day that is used up refuses contratos_verify()');
+is($f->requests, '', 'max_bytes_per_day that is used up: BigQuery is not asked');
 $bq->table(undef, append => 1, rows => [], bytes_processed => 2 << 30);
-like($f->fails($one), qr/ERROR:  54000: the query would bill more than the cap of 1073741824 bytes/, 'the byte cap holds');
+like($f->fails($one), qr/ERROR:  54000: the query would bill more than the cap of 1073741824 bytes/, 'the byte cap refuses contratos_verify()');
 $bq->table(undef, append => 1, rows => [], bytes_processed => 1000);
 
 # days that have no rows, of which BigQuery gives one
@@ -278,22 +280,22 @@ sub answers
 }
 
 my $no_day = qr/ERROR:  HV000: BigQuery returned a row outside the requested days 2026-11-02 to 2026-11-03/;
-like(answers(qw(20761 1 1795132800000000 0:0)), $no_day, 'a day after the last');
-like(answers(qw(20758 1 1795132800000000 0:0)), $no_day, 'one before the first');
-like(answers(undef, qw(1 1795132800000000 0:0)), $no_day, 'none at all');
-like(answers(qw(20759 x 1795132800000000 0:0)), qr/ERROR:  HV000: BigQuery's answer to a recheck has no count of rows/, 'no count');
+like(answers(qw(20761 1 1795132800000000 0:0)), $no_day, 'an answer with a day after the last is an error');
+like(answers(qw(20758 1 1795132800000000 0:0)), $no_day, 'an answer with a day before the first is an error');
+like(answers(undef, qw(1 1795132800000000 0:0)), $no_day, 'an answer without a day is an error');
+like(answers(qw(20759 x 1795132800000000 0:0)), qr/ERROR:  HV000: BigQuery's answer to a recheck has no count of rows/, 'an answer without a count is an error');
 
 my $pending = $bq->rule({ kind => 'insert' }, { job_pending => JSON::PP::true });
 my $session = $f->begin($one);
 $bq->wait(rule => $pending, state => 'answered');
 $f->query(q(SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT * FROM contratos_verify%' AND pid <> pg_backend_pid()));
-like(($f->finish($session))[2], qr/ERROR:  57014/, 'it can be cancelled');
-is((grep { $_->{cancel_requested} } $bq->jobs), 1, 'and its job with it');
+like(($f->finish($session))[2], qr/ERROR:  57014/, 'contratos_verify() can be canceled');
+is((grep { $_->{cancel_requested} } $bq->jobs), 1, 'contratos_verify() that is canceled cancels its job');
 
 $bq->alter(undef, drop => ['symbol']);
-like($f->fails($one), qr/ERROR:  42703: column "symbol" of foreign table .* is gone from BigQuery.*HINT:  ALTER FOREIGN TABLE/s, 'a column that is gone is named');
+like($f->fails($one), qr/ERROR:  42703: column "symbol" of foreign table .* is gone from BigQuery.*HINT:  ALTER FOREIGN TABLE/s, 'a column that is gone is named by contratos_verify()');
 $bq->drop_table(undef);
-like($f->fails($one), qr/ERROR:  42P01: BigQuery: Not found/, 'what BigQuery says is said');
+like($f->fails($one), qr/ERROR:  42P01: BigQuery: Not found/, 'BigQuery\'s error ends contratos_verify()');
 
 $f->stop;
 done_testing();

@@ -13,15 +13,17 @@ $f->node->poll_query_until('postgres', q(SELECT EXISTS (SELECT FROM contratos_so
 $f->query(q(SELECT contratos_run('2026-11-20')));
 my $rows = q(SELECT string_agg(check_name || ' ' || status, ', ') FROM contratos_check());
 my $here = $f->query($rows);
-unlike($here, qr/warning|failed|skipped/, 'all is well on the primary');
+unlike($here, qr/warning|failed|skipped/, 'all checks are ok on the primary');
 
 $f->node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($f->node, 'base', has_streaming => 1);
 $standby->start;
-is($standby->safe_psql('postgres', $rows), $here =~ s/worker ok/worker skipped/r, 'and on its standby, but the worker');
+is($standby->safe_psql('postgres', $rows), $here =~ s/worker ok/worker skipped/r,
+	'all checks but the worker are ok on a standby');
 is($standby->safe_psql('postgres', q(SELECT found FROM contratos_check() WHERE check_name = 'worker')),
-	'this server is a standby: the worker runs on the primary', 'which is elsewhere');
+	'this server is a standby: the worker runs on the primary',
+		'the check of the worker names the primary on a standby');
 $standby->stop;
 $f->stop;
 done_testing();

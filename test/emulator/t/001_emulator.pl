@@ -48,18 +48,18 @@ is( query(q(SELECT day, status, rows_loaded, rows_replaced FROM contratos_run('2
 	'contratos_run loads a day');
 is( query(q(SELECT count(*), min(block_timestamp) AT TIME ZONE 'UTC', max(block_timestamp) AT TIME ZONE 'UTC' FROM tokens)),
 	'67|2024-02-29 00:00:00|2024-02-29 23:59:59.999999',
-	'the day is the UTC day, and nothing else');
+	'contratos_run() loads the UTC day, and nothing else');
 is( query(q(SELECT status, cause, rows_loaded, rows_inserted, pages FROM contratos_runs)),
 	'succeeded|manual|67|67|1',
-	'the ledger has it');
+	'the ledger has the run');
 
 my $before = query('SELECT count(*) FROM contratos_runs');
 like(fails(q(\set VERBOSITY verbose
 SELECT contratos_run('2024-06-01'))), qr/ERROR:  55000:/, 'an empty day is refused');
-is(query('SELECT count(*) FROM contratos_runs'), $before, 'and leaves nothing in the ledger');
+is(query('SELECT count(*) FROM contratos_runs'), $before, 'a refused empty day leaves nothing in the ledger');
 is( query(q(SELECT day, status, rows_loaded FROM contratos_backfill_range('2024-03-07', '2024-03-08'))),
 	"2024-03-07|succeeded|65\n2024-03-08|refused|",
-	'in a backfill an empty day is a row `refused`');
+	'an empty day is a refused row of a backfill');
 
 # ---- the edges of a day, to the microsecond
 
@@ -92,15 +92,15 @@ my @hex = map { my $bytes = $_; utf8::encode($bytes); unpack 'H*', $bytes } @hos
 is( query(q(SELECT encode(convert_to(symbol, 'UTF8'), 'hex') FROM tokens WHERE address ~ '^h\d\d$' ORDER BY address)),
 	join("\n", @hex),
 	'hostile text: every byte');
-is(query(q(SELECT count(*) FROM tokens WHERE address ~ '^h\d\d$' AND name IS DISTINCT FROM symbol)), 0, 'in both columns');
+is(query(q(SELECT count(*) FROM tokens WHERE address ~ '^h\d\d$' AND name IS DISTINCT FROM symbol)), 0, 'hostile text: both columns have it');
 
 $emulator->insert(row(address => 'nul', symbol => "a\0b", name => "\0", block_timestamp => '2025-02-02 12:00:00+00:00'));
 is( query(q(SELECT status FROM contratos_run('2025-02-02'))), 'succeeded', 'U+0000 in a text does not fail the day');
-is(query(q(SELECT symbol || '|' || name FROM tokens WHERE address = 'nul')), 'ab|', 'it is taken out');
+is(query(q(SELECT symbol || '|' || name FROM tokens WHERE address = 'nul')), 'ab|', 'U+0000 is removed from a text');
 is( query(q(SELECT values_altered, count(*), string_agg(column_name, ',' ORDER BY column_name)
 			FROM contratos_runs r JOIN contratos_rejects j ON j.run = r.id WHERE day = '2025-02-02' GROUP BY 1)),
 	'2|2|name,symbol',
-	'and told');
+	'U+0000 in a text is counted and a reject');
 
 # ---- upstream replaces a day
 
@@ -108,19 +108,19 @@ $emulator->delete_day('2025-01-02');
 $emulator->insert(row(address => 'new1'), row(address => 'new2'), row(address => 'new3'), row(address => 'new4'));
 is( query(q(SELECT status, rows_loaded, rows_replaced FROM contratos_run('2025-01-02'))),
 	'succeeded|4|3',
-	'a day that upstream replaced is replaced here');
+	'a day that upstream replaced is replaced');
 is(query(q(SELECT string_agg(address, ',' ORDER BY address) FROM tokens WHERE block_timestamp >= '2025-01-02Z' AND block_timestamp < '2025-01-03Z')),
-	'new1,new2,new3,new4', 'with nothing of the old one left');
+	'new1,new2,new3,new4', 'a replaced day has no old rows');
 is( query(q(SELECT status, rows_loaded, rows_replaced FROM contratos_run('2025-01-02'))),
 	'succeeded|4|4',
-	'loaded again: replaced, not doubled');
+	'a day that is loaded again is replaced, not doubled');
 $emulator->delete_day('2025-01-02');
 $emulator->insert(row(address => 'alone'));
 like(fails(q(\set VERBOSITY verbose
 SELECT contratos_run('2025-01-02'))), qr/ERROR:  55000:/, 'a day that has shrunk too far is refused');
 is( query(q(SELECT status, rows_loaded, rows_replaced FROM contratos_run('2025-01-02', allow_shrink => true))),
 	'succeeded|1|4',
-	'unless the caller says so');
+	'allow_shrink loads a day that has shrunk too far');
 
 # ---- the whole sample, row by row
 
@@ -151,12 +151,12 @@ my $there = q(SELECT address, symbol, name, as_numeric(decimals)::text, as_numer
 my $here = q(SELECT address, symbol, name, decimals::text, total_supply::text,
 	block_timestamp, block_number, block_hash FROM tokens WHERE block_timestamp < '2025-01-01Z');
 is(query("SELECT count(*) FROM sample"), 912, 'the sample was read');
-is(query("($there) EXCEPT ALL ($here)"), '', 'every row of the sample is in tokens, as it is');
-is(query("($here) EXCEPT ALL ($there)"), '', 'and nothing else');
+is(query("($there) EXCEPT ALL ($here)"), '', 'every row of the sample is in tokens unaltered');
+is(query("($here) EXCEPT ALL ($there)"), '', 'tokens has no other rows');
 is( query("SELECT sum(values_altered) FROM contratos_runs WHERE id > $last"),
 	query(q(SELECT count(*) FILTER (WHERE decimals IS NOT NULL AND as_numeric(decimals) IS NULL)
 		+ count(*) FILTER (WHERE total_supply IS NOT NULL AND as_numeric(total_supply) IS NULL) FROM sample)),
-	'what is no number is counted, value by value');
+	'values that are not numbers are each counted');
 
 # ---- the foreign table by itself
 
@@ -164,14 +164,14 @@ my $plan = query(q(EXPLAIN (VERBOSE) SELECT symbol FROM bigquery_tokens
 	WHERE block_timestamp >= '2024-03-01Z' AND block_timestamp < '2024-03-02Z'));
 like($plan, qr/Foreign Scan/, 'EXPLAIN: a foreign scan');
 like($plan, qr/SELECT\b.*`symbol`.*\bFROM\b.*`bigquery-public-data\.crypto_ethereum\.tokens`/s, 'EXPLAIN (VERBOSE): the GoogleSQL');
-like($plan, qr/`block_timestamp` *>= *\@/, 'with the condition as a parameter');
-unlike($plan, qr/total_supply/, 'and only the columns used');
+like($plan, qr/`block_timestamp` *>= *\@/, 'EXPLAIN (VERBOSE): the condition has a parameter');
+unlike($plan, qr/total_supply/, 'EXPLAIN (VERBOSE): only the columns used');
 my ($theirs) = $emulator->sql(
 	"SELECT COUNT(*), COUNT(symbol) FROM $tokens WHERE block_timestamp >= '2024-03-01' AND block_timestamp < '2024-03-02'");
 is( query(q(SELECT count(*), count(symbol) FROM bigquery_tokens
 			WHERE block_timestamp >= '2024-03-01Z' AND block_timestamp < '2024-03-02Z')),
 	join('|', @$theirs),
-	'a query gives what BigQuery has');
+	'a query returns what BigQuery has');
 my $analyzed = query(q(EXPLAIN (ANALYZE) SELECT symbol FROM bigquery_tokens
 	WHERE block_timestamp >= '2024-03-01Z' AND block_timestamp < '2024-03-02Z'));
 like($analyzed, qr/\b[Jj]ob\b/, 'EXPLAIN (ANALYZE): the job');

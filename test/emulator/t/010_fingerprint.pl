@@ -87,9 +87,9 @@ my %there = days_there();
 my %here = days_here();
 is(scalar(keys %here), scalar(sample_days()), 'every day has its line in the ledger');
 is_deeply(\%here, \%there, 'count, largest timestamp and fingerprint of every day are what the emulator has');
-isnt($here{'2024-02-29'}[2], '0:0', 'and say something');
+isnt($here{'2024-02-29'}[2], '0:0', 'the fingerprints are not empty');
 my %own = map { $_ => own_there($_) } sample_days();
-is_deeply(\%here, \%own, 'and what the extension\'s own query gives there');
+is_deeply(\%here, \%own, 'the extension\'s own query gives the same in the emulator');
 
 # ---- nasty days: what must differ, and what must not
 
@@ -154,9 +154,9 @@ is( query("SELECT count(*) FROM contratos_backfill_range('$from', '$to') WHERE s
 	scalar(@nasty), 'nasty days are loaded');
 %there = days_there();
 %here = days_here();
-is_deeply($here{ $day_of{$_} }, $there{ $day_of{$_} }, "$_: equal there and here") for map { $_->[0] } @nasty;
-is_deeply($here{ $day_of{$_} }, own_there($day_of{$_}), "$_: and by the extension's query") for map { $_->[0] } @nasty;
-is($here{ $day_of{$_} }[2], computed([token_columns()], cells(@{ $rows_of{$_} })), "$_: and as Perl has it")
+is_deeply($here{ $day_of{$_} }, $there{ $day_of{$_} }, "$_: equal in the emulator and in the ledger") for map { $_->[0] } @nasty;
+is_deeply($here{ $day_of{$_} }, own_there($day_of{$_}), "$_: equal by the extension's query") for map { $_->[0] } @nasty;
+is($here{ $day_of{$_} }[2], computed([token_columns()], cells(@{ $rows_of{$_} })), "$_: equal as Perl computes it")
   for map { $_->[0] } @nasty;
 
 # Were they of one day, they would still differ: all but the order of rows.
@@ -166,25 +166,26 @@ for my $case (@nasty)
 	my @same_day = map { { %$_, micros => ($_->{micros} - $noon) % 86_400_000_000 } } @{ $rows_of{ $case->[0] } };
 	push @{ $seen{ computed([token_columns()], cells(@same_day)) } }, $case->[0];
 }
-is_deeply([ grep { @$_ > 1 } values %seen ], [ [ 'two in an order', 'two in the other' ] ], 'only the order does not count');
+is_deeply([ grep { @$_ > 1 } values %seen ], [ [ 'two in an order', 'two in the other' ] ], 'the order of rows does not change the fingerprint');
 
 # ---- what does not depend on how the rows came
 
 my $before = $here{'2024-02-29'}[2];
 query(q(SET contratos.page_rows = 7; SELECT contratos_run('2024-02-29')));
-is({ days_here() }->{'2024-02-29'}[2], $before, 'page sizes make no difference');
+is({ days_here() }->{'2024-02-29'}[2], $before, 'page sizes do not change the fingerprint');
 is( query(q(SELECT target_rows, target_max_timestamp = source_max_timestamp FROM contratos_runs
 		WHERE day = '2024-02-29' ORDER BY id DESC LIMIT 1)),
-	'67|t', 'what is in the target is measured as well');
+	'67|t', 'the ledger has the figures of the target');
 
 # ---- an empty day
 
 query(q(UPDATE contratos_sources SET allow_empty = true; SELECT contratos_run('2024-06-15')));
 is( query(q(SELECT rows_loaded, source_max_timestamp IS NULL, fingerprint, target_rows, target_max_timestamp IS NULL
 		FROM contratos_runs WHERE day = '2024-06-15')),
-	'0|t|0:0|0|t', 'an empty day: no rows, no timestamp, 0:0');
+	'0|t|0:0|0|t', 'an empty day in the ledger has no rows, no timestamp and 0:0');
 
-is_deeply(own_there('2024-06-15'), [ '0', undef, '0:0' ], 'there as well');
+is_deeply(own_there('2024-06-15'), [ '0', undef, '0:0' ],
+	'an empty day in the emulator has no rows, no timestamp and 0:0');
 
 # ---- types that the tokens have not
 
@@ -209,13 +210,14 @@ $emulator->request('POST', "projects/$project[0]/datasets/$project[1]/tables/typ
 	});
 my @rows = $emulator->sql('SELECT ' . join(', ', map { (split /:/)[0] } @columns) . ' FROM main.types');
 my $own = own_fingerprint(\@columns, @rows);
-is($own, computed(\@columns, @rows), 'every type that is covered: C and Perl agree');
+is($own, computed(\@columns, @rows), 'C and Perl agree on the fingerprint of every covered type');
 is_deeply([ $emulator->sql(own_query("$project[0].$project[1].types", 't', \@columns)) ],
-	[ [ '6', '253402300799999999', $own ] ], 'and the emulator');
+	[ [ '6', '253402300799999999', $own ] ], 'the emulator agrees on the fingerprint of every covered type');
 for my $column (@columns)
 {
 	my $alone = own_fingerprint([$column], map { [ $_ ] } map { my $i = $_; map { $_->[$i] } @rows } grep { $columns[$_] eq $column } 0 .. $#columns);
-	is(($emulator->sql(own_query("$project[0].$project[1].types", undef, [$column])))[0][2], $alone, "$column alone");
+	is(($emulator->sql(own_query("$project[0].$project[1].types", undef, [$column])))[0][2], $alone,
+		"$column alone has the same fingerprint");
 }
 
 $node->stop;

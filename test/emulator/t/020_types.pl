@@ -100,8 +100,9 @@ for my $i (0 .. $#cases)
 query(
 	q(CREATE TABLE target (LIKE typed);
 	  INSERT INTO contratos_sources (name, remote_table, target_table, snapshot) VALUES ('types', 'typed', 'target', true)));
-is(query(q(SELECT status, rows_loaded, message FROM contratos_run(source => 'types'))), 'succeeded|1|', 'a load of all of them');
-is(query('SELECT (SELECT target FROM target)::text = (SELECT n FROM typed AS n)::text'), 't', 'brings the same');
+is(query(q(SELECT status, rows_loaded, message FROM contratos_run(source => 'types'))), 'succeeded|1|', 'a load of every expression succeeds');
+is(query('SELECT (SELECT target FROM target)::text = (SELECT n FROM typed AS n)::text'), 't',
+	'a load has the same values as a query');
 
 $node->stop;
 done_testing();

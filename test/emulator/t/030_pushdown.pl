@@ -116,7 +116,7 @@ sub declared { return join ', ', 'id bigint', map { "$_ $column{$_}{local} OPTIO
 query(q(CREATE SERVER bigquery FOREIGN DATA WRAPPER contratos OPTIONS (project 'test-project', dataset_project 'test-project');)
 	  . 'CREATE FOREIGN TABLE things (' . declared() . q[) SERVER bigquery OPTIONS ("table" 'nasty.things');]
 	  . 'CREATE TABLE copy AS SELECT * FROM things');
-is(query('SELECT count(*) FROM copy'), 90, 'there is a copy of it');
+is(query('SELECT count(*) FROM copy'), 90, 'a copy of the remote table has its rows');
 for my $name (@names)
 {
 	my %distinct = map { $_ => 1 } @{ $column{$name}{values} };
@@ -189,7 +189,7 @@ for my $name (@names)
 	}
 }
 my @got = split /\n/, query("SET plan_cache_mode = force_generic_plan;\n" . join "\n", @script), -1;
-is(scalar(@got), scalar(@expected), 'a plan of each');
+is(scalar(@got), scalar(@expected), 'there is a plan for each condition');
 my @wrong = grep { $got[$_] !~ $expected[$_][1] } 0 .. $#expected;
 is(join("\n", map { "$expected[$_][0]: $got[$_]" } @wrong), '', 'all that is to be pushed is pushed: ' . @expected . ' conditions');
 
@@ -410,16 +410,17 @@ for my $where (@bad)
 {
 	is(query("SELECT $ids FROM bad WHERE $where"), query("SELECT $ids FROM (SELECT * FROM bad OFFSET 0) b WHERE $where"), "on_bad_value 'null': $where");
 }
-is(query(q(SELECT string_agg(id::text, ',' ORDER BY id) FROM bad WHERE n IS NULL)), '1,3,4', 'which are three');
+is(query(q(SELECT string_agg(id::text, ',' ORDER BY id) FROM bad WHERE n IS NULL)), '1,3,4',
+	'on_bad_value \'null\': n is NULL in three rows');
 
 # ---- a column that is not there what it is taken for
 
 query(q(CREATE FOREIGN TABLE taken (id bigint, clock date) SERVER bigquery OPTIONS ("table" 'nasty.things')));
 my ($code, $out, $err) = $node->psql('postgres', q(SELECT count(*) FROM taken WHERE clock = '2024-02-29'), extra_params => [ '-v', 'VERBOSITY=verbose' ]);
-isnt($code, 0, 'a DATETIME taken for a DATE');
-like($err, qr/ERROR:  42804: column "clock" of foreign table "taken" is of another type in BigQuery/, 'is an error, since rows would be missing');
+isnt($code, 0, 'a DATETIME column declared as date fails a query');
+like($err, qr/ERROR:  42804: column "clock" of foreign table "taken" is of another type in BigQuery/, 'the error of a DATETIME column declared as date names the column');
 query(q(ALTER FOREIGN TABLE taken ALTER COLUMN clock OPTIONS (ADD type 'DATETIME')));
-like(query(q(SELECT pushed($$SELECT 1 FROM taken WHERE clock = '2024-02-29'$$))), qr/^-$/, 'with the option it is not pushed');
+like(query(q(SELECT pushed($$SELECT 1 FROM taken WHERE clock = '2024-02-29'$$))), qr/^-$/, 'a DATETIME column declared as date is not pushed');
 
 $node->stop;
 $emulator->stop;

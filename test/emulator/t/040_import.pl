@@ -63,23 +63,25 @@ sub query { return $node->safe_psql('postgres', $_[0]); }
 my ($code, $out, $said) = $node->psql('postgres', qq(IMPORT FOREIGN SCHEMA "$project.$dataset" FROM SERVER bigquery INTO lake));
 is($code, 0, 'a dataset is imported') or diag $said;
 like($said, qr/NOTICE:  of the tables "shard_YYYYMMDD" only the newest, "shard_20250103", is imported\nDETAIL:  There are 2 older ones/,
-	'of a table a day the newest');
+	'an import has the newest of date-sharded tables');
 is(query(q(SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relkind = 'f' AND relnamespace = 'lake'::regnamespace)),
-	'arrivals events numbers seen shard_20250103', 'tables and views');
+	'arrivals events numbers seen shard_20250103', 'an import has tables and views');
 is(query(q(SELECT concat_ws(' ', quote_ident(attname), CASE WHEN attnotnull THEN 'not null' END, attfdwoptions::text)
 	FROM pg_attribute WHERE attrelid = 'lake.events'::regclass AND attnum > 0 ORDER BY attnum)),
 	join("\n", 'id not null {type=INT64,"description=the number\'s \\"id\\""}', 'at {type=TIMESTAMP}', '"Tags" {type=ARRAY<STRING>}',
-		'parts {type=ARRAY<STRUCT>}', 'span {type=RANGE<DATE>}', 'sum {type=NUMERIC}'), 'with their columns');
+		'parts {type=ARRAY<STRUCT>}', 'span {type=RANGE<DATE>}', 'sum {type=NUMERIC}'),
+			'imported tables have their columns');
 is(query(q(SELECT string_agg(concat_ws(' ', ftrelid::regclass, ftoptions[2:]), ', ' ORDER BY ftrelid::regclass::text) FROM pg_foreign_table WHERE ftrelid <> 'bigquery_tokens'::regclass)),
 	'lake.arrivals {partition_column=_partitiontime,require_filter=true}, lake.events {partition_column=at,require_filter=true}, '
-	. 'lake.numbers {partition_column=a,require_filter=true}, lake.seen {}, lake.shard_20250103 {}', 'and partitions');
-is(query(q(SELECT id, "Tags", parts, sum FROM lake.events WHERE at < '2025-01-03')), '1|{a,b}|[{"x": 1.5, "deep": {"day": "2025-01-01"}}]|1.25', 'a nested row');
-is(query(q(SELECT "Tags", parts, span, sum FROM lake.events WHERE at >= '2025-01-03')), '{}|[]||', 'and one of nothing');
-is(query(q(SELECT a, said FROM lake.seen)), '7|7', 'a view');
+	. 'lake.numbers {partition_column=a,require_filter=true}, lake.seen {}, lake.shard_20250103 {}',
+		'imported tables have their partition columns');
+is(query(q(SELECT id, "Tags", parts, sum FROM lake.events WHERE at < '2025-01-03')), '1|{a,b}|[{"x": 1.5, "deep": {"day": "2025-01-01"}}]|1.25', 'an imported nested row is read');
+is(query(q(SELECT "Tags", parts, span, sum FROM lake.events WHERE at >= '2025-01-03')), '{}|[]||', 'an imported nested row of NULLs is read');
+is(query(q(SELECT a, said FROM lake.seen)), '7|7', 'an imported view is read');
 ($code, $out, $said) = $node->psql('postgres', qq(IMPORT FOREIGN SCHEMA "$project.none" FROM SERVER bigquery INTO lake));
-like($said, qr/ERROR:  BigQuery: Not found: Dataset $project:none/, 'a dataset that is not there');
+like($said, qr/ERROR:  BigQuery: Not found: Dataset $project:none/, 'a dataset that does not exist is an error');
 ($code, $out, $said) = $node->psql('postgres', qq(IMPORT FOREIGN SCHEMA "$project.$dataset" LIMIT TO (none) FROM SERVER bigquery INTO lake));
-like($said, qr/ERROR:  BigQuery has no table "none" in dataset/, 'a table that is not there');
+like($said, qr/ERROR:  BigQuery has no table "none" in dataset/, 'a table that does not exist is an error');
 
 $node->stop;
 done_testing();

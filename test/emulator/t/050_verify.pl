@@ -26,25 +26,25 @@ query('SELECT contratos_setup()');
 my %rows;
 $rows{ substr $_->{block_timestamp}, 0, 10 }++ for sample_rows();
 is(query("SELECT string_agg(day || ' ' || remote_rows, ', ' ORDER BY day) FROM $all WHERE remote_rows > 0"),
-	join(', ', map { "$_ $rows{$_}" } @days), 'each day of the sample has its rows there');
-is(query("SELECT bool_or(agrees) FROM $all WHERE remote_rows > 0"), 'f', 'and none of them is here');
-is(query("SELECT bool_and(agrees) FROM $all WHERE remote_rows = 0"), 't', 'the days between have none on either side');
+	join(', ', map { "$_ $rows{$_}" } @days), 'each day of the sample has its rows in the emulator');
+is(query("SELECT bool_or(agrees) FROM $all WHERE remote_rows > 0"), 'f', 'days not loaded do not agree');
+is(query("SELECT bool_and(agrees) FROM $all WHERE remote_rows = 0"), 't', 'days without rows agree');
 
 # by hand: the ledger has nothing of it
 query(q(ALTER FOREIGN TABLE bigquery_tokens OPTIONS (ADD on_bad_value 'null')));
 query("INSERT INTO tokens (address, symbol, name, decimals, total_supply, block_timestamp, block_number, block_hash)
 	SELECT * FROM bigquery_tokens WHERE block_timestamp >= '$days[0]Z'");
-is(query("SELECT count(*) FILTER (WHERE remote_rows > 0), bool_and(agrees), bool_and(ledger_rows IS NULL) FROM $all"), @days . '|t|t', 'copied, all of them agree');
+is(query("SELECT count(*) FILTER (WHERE remote_rows > 0), bool_and(agrees), bool_and(ledger_rows IS NULL) FROM $all"), @days . '|t|t', 'copied days agree');
 
 # some of them, which is faster: of the fingerprint of all another test knows
 my @some = ((grep { !($_ % 12) } 0 .. $#days), $#days);
 my $array = join ',', map { "'$days[$_]'" } @some;
 is( query(qq(SELECT count(*) FROM unnest(ARRAY[$array]::date[]) AS d, LATERAL contratos_backfill_range(d, d) WHERE status = 'succeeded')),
 	scalar(@some), 'some days are loaded');
-is(query("SELECT count(*) FROM $all WHERE NOT agrees"), 0, 'then all agree');
+is(query("SELECT count(*) FROM $all WHERE NOT agrees"), 0, 'all days agree after loads');
 is( query(qq(SELECT count(*), bool_and(remote_rows = target_rows AND remote_rows = ledger_rows AND remote_max = target_max
 		AND remote_max = ledger_max AND remote_fingerprint = ledger_fingerprint) FROM $all WHERE ledger_rows IS NOT NULL)),
-	@some . '|t', 'in rows, latest timestamp and fingerprint');
+	@some . '|t', 'loaded days agree in rows, latest timestamp and fingerprint');
 
 # ---- one that is damaged
 
@@ -52,13 +52,13 @@ sub differing { return query("SELECT string_agg(day::text, ' ' ORDER BY day) FRO
 
 my $day = '2024-02-29';
 query("DELETE FROM tokens WHERE ctid = (SELECT min(ctid) FROM tokens WHERE block_timestamp >= '${day}Z' AND block_timestamp < '2024-03-01Z')");
-is(differing(), $day, 'a row that is gone here is missed');
+is(differing(), $day, 'a row deleted in the target differs');
 query("SELECT contratos_run('$day')");
-is(differing(), '', 'until the day is loaded again');
+is(differing(), '', 'a row deleted in the target: the day agrees after a load');
 $emulator->sql("UPDATE `bigquery-public-data.crypto_ethereum.tokens` SET symbol = CONCAT(IFNULL(symbol, ''), 'x') WHERE DATE(block_timestamp) = '$day'");
-is(differing(), $day, 'other values there are noticed');
+is(differing(), $day, 'other values in the emulator differ');
 is(query("SELECT remote_rows = ledger_rows, remote_max = ledger_max, remote_fingerprint = ledger_fingerprint FROM contratos_verify('$day', '$day')"),
-	't|t|f', 'by the fingerprint alone');
+	't|t|f', 'other values in the emulator differ by the fingerprint alone');
 
 # ---- days of DATETIME and DATE, before and after 1970
 
