@@ -162,7 +162,7 @@ for my $case (
 	my ($remote, $local, $value, $state, $detail) = @$case;
 	source({ x => [ $remote, $local ] }, [ [undef], [$value] ]);
 	$err = $f->fails('SELECT * FROM v.remote');
-	like($err, qr/ERROR:  $state: value of column "x" in row 2 cannot be held as it is/, "$remote: a query with a bad value fails");
+	like($err, qr/ERROR:  $state: value of column "x" in row 2 cannot be stored without loss/, "$remote: a query with a bad value fails");
 	like($err, qr/DETAIL:  $detail/, "$remote: and shows it");
 	like($err, qr/HINT: .*on_bad_value 'null'/, "$remote: with a way out");
 	is($f->query('SELECT count(*) FROM v.remote'), 2, "$remote: who does not read the column is not troubled");

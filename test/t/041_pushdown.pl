@@ -281,7 +281,7 @@ for my $sql ('INSERT INTO many (id) VALUES (1)', 'UPDATE many SET id = 1', 'DELE
 {
 	$bq->reset(tables => 0);
 	my $error = $f->fails($sql);
-	like($error, qr/ERROR:  0A000: cannot (?:insert into|update|delete from|truncate) foreign table "many": BigQuery tables are read only here\nHINT:/, (split /\n/, $sql)[0]);
+	like($error, qr/ERROR:  0A000: cannot (?:insert into|update|delete from|truncate) foreign table "many": BigQuery tables are read-only\nHINT:/, (split /\n/, $sql)[0]);
 	is($f->requests, '', '… and no request');
 }
 like($f->messages('ANALYZE many'), qr/WARNING:.*skipping "many" --- cannot analyze this foreign table/, 'ANALYZE skips it');

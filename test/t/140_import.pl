@@ -99,7 +99,7 @@ my $said = import_it();
 is(tables(), 'Mixed, by_load, by_range, events, ext, mview, newer, other, snap, view', 'all are imported');
 like($said, qr/^NOTICE:  00000: table "model" is left out\nDETAIL:  It is a MODEL\.$/m, 'but what is no table');
 like($said, qr/^NOTICE:  00000: table "empty" is left out\nDETAIL:  It has no columns that could be read\.$/m, 'what has no columns');
-like($said, qr/^NOTICE:  00000: column "q" of table "newer" is left out\nDETAIL:  Its type is ARRAY<QUBIT>, which has no equal here\.$/m,
+like($said, qr/^NOTICE:  00000: column "q" of table "newer" is left out\nDETAIL:  Its type is ARRAY<QUBIT>, which has no equivalent in PostgreSQL\.$/m,
 	'and columns of types nobody knows');
 is(options('by_load'), '{table=lab-project.lake.by_load,partition_column=_partitiontime,require_filter=true}', 'partitions of arrival');
 is(columns('by_load'), "a bigint {type=INT64}\n_partitiontime timestamp with time zone {name=_PARTITIONTIME,type=TIMESTAMP}", 'have a column');
@@ -256,7 +256,7 @@ create($_) for map { ("events_202611$_", "clicks_intraday_202611$_") } '08', '09
 create($_) for 'clicks_20261101', 'events_20261199', 'events_2026111', 'events_log';
 $said = import_it();
 is(tables(), 'clicks_20261101, clicks_intraday_20261110, events_2026111, events_20261110, events_20261199, events_log', 'of a table a day, the newest');
-like($said, qr/^NOTICE:  00000: of the tables "events_YYYYMMDD" only the newest, "events_20261110", is imported\nDETAIL:  There are 2 older ones/m, 'is told');
+like($said, qr/^NOTICE:  00000: only the newest of the tables "events_YYYYMMDD" is imported: "events_20261110"\nDETAIL:  There are 2 older ones/m, 'is told');
 is(() = $said =~ /NOTICE/g, 2, 'where there are others');
 is(import_it('LIMIT TO (events_20261108)'), '', 'one that is named');
 is(tables(), 'events_20261108', 'is imported');
@@ -297,7 +297,7 @@ is($f->requests, "1 token, 2 tables_list, @{[ $count + 1 ]} table_get", 'each on
 
 $dataset = 'lab-project.broad';
 $bq->table("$dataset.t", schema => [ map { { name => "c$_", type => 'INT64' } } 1 .. 1605 ]);
-like(import_it(), qr/NOTICE:  00000: what follows column 1600 of table "t" is left out/, 'columns that PostgreSQL has no room for');
+like(import_it(), qr/NOTICE:  00000: everything after column 1600 of table "t" is left out/, 'columns that PostgreSQL has no room for');
 is($f->query("SELECT count(*) FROM pg_attribute WHERE attrelid = '$schema.t'::regclass AND attnum > 0"), 1600, 'are left out');
 
 # ---- rights
