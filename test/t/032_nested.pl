@@ -337,7 +337,7 @@ $f->query(q(CREATE DOMAIN v.small AS bigint CHECK (value < 10); CREATE DOMAIN v.
 check_cases('ARRAY of a domain', field(x => 'INT64[]'), 'v.small[]', [ array(1, undef), 'OK', '{1,NULL}' ],
 	[ array(1, 10), 'BAD', 'value for domain v.small violates check constraint "small_check"' ]);
 check_cases('ARRAY of a domain without NULL', field(x => 'INT64[]'), 'v.there[]', [ array(1), 'OK', '{1}' ],
-	[ array(1, undef), 'BAD', q(NULL is no value of the array's elements) ]);
+	[ array(1, undef), 'BAD', q(the array's elements cannot be NULL) ]);
 check_cases('a domain over an array', field(x => 'INT64[]'), 'v.two', [ array(1, 2), 'OK', '{1,2}' ],
 	[ array(1), 'BAD', 'value for domain v.two violates check constraint "two_check"' ]);
 check_cases('a domain over jsonb', field(x => $pair), 'v.object', [ struct(1, 2), 'OK', '{"a":1,"b":"2"}' ]);
