@@ -1,6 +1,6 @@
 /*
  * check_server.c
- *	  What all sources have in common: the library, and the worker.
+ *	  The parts that all sources share: the library, and the worker.
  */
 #include "postgres.h"
 
@@ -25,12 +25,13 @@ check_extension(Check *check)
 	const char *installed = extension_version();
 
 	if (strcmp(installed, CONTRATOS_VERSION) == 0)
-		check_say(check, CHECK_OK, psprintf("version %s, and the library's is the same", installed), NULL);
+		check_report(check, CHECK_OK, psprintf("version %s, and the library's is the same", installed), NULL);
 	else
-		check_say(check, CHECK_FAILED,
-				  psprintf("version %s, but the library's is %s: the worker stays idle", installed, CONTRATOS_VERSION),
-				  "After an update of the library: ALTER EXTENSION contratos UPDATE; after one of the extension: "
-				  "restart the server, which still has the old library loaded.");
+		check_report(
+			check, CHECK_FAILED,
+			psprintf("version %s, but the library's is %s: the worker stays idle", installed, CONTRATOS_VERSION),
+			"After an update of the library: ALTER EXTENSION contratos UPDATE; after one of the extension: "
+			"restart the server, which still has the old library loaded.");
 }
 
 void
@@ -40,16 +41,16 @@ check_libraries(Check *check)
 	const char *openssl = jwt_library_version();
 	size_t words = strcspn(openssl, " ");
 
-	/* "libcurl/7.88.1 and much else", "OpenSSL 3.0.15 and its date" */
+	/* "libcurl/7.88.1 and more", "OpenSSL 3.0.15 and its date" */
 	if (openssl[words] == ' ')
 		words += 1 + strcspn(openssl + words + 1, " ");
-	check_say(check, CHECK_OK,
-			  psprintf("%s, %s, jansson %s", pnstrdup(curl, strcspn(curl, " ")), pnstrdup(openssl, words),
-					   json_library_version()),
-			  NULL);
+	check_report(check, CHECK_OK,
+				 psprintf("%s, %s, jansson %s", pnstrdup(curl, strcspn(curl, " ")), pnstrdup(openssl, words),
+						  json_library_version()),
+				 NULL);
 }
 
-/* Whether shared_preload_libraries, as it was when the server started, has it. */
+/* Whether shared_preload_libraries, with its value at the start of the server, lists the library. */
 static bool
 is_preloaded(void)
 {
@@ -77,16 +78,17 @@ check_preloaded(Check *check)
 
 	check->preloaded = is_preloaded();
 	if (check->preloaded)
-		check_say(check, CHECK_OK, "shared_preload_libraries has contratos", NULL);
+		check_report(check, CHECK_OK, "shared_preload_libraries has contratos", NULL);
 	else
-		check_say(check, CHECK_WARNING,
-				  "shared_preload_libraries has no contratos: there is no worker, only calls load",
-				  psprintf("In postgresql.conf: shared_preload_libraries = '%s%scontratos' and contratos.databases = "
-						   "'%s'; then restart the server.",
-						   others, others[0] != '\0' ? ", " : "", quote_identifier(get_database_name(MyDatabaseId))));
+		check_report(
+			check, CHECK_WARNING,
+			"shared_preload_libraries has no contratos: there is no worker, and only calls load days",
+			psprintf("In postgresql.conf: shared_preload_libraries = '%s%scontratos' and contratos.databases = "
+					 "'%s'; then restart the server.",
+					 others, others[0] != '\0' ? ", " : "", quote_identifier(get_database_name(MyDatabaseId))));
 }
 
-/* Of this database. */
+/* Whether this database is a template. */
 static bool
 is_template(void)
 {
@@ -114,18 +116,19 @@ check_database(Check *check)
 	{
 		check->listed = false;
 		check->template = true;
-		check_say(check, CHECK_WARNING,
-				  psprintf("contratos.databases has %s, which is a template and gets no worker", name),
-				  "A database that is copied by CREATE DATABASE must have no sessions. Load in one made from it, or: "
-				  "ALTER DATABASE ... IS_TEMPLATE false;");
+		check_report(
+			check, CHECK_WARNING, psprintf("contratos.databases has %s, which is a template and gets no worker", name),
+			"A database that CREATE DATABASE copies must not have sessions. Load in a database made from it, or: "
+			"ALTER DATABASE ... IS_TEMPLATE false;");
 	}
 	else if (check->listed)
-		check_say(check, CHECK_OK, psprintf("contratos.databases has %s", name), NULL);
+		check_report(check, CHECK_OK, psprintf("contratos.databases has %s", name), NULL);
 	else
-		check_say(check, CHECK_WARNING, psprintf("contratos.databases has no %s: no worker loads its sources", name),
-				  psprintf("In postgresql.conf: contratos.databases = '%s%s%s'; then reload it: SELECT "
-						   "pg_reload_conf();",
-						   others, others[0] != '\0' ? ", " : "", quote_identifier(name)));
+		check_report(check, CHECK_WARNING,
+					 psprintf("contratos.databases does not list %s: no worker loads its sources", name),
+					 psprintf("In postgresql.conf: contratos.databases = '%s%s%s'; then reload it: SELECT "
+							  "pg_reload_conf();",
+							  others, others[0] != '\0' ? ", " : "", quote_identifier(name)));
 }
 
 void
@@ -133,18 +136,19 @@ check_worker(Check *check)
 {
 	check->worker = wake_worker_pid();
 	if (check->worker != 0)
-		check_say(check, CHECK_OK, psprintf("runs as process %d", check->worker), NULL);
+		check_report(check, CHECK_OK, psprintf("runs as process %d", check->worker), NULL);
 	else if (check->standby)
-		check_say(check, CHECK_SKIPPED, "this server is a standby: the worker runs on the primary", NULL);
+		check_report(check, CHECK_SKIPPED, "this server is a standby: the worker runs on the primary", NULL);
 	else if (!check->preloaded)
-		check_say(check, CHECK_SKIPPED, "the library is not preloaded", NULL);
+		check_report(check, CHECK_SKIPPED, "the library is not preloaded", NULL);
 	else if (!check->listed)
-		check_say(check, CHECK_SKIPPED, check->template ? "the database is a template" : "the database is not listed",
-				  NULL);
+		check_report(check, CHECK_SKIPPED,
+					 check->template ? "the database is a template" : "the database is not listed", NULL);
 	else
-		check_say(check, CHECK_FAILED, "no worker runs for this database",
-				  "Look for contratos in the server's log: max_worker_processes may be too small, or contratos.role "
-				  "name a role that cannot log in. It is started anew within a minute.");
+		check_report(
+			check, CHECK_FAILED, "no worker runs for this database",
+			"Look for contratos in the server's log: max_worker_processes may be too small, or contratos.role may "
+			"name a role that cannot log in. The worker is restarted within a minute.");
 }
 
 void
@@ -153,24 +157,25 @@ check_housekeeping(Check *check)
 	const char *failed = ledger_failed_steps();
 
 	if (failed == NULL)
-		check_say(check, CHECK_OK, "the worker has no trouble besides loading", NULL);
+		check_report(check, CHECK_OK, "the worker has no errors other than those of loads", NULL);
 	else
-		check_say(
+		check_report(
 			check, CHECK_WARNING, failed,
-			"The server's log has the whole error. The worker tries again within the hour, and when contratos_sources "
-			"is written.");
+			"The server's log has the full error. The worker tries again within an hour, and when contratos_sources "
+			"changes.");
 }
 
 void
 check_subscription(Check *check)
 {
 	if (!ledger_is_subscribed())
-		check_say(check, CHECK_OK, "no subscription brings rows of contratos' own tables", NULL);
+		check_report(check, CHECK_OK, "no subscription brings rows of contratos' own tables", NULL);
 	else
-		check_say(check, CHECK_WARNING,
-				  "a subscription brings rows of contratos_sources, contratos_runs or contratos_rejects from another "
-				  "server, which loads them: the worker leaves this database alone, and calls may collide with its "
-				  "numbers of runs",
-				  "Publish the tables that are loaded, without contratos' own; or take this database out of "
-				  "contratos.databases here, and load by no call.");
+		check_report(
+			check, CHECK_WARNING,
+			"a subscription brings rows of contratos_sources, contratos_runs or contratos_rejects from another "
+			"server, which loads them: the worker ignores this database, and calls may collide with that server's "
+			"run numbers",
+			"Publish the tables that are loaded, without contratos' own; or remove this database from "
+			"contratos.databases, and do not load days by calls.");
 }

@@ -41,7 +41,7 @@ wake();
 $f->query('DROP SEQUENCE tokens');
 wake();
 ok($f->await_source, 'when the cause is removed, the source is there');
-is($f->query($told), 'ok|the worker has no trouble besides loading', 'and the check is content');
+is($f->query($told), 'ok|the worker has no errors other than those of loads', 'and the check is content');
 is($f->logged($sequence), 1, 'that has been logged once');
 is($f->logged($server), 1, 'as has what was before');
 $f->use_database('postgres');
@@ -58,7 +58,7 @@ $f->query(
 my $cure = qr/Function public\.audits\(\) runs with search_path pg_catalog, pg_temp then: .*ALTER FUNCTION public\.audits\(\) SET search_path = \.\.\.;/;
 my $blamed = qr/event trigger "audits", function public\.audits\(\), failed while source "tokens" was set up: relation "audit" does not exist/;
 like($f->fails('SELECT contratos_setup()'), qr/ERROR:  42P01: $blamed\n.*HINT:  $cure\n/s, 'an event trigger that does not find its table is named');
-like($f->query(q(SELECT found || ' ' || hint FROM contratos_check() WHERE check_name = 'source')), qr/event trigger "audits" will be fired by it $cure/, 'also by the check, before');
+like($f->query(q(SELECT found || ' ' || hint FROM contratos_check() WHERE check_name = 'source')), qr/doing it will fire event trigger "audits" $cure/, 'also by the check, before');
 ok($f->at('2026-11-21 06:01', 'contratos.databases' => 'postgres, third'), 'the worker');
 like($f->query($told), qr/^warning\|set-up failed at .*: $blamed HINT: +$cure/, 'says the same');
 $f->query('ALTER FUNCTION audits() SET search_path = public');
