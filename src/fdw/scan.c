@@ -70,7 +70,7 @@ scan_begin(ForeignScanState *node, int eflags)
 static void
 ask(BqScan *scan)
 {
-	/* report missing rights first */
+	/* report missing privileges first */
 	BqConnection *connection = options_connection(scan->table->relid, scan->userid);
 	BqQuery *query = deparse_query(scan->table, scan->attnums, scan->ncolumns, scan->conditions, scan->nconditions);
 	Failure f;
