@@ -164,7 +164,7 @@ for my $case (
 	$err = $f->fails('SELECT * FROM v.remote');
 	like($err, qr/ERROR:  $state: value of column "x" in row 2 cannot be stored without loss/, "$remote: a query with a bad value fails");
 	like($err, qr/DETAIL:  $detail/, "$remote: and shows it");
-	like($err, qr/HINT: .*on_bad_value 'null'/, "$remote: with a way out");
+	like($err, qr/HINT: .*on_bad_value to 'null'/, "$remote: with a way out");
 	is($f->query('SELECT count(*) FROM v.remote'), 2, "$remote: who does not read the column is not troubled");
 	$f->query(q(ALTER FOREIGN TABLE v.remote OPTIONS (ADD on_bad_value 'null')));
 	is($f->query(q(SELECT coalesce(x::text, 'NULL') FROM v.remote)), $local eq 'text' ? "NULL\nab" : "NULL\nNULL",

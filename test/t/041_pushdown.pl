@@ -192,7 +192,7 @@ $bq->reset(tables => 0);
 $bq->rule({ kind => 'insert', times => 0 }, { status => 400, reason => 'invalid', message => 'no' });
 like($f->fails('SELECT count(*) FROM wants'), qr/ERROR:  55000: .*DETAIL:  Without one BigQuery would read, and bill, the whole table\./s, 'no estimate: refused all the same');
 $f->query(q(CREATE FOREIGN TABLE other_type (id bigint, day text OPTIONS (type 'DATE')) SERVER bigquery OPTIONS ("table" 'things.many', partition_column 'day', require_filter 'true')));
-like($f->fails(q(SELECT count(*) FROM other_type WHERE day = '2026-02-14')), qr/ERROR:  55000: .*"day".*HINT:  Let column day of the foreign table be of the type/s,
+like($f->fails(q(SELECT count(*) FROM other_type WHERE day = '2026-02-14')), qr/ERROR:  55000: .*"day".*HINT:  Declare column day of the foreign table with the type/s,
 	'a foreign table on whose column nothing can be pushed');
 
 # ---- read twice, side by side, half
