@@ -68,7 +68,7 @@ service_account_refused(const AuthRefusal *refusal, Failure *f)
 		gmtime_r(&now, &utc);
 		strftime(clock, sizeof(clock), "%Y-%m-%d %H:%M:%S", &utc);
 		failure_hint(f,
-					 "Check that this server's clock is right (it shows %s UTC), and that neither the key nor the "
+					 "Check that this server's clock is right (it says %s UTC), and that neither the key nor the "
 					 "service account has been deleted or disabled.",
 					 clock);
 	}

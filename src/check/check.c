@@ -2,11 +2,11 @@
  * check.c
  *	  The checks in their order, each in a subtransaction of its own.
  *
- * A broken set-up is what this is for, so nothing may depend on anything being
- * right: whatever a check throws is its verdict, and the next one goes on with
- * what is known.  Checks write nothing, and all of their subtransactions are
- * rolled back: that gives up the locks they took, before the next one waits for
- * the network.
+ * The purpose is to diagnose a broken setup, so no check may depend on anything being
+ * right: an error thrown by a check is its result, and the next check continues with
+ * the facts that are known.  Checks write nothing, and all of their subtransactions are
+ * rolled back, which releases the locks they took before the next check waits for the
+ * network.
  */
 #include "postgres.h"
 
@@ -27,7 +27,7 @@
 #include "load/error_class.h"
 #include "load/setup.h"
 
-/* A check, and what it is called in the column check_name. */
+/* A check, and its name in the column check_name. */
 typedef struct CheckItem
 {
 	const char *name;
@@ -64,7 +64,7 @@ static const CheckItem source_items[] = {
 	{"missing_days", check_missing_days},
 };
 
-/* Where the rows go. */
+/* The destination of the rows. */
 typedef struct Sink
 {
 	void (*emit)(void *arg, const CheckRow *row);
@@ -72,18 +72,18 @@ typedef struct Sink
 } Sink;
 
 /* --------------------------------------------------------------------------
- * What a check says
+ * The result of a check
  * -------------------------------------------------------------------------- */
 
 void
-check_say(Check *check, CheckStatus status, const char *found, const char *hint)
+check_report(Check *check, CheckStatus status, const char *found, const char *hint)
 {
 	check->status = status;
 	check->found = found;
 	check->hint = hint;
 }
 
-/* Message and detail in one line, as psql shows a row best. */
+/* Message and detail in one line, which psql shows best. */
 static char *
 in_a_line(const char *message, const char *detail)
 {
@@ -96,10 +96,10 @@ in_a_line(const char *message, const char *detail)
 }
 
 void
-check_say_failure(Check *check, const Failure *f, const char *hint)
+check_report_failure(Check *check, const Failure *f, const char *hint)
 {
-	check_say(check, CHECK_FAILED, in_a_line(failure_to_server(f->message), failure_to_server(f->detail)),
-			  f->hint[0] != '\0' ? failure_to_server(f->hint) : hint);
+	check_report(check, CHECK_FAILED, in_a_line(failure_to_server(f->message), failure_to_server(f->detail)),
+				 f->hint[0] != '\0' ? failure_to_server(f->hint) : hint);
 }
 
 char *
@@ -109,7 +109,7 @@ check_size(int64 bytes)
 }
 
 /* --------------------------------------------------------------------------
- * One check
+ * A single check
  * -------------------------------------------------------------------------- */
 
 typedef struct CheckRun
@@ -126,7 +126,7 @@ call_item(void *arg)
 	run->item->run(run->check);
 }
 
-/* Run it, and give its locks back; an error is its result, unless it is not ours to catch. */
+/* Run a check, and release its locks; an error is its result, unless it must not be caught. */
 static void
 run_item(Check *check, const CheckItem *item)
 {
@@ -134,14 +134,14 @@ run_item(Check *check, const CheckItem *item)
 	MemoryContext context = MemoryContextSwitchTo(check->context);
 	ErrorData *edata;
 
-	check_say(check, CHECK_OK, NULL, NULL);
+	check_report(check, CHECK_OK, NULL, NULL);
 	edata = catch_in_subtransaction(call_item, &run, false);
 	if (edata != NULL)
 	{
 		if (error_must_rethrow(edata))
 			ReThrowError(edata);
-		check_say(check, CHECK_FAILED, in_a_line(edata->message, edata->detail),
-				  edata->hint != NULL ? edata->hint : check->hint);
+		check_report(check, CHECK_FAILED, in_a_line(edata->message, edata->detail),
+					 edata->hint != NULL ? edata->hint : check->hint);
 	}
 	MemoryContextSwitchTo(context);
 }
@@ -166,10 +166,10 @@ run(Check *check, const CheckItem *item, const Sink *sink)
 }
 
 /* --------------------------------------------------------------------------
- * All of them
+ * All checks
  * -------------------------------------------------------------------------- */
 
-/* One source: a Check of its own, with what is known of the server. */
+/* Check one source, with a Check of its own that includes the facts about the server. */
 static void
 run_source(const Check *server, const char *source, const Sink *sink)
 {
@@ -179,13 +179,16 @@ run_source(const Check *server, const char *source, const Sink *sink)
 	check.context = AllocSetContextCreate(server->context, "contratos check", ALLOCSET_DEFAULT_SIZES);
 	check.source = source;
 	run(&check, &first, sink);
-	/* of a source that there is not, nothing else can be said */
+	/* if the source does not exist, nothing else can be checked */
 	for (int i = 0; i < (int) lengthof(source_items) && (check.schedule != NULL || check.builtin); i++)
 		run(&check, &source_items[i], sink);
 	MemoryContextDelete(check.context);
 }
 
-/* Of all sources, when there is none: where the built-in one will be, or why not. */
+/*
+ * Collect the names of all sources; if there is none, report where the built-in one
+ * will be, or why it cannot be created.
+ */
 static void
 look_for_sources(Check *check)
 {
@@ -197,12 +200,12 @@ look_for_sources(Check *check)
 	if (check->names == NIL && ledger_is_untouched())
 		check->names = list_make1(SETUP_SOURCE);
 	if (check->names == NIL)
-		check_say(check, CHECK_FAILED, "there is no source",
-				  psprintf("SELECT %scontratos_setup(); or insert a row into %scontratos_sources.", check->schema,
-						   check->schema));
+		check_report(check, CHECK_FAILED, "there is no source",
+					 psprintf("SELECT %scontratos_setup(); or insert a row into %scontratos_sources.", check->schema,
+							  check->schema));
 }
 
-/* What stands before the extension's names in a statement that can be pasted. */
+/* The schema prefix of the extension's names in a statement that can be pasted. */
 static const char *
 schema_prefix(void)
 {

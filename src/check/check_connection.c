@@ -1,10 +1,9 @@
 /*
  * check_connection.c
- *	  From the credentials file to the right to ask BigQuery for something.
+ *	  From the credentials file to the permission to create jobs.
  *
- * What nobody answers is asked once and not for as long as a load would: a
- * person is waiting.  The clock is the real one, not contratos.now: tokens go by
- * it.
+ * Requests are not retried for as long as in a load, since a user is waiting.  The
+ * clock is the real one, not contratos.now, because tokens use it.
  */
 #include "postgres.h"
 
@@ -23,21 +22,21 @@
 #include "load/setup.h"
 #include "remote/options.h"
 
-/* For one question with its repetitions. */
+/* For one request including its retries. */
 #define PATIENCE_MS 15000
 
-/* A clock that is off by more is worth a word; by more still, tokens are refused. */
+/* A clock that is off by more causes a warning; if it is off by still more, tokens are rejected. */
 #define CLOCK_WARNING_S 30
 #define CLOCK_FAILED_S 300
 
-/* As whom the source is loaded. */
+/* The role that loads the source. */
 static Oid
 loader(const Check *check)
 {
 	return check->plan != NULL ? check->plan->owner : GetUserId();
 }
 
-/* The server that contratos_setup() would use, if somebody has made it already. */
+/* The server that contratos_setup() would use, if it exists already. */
 static Oid
 builtin_server(void)
 {
@@ -60,9 +59,9 @@ connection_to_check(const Check *check)
 							  : options_new_server_connection(SETUP_SERVER, loader(check));
 }
 
-/* Who waits for the answers is a person. */
+/* A connection with a short timeout, since a user is waiting. */
 static Bigquery *
-open_impatiently(const BqConnection *connection, MemoryContext parent)
+open_with_short_timeout(const BqConnection *connection, MemoryContext parent)
 {
 	BqConnection copy = *connection;
 
@@ -70,20 +69,20 @@ open_impatiently(const BqConnection *connection, MemoryContext parent)
 	return bigquery_open(&copy, parent);
 }
 
-/* Without a foreign table nobody knows which server, and so which key. */
+/* Without a foreign table, the server and thus the key is unknown. */
 static bool
 skip_unknown_server(Check *check)
 {
 	if (check->table == NULL && !check->builtin)
-		check_say(check, CHECK_SKIPPED, "the foreign table, which names the server, cannot be used", NULL);
+		check_report(check, CHECK_SKIPPED, "the foreign table, which names the server, cannot be used", NULL);
 	return check->table == NULL && !check->builtin;
 }
 
 /* --------------------------------------------------------------------------
- * As whom
+ * Credentials
  * -------------------------------------------------------------------------- */
 
-/* Whether what is wrong is the file itself, and not what is in it. */
+/* Whether the problem is the file itself, and not its content. */
 static bool
 is_about_file(const Failure *f)
 {
@@ -98,25 +97,25 @@ check_credentials_file(Check *check)
 		return;
 
 	check->connection = connection_to_check(check);
-	check->bq = open_impatiently(check->connection, check->context);
+	check->bq = open_with_short_timeout(check->connection, check->context);
 
 	const char *file = check->connection->credentials_file;
 	AuthConfig config = connection_auth(check->connection, PATIENCE_MS);
 
 	if (file == NULL)
 	{
-		check_say(check, CHECK_OK, psprintf("none, and %s needs none", check->connection->endpoint), NULL);
+		check_report(check, CHECK_OK, psprintf("none, and %s needs none", check->connection->endpoint), NULL);
 		return;
 	}
 	check->inspected = auth_inspect(&config, &check->facts, &check->why);
 	if (!check->inspected && is_about_file(&check->why))
-		check_say_failure(check, &check->why, NULL);
+		check_report_failure(check, &check->why, NULL);
 	else
-		check_say(check, CHECK_OK,
-				  check->inspected && strcmp(check->facts.kind, "metadata") == 0
-					  ? "none: the metadata server of this machine is asked"
-					  : psprintf("%s can be read, and its mode is safe", file),
-				  NULL);
+		check_report(check, CHECK_OK,
+					 check->inspected && strcmp(check->facts.kind, "metadata") == 0
+						 ? "none: tokens come from the metadata server of this machine"
+						 : psprintf("%s can be read, and its mode is safe", file),
+					 NULL);
 }
 
 void
@@ -125,31 +124,31 @@ check_credentials(Check *check)
 	const AuthFacts *facts = &check->facts;
 
 	if (check->connection == NULL)
-		check_say(check, CHECK_SKIPPED, "the connection is not known (see credentials_file)", NULL);
+		check_report(check, CHECK_SKIPPED, "the connection is not known (see credentials_file)", NULL);
 	else if (check->connection->credentials_file == NULL)
-		check_say(check, CHECK_SKIPPED, "none are needed", NULL);
+		check_report(check, CHECK_SKIPPED, "none are needed", NULL);
 	else if (check->inspected)
-		check_say(check, CHECK_OK,
-				  psprintf("%s%s%s%s%s", facts->kind, facts->principal ? " " : "",
-						   facts->principal ? facts->principal : "", facts->project ? " of project " : "",
-						   facts->project ? facts->project : ""),
-				  NULL);
+		check_report(check, CHECK_OK,
+					 psprintf("%s%s%s%s%s", facts->kind, facts->principal ? " " : "",
+							  facts->principal ? facts->principal : "", facts->project ? " of project " : "",
+							  facts->project ? facts->project : ""),
+					 NULL);
 	else if (is_about_file(&check->why))
-		check_say(check, CHECK_SKIPPED, "the credentials file cannot be used", NULL);
+		check_report(check, CHECK_SKIPPED, "the credentials file cannot be used", NULL);
 	else
-		check_say_failure(check, &check->why, NULL);
+		check_report_failure(check, &check->why, NULL);
 }
 
 /* --------------------------------------------------------------------------
- * Where
+ * Endpoint
  * -------------------------------------------------------------------------- */
 
 static void
-note_clock(Check *check, int64 before, int64 there, int64 after)
+note_clock(Check *check, int64 before, int64 remote, int64 after)
 {
-	check->has_clock = there > 0;
-	/* whatever it was between the question and the answer */
-	check->ahead_s = there < before ? before - there : there > after ? after - there : 0;
+	check->has_clock = remote > 0;
+	/* it may have been any time between the request and the answer */
+	check->ahead_s = remote < before ? before - remote : remote > after ? after - remote : 0;
 }
 
 static void
@@ -158,22 +157,22 @@ say_status(Check *check, const char *endpoint, int status)
 	char *found = psprintf("%s answers with HTTP status %d", endpoint, status);
 
 	if (status >= 300 && status < 400)
-		check_say(check, CHECK_FAILED, found,
-				  "Redirects are not followed: check contratos.endpoint or the server's option endpoint.");
+		check_report(check, CHECK_FAILED, found,
+					 "Redirects are not followed: check contratos.endpoint or the server's option endpoint.");
 	else if (status >= 500)
-		check_say(check, CHECK_WARNING, found, "This is BigQuery's own trouble, or a proxy's: try again later.");
+		check_report(check, CHECK_WARNING, found, "This is a problem at BigQuery or at a proxy: try again later.");
 	else
-		check_say(check, CHECK_OK, psprintf("%s answers", endpoint), NULL);
+		check_report(check, CHECK_OK, psprintf("%s answers", endpoint), NULL);
 }
 
-/* Known without credentials, and so checked without them. */
+/* The endpoint is known without credentials, and so it is checked without them. */
 void
 check_endpoint(Check *check)
 {
 	BqConnection *route;
 	Bigquery *bq;
 	Failure f;
-	int64 there;
+	int64 remote;
 	int64 before = (int64) time(NULL);
 	int status;
 
@@ -181,18 +180,18 @@ check_endpoint(Check *check)
 		return;
 	route =
 		options_route(check->table ? check->table->relid : InvalidOid, builtin_server(), SETUP_SERVER, loader(check));
-	bq = open_impatiently(route, check->context);
-	status = bigquery_probe(bq, Min(route->request_timeout_ms, PATIENCE_MS), &there, &f);
+	bq = open_with_short_timeout(route, check->context);
+	status = bigquery_probe(bq, Min(route->request_timeout_ms, PATIENCE_MS), &remote, &f);
 	bigquery_close(bq);
 	if (status == 0)
 	{
-		check_say_failure(check, &f,
-						  psprintf("This server must reach %s: check its name service and firewall, and the settings "
-								   "contratos.endpoint and contratos.proxy.",
-								   route->endpoint));
+		check_report_failure(check, &f,
+							 psprintf("This server must reach %s: check its DNS and firewall, and the settings "
+									  "contratos.endpoint and contratos.proxy.",
+									  route->endpoint));
 		return;
 	}
-	note_clock(check, before, there, (int64) time(NULL));
+	note_clock(check, before, remote, (int64) time(NULL));
 	say_status(check, route->endpoint, status);
 	check->reachable = check->status != CHECK_FAILED;
 }
@@ -205,19 +204,19 @@ check_clock(Check *check)
 	static const char cure[] = "Set this server's clock, and keep it right with NTP (timedatectl set-ntp true).";
 
 	if (!check->reachable)
-		check_say(check, CHECK_SKIPPED, "the endpoint cannot be reached", NULL);
+		check_report(check, CHECK_SKIPPED, "the endpoint cannot be reached", NULL);
 	else if (!check->has_clock)
-		check_say(check, CHECK_SKIPPED, "the endpoint does not tell its time", NULL);
+		check_report(check, CHECK_SKIPPED, "the endpoint does not report its time", NULL);
 	else if (off >= CLOCK_FAILED_S)
-		check_say(check, CHECK_FAILED, psprintf("%s: tokens will be refused", found), cure);
+		check_report(check, CHECK_FAILED, psprintf("%s: tokens will be refused", found), cure);
 	else if (off >= CLOCK_WARNING_S)
-		check_say(check, CHECK_WARNING, found, cure);
+		check_report(check, CHECK_WARNING, found, cure);
 	else
-		check_say(check, CHECK_OK, off == 0 ? "the same as the endpoint's" : found, NULL);
+		check_report(check, CHECK_OK, off == 0 ? "the same as the endpoint's" : found, NULL);
 }
 
 /* --------------------------------------------------------------------------
- * With which rights
+ * Permissions
  * -------------------------------------------------------------------------- */
 
 void
@@ -227,15 +226,15 @@ check_token(Check *check)
 	Failure f;
 
 	if (check->connection == NULL)
-		check_say(check, CHECK_SKIPPED, "the connection is not known (see credentials_file)", NULL);
+		check_report(check, CHECK_SKIPPED, "the connection is not known (see credentials_file)", NULL);
 	else if (needed && !check->inspected)
-		check_say(check, CHECK_SKIPPED, "the credentials cannot be used", NULL);
+		check_report(check, CHECK_SKIPPED, "the credentials cannot be used", NULL);
 	else if (!bigquery_token(check->bq, &f))
-		check_say_failure(check, &f, "Check the credentials, and that this server reaches the token endpoint.");
+		check_report_failure(check, &f, "Check the credentials, and that this server reaches the token endpoint.");
 	else
 	{
 		check->has_token = true;
-		check_say(check, needed ? CHECK_OK : CHECK_SKIPPED, needed ? "obtained" : "none is needed", NULL);
+		check_report(check, needed ? CHECK_OK : CHECK_SKIPPED, needed ? "obtained" : "none is needed", NULL);
 	}
 }
 
@@ -247,23 +246,23 @@ check_project(Check *check)
 
 	if (check->connection == NULL)
 	{
-		check_say(check, CHECK_SKIPPED, "the connection is not known (see credentials_file)", NULL);
+		check_report(check, CHECK_SKIPPED, "the connection is not known (see credentials_file)", NULL);
 		return;
 	}
 	project = bigquery_project(check->bq, &f);
 	check->has_project = project != NULL;
 	if (project == NULL && check->connection->credentials_file != NULL && !check->inspected)
-		check_say(check, CHECK_SKIPPED, "none is set, and the credentials cannot be used", NULL);
+		check_report(check, CHECK_SKIPPED, "none is set, and the credentials cannot be used", NULL);
 	else if (project == NULL)
-		check_say_failure(check, &f, NULL);
+		check_report_failure(check, &f, NULL);
 	else
-		check_say(check, CHECK_OK,
-				  psprintf("%s is billed%s", failure_to_server(project),
-						   check->connection->project ? "" : ", as the credentials say"),
-				  NULL);
+		check_report(check, CHECK_OK,
+					 psprintf("%s is billed%s", failure_to_server(project),
+							  check->connection->project ? "" : ", as the credentials say"),
+					 NULL);
 }
 
-/* A query of nothing takes nothing but the right to make jobs. */
+/* A query without a table only needs the permission to create jobs. */
 void
 check_jobs(Check *check)
 {
@@ -272,18 +271,18 @@ check_jobs(Check *check)
 	Failure f;
 
 	if (!check->reachable)
-		check_say(check, CHECK_SKIPPED, "the endpoint cannot be reached", NULL);
+		check_report(check, CHECK_SKIPPED, "the endpoint cannot be reached", NULL);
 	else if (!check->has_token)
-		check_say(check, CHECK_SKIPPED, "there is no token", NULL);
+		check_report(check, CHECK_SKIPPED, "there is no token", NULL);
 	else if (!check->has_project)
-		check_say(check, CHECK_SKIPPED, "no project is known", NULL);
+		check_report(check, CHECK_SKIPPED, "no project is known", NULL);
 	else if (bigquery_estimate(check->bq, &nothing, &bytes, &f))
-		check_say(check, CHECK_OK, "may be made (a dry run)", NULL);
+		check_report(check, CHECK_OK, "may be made (a dry run)", NULL);
 	else
 	{
 		if (f.sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE)
 			failure_hint(&f, "Grant roles/bigquery.jobUser on the billed project to the service account, or bill "
 							 "another project: contratos.project or the server's option project.");
-		check_say_failure(check, &f, NULL);
+		check_report_failure(check, &f, NULL);
 	}
 }

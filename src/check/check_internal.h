@@ -1,12 +1,12 @@
 /*
  * check_internal.h
- *	  Between the files of the check room.
+ *	  Shared by the files of the check module only.
  *
- *	  check.c             the order, a subtransaction for each, what comes of errors
- *	  check_server.c      what all sources have in common
+ *	  check.c             the order, a subtransaction for each check, its errors
+ *	  check_server.c      the server and the worker, which all sources share
  *	  check_source.c      a source's row and its tables
- *	  check_connection.c  from the credentials to the right to ask
- *	  check_remote.c      BigQuery's table, and what reading it costs
+ *	  check_connection.c  from the credentials to the permission to create jobs
+ *	  check_remote.c      BigQuery's table, and the cost of reading it
  *	  check_target.c      the local table, and the days in it
  */
 #ifndef CONTRATOS_CHECK_INTERNAL_H
@@ -30,68 +30,68 @@ typedef enum CheckStatus
 	CHECK_OK,
 	CHECK_WARNING, /* works, but … */
 	CHECK_FAILED, /* no day can be loaded like this */
-	CHECK_SKIPPED /* cannot be told, because of something above */
+	CHECK_SKIPPED /* unknown, because of a problem above */
 } CheckStatus;
 
 /*
- * What the checks so far have found out.  What is not known is NULL or false,
- * and what needs it is skipped: no check looks at the verdict of another.
+ * The facts found by the checks so far.  Unknown facts are NULL or false, and the
+ * checks that need them are skipped: no check uses the result of another.
  */
 typedef struct Check
 {
-	MemoryContext context; /* of all that is below */
-	const char *schema; /* "schema." before names in hints; "" where search_path has it */
+	MemoryContext context; /* of all data below */
+	const char *schema; /* "schema." before names in hints; "" if it is in search_path */
 
 	/* by check_server.c */
 	bool standby;
 	bool preloaded;
-	bool listed; /* the database, in contratos.databases … */
-	bool template; /* … in vain */
+	bool listed; /* whether contratos.databases lists the database … */
+	bool template; /* … which has no effect for a template */
 	int worker; /* its process id; 0: none */
 
 	/* by check.c: sources to be checked (char *) */
 	List *names;
 
 	/* by check_source.c */
-	const char *source; /* NULL: it is the server's turn */
-	bool builtin; /* nothing is set up: what contratos_setup() would make */
+	const char *source; /* NULL: the server is being checked */
+	bool builtin; /* nothing is set up: the source that contratos_setup() would create */
 	LedgerSchedule *schedule;
 	RemoteTable *table;
 	LoadPlan *plan; /* without connection */
 
 	/* by check_connection.c */
-	BqConnection *connection; /* with credentials, where they are needed */
-	bool inspected; /* and they look right */
-	AuthFacts facts; /* then: what they are */
-	Failure why; /* else: why they do not */
+	BqConnection *connection; /* with credentials, if they are needed */
+	bool inspected; /* whether the credentials passed the checks */
+	AuthFacts facts; /* if inspected: the facts about them */
+	Failure why; /* otherwise: the reason */
 	bool reachable;
-	int64 ahead_s; /* this server's clock before the endpoint's … */
+	int64 ahead_s; /* by how much this server's clock is ahead of the endpoint's … */
 	bool has_clock; /* … if that is known */
 	bool has_token; /* or needs none */
 	bool has_project;
 	Bigquery *bq; /* while there is a connection */
 
 	/* by check_remote.c */
-	BqTable *there;
-	int64 billed; /* what loading yesterday would bill, in bytes; -1: not known */
+	BqTable *remote;
+	int64 billed; /* the bytes that loading yesterday would bill; -1: unknown */
 
-	/* by the check in progress, through check_say() */
+	/* by the current check, through check_report() */
 	CheckStatus status;
-	const char *found; /* NULL: nothing worth a row */
-	const char *hint; /* or NULL; set before an error is thrown: for one without a hint */
+	const char *found; /* NULL: no row */
+	const char *hint; /* or NULL; if set before an error is thrown, it is for errors without a hint */
 } Check;
 
-/* The verdict; hint may be NULL.  Strings are kept as they are. */
-extern void check_say(Check *check, CheckStatus status, const char *found, const char *hint);
+/* Set the result; hint may be NULL.  Strings are not copied. */
+extern void check_report(Check *check, CheckStatus status, const char *found, const char *hint);
 
-/* `failed`, in a Failure's words; `hint` where it has none of its own. */
-extern void check_say_failure(Check *check, const Failure *f, const char *hint);
+/* Set the result `failed` with the texts of a Failure; `hint` is used if it has none of its own. */
+extern void check_report_failure(Check *check, const Failure *f, const char *hint);
 
-/* "8192 kB": as pg_size_pretty() has it. */
+/* "8192 kB": in the form of pg_size_pretty(). */
 extern char *check_size(int64 bytes);
 
 /*
- * The checks themselves.  Each says one thing; what it throws becomes `failed`.
+ * The checks themselves.  Each has one result; an error becomes `failed`.
  */
 extern void check_extension(Check *check);
 extern void check_libraries(Check *check);

@@ -1,7 +1,7 @@
 /*
  * check_remote.c
- *	  BigQuery's table: whether it can be read, whether it is what the foreign
- *	  table says, and what a day of it costs.  All of it is free of charge.
+ *	  BigQuery's table: whether it can be read, whether it matches the foreign table,
+ *	  and the cost of a day.  All of this is free of charge.
  */
 #include "postgres.h"
 
@@ -23,16 +23,16 @@
 
 #define MEGABYTE (INT64CONST(1024) * 1024)
 
-/* Says why BigQuery cannot be asked; false: it can. */
+/* Skip the check if BigQuery cannot be queried; returns false if it can. */
 static bool
 skip_unasked(Check *check)
 {
 	if (check->table == NULL && !check->builtin)
-		check_say(check, CHECK_SKIPPED, "the foreign table cannot be used", NULL);
+		check_report(check, CHECK_SKIPPED, "the foreign table cannot be used", NULL);
 	else if (!check->reachable)
-		check_say(check, CHECK_SKIPPED, "the endpoint cannot be reached", NULL);
+		check_report(check, CHECK_SKIPPED, "the endpoint cannot be reached", NULL);
 	else if (!check->has_token)
-		check_say(check, CHECK_SKIPPED, "there is no token", NULL);
+		check_report(check, CHECK_SKIPPED, "there is no token", NULL);
 	else
 		return false;
 	return true;
@@ -41,11 +41,11 @@ skip_unasked(Check *check)
 static bool
 skip_without_table(Check *check)
 {
-	if (check->there == NULL)
-		check_say(check, CHECK_SKIPPED, "BigQuery's table is not known", NULL);
+	if (check->remote == NULL)
+		check_report(check, CHECK_SKIPPED, "BigQuery's table is not known", NULL);
 	else if (check->plan == NULL)
-		check_say(check, CHECK_SKIPPED,
-				  check->builtin ? "nothing is set up yet" : "foreign table and target must be in order first", NULL);
+		check_report(check, CHECK_SKIPPED,
+					 check->builtin ? "nothing is set up yet" : "the foreign table or the target has a problem", NULL);
 	else
 		return false;
 	return true;
@@ -55,53 +55,53 @@ void
 check_table(Check *check)
 {
 	const char *name = check->table ? check->table->table : SETUP_TABLE;
-	BqTable there;
+	BqTable remote;
 	Failure f;
 
 	if (skip_unasked(check))
 		return;
-	if (!bigquery_table(check->bq, name, &there, &f))
+	if (!bigquery_table(check->bq, name, &remote, &f))
 	{
-		check_say_failure(check, &f, "Check option \"table\" of the foreign table.");
+		check_report_failure(check, &f, "Check option \"table\" of the foreign table.");
 		return;
 	}
-	check->there = memcpy(palloc(sizeof(there)), &there, sizeof(there));
-	check_say(check, CHECK_OK,
-			  psprintf("%s can be seen, a %s of %d columns", failure_to_server(name), failure_to_server(there.type),
-					   there.nfields),
-			  NULL);
+	check->remote = memcpy(palloc(sizeof(remote)), &remote, sizeof(remote));
+	check_report(check, CHECK_OK,
+				 psprintf("%s can be seen, a %s of %d columns", failure_to_server(name), failure_to_server(remote.type),
+						  remote.nfields),
+				 NULL);
 }
 
 /* --------------------------------------------------------------------------
- * Its columns
+ * Columns
  * -------------------------------------------------------------------------- */
 
 static const BqField *
-field_of(const BqTable *there, const RemoteColumn *column)
+field_of(const BqTable *remote, const RemoteColumn *column)
 {
-	for (int i = 0; i < there->nfields; i++)
-		if (pg_strcasecmp(there->fields[i].name, column->remote_name) == 0)
-			return &there->fields[i];
+	for (int i = 0; i < remote->nfields; i++)
+		if (pg_strcasecmp(remote->fields[i].name, column->remote_name) == 0)
+			return &remote->fields[i];
 	return NULL;
 }
 
-/* _PARTITIONTIME and its like are in no schema. */
+/* _PARTITIONTIME and similar columns are not in the schema. */
 static bool
-is_hidden(const BqTable *there, const RemoteColumn *column)
+is_hidden(const BqTable *remote, const RemoteColumn *column)
 {
-	return column->remote_name[0] == '_' && (there->ingestion_time || strcmp(there->type, "EXTERNAL") == 0);
+	return column->remote_name[0] == '_' && (remote->ingestion_time || strcmp(remote->type, "EXTERNAL") == 0);
 }
 
-/* Whether a load's query would find a column as it is declared; else *f. */
+/* Whether a load's query would find a column as it is declared; if not, sets *f. */
 static bool
 column_fits(const Check *check, int i, Failure *f)
 {
 	const RemoteColumn *column = &check->plan->table->columns[i];
-	const BqField *field = field_of(check->there, column);
+	const BqField *field = field_of(check->remote, column);
 
 	if (field != NULL)
 		return drift_check_type(check->plan, i, field, f);
-	if (is_hidden(check->there, column))
+	if (is_hidden(check->remote, column))
 		return true;
 	drift_column_gone(check->plan, i, f);
 	return false;
@@ -122,24 +122,24 @@ check_columns(Check *check)
 			first = f;
 	if (wrong > 0)
 	{
-		check_say_failure(check, &first, NULL);
+		check_report_failure(check, &first, NULL);
 		if (wrong > 1)
 			check->found = psprintf("%s And %d more columns do not fit.", check->found, wrong - 1);
 		return;
 	}
-	drift = drift_differences(check->plan, check->there);
+	drift = drift_differences(check->plan, check->remote);
 	if (drift != NULL)
-		check_say(check, CHECK_WARNING, drift->what,
-				  drift->remedy[0] != '\0' ? drift->remedy : "Add the columns that are wanted to both tables.");
+		check_report(check, CHECK_WARNING, drift->what,
+					 drift->remedy[0] != '\0' ? drift->remedy : "Add the columns that are wanted to both tables.");
 	else
-		check_say(check, CHECK_OK, psprintf("all %d are there, and of their types", check->plan->ncolumns), NULL);
+		check_report(check, CHECK_OK, psprintf("all %d exist and have matching types", check->plan->ncolumns), NULL);
 }
 
 /* --------------------------------------------------------------------------
- * Where it is
+ * Location
  * -------------------------------------------------------------------------- */
 
-/* The statement that has the source's server look there. */
+/* The statement that makes the source's server use that location. */
 static char *
 move_server(const Check *check, const char *location)
 {
@@ -163,27 +163,27 @@ check_location(Check *check)
 	const char *wanted = check->connection ? check->connection->location : NULL;
 	const char *location;
 
-	if (check->there == NULL || wanted == NULL)
-		check_say(check, CHECK_SKIPPED, "BigQuery's table is not known", NULL);
-	else if (check->there->location == NULL)
-		check_say(check, CHECK_SKIPPED, "BigQuery does not say where the table is", NULL);
+	if (check->remote == NULL || wanted == NULL)
+		check_report(check, CHECK_SKIPPED, "BigQuery's table is not known", NULL);
+	else if (check->remote->location == NULL)
+		check_report(check, CHECK_SKIPPED, "BigQuery does not say where the table is", NULL);
 	else
 	{
-		location = failure_to_server(check->there->location);
+		location = failure_to_server(check->remote->location);
 		if (pg_strcasecmp(location, wanted) == 0)
-			check_say(check, CHECK_OK, location, NULL);
+			check_report(check, CHECK_OK, location, NULL);
 		else
-			check_say(check, CHECK_FAILED,
-					  psprintf("the table is in %s, and its queries are sent to %s", location, wanted),
-					  move_server(check, location));
+			check_report(check, CHECK_FAILED,
+						 psprintf("the table is in %s, and its queries are sent to %s", location, wanted),
+						 move_server(check, location));
 	}
 }
 
 /* --------------------------------------------------------------------------
- * What it costs
+ * Cost
  * -------------------------------------------------------------------------- */
 
-/* What loading that day would bill; false with the verdict said. */
+/* Estimate the bytes that loading that day would bill; returns false if it cannot, with the result set. */
 static bool
 estimate_yesterday(Check *check, DateADT day)
 {
@@ -194,7 +194,7 @@ estimate_yesterday(Check *check, DateADT day)
 	if (!bigquery_estimate(check->bq, query, &bytes, &f))
 	{
 		drift_explain(check->plan, query->text, &f);
-		check_say_failure(check, &f, NULL);
+		check_report_failure(check, &f, NULL);
 		return false;
 	}
 	check->billed = message_billed(bytes);
@@ -212,7 +212,7 @@ check_byte_cap(Check *check)
 		return;
 	if (!check->has_project)
 	{
-		check_say(check, CHECK_SKIPPED, "no project is known", NULL);
+		check_report(check, CHECK_SKIPPED, "no project is known", NULL);
 		return;
 	}
 	if (!estimate_yesterday(check, day))
@@ -220,13 +220,13 @@ check_byte_cap(Check *check)
 	cap = check->connection->max_bytes_billed;
 	found = psprintf("loading %s would bill %s", day_text(day), check_size(check->billed));
 	if (cap == 0)
-		check_say(check, CHECK_OK, psprintf("%s; there is no cap", found), NULL);
+		check_report(check, CHECK_OK, psprintf("%s; there is no cap", found), NULL);
 	else if (check->billed <= cap)
-		check_say(check, CHECK_OK, psprintf("%s of at most %s", found, check_size(cap)), NULL);
+		check_report(check, CHECK_OK, psprintf("%s of at most %s", found, check_size(cap)), NULL);
 	else
-		check_say(check, CHECK_FAILED, psprintf("%s, but %s are allowed", found, check_size(cap)),
-				  psprintf("Raise %s to at least '" INT64_FORMAT "MB'.", check->connection->cap_name,
-						   (check->billed + MEGABYTE - 1) / MEGABYTE));
+		check_report(check, CHECK_FAILED, psprintf("%s, but %s are allowed", found, check_size(cap)),
+					 psprintf("Raise %s to at least '" INT64_FORMAT "MB'.", check->connection->cap_name,
+							  (check->billed + MEGABYTE - 1) / MEGABYTE));
 }
 
 void
@@ -238,14 +238,14 @@ check_budget(Check *check)
 	static const char cure[] = "Raise contratos.max_bytes_per_day, or wait until tomorrow (UTC).";
 
 	if (cap == 0)
-		check_say(check, CHECK_OK, psprintf("%s; there is no limit (contratos.max_bytes_per_day)", found), NULL);
+		check_report(check, CHECK_OK, psprintf("%s; there is no limit (contratos.max_bytes_per_day)", found), NULL);
 	else if (billed >= cap)
-		check_say(check, CHECK_FAILED, psprintf("%s, and %s are allowed: used up", found, check_size(cap)), cure);
+		check_report(check, CHECK_FAILED, psprintf("%s, and %s are allowed: used up", found, check_size(cap)), cure);
 	else if (check->billed > 0 && billed + check->billed > cap)
-		check_say(check, CHECK_WARNING,
-				  psprintf("%s of %s: not enough left for another load of %s", found, check_size(cap),
-						   check_size(check->billed)),
-				  cure);
+		check_report(check, CHECK_WARNING,
+					 psprintf("%s of %s: not enough left for another load of %s", found, check_size(cap),
+							  check_size(check->billed)),
+					 cure);
 	else
-		check_say(check, CHECK_OK, psprintf("%s of %s", found, check_size(cap)), NULL);
+		check_report(check, CHECK_OK, psprintf("%s of %s", found, check_size(cap)), NULL);
 }

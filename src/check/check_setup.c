@@ -20,7 +20,6 @@
 #include "http/http.h"
 #include "ledger/extension.h"
 #include "ledger/ledger_housekeeping.h"
-#include "ledger/ledger_source.h"
 #include "ledger/schedule.h"
 #include "ledger/worker_signal.h"
 #include "load/setup.h"
@@ -36,12 +35,13 @@ check_extension(Check *check)
 	const char *installed = extension_version();
 
 	if (strcmp(installed, CONTRATOS_VERSION) == 0)
-		check_say(check, CHECK_OK, psprintf("version %s, and the library's is the same", installed), NULL);
+		check_report(check, CHECK_OK, psprintf("version %s, and the library's is the same", installed), NULL);
 	else
-		check_say(check, CHECK_FAILED,
-				  psprintf("version %s, but the library's is %s: the worker stays idle", installed, CONTRATOS_VERSION),
-				  "After an update of the library: ALTER EXTENSION contratos UPDATE; after one of the extension: "
-				  "restart the server, which still has the old library loaded.");
+		check_report(
+			check, CHECK_FAILED,
+			psprintf("version %s, but the library's is %s: the worker stays idle", installed, CONTRATOS_VERSION),
+			"After an update of the library: ALTER EXTENSION contratos UPDATE; after one of the extension: "
+			"restart the server, which still has the old library loaded.");
 }
 
 void
@@ -51,16 +51,16 @@ check_libraries(Check *check)
 	const char *openssl = jwt_library_version();
 	size_t words = strcspn(openssl, " ");
 
-	/* "libcurl/7.88.1 and much else", "OpenSSL 3.0.15 and its date" */
+	/* "libcurl/7.88.1 and more", "OpenSSL 3.0.15 and its date" */
 	if (openssl[words] == ' ')
 		words += 1 + strcspn(openssl + words + 1, " ");
-	check_say(check, CHECK_OK,
-			  psprintf("%s, %s, jansson %s", pnstrdup(curl, strcspn(curl, " ")), pnstrdup(openssl, words),
-					   json_library_version()),
-			  NULL);
+	check_report(check, CHECK_OK,
+				 psprintf("%s, %s, jansson %s", pnstrdup(curl, strcspn(curl, " ")), pnstrdup(openssl, words),
+						  json_library_version()),
+				 NULL);
 }
 
-/* Whether shared_preload_libraries, as it was when the server started, has it. */
+/* Whether shared_preload_libraries, with its value at the start of the server, lists the library. */
 static bool
 is_preloaded(void)
 {
@@ -88,16 +88,17 @@ check_preloaded(Check *check)
 
 	check->preloaded = is_preloaded();
 	if (check->preloaded)
-		check_say(check, CHECK_OK, "shared_preload_libraries has contratos", NULL);
+		check_report(check, CHECK_OK, "shared_preload_libraries has contratos", NULL);
 	else
-		check_say(check, CHECK_WARNING,
-				  "shared_preload_libraries has no contratos: there is no worker, only calls load",
-				  psprintf("In postgresql.conf: shared_preload_libraries = '%s%scontratos' and contratos.databases = "
-						   "'%s'; then restart the server.",
-						   others, others[0] != '\0' ? ", " : "", quote_identifier(get_database_name(MyDatabaseId))));
+		check_report(
+			check, CHECK_WARNING,
+			"shared_preload_libraries has no contratos: there is no worker, and only calls load days",
+			psprintf("In postgresql.conf: shared_preload_libraries = '%s%scontratos' and contratos.databases = "
+					 "'%s'; then restart the server.",
+					 others, others[0] != '\0' ? ", " : "", quote_identifier(get_database_name(MyDatabaseId))));
 }
 
-/* Of this database. */
+/* Whether this database is a template. */
 static bool
 is_template(void)
 {
@@ -125,18 +126,19 @@ check_database(Check *check)
 	{
 		check->listed = false;
 		check->template = true;
-		check_say(check, CHECK_WARNING,
-				  psprintf("contratos.databases has %s, which is a template and gets no worker", name),
-				  "A database that is copied by CREATE DATABASE must have no sessions. Load in one made from it, or: "
-				  "ALTER DATABASE ... IS_TEMPLATE false;");
+		check_report(
+			check, CHECK_WARNING, psprintf("contratos.databases has %s, which is a template and gets no worker", name),
+			"A database that CREATE DATABASE copies must not have sessions. Load in a database made from it, or: "
+			"ALTER DATABASE ... IS_TEMPLATE false;");
 	}
 	else if (check->listed)
-		check_say(check, CHECK_OK, psprintf("contratos.databases has %s", name), NULL);
+		check_report(check, CHECK_OK, psprintf("contratos.databases has %s", name), NULL);
 	else
-		check_say(check, CHECK_WARNING, psprintf("contratos.databases has no %s: no worker loads its sources", name),
-				  psprintf("In postgresql.conf: contratos.databases = '%s%s%s'; then reload it: SELECT "
-						   "pg_reload_conf();",
-						   others, others[0] != '\0' ? ", " : "", quote_identifier(name)));
+		check_report(check, CHECK_WARNING,
+					 psprintf("contratos.databases does not list %s: no worker loads its sources", name),
+					 psprintf("In postgresql.conf: contratos.databases = '%s%s%s'; then reload it: SELECT "
+							  "pg_reload_conf();",
+							  others, others[0] != '\0' ? ", " : "", quote_identifier(name)));
 }
 
 void
@@ -144,18 +146,19 @@ check_worker(Check *check)
 {
 	check->worker = worker_signal_pid();
 	if (check->worker != 0)
-		check_say(check, CHECK_OK, psprintf("runs as process %d", check->worker), NULL);
+		check_report(check, CHECK_OK, psprintf("runs as process %d", check->worker), NULL);
 	else if (check->standby)
-		check_say(check, CHECK_SKIPPED, "this server is a standby: the worker runs on the primary", NULL);
+		check_report(check, CHECK_SKIPPED, "this server is a standby: the worker runs on the primary", NULL);
 	else if (!check->preloaded)
-		check_say(check, CHECK_SKIPPED, "the library is not preloaded", NULL);
+		check_report(check, CHECK_SKIPPED, "the library is not preloaded", NULL);
 	else if (!check->listed)
-		check_say(check, CHECK_SKIPPED, check->template ? "the database is a template" : "the database is not listed",
-				  NULL);
+		check_report(check, CHECK_SKIPPED,
+					 check->template ? "the database is a template" : "the database is not listed", NULL);
 	else
-		check_say(check, CHECK_FAILED, "no worker runs for this database",
-				  "Look for contratos in the server's log: max_worker_processes may be too small, or contratos.role "
-				  "name a role that cannot log in. It is started anew within a minute.");
+		check_report(
+			check, CHECK_FAILED, "no worker runs for this database",
+			"Look for contratos in the server's log: max_worker_processes may be too small, or contratos.role may "
+			"name a role that cannot log in. The worker is restarted within a minute.");
 }
 
 void
@@ -164,26 +167,27 @@ check_housekeeping(Check *check)
 	const char *failed = ledger_failed_steps();
 
 	if (failed == NULL)
-		check_say(check, CHECK_OK, "the worker has no trouble besides loading", NULL);
+		check_report(check, CHECK_OK, "the worker has no errors other than those of loads", NULL);
 	else
-		check_say(
+		check_report(
 			check, CHECK_WARNING, failed,
-			"The server's log has the whole error. The worker tries again within the hour, and when contratos_sources "
-			"is written.");
+			"The server's log has the full error. The worker tries again within an hour, and when contratos_sources "
+			"changes.");
 }
 
 void
 check_subscription(Check *check)
 {
 	if (!ledger_is_subscribed())
-		check_say(check, CHECK_OK, "no subscription brings rows of contratos' own tables", NULL);
+		check_report(check, CHECK_OK, "no subscription brings rows of contratos' own tables", NULL);
 	else
-		check_say(check, CHECK_WARNING,
-				  "a subscription brings rows of contratos_sources, contratos_runs or contratos_rejects from another "
-				  "server, which loads them: the worker leaves this database alone, and calls may collide with its "
-				  "numbers of runs",
-				  "Publish the tables that are loaded, without contratos' own; or take this database out of "
-				  "contratos.databases here, and load by no call.");
+		check_report(
+			check, CHECK_WARNING,
+			"a subscription brings rows of contratos_sources, contratos_runs or contratos_rejects from another "
+			"server, which loads them: the worker ignores this database, and calls may collide with that server's "
+			"run numbers",
+			"Publish the tables that are loaded, without contratos' own; or remove this database from "
+			"contratos.databases, and do not load days by calls.");
 }
 
 /* --------------------------------------------------------------------------
@@ -198,20 +202,20 @@ find_schedule(const char *name)
 	return found != NIL ? linitial(found) : NULL;
 }
 
-/* Nothing is there yet: what makes it, and what may keep it from being made. */
+/* Nothing is set up: report what sets it up, and what may prevent that. */
 static void
-say_builtin(Check *check)
+report_builtin(Check *check)
 {
 	List *functions = setup_event_functions();
 	const SetupEventFunction *function = functions != NIL ? linitial(functions) : NULL;
 
 	if (function == NULL)
-		check_say(check, CHECK_WARNING, "nothing is set up yet; the first load or contratos_setup() makes it",
-				  psprintf("SELECT %scontratos_setup();", check->schema));
+		check_report(check, CHECK_WARNING, "nothing is set up yet; the first load or contratos_setup() will do it",
+					 psprintf("SELECT %scontratos_setup();", check->schema));
 	else
-		check_say(check, CHECK_WARNING,
-				  psprintf("nothing is set up yet; event trigger \"%s\" will be fired by it", function->trigger),
-				  psprintf("%s Then: SELECT %scontratos_setup();", setup_event_cure(function), check->schema));
+		check_report(check, CHECK_WARNING,
+					 psprintf("nothing is set up yet; doing it will fire event trigger \"%s\"", function->trigger),
+					 psprintf("%s Then: SELECT %scontratos_setup();", setup_event_cure(function), check->schema));
 }
 
 void
@@ -224,26 +228,26 @@ check_source(Check *check)
 	{
 		source = &check->schedule->source;
 		load_report_undecided(source, ERROR);
-		check_say(check, CHECK_OK,
-				  psprintf("%s into %s, %s%s", source->remote_table, source->target_table,
-						   source->timestamp_column ? "by " : "as a whole",
-						   source->timestamp_column ? source->timestamp_column : ""),
-				  NULL);
+		check_report(check, CHECK_OK,
+					 psprintf("%s into %s, %s%s", source->remote_table, source->target_table,
+							  source->timestamp_column ? "by " : "as a whole",
+							  source->timestamp_column ? source->timestamp_column : ""),
+					 NULL);
 		return;
 	}
 	check->builtin = strcmp(check->source, SETUP_SOURCE) == 0 && ledger_is_untouched();
 	if (check->builtin)
-		say_builtin(check);
+		report_builtin(check);
 	else
-		(void) ledger_source(check->source); /* throws, with the names there are */
+		(void) ledger_source(check->source); /* throws, with the existing names */
 }
 
-/* Of what contratos_setup() would make there is nothing to be checked yet. */
+/* Before contratos_setup() has created the objects, they cannot be checked. */
 static bool
 skip_builtin(Check *check)
 {
 	if (check->builtin)
-		check_say(check, CHECK_SKIPPED, "nothing is set up yet", NULL);
+		check_report(check, CHECK_SKIPPED, "nothing is set up yet", NULL);
 	return check->builtin;
 }
 
@@ -257,14 +261,14 @@ check_enabled(Check *check)
 	int minutes = (int) (rules->run_at / USECS_PER_MINUTE);
 
 	if (rules->enabled)
-		check_say(
+		check_report(
 			check, CHECK_OK,
 			psprintf("due daily at %02d:%02d UTC, from %s on", minutes / 60, minutes % 60, day_text(rules->start_date)),
 			NULL);
 	else
-		check_say(check, CHECK_WARNING, "disabled: the worker leaves it alone, only calls load it",
-				  psprintf("UPDATE %scontratos_sources SET enabled = true WHERE name = %s;", check->schema,
-						   quote_literal_cstr(check->source)));
+		check_report(check, CHECK_WARNING, "disabled: the worker ignores it, only calls load it",
+					 psprintf("UPDATE %scontratos_sources SET enabled = true WHERE name = %s;", check->schema,
+							  quote_literal_cstr(check->source)));
 }
 
 void
@@ -275,9 +279,9 @@ check_foreign_table(Check *check)
 
 	const char *name = check->schedule->source.remote_table;
 
-	check->hint = psprintf("Make the foreign table, or correct remote_table in %scontratos_sources.", check->schema);
+	check->hint = psprintf("Create the foreign table, or correct remote_table in %scontratos_sources.", check->schema);
 	check->table = options_table(load_relation(name, "remote_table"));
-	check_say(check, CHECK_OK, psprintf("%s is BigQuery's %s", name, failure_to_server(check->table->table)), NULL);
+	check_report(check, CHECK_OK, psprintf("%s is BigQuery's %s", name, failure_to_server(check->table->table)), NULL);
 }
 
 void
@@ -287,19 +291,21 @@ check_target(Check *check)
 		return;
 	if (check->schedule->source.timestamp_column == NULL && !check->schedule->source.snapshot)
 	{
-		check_say(check, CHECK_SKIPPED, "it must be said first what a load replaces", NULL);
+		check_report(check, CHECK_SKIPPED, "the rows that a load replaces are not defined (see source)", NULL);
 		return;
 	}
-	check->hint = psprintf("Make the table, or correct target_table in %scontratos_sources.", check->schema);
+	check->hint = psprintf("Create the table, or correct target_table in %scontratos_sources.", check->schema);
 	if (check->table == NULL)
 	{
 		(void) load_relation(check->schedule->source.target_table, "target_table");
-		check_say(check, CHECK_SKIPPED, "it is there, but its columns are those of the foreign table", NULL);
+		check_report(check, CHECK_SKIPPED, "it exists, but its columns are compared with those of the foreign table",
+					 NULL);
 		return;
 	}
 	check->plan = load_plan_tables(&check->schedule->source);
 	load_check_rivals(check->plan);
-	check_say(check, CHECK_OK,
-			  psprintf("%s takes the %d columns of the foreign table", check->plan->target_name, check->plan->ncolumns),
-			  NULL);
+	check_report(
+		check, CHECK_OK,
+		psprintf("%s takes the %d columns of the foreign table", check->plan->target_name, check->plan->ncolumns),
+		NULL);
 }

@@ -1,7 +1,7 @@
 /*
  * check_target.c
- *	  The local table: whether its owner may load it, whether a day is found in
- *	  it quickly, and which days are not there.
+ *	  The local table: whether its owner may load it, whether a day can be found in it
+ *	  quickly, and which days are missing.
  */
 #include "postgres.h"
 
@@ -26,56 +26,57 @@
 #include "ledger/schedule.h"
 #include "load/setup.h"
 
-/* A day is found in a table of fewer rows soon enough. */
+/* In a table with fewer rows a day is found fast enough without an index. */
 #define FEW_ROWS 10000
 
 static bool
 skip_without_plan(Check *check)
 {
 	if (check->plan == NULL)
-		check_say(check, CHECK_SKIPPED,
-				  check->builtin ? "nothing is set up yet" : "foreign table and target must be in order first", NULL);
+		check_report(check, CHECK_SKIPPED,
+					 check->builtin ? "nothing is set up yet" : "the foreign table or the target has a problem", NULL);
 	return check->plan == NULL;
 }
 
 /* --------------------------------------------------------------------------
- * Columns that fit, but not as one may think
+ * Columns that fit, but perhaps not as expected
  * -------------------------------------------------------------------------- */
 
 static void
-say_misfit(Check *check, const char *name, const char *fine)
+report_misfit(Check *check, const char *name, const char *fine)
 {
 	ListCell *cell;
 
 	if (skip_without_plan(check))
 		return;
-	check_say(check, CHECK_OK, fine, NULL);
+	check_report(check, CHECK_OK, fine, NULL);
 	foreach (cell, load_misfits(check->plan, false))
 	{
 		const LoadMisfit *misfit = lfirst(cell);
 
 		if (strcmp(misfit->name, name) == 0)
-			check_say(check, CHECK_WARNING, misfit->what, misfit->hint);
+			check_report(check, CHECK_WARNING, misfit->what, misfit->hint);
 	}
 }
 
 void
 check_narrow_columns(Check *check)
 {
-	say_misfit(check, LOAD_NARROW_COLUMNS, "each column of the target holds what the foreign table's does");
+	report_misfit(check, LOAD_NARROW_COLUMNS,
+				  "each column of the target can hold the values of the foreign table's column");
 }
 
 void
 check_unfilled_columns(Check *check)
 {
-	say_misfit(check, LOAD_UNFILLED_COLUMNS, "each column of the target is filled by a load, or by itself");
+	report_misfit(check, LOAD_UNFILLED_COLUMNS, "each column of the target is filled by a load or a default");
 }
 
 /* --------------------------------------------------------------------------
- * Rights
+ * Privileges
  * -------------------------------------------------------------------------- */
 
-/* By way of the SQL function: what lies beneath has another name from PostgreSQL 16 on. */
+/* This uses the SQL function: the C function beneath it has another name from PostgreSQL 16 on. */
 static bool
 may_use_schema(Oid role, Oid relid)
 {
@@ -85,9 +86,9 @@ may_use_schema(Oid role, Oid relid)
 	return DatumGetBool(may);
 }
 
-/* An owner can have taken his own rights away; NULL: he has them all. */
+/* An owner may lack privileges that it has revoked from itself; returns NULL if it has them all. */
 static const char *
-missing_right(const LoadPlan *plan)
+missing_privilege(const LoadPlan *plan)
 {
 	const char *role = quote_identifier(GetUserNameFromId(plan->owner, false));
 	const Oid relids[] = {plan->target, plan->table->relid};
@@ -102,22 +103,25 @@ missing_right(const LoadPlan *plan)
 	return NULL;
 }
 
-/* What can be told before the statements are planned, with a cure; false: nothing. */
+/*
+ * Report a missing privilege that can be found before the statements are planned, with
+ * a remedy; false if there is none.
+ */
 static bool
-say_missing_right(Check *check, const char *role)
+report_missing_privilege(Check *check, const char *role)
 {
 	const LoadPlan *plan = check->plan;
-	const char *cure = missing_right(plan);
+	const char *cure = missing_privilege(plan);
 
 	if (cure != NULL)
-		check_say(check, CHECK_FAILED,
-				  psprintf("role %s, which owns %s and loads it, has not all rights to do so", role, plan->target_name),
-				  cure);
-	/* a load ends there, rather than delete half of a day */
+		check_report(
+			check, CHECK_FAILED,
+			psprintf("role %s, which owns %s and loads it, lacks privileges to do so", role, plan->target_name), cure);
+	/* a load fails in this case, rather than delete only part of a day */
 	else if (check_enable_rls(plan->target, plan->owner, true) == RLS_ENABLED)
-		check_say(check, CHECK_FAILED,
-				  psprintf("row-level security may hide rows of %s from its owner, %s", plan->target_name, role),
-				  psprintf("ALTER TABLE %s NO FORCE ROW LEVEL SECURITY;", plan->target_name));
+		check_report(check, CHECK_FAILED,
+					 psprintf("row-level security may hide rows of %s from its owner, %s", plan->target_name, role),
+					 psprintf("ALTER TABLE %s NO FORCE ROW LEVEL SECURITY;", plan->target_name));
 	else
 		return false;
 	return true;
@@ -131,12 +135,12 @@ check_writable(Check *check)
 	if (skip_without_plan(check))
 		return;
 	role = GetUserNameFromId(check->plan->owner, false);
-	if (say_missing_right(check, role))
+	if (report_missing_privilege(check, role))
 		return;
-	check->hint =
-		psprintf("Loads run as role %s, the owner of %s: give it what it lacks.", role, check->plan->target_name);
+	check->hint = psprintf("Loads run as role %s, the owner of %s: grant it the missing privileges.", role,
+						   check->plan->target_name);
 	load_check_statements(check->plan, day_yesterday(settings_now()));
-	check_say(check, CHECK_OK, psprintf("by its owner, %s", role), NULL);
+	check_report(check, CHECK_OK, psprintf("by its owner, %s", role), NULL);
 }
 
 void
@@ -150,20 +154,20 @@ check_hooks(Check *check)
 	after_load = check->schedule->source.after_load;
 	on_failure = check->schedule->on_failure;
 	load_check_hooks(check->plan, on_failure);
-	check_say(check, CHECK_OK,
-			  psprintf("%s%s%s%s", after_load ? "after_load " : "no after_load", after_load ? after_load : "",
-					   on_failure ? ", on_failure " : ", no on_failure", on_failure ? on_failure : ""),
-			  NULL);
+	check_report(check, CHECK_OK,
+				 psprintf("%s%s%s%s", after_load ? "after_load " : "no after_load", after_load ? after_load : "",
+						  on_failure ? ", on_failure " : ", no on_failure", on_failure ? on_failure : ""),
+				 NULL);
 }
 
 /* --------------------------------------------------------------------------
- * How a day is found
+ * Finding a day
  * -------------------------------------------------------------------------- */
 
 /*
- * Whether its rows are parted by the column: then a day's partition is all that is
- * read.  From the catalog: RelationGetPartitionKey() evaluates what is constant in
- * the key's expressions, and so runs functions of the table's owner as whoever asks.
+ * Whether the table is partitioned by the column: then only a day's partition is read.
+ * This uses the catalog: RelationGetPartitionKey() evaluates constant parts of the
+ * key's expressions, and so runs functions of the table's owner as the current user.
  */
 static bool
 is_parted_by(Relation table, const char *column)
@@ -171,7 +175,7 @@ is_parted_by(Relation table, const char *column)
 	HeapTuple tuple = SearchSysCache1(PARTRELID, ObjectIdGetDatum(RelationGetRelid(table)));
 	bool found;
 
-	if (!HeapTupleIsValid(tuple)) /* it is no partitioned table */
+	if (!HeapTupleIsValid(tuple)) /* not a partitioned table */
 		return false;
 	found = ((Form_pg_partitioned_table) GETSTRUCT(tuple))->partattrs.values[0] ==
 			get_attnum(RelationGetRelid(table), column);
@@ -179,7 +183,7 @@ is_parted_by(Relation table, const char *column)
 	return found;
 }
 
-/* Rows, by the planner's estimate, of the table and those below it that have no such index. */
+/* The number of rows, as estimated by the planner, of the table and its children that have no such index. */
 static double
 unindexed_rows(Oid relid, const char *column)
 {
@@ -204,7 +208,7 @@ unindexed_rows(Oid relid, const char *column)
 	return rows;
 }
 
-/* A plain or partitioned table, its day cut by `column`. */
+/* A plain or partitioned table, whose days are found by `column`. */
 static void
 judge_index(Check *check, Relation table, const char *column)
 {
@@ -214,16 +218,16 @@ judge_index(Check *check, Relation table, const char *column)
 
 	if (is_parted_by(table, column))
 	{
-		check_say(check, CHECK_OK, psprintf("%s is partitioned by %s", name, column), NULL);
+		check_report(check, CHECK_OK, psprintf("%s is partitioned by %s", name, column), NULL);
 		return;
 	}
 	rows = unindexed_rows(RelationGetRelid(table), column);
 	if (setup_has_index(table, column) || (parted && rows == 0))
-		check_say(check, CHECK_OK, psprintf("there is one on %s", column), NULL);
+		check_report(check, CHECK_OK, psprintf("there is one on %s", column), NULL);
 	else if (rows < FEW_ROWS)
-		check_say(check, CHECK_OK, psprintf("none on %s, but there are few rows (about %.0f)", column, rows), NULL);
+		check_report(check, CHECK_OK, psprintf("none on %s, but there are few rows (about %.0f)", column, rows), NULL);
 	else
-		check_say(
+		check_report(
 			check, CHECK_WARNING, psprintf("none on %s: each load reads about %.0f rows to find a day's", column, rows),
 			psprintf("CREATE INDEX %sON %s (%s);", parted ? "" : "CONCURRENTLY ", name, quote_identifier(column)));
 }
@@ -238,7 +242,7 @@ check_index(Check *check)
 		return;
 	if (check->plan->timestamp == NULL)
 	{
-		check_say(check, CHECK_SKIPPED, "a snapshot is replaced as a whole", NULL);
+		check_report(check, CHECK_SKIPPED, "the source is loaded as a whole", NULL);
 		return;
 	}
 	table = table_open(check->plan->target, AccessShareLock);
@@ -246,18 +250,18 @@ check_index(Check *check)
 	if (kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE)
 		judge_index(check, table, check->plan->timestamp->name);
 	else
-		check_say(check, CHECK_SKIPPED,
-				  psprintf("%s is a %s", check->plan->target_name, kind == RELKIND_VIEW ? "view" : "foreign table"),
-				  NULL);
+		check_report(check, CHECK_SKIPPED,
+					 psprintf("%s is a %s", check->plan->target_name, kind == RELKIND_VIEW ? "view" : "foreign table"),
+					 NULL);
 	table_close(table, AccessShareLock);
 }
 
 /* --------------------------------------------------------------------------
- * Which days are there
+ * Missing days
  * -------------------------------------------------------------------------- */
 
 /*
- * The last day that should be there by now: one the worker is going to load
+ * The last day that should have been loaded by now: a day that the worker will load
  * when it is due is not missing before.
  */
 static DateADT
@@ -290,7 +294,7 @@ load_them(const Check *check, const LedgerGaps *gaps)
 	const char *first = day_text(gaps->named[0]);
 	const char *last = day_text(gaps->last);
 
-	/* a disabled source's queue stays queued */
+	/* the queue of a disabled source is not processed */
 	if (check->worker != 0 && check->schedule->rules.enabled)
 		return psprintf("SELECT %scontratos_enqueue('%s', '%s', %s);", check->schema, first, last, source);
 	return psprintf("SELECT * FROM %scontratos_backfill_range('%s', '%s', %s, only_missing => true);", check->schema,
@@ -307,22 +311,22 @@ check_missing_days(Check *check)
 
 	if (check->builtin)
 	{
-		check_say(check, CHECK_SKIPPED, "nothing is set up yet", NULL);
+		check_report(check, CHECK_SKIPPED, "nothing is set up yet", NULL);
 		return;
 	}
 	first = check->schedule->source.start_date;
 	last = last_wanted(check, now);
-	/* of a snapshot there is no day but yesterday */
+	/* a full-table source has no day but yesterday */
 	if (check->schedule->rules.snapshot)
 		first = Max(first, day_yesterday(now));
 	ledger_gaps(check->source, first, last, &gaps);
 	if (first > last)
-		check_say(check, CHECK_OK, psprintf("no day is due before %s", day_text(first + 1)), NULL);
+		check_report(check, CHECK_OK, psprintf("no day is due before %s", day_text(first + 1)), NULL);
 	else if (gaps.count == 0)
-		check_say(check, CHECK_OK, psprintf("none from %s to %s", day_text(first), day_text(last)), NULL);
+		check_report(check, CHECK_OK, psprintf("none from %s to %s", day_text(first), day_text(last)), NULL);
 	else
-		check_say(check, CHECK_WARNING,
-				  psprintf(INT64_FORMAT " of %d days from %s to %s: %s", gaps.count, last - first + 1, day_text(first),
-						   day_text(last), name_days(&gaps)),
-				  load_them(check, &gaps));
+		check_report(check, CHECK_WARNING,
+					 psprintf(INT64_FORMAT " of %d days from %s to %s: %s", gaps.count, last - first + 1,
+							  day_text(first), day_text(last), name_days(&gaps)),
+					 load_them(check, &gaps));
 }

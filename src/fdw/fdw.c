@@ -2,10 +2,10 @@
  * fdw.c
  *	  The foreign-data wrapper: planning and EXPLAIN.
  *
- * A foreign table is read by one BigQuery query that names just the columns
- * used (they are what is billed) and the conditions that may be pushed.  All
- * conditions are checked here as well.  There is one path: BigQuery returns
- * rows in no order, and each parameterised scan would be a job and a bill.
+ * A foreign table is read by one BigQuery query that names only the columns used (they
+ * determine the bill) and the conditions that may be pushed down.  All conditions are
+ * checked locally as well.  There is one path: BigQuery returns rows in no order, and
+ * each parameterized scan would be a job and a bill.
  */
 #include "postgres.h"
 
@@ -30,15 +30,14 @@
 #include "fdw/scan.h"
 #include "remote/options.h"
 
-/* A job takes a second or two whatever it reads; a row costs a little more
- * than one from a file. */
+/* A job takes a second or two regardless of what it reads; a row costs a little more than one from a file. */
 #define STARTUP_COST 10000.0
 #define ROW_COST 0.02
 
-/* Rows a foreign table is taken to have, as long as nobody says. */
+/* The number of rows assumed for a foreign table without statistics. */
 #define DEFAULT_ROWS 5000
 
-/* So many elements of a list EXPLAIN shows. */
+/* The number of elements of a list that EXPLAIN shows. */
 #define SHOWN_ELEMENTS 20
 
 static void
@@ -92,14 +91,14 @@ get_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid pg_attribute_unused(),
 							NIL, NIL, outer_plan);
 }
 
-/* It is UTF-8, as BigQuery wants it. */
+/* The text, which is UTF-8 for BigQuery, in the server's encoding. */
 static char *
 shown(const char *text)
 {
 	return failure_to_server(text);
 }
 
-/* A string is told from what stands around it, and a NULL from 'NULL'. */
+/* Quotes distinguish a string from the text around it, and the string 'NULL' from NULL. */
 static void
 append_value(StringInfo buf, const BqParam *param, const char *value)
 {
@@ -109,7 +108,7 @@ append_value(StringInfo buf, const BqParam *param, const char *value)
 		appendStringInfoString(buf, value);
 }
 
-/* [1, 2, 3]; of long lists the first. */
+/* [1, 2, 3]; only the first elements of a long list. */
 static void
 append_list(StringInfo buf, const BqParam *param)
 {
@@ -166,7 +165,7 @@ explain_scan(ForeignScanState *node, ExplainState *es)
 	if (job == NULL)
 		return;
 	ExplainPropertyText("BigQuery Job", job->job_id, es);
-	/* not known when the scan was stopped before the first page's end */
+	/* unknown if the scan was stopped before the first page's end */
 	if (job->bytes_processed >= 0)
 	{
 		ExplainPropertyInteger("Bytes Processed", "B", job->bytes_processed, es);

@@ -1,7 +1,6 @@
 /*
  * fdw.h
- *	  The foreign-data wrapper: planning and EXPLAIN.  The scan itself is
- *	  scan.c's.
+ *	  The foreign-data wrapper: planning and EXPLAIN.  The scan itself is in scan.c.
  */
 #ifndef CONTRATOS_FDW_H
 #define CONTRATOS_FDW_H

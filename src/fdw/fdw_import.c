@@ -2,10 +2,10 @@
  * fdw_import.c
  *	  IMPORT FOREIGN SCHEMA: a dataset's tables as foreign tables.
  *
- * Free calls: one for each table, and one for each 1,000 of them where they must
- * be listed.  Whoever names tables with LIMIT TO is not made to wait for a list
- * of the others.  Of what is only found on the way, a column of a new type or a
- * table that has just gone, a NOTICE tells, and the rest is imported.
+ * The calls are free: one for each table, and one for each 1,000 tables if they must be
+ * listed.  With LIMIT TO the other tables are not listed.  Problems found during the
+ * import, such as a column of a new type or a table that was just dropped, are reported
+ * by a NOTICE, and the rest is imported.
  */
 #include "postgres.h"
 
@@ -25,21 +25,21 @@
 #include "fdw/fdw_internal.h"
 #include "remote/options.h"
 
-/* One table to be, perhaps, imported. */
+/* A table that may be imported. */
 typedef struct Candidate
 {
 	FdwName name; /* first: a Candidate * is an FdwName * */
-	char *type; /* as BigQuery's list says; NULL: not listed */
+	char *type; /* from BigQuery's list; NULL: not listed */
 } Candidate;
 
-/* One statement. */
+/* The state of one statement. */
 typedef struct Import
 {
 	ImportForeignSchemaStmt *stmt;
 	Bigquery *bq;
 	char *dataset; /* "project.dataset", UTF-8 */
-	const char *location; /* where the server looks for data */
-	bool location_said;
+	const char *location; /* the location of the server's queries */
+	bool has_location;
 	int nlisted; /* -1: not listed yet */
 	Candidate **listed; /* by name; with local names */
 	List *commands;
@@ -55,9 +55,9 @@ by_name(const void *a, const void *b)
 	return strcmp((*(Candidate *const *) a)->name.remote, (*(Candidate *const *) b)->name.remote);
 }
 
-/* What came into being while the list was read may stand in it twice. */
+/* Remove duplicates: a table created while the list was read may be listed twice. */
 static void
-drop_doubles(Import *import)
+drop_duplicates(Import *import)
 {
 	int kept = 0;
 
@@ -91,10 +91,10 @@ list_tables(Import *import)
 			import->listed[import->nlisted++] = candidate;
 		else
 			fdw_leave_out(psprintf("table \"%s\"", failure_to_server(listed->name)),
-						  "Its name has characters that this database's encoding has not");
+						  "Its name has characters that the encoding of this database lacks");
 	}
 	qsort(import->listed, import->nlisted, sizeof(Candidate *), by_name);
-	drop_doubles(import);
+	drop_duplicates(import);
 	fdw_name_locally((FdwName **) import->listed, import->nlisted, NULL);
 }
 
@@ -105,7 +105,7 @@ newest_shard(const Import *import, int from, const char *prefix, int len, int *c
 	Candidate *newest = NULL;
 
 	*count = 0;
-	/* they are in order, so that all that begin alike stand together */
+	/* the list is sorted, so all tables with the prefix are adjacent */
 	for (int i = from; i < import->nlisted && strncmp(import->listed[i]->name.remote, prefix, len) == 0; i++)
 	{
 		if (fdw_shard_prefix(import->listed[i]->name.remote) != len)
@@ -117,18 +117,18 @@ newest_shard(const Import *import, int from, const char *prefix, int len, int *c
 }
 
 static void
-say_shards(const Candidate *newest, int prefix, int count)
+report_shards(const Candidate *newest, int prefix, int count)
 {
 	const char *name = newest->name.remote;
 
 	if (count > 1)
 		ereport(NOTICE,
-				(errmsg("of the tables \"%.*sYYYYMMDD\" only the newest, \"%s\", is imported", prefix, name, name),
+				(errmsg("only the newest of the tables \"%.*sYYYYMMDD\" is imported: \"%s\"", prefix, name, name),
 				 errdetail("There are %d older ones, a table for each day.", count - 1),
 				 errhint("LIMIT TO imports those that it names.")));
 }
 
-/* Whether EXCEPT names it. */
+/* Whether EXCEPT names the table. */
 static bool
 is_excepted(const Import *import, const char *local)
 {
@@ -153,7 +153,7 @@ is_readable(const char *type)
 	return false;
 }
 
-/* What is left after EXCEPT and without older shards. */
+/* The listed tables without those of EXCEPT and without older shards. */
 static List *
 choose_listed(Import *import)
 {
@@ -179,7 +179,7 @@ choose_listed(Import *import)
 		if (prefix > 0 && !same)
 		{
 			shard = newest_shard(import, i, candidate->name.remote, prefix, &count);
-			say_shards(shard, prefix, count);
+			report_shards(shard, prefix, count);
 		}
 		if (prefix == 0 || candidate == shard)
 			chosen = lappend(chosen, candidate);
@@ -202,10 +202,10 @@ refuse_missing(const Import *import, const char *name)
 	ereport(ERROR, (errcode(ERRCODE_FDW_TABLE_NOT_FOUND),
 					errmsg("BigQuery has no table \"%s\" in dataset \"%s\"", name, failure_to_server(import->dataset)),
 					other ? errdetail("There is one named \"%s\".", other) : 0,
-					errhint("BigQuery tells upper case from lower case: write the name in double quotes.")));
+					errhint("BigQuery names are case-sensitive: write the name in double quotes.")));
 }
 
-/* The statement's name for a table is the one that it gets. */
+/* The candidate with the statement's name for the table as its local name. */
 static Candidate *
 named_so(const Candidate *candidate, const char *name)
 {
@@ -216,7 +216,7 @@ named_so(const Candidate *candidate, const char *name)
 	return copy;
 }
 
-/* The table whose name PostgreSQL has cut to this, if it is the only one. */
+/* The table whose name PostgreSQL has truncated to this, if it is the only one. */
 static Candidate *
 find_cut(const Import *import, const char *name)
 {
@@ -238,8 +238,8 @@ find_cut(const Import *import, const char *name)
 }
 
 /*
- * A name of LIMIT TO under which no table was found: that of a table whose own
- * name is too long, or what tables of days have in common.
+ * Resolve a name of LIMIT TO under which no table was found: it may be the truncated
+ * name of a table, or the common prefix of the tables of days.
  */
 static Candidate *
 find_by_list(Import *import, const char *name)
@@ -261,7 +261,7 @@ find_by_list(Import *import, const char *name)
 			shard = newest_shard(import, i, prefix, (int) len, &count);
 	if (shard == NULL)
 		refuse_missing(import, name);
-	say_shards(shard, (int) len, count);
+	report_shards(shard, (int) len, count);
 	return named_so(shard, name);
 }
 
@@ -269,13 +269,13 @@ find_by_list(Import *import, const char *name)
  * The statement
  * -------------------------------------------------------------------------- */
 
-/* Tables can be described wherever they are; queries look in one place only. */
+/* Tables can be described in any location, but queries search one location only. */
 static void
 check_location(Import *import, const char *location)
 {
-	if (import->location_said || location == NULL || pg_strcasecmp(location, import->location) == 0)
+	if (import->has_location || location == NULL || pg_strcasecmp(location, import->location) == 0)
 		return;
-	import->location_said = true;
+	import->has_location = true;
 	ereport(WARNING, (errmsg("dataset \"%s\" is in location %s, and server \"%s\" looks for data in %s",
 							 failure_to_server(import->dataset), failure_to_server(location), import->stmt->server_name,
 							 import->location),
@@ -291,7 +291,7 @@ describe(const Import *import, const char *name, BqTable *described, Failure *f)
 	return bigquery_table(import->bq, psprintf("%s.%s", import->dataset, table), described, f);
 }
 
-/* Ask what a table is like, and add its command.  False: it is not there. */
+/* Request the description of a table, and add its command.  Returns false if the table does not exist. */
 static bool
 add_table(Import *import, const FdwName *name, MemoryContext scratch)
 {
@@ -357,8 +357,8 @@ import_listed(Import *import, MemoryContext scratch)
 }
 
 /*
- * The dataset: PostgreSQL cuts the statement's own name for it at 63 bytes, an
- * option it does not.
+ * The dataset: PostgreSQL truncates the name in the statement to 63 bytes, but not an
+ * option.
  */
 static const char *
 dataset_name(const ImportForeignSchemaStmt *stmt)
@@ -377,7 +377,7 @@ dataset_name(const ImportForeignSchemaStmt *stmt)
 	}
 	if (name == stmt->remote_schema && strlen(name) == NAMEDATALEN - 1)
 		ereport(NOTICE, (errmsg("the name of the dataset may have been cut: \"%s\"", name),
-						 errhint("A longer one goes into IMPORT FOREIGN SCHEMA ... OPTIONS (dataset '...').")));
+						 errhint("Use IMPORT FOREIGN SCHEMA ... OPTIONS (dataset '...') for a longer name.")));
 	return name;
 }
 

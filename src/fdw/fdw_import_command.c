@@ -1,9 +1,9 @@
 /*
  * fdw_import_command.c
- *	  The CREATE FOREIGN TABLE of a table of BigQuery's, and the names in it.
+ *	  The CREATE FOREIGN TABLE for a BigQuery table, and the names in it.
  *
- * Names and descriptions are what others have typed; each goes through
- * quote_identifier() or quote_literal_cstr().
+ * Names and descriptions come from other users; each goes through quote_identifier() or
+ * quote_literal_cstr().
  */
 #include "postgres.h"
 
@@ -37,7 +37,7 @@ fdw_server_name(const char *text)
 	return strcmp(back, text) == 0 ? name : NULL;
 }
 
-/* Make the name one of those that are taken; false if it was. */
+/* Add the name to those that are taken; false if it already was. */
 static bool
 take(HTAB *taken, const char *name)
 {
@@ -64,7 +64,7 @@ fdw_name_locally(FdwName *names[], int n, const char *const *reserved)
 	HTAB *taken = make_taken(n, reserved);
 	Digest *digest = digest_create();
 
-	/* who fits comes first: nobody takes his name from him */
+	/* names that fit come first, so that no other column or table can take them */
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -118,7 +118,7 @@ typedef struct ImportColumn
 /* Names that a column of a table cannot have. */
 static const char *const system_columns[] = {"ctid", "xmin", "cmin", "xmax", "cmax", "tableoid", NULL};
 
-/* The column, unless it must be left out. */
+/* The column, or NULL if it must be left out. */
 static ImportColumn *
 make_column(const FdwName *table, const BqField *field)
 {
@@ -129,9 +129,10 @@ make_column(const FdwName *table, const BqField *field)
 	column->type = values_natural_sql(field);
 	column->name.remote = fdw_server_name(field->name);
 	if (column->type == NULL)
-		why = psprintf("Its type is %s, which has no equal here", failure_to_server(message_field_type(field)));
+		why = psprintf("Its type is %s, which has no equivalent in PostgreSQL",
+					   failure_to_server(message_field_type(field)));
 	else if (column->name.remote == NULL)
-		why = "Its name has characters that this database's encoding has not";
+		why = "Its name has characters that the encoding of this database lacks";
 	if (why == NULL)
 		return column;
 	fdw_leave_out(psprintf("column \"%s\" of table \"%s\"", failure_to_server(field->name), table->remote), why);
@@ -139,8 +140,9 @@ make_column(const FdwName *table, const BqField *field)
 }
 
 /*
- * The columns, named; their number.  Where BigQuery cuts the table by the time
- * rows came in, that time is one of them: as a condition it is as good as any.
+ * Collect the columns, and name them; returns their number.  If BigQuery partitions the
+ * table by ingestion time, that pseudocolumn is one of them: conditions on it work like
+ * on any column.
  */
 static int
 make_columns(const FdwName *table, const BqTable *described, ImportColumn **columns)
@@ -157,8 +159,8 @@ make_columns(const FdwName *table, const BqTable *described, ImportColumn **colu
 			columns[n++] = column;
 		else if (n == room)
 		{
-			fdw_leave_out(psprintf("what follows column %d of table \"%s\"", n, table->remote),
-						  "PostgreSQL's tables have no more columns");
+			fdw_leave_out(psprintf("everything after column %d of table \"%s\"", n, table->remote),
+						  "PostgreSQL's tables cannot have more columns");
 			break;
 		}
 	}
@@ -195,7 +197,7 @@ append_column(StringInfo buf, const ImportColumn *column)
 	appendStringInfo(buf, ")%s", field->required ? " NOT NULL" : "");
 }
 
-/* The column that cuts the table there, or NULL. */
+/* The column by which BigQuery partitions the table, or NULL. */
 static const ImportColumn *
 partition_column(const BqTable *described, ImportColumn **columns, int n)
 {

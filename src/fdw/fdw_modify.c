@@ -1,10 +1,10 @@
 /*
  * fdw_modify.c
- *	  Foreign tables of BigQuery are read only, and say so.
+ *	  Reports that foreign tables of BigQuery are read-only.
  *
- * PostgreSQL refuses to write to a foreign table without callbacks for it, but
- * not until it runs, and without saying what to do instead.  These refuse while
- * the statement is planned.
+ * PostgreSQL itself rejects writing to a foreign table without callbacks for it, but
+ * only at execution, and without a hint.  These callbacks reject it while the statement
+ * is planned.
  */
 #include "postgres.h"
 
@@ -22,11 +22,10 @@
 static void
 refuse(Oid relid, const char *what)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("cannot %s foreign table \"%s\": BigQuery tables are read only here", what, get_rel_name(relid)),
-			 errhint("Change the rows in BigQuery itself, or copy them into a local table: "
-					 "INSERT INTO ... SELECT ... FROM the foreign table.")));
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("cannot %s foreign table \"%s\": BigQuery tables are read-only", what, get_rel_name(relid)),
+					errhint("Change the rows in BigQuery itself, or copy them into a local table: "
+							"INSERT INTO ... SELECT ... FROM the foreign table.")));
 }
 
 static const char *
@@ -43,7 +42,7 @@ verb(CmdType command)
 	}
 }
 
-/* The statement is being planned, EXPLAIN's as well. */
+/* The statement is being planned, possibly for EXPLAIN. */
 static List *
 plan_modify(PlannerInfo *root, ModifyTable *plan, Index relation, int subplan pg_attribute_unused())
 {
@@ -52,8 +51,8 @@ plan_modify(PlannerInfo *root, ModifyTable *plan, Index relation, int subplan pg
 }
 
 /*
- * Whether the executor is about to write to the table: then it has locked it
- * for that, while the views of the information schema only look.
+ * Whether the executor is about to write to the table: then it has locked the table for
+ * writing, while the views of the information schema only read.
  */
 static bool
 is_to_be_written(Relation rel)
@@ -65,8 +64,8 @@ is_to_be_written(Relation rel)
 }
 
 /*
- * Nothing is.  COPY FROM and rows routed to a partition are not planned; for
- * them this is the first of our callbacks that is asked.
+ * Nothing is updatable.  COPY FROM and rows routed to a partition are not planned; for
+ * them this is the first of our callbacks that is called.
  */
 static int
 updatable(Relation rel)
@@ -76,7 +75,7 @@ updatable(Relation rel)
 	return 0;
 }
 
-/* Never called, since nothing is updatable; without it updatable() would not be asked. */
+/* Never called, since nothing is updatable; without it updatable() would not be called. */
 static TupleTableSlot *
 insert_row(EState *estate pg_attribute_unused(), ResultRelInfo *target, TupleTableSlot *slot,
 		   TupleTableSlot *plan_slot pg_attribute_unused())

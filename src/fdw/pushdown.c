@@ -2,64 +2,71 @@
  * pushdown.c
  *	  Which conditions may be sent to BigQuery, and why that is safe.
  *
- * Everything pushed is checked here as well.  So the only thing to argue is
- * that no row is lost: each row that satisfies the condition here must satisfy
- * it there.  What holds for all types:
+ * Everything pushed down is checked locally as well.  So it only has to be shown
+ * that no row is lost: each row that satisfies the condition in PostgreSQL must
+ * satisfy it in BigQuery.  For all types:
  *
- * - The clauses of a scan are ANDed, so leaving one out only widens.
+ * - The clauses of a scan are ANDed, so leaving one out only widens the result.
  * - A comparison with NULL is true for no row, on either side; IN is tested
- *	 against the elements that are not NULL, since NULLs never make it true.
- * - A row whose value cannot be held here fails the query, or is NULL here if
- *	 the table's on_bad_value is 'null'.  Either way it satisfies no comparison,
- *	 so that BigQuery may keep it or not.  IS NULL it does satisfy in the second
- *	 case, while BigQuery's value is not NULL: there IS NULL is not pushed.  IS
- *	 NOT NULL is: what is not NULL here has a value there.
+ *   against the elements that are not NULL, since NULLs never make it true.
+ * - A row whose value PostgreSQL cannot hold fails the query, or the value is
+ *   read as NULL if the table's on_bad_value is 'null'.  Either way it satisfies
+ *   no comparison, so that BigQuery may return it or not.  In the second case it
+ *   satisfies IS NULL, although BigQuery's value is not NULL: IS NULL is then not
+ *   pushed down.  IS NOT NULL is: a value that is not NULL in PostgreSQL is not
+ *   NULL in BigQuery.
  * - A value that BigQuery's type cannot express exactly (NaN, infinite, out of
- *	 range, too many digits) is not sent; nothing is rounded on its way.
+ *   range, too many digits) is not sent; no parameter is rounded.
  * - Only the operators of the operator families below are known, on a column of
- *	 one of the types below; a domain over one stays here.  A typmod changes
- *	 nothing: what varchar(5) or numeric(10,2) would cut or round is a value that
- *	 cannot be held.
- * - The column must be there what it is taken for.  The option `type` says that,
- *	 else the column's own type; the answer's schema is held against it, since
- *	 BigQuery compares some types by converting them (scan_conditions.c).
+ *   one of the types below; conditions on a domain over one are checked locally
+ *   only.  A typmod changes nothing: a value that varchar(5) or numeric(10,2)
+ *   would truncate or round is one that the column cannot hold.
+ * - The column must have the assumed type in BigQuery.  This is the option `type`,
+ *   or else follows from the column's own type; the answer's schema is compared
+ *   with it, since BigQuery compares some types by converting them
+ *   (scan_conditions.c).
  *
- * And type by type:
+ * And for each type:
  *
- * INT64 as smallint, integer or bigint: both are whole numbers in order.  Where
- * PostgreSQL compares the column as a numeric, because of a numeric constant,
- * the constant is sent if it is a whole number of 64 bits: then the order among
- * numerics is that of the integers.
+ * INT64 as smallint, integer or bigint: both are integers in order.  If PostgreSQL
+ * compares the column as a numeric, because of a numeric constant, the constant is
+ * sent if it is an integer of 64 bits: then the order of the numerics is that of
+ * the integers.
  *
  * BOOL as boolean: two values, false before true on both sides.  A bare column
  * and IS TRUE are "= true", NOT and IS FALSE "= false".  IS NOT TRUE would be
- * true for NULL, which no comparison is, and stays here.
+ * true for NULL, unlike any comparison, and is not pushed down.
  *
- * DATE as date: days of the same (proleptic Gregorian) calendar in order.  Of a
- * timestamp the day is sent, whose midnight is not after it: what is equal to,
- * on or after the timestamp is so to its day, and what is before or on it cannot
- * be after its day.  Only "<" has to become "<=", unless it is midnight.
+ * DATE as date: days of the same (proleptic Gregorian) calendar in order.  For a
+ * timestamp its day is sent, whose midnight is not after it: a date equal to, on
+ * or after the timestamp is so relative to its day, and a date before or on the
+ * timestamp cannot be after its day.  Only "<" has to become "<=", unless the
+ * timestamp is midnight.
  *
  * TIMESTAMP as timestamptz: both are microseconds since an epoch in UTC, in
  * order; all six digits are sent.  A date or a timestamp without time zone is
- * converted here just as the operator itself does, in the session's time zone.
+ * converted locally in the same way as by the operator itself, in the session's
+ * time zone.
  *
- * DATETIME as timestamp: the same without a zone.  Not so a timestamptz that
- * such a column is compared with: PostgreSQL moves the column's value, not the
- * constant, and not in order where clocks are put back.
+ * DATETIME as timestamp: the same without a zone.  This does not hold for a
+ * timestamptz that such a column is compared with: PostgreSQL converts the
+ * column's value, not the constant, and the order changes where clocks are put
+ * back.
  *
- * NUMERIC and BIGNUMERIC as numeric: exact decimal numbers in order, the number
- * of zeros at the end meaning nothing.  Constants of up to 29 digits before and
- * 9 after the point (38 and 38) fit; others would be rounded or refused there.
+ * NUMERIC and BIGNUMERIC as numeric: exact decimal numbers in order, in which
+ * trailing zeros have no meaning.  Constants of up to 29 digits before and 9 after
+ * the point (38 and 38) fit; BigQuery would round or reject others.
  *
- * STRING as text or varchar: equal when the bytes are, under a deterministic
- * collation here and without one there.  (A collation there, "und:ci", makes
- * more equal: wider.)  Under a nondeterministic one more is equal here.  Order
- * is another on each side.  The bytes here are those there only if
+ * STRING as text or varchar: equal if the bytes are equal, under a deterministic
+ * collation in PostgreSQL and without a collation in BigQuery.  (A collation in
+ * BigQuery, "und:ci", makes more strings equal, which is wider.)  Under a
+ * nondeterministic collation in PostgreSQL more strings are equal.  The order
+ * differs between the two sides.  The bytes are the same on both sides only if
  * - the database's encoding is UTF8, or SQL_ASCII, which converts nothing, and
  * - no U+0000 has been dropped.  A SELECT raises an error for such a value,
- *	 unless on_bad_value is 'null': then "a\0b" might be 'ab' here, and nothing
- *	 is pushed.  A load drops it, but has conditions on its timestamp alone.
+ *   unless on_bad_value is 'null': then "a\0b" might be read as 'ab', and nothing
+ *   is pushed down.  A load drops it, but has conditions only on its timestamp
+ *   column.
  */
 #include "postgres.h"
 
@@ -91,7 +98,7 @@ const PushdownKind pushdown_kinds[] = {
 	[BQ_RANGE] = {.family = InvalidOid},
 };
 
-StaticAssertDecl(lengthof(pushdown_kinds) == BQ_NTYPES, "of each type it must be said whether it is pushed");
+StaticAssertDecl(lengthof(pushdown_kinds) == BQ_NTYPES, "each type needs an entry in pushdown_kinds");
 
 BqType
 pushdown_sends_as(const RemoteTable *table, const RemoteColumn *column)

@@ -1,9 +1,9 @@
 /*
  * pushdown.h
- *	  Which conditions may be sent to BigQuery, and as what.
+ *	  The conditions that may be sent to BigQuery, and their form.
  *
- * Whatever is pushed is checked here again, so a condition may be too wide
- * there, but never too narrow; pushdown.c says type by type why none is.
+ * All conditions are checked locally again, so a condition sent to BigQuery may be too
+ * wide, but never too narrow; pushdown.c explains for each type why none is.
  */
 #ifndef CONTRATOS_PUSHDOWN_H
 #define CONTRATOS_PUSHDOWN_H
@@ -15,33 +15,33 @@
 #include "remote/options.h"
 
 /*
- * Of the ANDed `clauses` on `rel`, those that can be pushed: a List of
- * conditions for fdw_private (each a List that survives copyObject), and in
- * *values, in the same order, the expression each compares its column with;
- * of a NULL test it means nothing.
+ * The ANDed `clauses` on `rel` that can be pushed down: a List of conditions for
+ * fdw_private (each a List that survives copyObject), and in *values, in the same
+ * order, the expression that each compares its column with; for a NULL test it has no
+ * meaning.
  */
 extern List *pushdown_find(PlannerInfo *root, RelOptInfo *rel, const RemoteTable *table, List *clauses, List **values);
 
-/* What has become of a condition, now that its value is known. */
+/* How a condition is handled, now that its value is known. */
 typedef enum PushdownResult
 {
 	PUSHDOWN_SENT, /* *remote is set */
-	PUSHDOWN_LEFT, /* BigQuery cannot express the value: checked here only */
-	PUSHDOWN_NO_ROWS /* NULL or an empty list: nothing satisfies it */
+	PUSHDOWN_LEFT, /* BigQuery cannot express the value: checked locally only */
+	PUSHDOWN_NO_ROWS /* NULL or an empty list: no row satisfies it */
 } PushdownResult;
 
 /*
  * A condition with the value, of type `type`, that it compares with.  In
- * CurrentMemoryContext.  Reads no catalog but that of `type`, if it is an
- * array, and never throws for what the value is.
+ * CurrentMemoryContext.  Uses the catalog only for `type`, if it is an array, and never
+ * throws because of the value.
  */
 extern PushdownResult pushdown_condition(const List *condition, Oid type, Datum value, bool isnull,
 										 RemoteCondition *remote);
 
-/* The same while its value is not known (EXPLAIN). */
+/* The same while its value is unknown (EXPLAIN). */
 extern RemoteCondition pushdown_unknown(const List *condition);
 
-/* Whether it needs no value. */
+/* Whether the condition needs no value. */
 extern bool pushdown_is_null_test(const List *condition);
 
 /*

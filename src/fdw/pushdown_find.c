@@ -1,8 +1,8 @@
 /*
  * pushdown_find.c
- *	  Conditions of the planner, recognized.
+ *	  Finds the conditions that can be pushed down in the planner's clauses.
  *
- * The planner has simplified them: BETWEEN is two comparisons, IN is "= ANY",
+ * The planner has simplified the clauses: BETWEEN is two comparisons, IN is "= ANY",
  * "flag = true" is the bare flag.
  */
 #include "postgres.h"
@@ -21,13 +21,12 @@
 #include "remote/options.h"
 
 /* --------------------------------------------------------------------------
- * Constant during a scan: neither volatile nor changed by a rescan.  The outer
- * row of a correlated subquery or of a nested loop would be a job, and a bill,
- * for each outer row; so would what hangs on it: a subquery that is worked out
- * once for each.
+ * Constant during a scan: neither volatile nor changed by a rescan.  The outer row of a
+ * correlated subquery or of a nested loop would cause a job, and a bill, for each outer
+ * row; so would a subquery that depends on it and is evaluated once for each outer row.
  * -------------------------------------------------------------------------- */
 
-/* What may follow a parameter's evaluation around. */
+/* The state of the search for parameters that vary. */
 typedef struct ParamCheck
 {
 	PlannerInfo *root;
@@ -36,29 +35,29 @@ typedef struct ParamCheck
 
 static bool is_constant_output(PlannerInfo *root, int paramid);
 
-/* The parameters that a planned subquery of `root`'s takes from without. */
+/* The parameters that a planned subquery of `root` takes from outer queries. */
 static Bitmapset *
 taken_params(PlannerInfo *root, const SubPlan *subplan)
 {
 	PlannerGlobal *glob = root->glob;
 
 	/*
-	 * The planner finds that out when all plans are there, the inner ones first,
-	 * and will again; they are now as they will be then.
+	 * The planner computes this when all plans exist, inner ones first, and will
+	 * compute it again; the plans are already final.
 	 */
 	for (int i = 0; i < subplan->plan_id; i++)
 		SS_finalize_plan(list_nth(glob->subroots, i), list_nth(glob->subplans, i));
 	return ((Plan *) list_nth(glob->subplans, subplan->plan_id - 1))->extParam;
 }
 
-/* Whether a subquery of `root`'s that is no part of a row gives the same each time. */
+/* Whether a subquery of `root` that does not depend on its rows has the same result each time. */
 static bool
 is_constant_subplan(PlannerInfo *root, const SubPlan *subplan)
 {
 	Bitmapset *taken;
 	int paramid = -1;
 
-	/* there is nothing above it to change */
+	/* there is no outer query that could change it */
 	if (root->parent_root == NULL)
 		return true;
 	taken = taken_params(root, subplan);
@@ -68,7 +67,7 @@ is_constant_subplan(PlannerInfo *root, const SubPlan *subplan)
 	return true;
 }
 
-/* Whether it is the output of a subquery that gives the same each time. */
+/* Whether the parameter is the output of a subquery with the same result each time. */
 static bool
 is_constant_output(PlannerInfo *root, int paramid)
 {
@@ -83,7 +82,7 @@ is_constant_output(PlannerInfo *root, int paramid)
 	return false;
 }
 
-/* Find what would change from one rescan to the next. */
+/* Find subqueries and parameters that may change from one rescan to the next. */
 static bool
 varies_walker(Node *node, ParamCheck *check)
 {
@@ -111,13 +110,13 @@ pushdown_is_constant(PlannerInfo *root, Expr *expr)
  * Conditions
  * -------------------------------------------------------------------------- */
 
-/* Where conditions are looked for, and the one that is being looked at. */
+/* The scan whose conditions are searched for, and the current condition. */
 typedef struct Search
 {
 	PlannerInfo *root;
 	RelOptInfo *rel;
 	const RemoteTable *table;
-	Expr *value; /* what the condition found compares with */
+	Expr *value; /* the value that the condition found compares with */
 } Search;
 
 static const char *
@@ -153,12 +152,12 @@ find_column(const Search *search, const Node *node)
 	return NULL;
 }
 
-/* A column as a comparison sees it. */
+/* A column as the operand of a comparison. */
 typedef struct Operand
 {
 	const RemoteColumn *column;
 	BqType type;
-	Oid family; /* that the comparison's operator must belong to */
+	Oid family; /* the family that the comparison's operator must belong to */
 } Operand;
 
 /* The integer column under a cast to numeric, or NULL. */
@@ -261,7 +260,7 @@ null_test(Search *search, Node *arg, bool is_null)
 	const RemoteColumn *column = find_column(search, arg);
 	BqType type = column ? pushdown_sends_as(search->table, column) : BQ_UNKNOWN;
 
-	/* a value that cannot be held here is NULL here only */
+	/* a value that PostgreSQL cannot hold is NULL locally only */
 	if (type == BQ_UNKNOWN || (is_null && search->table->null_on_bad_value))
 		return NIL;
 	search->value = (Expr *) makeBoolConst(true, false);
@@ -298,7 +297,7 @@ examine_boolean_test(Search *search, BooleanTest *test)
 	}
 }
 
-/* What can be pushed of a clause, or NIL. */
+/* The part of a clause that can be pushed down, or NIL. */
 static List *
 examine(Search *search, Node *clause)
 {

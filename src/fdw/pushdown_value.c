@@ -1,6 +1,6 @@
 /*
  * pushdown_value.c
- *	  Values that conditions compare with → parameters.
+ *	  Converts the values of conditions to parameters.
  */
 #include "postgres.h"
 
@@ -16,21 +16,21 @@
 #include "values/values.h"
 
 /*
- * What one IN sends at most: BigQuery takes 10 MB with a request, and a list as
- * long as this one is a join.
+ * The largest list that an IN sends: BigQuery accepts requests of 10 MB, and a longer
+ * list is better written as a join.
  */
 #define MAX_ELEMENTS 10000
 #define MAX_ELEMENT_BYTES (1024 * 1024)
 
-/* Digits before and after the point of which every number fits. */
+/* All numbers with at most these digits before and after the point fit. */
 #define NUMERIC_BEFORE 29
 #define NUMERIC_AFTER 9
 #define BIGNUMERIC_BEFORE 38
 #define BIGNUMERIC_AFTER 38
 
 /*
- * The text of a value as a parameter, or NULL.  *is_below: it is the text of a
- * smaller value, with no value of the column's type between the two.
+ * The text of a value as a parameter, or NULL.  *is_below is set when it is the text of
+ * a smaller value, with no value of the column's type between the two.
  */
 typedef char *(*TextFunction)(Oid type, Datum value, bool *is_below);
 
@@ -51,7 +51,7 @@ integer_text(Oid type, Datum value, bool *is_below pg_attribute_unused())
 			text = values_numeric_text(value, 19, 0);
 			if (text == NULL)
 				return NULL;
-			/* 19 digits may be too many for 64 bits */
+			/* 19 digits may exceed 64 bits */
 			errno = 0;
 			(void) strtoi64(text, NULL, 10);
 			return errno == 0 ? text : NULL;
@@ -79,7 +79,7 @@ day_text(Oid type, Datum value, bool *is_below)
 	return values_date_text((DateADT) (midnight / USECS_PER_DAY));
 }
 
-/* As the cross-type operators convert it. */
+/* Convert it in the same way as the cross-type operators. */
 static char *
 timestamp_text(Oid type, Datum value, bool *is_below pg_attribute_unused())
 {
@@ -126,11 +126,11 @@ string_text(Oid type pg_attribute_unused(), Datum value, bool *is_below pg_attri
 	return values_string_text(value);
 }
 
-/* Which types of ours can be parameters of which type of BigQuery's.  NULL: none. */
+/* The PostgreSQL types that can become parameters of each BigQuery type.  NULL: none. */
 static const struct
 {
 	TextFunction text;
-	Oid types[4]; /* up to the first InvalidOid */
+	Oid types[4]; /* terminated by InvalidOid */
 } parameters[] = {
 	[BQ_UNKNOWN] = {.text = NULL},
 	[BQ_STRING] = {string_text, {TEXTOID}},
@@ -151,7 +151,7 @@ static const struct
 	[BQ_RANGE] = {.text = NULL},
 };
 
-StaticAssertDecl(lengthof(parameters) == BQ_NTYPES, "of each type it must be said whether a parameter can be of it");
+StaticAssertDecl(lengthof(parameters) == BQ_NTYPES, "each type needs an entry in parameters");
 
 static TextFunction
 find_text(BqType remote, Oid type)
@@ -172,7 +172,7 @@ static PushdownResult
 send_list(TextFunction text, Oid type, Datum value, RemoteCondition *remote)
 {
 	ArrayType *array = DatumGetArrayTypeP(value);
-	Oid element = ARR_ELEMTYPE(array); /* may be varchar where text is meant */
+	Oid element = ARR_ELEMTYPE(array); /* may be varchar instead of text */
 	int16 len;
 	bool byval;
 	char align;

@@ -1,12 +1,11 @@
 /*
  * scan.c
- *	  A foreign scan's life.
+ *	  The life cycle of a foreign scan.
  *
- * Nothing happens at the network until the first row is wanted.  Then either
- * the finished job of a load is adopted, or a job is asked for and waited for
- * here, in the middle of the statement.  Rows are converted as they arrive:
- * what lives as long as the scan is in a context of its own, what lives as
- * long as a row in the executor's per-tuple context.
+ * No request is sent before the first row is needed.  Then either the finished job of a
+ * load is adopted, or a job is started and waited for in the middle of the statement.
+ * Rows are converted as they arrive: data for the whole scan is in a context of its
+ * own, data for one row in the executor's per-tuple context.
  */
 #include "postgres.h"
 
@@ -36,7 +35,7 @@
 #include "rows/rows.h"
 #include "values/values.h"
 
-/* As much of a bad value as a message shows. */
+/* The part of a bad value that a message shows, in bytes. */
 #define SHOWN_BYTES 100
 
 void
@@ -63,7 +62,7 @@ scan_begin(ForeignScanState *node, int eflags)
 	if ((eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
 		scan_adopt_begin(scan);
 
-	/* the executor's own context: these are part of the plan's state */
+	/* the executor's own context: they are part of the plan's state */
 	scan->values = ExecInitExprList(plan->fdw_exprs, (PlanState *) node);
 	node->fdw_state = scan;
 }
@@ -71,7 +70,7 @@ scan_begin(ForeignScanState *node, int eflags)
 static void
 ask(BqScan *scan)
 {
-	/* who may not ask at all hears of that first */
+	/* report missing privileges first */
 	BqConnection *connection = options_connection(scan->table->relid, scan->userid);
 	BqQuery *query = deparse_query(scan->table, scan->attnums, scan->ncolumns, scan->conditions, scan->nconditions);
 	BqQuestion question = {.query = query, .max_jobs = BIGQUERY_MAX_JOBS};
@@ -84,7 +83,7 @@ ask(BqScan *scan)
 		failure_throw(&f);
 }
 
-/* Before the first row: each column there, of the type it should be. */
+/* Before the first row: check that each column exists in BigQuery and has the expected type. */
 static void
 prepare_columns(BqScan *scan)
 {
@@ -122,7 +121,10 @@ prepare_columns(BqScan *scan)
 	}
 }
 
-/* Of a load all rows are wanted, so that another process may read ahead; others may stop anywhere. */
+/*
+ * The load's own scan reads all rows, so that a reader worker may read ahead; other
+ * scans may stop at any row.
+ */
 static int64
 parallel_size(const BqScan *scan)
 {
@@ -131,7 +133,10 @@ parallel_size(const BqScan *scan)
 	return (int64) settings_min_parallel_load_size * 1024 * 1024;
 }
 
-/* How the load's rows become tuples of the foreign table; NULL when they cannot without its database. */
+/*
+ * The shape of tuples of the foreign table for the load's rows; NULL when they cannot
+ * be made without the database.
+ */
 static ReaderShape *
 tuple_shape(ForeignScanState *node, const BqScan *scan)
 {
@@ -157,7 +162,7 @@ tuple_shape(ForeignScanState *node, const BqScan *scan)
 	return shape;
 }
 
-/* NULL: BigQuery could not compute the same. */
+/* NULL if BigQuery could not compute the same. */
 static RowHash *
 make_row_hash(const BqScan *scan)
 {
@@ -166,7 +171,7 @@ make_row_hash(const BqScan *scan)
 	return forms != NULL ? rowhash_create(forms) : NULL;
 }
 
-/* The first row is wanted. */
+/* Start reading: the first row is needed. */
 static void
 start(ForeignScanState *node, BqScan *scan)
 {
@@ -188,7 +193,7 @@ start(ForeignScanState *node, BqScan *scan)
 	MemoryContextSwitchTo(old);
 }
 
-/* A value that cannot be held as it is: recorded in a load, else an error. */
+/* A value that cannot be stored without loss: recorded in a load, else an error. */
 static void
 bad_value(BqScan *scan, const ScanColumn *mine, const RowsCell *cell, const char *reason)
 {
@@ -204,11 +209,11 @@ bad_value(BqScan *scan, const ScanColumn *mine, const RowsCell *cell, const char
 	}
 	if (scan->table->null_on_bad_value)
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-			 errmsg("value of column \"%s\" in row " INT64_FORMAT " cannot be held as it is", mine->column->name, row),
-			 errdetail("\"%s\": %s.", values_shown(cell, SHOWN_BYTES), reason),
-			 errhint("The foreign table's option on_bad_value 'null' gives NULL instead.")));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+					errmsg("value of column \"%s\" in row " INT64_FORMAT " cannot be stored without loss",
+						   mine->column->name, row),
+					errdetail("\"%s\": %s.", values_shown(cell, SHOWN_BYTES), reason),
+					errhint("Set the foreign table's option on_bad_value to 'null' to read NULL instead.")));
 }
 
 static void
@@ -222,8 +227,8 @@ refuse_null(const BqScan *scan, const ScanColumn *mine, const char *reason)
 		 errdetail("Row " INT64_FORMAT ": %s.", reader_rows(scan->reader),
 				   reason ? reason : "BigQuery's value is NULL"),
 		 mine->column->not_null
-			 ? errhint("The column is declared NOT NULL: ALTER FOREIGN TABLE ... ALTER COLUMN ... DROP NOT NULL lets "
-					   "it be NULL here.")
+			 ? errhint("The column is declared NOT NULL: use ALTER FOREIGN TABLE ... ALTER COLUMN ... DROP NOT NULL "
+					   "to allow NULL.")
 			 : errhint("The column's domain does not allow NULL: declare the column as the domain's base type.")));
 }
 
@@ -250,14 +255,14 @@ fill_slot(BqScan *scan, const RowsCell *cells, TupleTableSlot *slot)
 	}
 }
 
-/* A row that was made a tuple beside has no bad value. */
+/* A row that the reader worker made into a tuple has no bad value. */
 static TupleTableSlot *
 store_tuple(const BqScan *scan, HeapTuple tuple, TupleTableSlot *slot)
 {
 	ExecForceStoreHeapTuple(tuple, slot, false);
 	if (scan->is_new_row && scan->adoption->timestamp_column > 0)
 	{
-		/* taken out of the tuple for good: the statement's condition needs it, too */
+		/* the slot keeps the value: the condition of the statement needs it, too */
 		bool null;
 		Datum value = slot_getattr(slot, scan->adoption->timestamp_column, &null);
 
@@ -280,7 +285,7 @@ next_row(BqScan *scan, TupleTableSlot *slot)
 	scan_adopt_report(scan, !found);
 	if (!found)
 		return slot;
-	/* of the wire's values: conversion may lose something */
+	/* computed from the texts on the wire: conversion may lose something */
 	if (scan->is_new_row && scan->row_hash != NULL)
 		reader_note(scan->reader);
 	if (row.tuple != NULL)
@@ -333,7 +338,7 @@ scan_again(ForeignScanState *node)
 
 	if (!scan->started || scan->role == SCAN_ORPHANED)
 		return;
-	/* other rows are another job */
+	/* if the query's rows change, it needs another job */
 	if (node->ss.ps.chgParam != NULL && (!scan_evaluate(node, scan) || scan->reader == NULL))
 	{
 		stop(scan);
@@ -348,7 +353,7 @@ scan_end(ForeignScanState *node)
 {
 	BqScan *scan = node->fdw_state;
 
-	/* nothing to end if scan_begin() did not get there */
+	/* there is no scan to end if scan_begin() did not create one */
 	if (scan == NULL)
 		return;
 	stop(scan);

@@ -1,7 +1,7 @@
 /*
  * scan.h
- *	  A foreign scan's life: conditions evaluated, job asked for or adopted, its
- *	  rows converted and given to the executor.
+ *	  The life cycle of a foreign scan: conditions are evaluated, a job is started or
+ *	  adopted, its rows are converted and returned to the executor.
  */
 #ifndef CONTRATOS_SCAN_H
 #define CONTRATOS_SCAN_H
@@ -20,42 +20,42 @@
 #include "rows/rows.h"
 
 /*
- * A finished job that the scans of one statement must adopt.  Offered for
- * exactly one SPI statement, withdrawn in PG_FINALLY; while it is offered a scan
- * of that foreign table that does not match is an ERROR, never a second bill.
+ * A finished job that the scans of one statement must adopt.  It is offered for exactly
+ * one SPI statement and withdrawn in PG_FINALLY; while it is offered, a scan of that
+ * foreign table that does not match is an ERROR, never a second bill.
  */
 typedef struct ScanAdoption
 {
 	/* written by the load */
 	Oid relid; /* the foreign table */
-	char *rows_key; /* deparse_rows_key() of what the job read */
+	char *rows_key; /* deparse_rows_key() of the job's query */
 	int ncolumns;
-	AttrNumber *columns; /* what the job's result holds, ascending */
-	AttrNumber timestamp_column; /* whose maximum is wanted, or 0 */
+	AttrNumber *columns; /* the columns of the job's result, ascending */
+	AttrNumber timestamp_column; /* the column whose maximum is wanted, or 0 */
 	BqJob *job;
-	void (*progress)(void *arg, int64 rows, int64 bytes, int pages); /* every now and then, and at the end */
+	void (*progress)(void *arg, int64 rows, int64 bytes, int pages); /* from time to time, and at the end */
 
-	/* called for each value that could not be kept as it was */
+	/* called for each value that could not be stored unchanged */
 	void (*reject)(void *arg, int64 row_number, const char *column, const RowsCell *raw, const char *reason);
 	void *arg; /* for both */
 
-	/* written by the scans: of the load's own, the first begun, for the ledger */
-	bool begun; /* there is such a scan */
+	/* written by the load's own scan, which is the first, for the ledger */
+	bool begun; /* whether there is such a scan */
 	DayFigures figures; /* of the rows received, each counted once; the fingerprint once complete */
-	int64 at_row; /* number of the one that the executor has in hand; 0: none */
+	int64 at_row; /* number of the row that the executor is processing; 0: none */
 	int64 bytes;
 	int pages;
 	int64 values_altered;
-	bool complete; /* it was read to its end */
+	bool complete; /* whether the result was read to its end */
 } ScanAdoption;
 
 extern void scan_offer(ScanAdoption *adoption);
 
-/* Safe in PG_FINALLY; scans still open (a trigger's cursor) give an error from now on. */
+/* Safe in PG_FINALLY; scans that are still open (a trigger's cursor) raise an error from now on. */
 extern void scan_withdraw(void);
 
 /*
- * What the plan of a scan carries from fdw.c to here, as
+ * The information that a scan's plan carries from fdw.c to scan.c, as
  * ForeignScan.fdw_private, a List by position (it must survive copyObject).
  */
 typedef enum ScanPrivate
@@ -65,10 +65,10 @@ typedef enum ScanPrivate
 } ScanPrivate;
 
 /*
- * Executor callbacks' work.  Nothing reaches the network before the first
- * row is asked for, so EXPLAIN never does.  Errors: of options_connection()
- * and bigquery_query(); 42804 when a column's type there is not the one its
- * option says; 22P02 and 23502 for values that cannot be held.
+ * The executor callbacks.  No request is sent before the first row is needed, so
+ * EXPLAIN never sends one.  Errors: those of options_connection() and bigquery_query();
+ * 42804 when a column's type in BigQuery is not the one its option says; 22P02 and
+ * 23502 for values that cannot be stored.
  */
 extern void scan_begin(ForeignScanState *node, int eflags);
 extern TupleTableSlot *scan_next(ForeignScanState *node);

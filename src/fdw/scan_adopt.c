@@ -1,7 +1,6 @@
 /*
  * scan_adopt.c
- *	  Scans within a load: they read its finished job, and tell it what they
- *	  read.
+ *	  Scans within a load: they read its finished job, and report their progress to it.
  */
 #include "postgres.h"
 
@@ -12,10 +11,10 @@
 
 #include "fdw/scan_internal.h"
 
-/* Rows between two looks at the clock for progress. */
+/* The number of rows between two checks of the clock for progress. */
 #define PROGRESS_ROWS 256
 
-/* The load's finished job, while its statement runs, and who reads it. */
+/* The load's finished job, while its statement runs, and the scans that read it. */
 static ScanAdoption *offered = NULL;
 static dlist_head adopters = DLIST_STATIC_INIT(adopters);
 
@@ -42,8 +41,8 @@ leave_with_memory(void *arg)
 }
 
 /*
- * A cursor that a trigger left open is still reading: what it reads, and
- * reports to, ends with the load.
+ * A cursor that a trigger left open may still be reading: the job that it reads, and
+ * the load that it reports to, end now.
  */
 void
 scan_withdraw(void)
@@ -78,7 +77,7 @@ scan_adopt_refuse_orphan(const BqScan *scan)
 void
 scan_adopt_begin(BqScan *scan)
 {
-	/* the load's own scan is begun before any trigger can begin another */
+	/* the load's own scan begins before any trigger can begin another */
 	if (offered == NULL || offered->relid != scan->table->relid || offered->begun)
 		return;
 	offered->begun = true;
@@ -94,7 +93,7 @@ scan_adopt_position(const ScanAdoption *adoption, AttrNumber attnum)
 	return -1;
 }
 
-/* Whether the load's job holds all this scan reads. */
+/* Whether the load's job has all columns and rows that this scan reads. */
 static bool
 is_held_by(const BqScan *scan, const ScanAdoption *adoption)
 {
@@ -115,17 +114,17 @@ scan_adopt(BqScan *scan)
 		return false;
 	if (!is_held_by(scan, adoption))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("a load reads other rows of foreign table \"%s\" than it has asked BigQuery for",
+						errmsg("a load reads other rows of foreign table \"%s\" than those it requested from BigQuery",
 							   get_rel_name(scan->table->relid)),
 						errdetail("A trigger, rule or view of the target reads the foreign table."),
-						errhint("Let it read the target instead: during a load the foreign table gives just the day "
+						errhint("Let it read the target instead: during a load the foreign table returns only the day "
 								"that is loaded.")));
 	scan->adoption = adoption;
 	scan->role = scan->role == SCAN_OF_LOAD ? SCAN_REPORTING : SCAN_ADOPTING;
 	scan->job = adoption->job;
 	dlist_push_tail(&adopters, &scan->link);
 
-	/* this memory may go without scan_end(), with a subtransaction of a trigger */
+	/* this memory may be freed without scan_end(), with a subtransaction of a trigger */
 	scan->unlink = (MemoryContextCallback){.func = leave_with_memory, .arg = scan};
 	MemoryContextRegisterResetCallback(scan->context, &scan->unlink);
 	return true;
@@ -142,7 +141,7 @@ scan_adopt_note_timestamp(ScanAdoption *adoption, Oid type, Datum value)
 	adoption->figures.has_max = true;
 }
 
-/* Keep the load informed: of each row once, however often it is read again. */
+/* Report to the load, counting each row once, however often it is read again. */
 void
 scan_adopt_report(BqScan *scan, bool at_end)
 {

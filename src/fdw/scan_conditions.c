@@ -1,6 +1,7 @@
 /*
  * scan_conditions.c
- *	  What a scan asks for: conditions evaluated, and those it must have.
+ *	  The conditions of a scan: their evaluation, and the one that require_filter
+ *	  demands.
  */
 #include "postgres.h"
 
@@ -22,7 +23,7 @@
 #include "remote/deparse.h"
 #include "remote/options.h"
 
-/* The estimate in a refusal is a courtesy: nobody wants to wait long for it. */
+/* The timeout for the estimate in an error message: it is optional, so the wait is short. */
 #define ESTIMATE_TIMEOUT_MS 10000
 
 static void
@@ -73,7 +74,7 @@ scan_evaluate(ForeignScanState *node, BqScan *scan)
 	return same;
 }
 
-/* Numbers that BigQuery compares with each other exactly. */
+/* Numeric types that BigQuery compares with each other exactly. */
 static bool
 is_exact_number(BqType type)
 {
@@ -81,10 +82,10 @@ is_exact_number(BqType type)
 }
 
 /*
- * A column without the option `type` is taken for what its own type suggests.
- * If it is something else, BigQuery may still have compared it: a DATETIME with
- * a DATE, as its midnight, or a FLOAT64 with a NUMERIC, rounded.  Then rows may
- * be missing.
+ * A column without the option `type` is assumed to have the type that its local type
+ * stands for. If it has another, BigQuery may still have compared it: a DATETIME with a
+ * DATE, as its midnight, or a FLOAT64 with a NUMERIC, rounded.  Then rows may be
+ * missing.
  */
 void
 scan_check_pushed(const BqScan *scan, const RemoteColumn *column, const BqField *field)
@@ -97,15 +98,15 @@ scan_check_pushed(const BqScan *scan, const RemoteColumn *column, const BqField 
 
 		if (scan->conditions[i].attnum != column->attnum || (fits && !field->repeated))
 			continue;
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_DATATYPE_MISMATCH),
-			 errmsg("column \"%s\" of foreign table \"%s\" is of another type in BigQuery", column->name,
-					get_rel_name(scan->table->relid)),
-			 errdetail("It is %s there, and a condition on it has been sent as one on %s.", type, bqtypes[taken].name),
-			 errhint("ALTER FOREIGN TABLE %s ALTER COLUMN %s OPTIONS (ADD type '%s'); conditions on the column "
-					 "are then checked here.",
-					 quote_identifier(get_rel_name(scan->table->relid)), quote_identifier(column->name), type)));
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of foreign table \"%s\" is of another type in BigQuery", column->name,
+						get_rel_name(scan->table->relid)),
+				 errdetail("Its type in BigQuery is %s, but a condition on it was sent as one on %s.", type,
+						   bqtypes[taken].name),
+				 errhint("ALTER FOREIGN TABLE %s ALTER COLUMN %s OPTIONS (ADD type '%s'); conditions on the column "
+						 "are then checked locally.",
+						 quote_identifier(get_rel_name(scan->table->relid)), quote_identifier(column->name), type)));
 	}
 }
 
@@ -113,7 +114,7 @@ scan_check_pushed(const BqScan *scan, const RemoteColumn *column, const BqField 
  * For EXPLAIN
  * -------------------------------------------------------------------------- */
 
-/* Only constants are known without executing; what may be sent is taken to be. */
+/* Without executing, only constants are known; conditions with other values are assumed to be sent. */
 static int
 known_conditions(const BqScan *scan, RemoteCondition *conditions)
 {
@@ -151,7 +152,7 @@ scan_query(ForeignScanState *node)
  * require_filter
  * -------------------------------------------------------------------------- */
 
-/* Whether a condition lets BigQuery leave partitions out: IS NOT NULL keeps all that matter. */
+/* Whether a condition lets BigQuery leave partitions out: IS NOT NULL keeps all partitions with data. */
 static bool
 is_pruned(const BqScan *scan, const RemoteColumn *column)
 {
@@ -161,7 +162,7 @@ is_pruned(const BqScan *scan, const RemoteColumn *column)
 	return false;
 }
 
-/* What the query would cost, as a sentence's end; NULL when BigQuery does not say. */
+/* The cost of the query, as the end of a sentence; NULL if BigQuery does not report it. */
 static char *
 estimate(const BqScan *scan, const BqConnection *connection, const BqQuery *query)
 {
@@ -180,7 +181,7 @@ estimate(const BqScan *scan, const BqConnection *connection, const BqQuery *quer
 	return text_to_cstring(DatumGetTextPP(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes))));
 }
 
-/* A condition that would do, for the hint. */
+/* A sufficient condition, for the hint. */
 static const char *
 example(const RemoteColumn *column)
 {
@@ -214,7 +215,7 @@ refuse(const BqScan *scan, const RemoteColumn *column, const BqConnection *conne
 		 pushdown_can_compare(scan->table, column)
 			 ? errhint("Compare the column itself, as in %s %s, or set the table's option require_filter to 'false'.",
 					   name, example(column))
-			 : errhint("Let column %s of the foreign table be of the type that stands for BigQuery's, so that "
+			 : errhint("Declare column %s of the foreign table with the type that corresponds to BigQuery's, so that "
 					   "conditions on it can be sent, or set the table's option require_filter to 'false'.",
 					   name)));
 }

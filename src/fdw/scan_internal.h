@@ -1,7 +1,7 @@
 /*
  * scan_internal.h
- *	  Between scan.c, which reads, scan_conditions.c, which knows what it asks
- *	  for, and scan_adopt.c, which knows of loads.
+ *	  Shared by scan.c (reading), scan_conditions.c (the scan's query) and scan_adopt.c
+ *	  (loads) only.
  */
 #ifndef CONTRATOS_SCAN_INTERNAL_H
 #define CONTRATOS_SCAN_INTERNAL_H
@@ -28,13 +28,13 @@ typedef struct ScanColumn
 	ValueReader *reader;
 } ScanColumn;
 
-/* What a scan is to a load. */
+/* The role of a scan in a load. */
 typedef enum ScanRole
 {
-	SCAN_ALONE = 0, /* nothing: it asks BigQuery itself */
-	SCAN_OF_LOAD, /* the load's own, the first begun, which has not adopted its job yet */
-	SCAN_REPORTING, /* the load's own, which reads its job and reports what it reads */
-	SCAN_ADOPTING, /* another, of a trigger for one, which reads the load's job */
+	SCAN_ALONE = 0, /* none: it sends its own query */
+	SCAN_OF_LOAD, /* the load's own scan, which is the first and has not adopted the job yet */
+	SCAN_REPORTING, /* the load's own, which reads the job and reports its progress */
+	SCAN_ADOPTING, /* another one, for example of a trigger, which reads the load's job */
 	SCAN_ORPHANED /* the load is over, and its job gone */
 } ScanRole;
 
@@ -43,61 +43,61 @@ typedef struct BqScan
 	/* set by scan_begin() */
 	MemoryContext context;
 	RemoteTable *table;
-	Oid userid; /* whose mapping counts */
+	Oid userid; /* the role whose user mapping is used */
 	List *pushed; /* conditions that may be pushed … */
-	List *values; /* … and the ExprStates of what they compare with */
+	List *values; /* … and the ExprStates of their values */
 	int ncolumns;
 	AttrNumber *attnums;
 
-	ScanRole role; /* not told by its address: that may be another scan's after its end */
+	ScanRole role; /* a scan cannot be identified by its address, which another one may reuse */
 
 	/* set by start() at the first row */
 	bool started;
-	bool no_rows; /* nothing satisfies the conditions */
-	MemoryContext conditions_context; /* of these three */
+	bool no_rows; /* no row satisfies the conditions */
+	MemoryContext conditions_context; /* the context of the next three */
 	RemoteCondition *conditions;
 	int nconditions;
 	char *rows_key;
 	ScanAdoption *adoption; /* the load's, or NULL */
-	bool is_new_row; /* of the load's own scan: it gives this row for the first time */
-	dlist_node link; /* among the adopters, while it is one */
+	bool is_new_row; /* for the load's own scan: it returns this row for the first time */
+	dlist_node link; /* among the adopters, while it is one of them */
 	MemoryContextCallback unlink;
-	RowHash *row_hash; /* of the rows it has given, or NULL */
-	Bigquery *bq; /* own; NULL when adopted */
+	RowHash *row_hash; /* of the rows it has returned, or NULL */
+	Bigquery *bq; /* its own; NULL when adopted */
 	BqJob *job;
 	RowReader *reader;
 	ScanColumn *columns;
-	Oid timestamp_type; /* of the column whose maximum the load wants */
+	Oid timestamp_type; /* of the column whose maximum the load needs */
 } BqScan;
 
 /*
- * Evaluate what the pushed conditions compare with, and write what follows;
- * true when the rows asked for are those of the last time.
+ * Evaluate the values of the pushed conditions, and set the fields after them; true
+ * when the conditions select the same rows as the last time.
  */
 extern bool scan_evaluate(ForeignScanState *node, BqScan *scan);
 
 /*
- * 42804 if a condition has been sent for a column of another type than `field`,
- * which is what the column is there.
+ * 42804 if a condition was sent for a column of another type than `field`, the column
+ * in BigQuery.
  */
 extern void scan_check_pushed(const BqScan *scan, const RemoteColumn *column, const BqField *field);
 
 /*
- * 55000, with BigQuery's estimate, unless `query`, of conditions evaluated, has
- * the condition on the partition column that require_filter wants.
+ * 55000, with BigQuery's estimate, unless `query`, with its conditions evaluated, has
+ * the condition on the partition column that require_filter demands.
  */
 extern void scan_check_filter(const BqScan *scan, const BqConnection *connection, const BqQuery *query);
 
 /* Scan begins: the first one of a load is the load's own. */
 extern void scan_adopt_begin(BqScan *scan);
 
-/* Adopt the load's job, if one is armed for this table; false if none is. */
+/* Adopt the load's job, if one is offered for this table; false if none is. */
 extern bool scan_adopt(BqScan *scan);
 
-/* Where a column stands among the cells of the load's job; -1: nowhere. */
+/* The position of a column among the cells of the load's job; -1: none. */
 extern int scan_adopt_position(const ScanAdoption *adoption, AttrNumber attnum);
 
-/* A row has come, or the end: tell the load, of each row once. */
+/* A row was read, or the end was reached: report to the load, counting each row once. */
 extern void scan_adopt_report(BqScan *scan, bool at_end);
 
 /* A value of the timestamp column: timestamptz, timestamp or date, in UTC. */
@@ -106,7 +106,7 @@ extern void scan_adopt_note_timestamp(ScanAdoption *adoption, Oid type, Datum va
 /* The scan ends before the load does; harmless for one that has adopted nothing. */
 extern void scan_adopt_leave(BqScan *scan);
 
-/* 55000: the load has ended before the scan. */
+/* 55000: the load ended before the scan. */
 extern void scan_adopt_refuse_orphan(const BqScan *scan);
 
 #endif /* CONTRATOS_SCAN_INTERNAL_H */

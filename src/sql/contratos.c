@@ -1,10 +1,11 @@
 /*
  * contratos.c
- *	  What PostgreSQL calls: the library's start and its SQL functions.
+ *	  The functions that PostgreSQL calls: the library's initialization and its SQL
+ *	  functions.
  *
- * They read arguments and delegate.  Arguments may be NULL in the signature
- * (the functions are not STRICT) so that a NULL is an error that names the
- * argument, and not a silent NULL result.
+ * They read arguments and delegate.  Arguments may be NULL in the signature (the
+ * functions are not STRICT) so that a NULL is an error that names the argument, and not
+ * a silent NULL result.
  */
 #include "postgres.h"
 
@@ -38,7 +39,7 @@
 #include "sql/contratos_internal.h"
 #include "worker/launcher.h"
 
-/* A backfill may not go further back at once. */
+/* A single backfill may not go back further. */
 #define MAX_DAYS 3660
 
 CONTRATOS_MODULE_MAGIC;
@@ -65,7 +66,7 @@ _PG_init(void)
 {
 	settings_define();
 	statement_init();
-	/* the SQL functions work without the worker: not preloaded is no error */
+	/* the SQL functions work without the worker: a library that is not preloaded is not an error */
 	if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade)
 		launcher_register();
 }
@@ -93,12 +94,15 @@ normalize_column(Relation relation, HeapTuple tuple, const char *column)
 	bool isnull = false;
 
 	if (name == NULL)
-		return tuple; /* NOT NULL says it better */
+		return tuple; /* NOT NULL has a better message */
 	value = CStringGetTextDatum(ledger_normalize_name(name, column));
 	return heap_modify_tuple_by_cols(tuple, RelationGetDescr(relation), 1, &attnum, &value, &isnull);
 }
 
-/* The same for one of its functions, of so many arguments; one that stays is not judged anew. */
+/*
+ * The same for a function named by the row, with that number of arguments; an unchanged
+ * name is not checked again.
+ */
 static HeapTuple
 normalize_hook(const TriggerData *trigger, HeapTuple tuple, const char *column, int nargs)
 {
@@ -135,7 +139,7 @@ contratos_sources_normalize(PG_FUNCTION_ARGS)
 	return PointerGetDatum(tuple);
 }
 
-/* A column of the row that a trigger was fired for, as text; NULL: null. */
+/* A column of the row that a trigger was fired for, as text; NULL if it is null. */
 static char *
 column_text(const TriggerData *trigger, const char *column)
 {
@@ -197,7 +201,7 @@ contratos_get_days(FunctionCallInfo fcinfo, const char *function, DateADT *first
 						errhint("%s(first, last) takes the earlier day first.", function)));
 }
 
-/* A result set being returned. */
+/* Add a row to the result set. */
 static void
 emit(void *arg, const RunResult *result)
 {
@@ -269,22 +273,22 @@ contratos_backfill_range(PG_FUNCTION_ARGS)
 
 #define TIB (1024.0 * 1024 * 1024 * 1024)
 
-/* For a TiB, in whatever currency. */
+/* For one TiB, in any currency. */
 #define MAX_PRICE 1e9
 
-/* An estimate being returned. */
+/* The state of an estimate that is being returned. */
 typedef struct Estimate
 {
 	ReturnSetInfo *set;
 	double price_per_tib;
 } Estimate;
 
-/* One day of it. */
+/* Add one day of it. */
 static void
 emit_estimate(void *arg, const RunEstimate *estimate)
 {
 	const Estimate *all = arg;
-	/* eight places: the least that is billed costs less than a hundredth of a cent */
+	/* eight decimal places: the smallest billed amount costs less than a hundredth of a cent */
 	char *price = psprintf("%.8f", (double) estimate->bytes_billed / TIB * all->price_per_tib);
 	Datum values[4] = {
 		DateADTGetDatum(estimate->day),
@@ -308,7 +312,7 @@ contratos_estimate(PG_FUNCTION_ARGS)
 	contratos_refuse_null(fcinfo, 2, "source");
 	contratos_refuse_null(fcinfo, 3, "price_per_tib");
 	estimate.price_per_tib = PG_GETARG_FLOAT8(3);
-	/* not so of NaN either */
+	/* this also rejects NaN */
 	if (!(estimate.price_per_tib >= 0 && estimate.price_per_tib <= MAX_PRICE))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("price_per_tib must be between 0 and %g", MAX_PRICE),
@@ -338,7 +342,7 @@ contratos_cancel(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(run_cancel(PG_GETARG_INT64(0)));
 }
 
-/* What there is to load has changed: the worker should look. */
+/* The sources or the queue have changed: wake up the worker. */
 Datum
 contratos_sources_changed(PG_FUNCTION_ARGS)
 {

@@ -1,9 +1,9 @@
 /*
  * contratos_inspect.c
- *	  The SQL functions that look and change nothing: contratos_check(),
- *	  contratos_verify(), and what the view contratos_status cannot ask in SQL.
+ *	  The SQL functions that change nothing: contratos_check(), contratos_verify(), and
+ *	  the parts of the view contratos_status that SQL cannot compute.
  *
- * The latter only reads, and works on a standby and in a read-only transaction.
+ * The latter only read, and work on a standby and in a read-only transaction.
  */
 #include "postgres.h"
 
@@ -51,7 +51,7 @@ emit_check(void *arg, const CheckRow *row)
 	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
 }
 
-/* A NULL stands for all sources. */
+/* NULL means all sources. */
 Datum
 contratos_check(PG_FUNCTION_ARGS)
 {
@@ -68,8 +68,8 @@ PG_FUNCTION_INFO_V1(contratos_next);
 PG_FUNCTION_INFO_V1(contratos_worker);
 
 /*
- * A view's functions are called with the rights of whoever reads it, so that
- * these two are executable by all.  Who may not read the view learns nothing.
+ * The functions of a view are called with the privileges of the role that reads it, so
+ * these two are executable by all.  A role that may not read the view learns nothing.
  */
 static bool
 may_read_status(void)
@@ -78,9 +78,9 @@ may_read_status(void)
 }
 
 /*
- * What the worker remembers of changes is not known here: a failed day that is
- * due again because its source, key file or configuration has changed shows so
- * once the worker has begun with it, which is at once.
+ * The worker's memory of changes is not visible to this function: a failed day that is
+ * due again because its source, key file or configuration has changed is shown so only
+ * after the worker has begun with it, which happens at once.
  */
 Datum
 contratos_next(PG_FUNCTION_ARGS)
@@ -124,7 +124,7 @@ contratos_worker(PG_FUNCTION_ARGS)
 
 PG_FUNCTION_INFO_V1(contratos_verify);
 
-/* A row being put together, column by column. */
+/* A row that is being built, column by column. */
 typedef struct Row
 {
 	int n;

@@ -1,6 +1,6 @@
 /*
  * contratos_internal.h
- *	  What the files of the SQL-callable functions share.
+ *	  Shared by the files of the SQL-callable functions.
  */
 #ifndef CONTRATOS_INTERNAL_H
 #define CONTRATOS_INTERNAL_H
@@ -10,8 +10,8 @@
 #include "utils/date.h"
 
 /*
- * 22004 when argument n (from 0), called `name`, is NULL: the functions are not
- * STRICT, so that a NULL is an error and not a silent NULL result.
+ * 22004 when argument n (from 0), named `name`, is NULL: the functions are not STRICT,
+ * so that a NULL is an error and not a silent NULL result.
  */
 extern void contratos_refuse_null(FunctionCallInfo fcinfo, int n, const char *name);
 

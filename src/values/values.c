@@ -2,10 +2,10 @@
  * values.c
  *	  One BigQuery value (its type, its text) → one Datum of a column's type.
  *
- * bqtypes says what is natural for each type, and a table here which pairs of types
- * are read by hand.  A local type that is in that table is read from nothing but
- * what stands there; any other goes through its own input function.  Nothing here throws for what a value holds, and
- * nothing is rounded, cut or guessed.
+ * bqtypes has the natural local type of each type, and a table in this file the pairs
+ * of types that are read by hand.  A local type in that table is read only from the
+ * types in its entries; any other goes through its own input function.  No reader
+ * throws because of a value's content, and no value is rounded, truncated or guessed.
  */
 #include "postgres.h"
 
@@ -23,10 +23,10 @@
 #include "values/values.h"
 #include "values/values_internal.h"
 
-/* As much of a message as a reason shows. */
+/* The part of a message that a reason shows, in bytes. */
 #define REASON_BYTES 400
 
-/* A local type, and how it is read by hand. */
+/* A local type, and the function that reads it by hand. */
 typedef struct Conversion
 {
 	Oid local;
@@ -35,7 +35,7 @@ typedef struct Conversion
 
 #define MAX_CONVERSIONS 14
 
-/* What each type is read into by hand, besides the texts; up to InvalidOid. */
+/* The local types that each type is read into by hand, in addition to texts; terminated by InvalidOid. */
 static const Conversion conversions[][MAX_CONVERSIONS] = {
 	[BQ_UNKNOWN] = {{.local = InvalidOid}},
 	[BQ_STRING] =
@@ -120,7 +120,7 @@ static const Conversion conversions[][MAX_CONVERSIONS] = {
 
 StaticAssertDecl(lengthof(conversions) == BQ_NTYPES, "each type needs its conversions");
 
-/* Texts, into which every scalar type is read. */
+/* Texts, into which every scalar type can be read. */
 static const Conversion text_conversions[] = {
 	{TEXTOID, values_read_text},
 	{VARCHAROID, values_read_text},
@@ -140,7 +140,7 @@ values_bad(const char **reason, const char *why)
 }
 
 ValueResult
-values_bad_said(const char **reason, const char *message)
+values_bad_message(const char **reason, const char *message)
 {
 	int len = (int) strlen(message);
 
@@ -186,10 +186,10 @@ values_read(ValueReader *reader, const RowsCell *cell, Datum *value, bool *isnul
 }
 
 /* --------------------------------------------------------------------------
- * Which readers there are
+ * The choice of a reader
  * -------------------------------------------------------------------------- */
 
-/* The type that holds all values of a field that is no ARRAY; InvalidOid: nobody knows. */
+/* The type that holds all values of a field that is not an ARRAY; InvalidOid if the field's type is unknown. */
 static Oid
 natural_scalar(const BqField *field)
 {
@@ -218,7 +218,7 @@ values_refuse(const BqField *field, Oid type, int32 typmod, const char *column, 
 	char *local = format_type_with_typemod(type, typmod);
 	const char *natural = values_natural_sql(field);
 
-	/* a Failure's text is UTF-8 whatever the database's encoding */
+	/* a Failure's text is UTF-8 regardless of the database's encoding */
 	failure_set(f, ERRCODE_FEATURE_NOT_SUPPORTED, "column \"%s\": BigQuery's %s cannot be read as %s",
 				pg_server_to_any(column, strlen(column), PG_UTF8), message_field_type(field),
 				pg_server_to_any(local, strlen(local), PG_UTF8));
@@ -232,7 +232,7 @@ values_refuse(const BqField *field, Oid type, int32 typmod, const char *column, 
 	return NULL;
 }
 
-/* How text gets from UTF-8 to the server's encoding; SQL_ASCII keeps it as it is. */
+/* Find the conversion of text from UTF-8 to the server's encoding; SQL_ASCII needs none. */
 static bool
 find_encoding_conversion(Oid *conversion, Failure *f)
 {
@@ -287,7 +287,7 @@ values_find_read(BqType remote, Oid local)
 	return read ? read : find_read(text_conversions, lengthof(text_conversions), local);
 }
 
-/* Whether the local type is read by hand, from whatever type. */
+/* Whether the local type is read by hand, from any type. */
 static bool
 is_by_hand(Oid local)
 {
@@ -329,7 +329,7 @@ is_nested(const BqField *field, Oid type)
 		   (field->type == BQ_JSON && (type == JSONBOID || type == JSONOID));
 }
 
-/* jsonb_in() throws all but the last of equal keys away without a word: such a STRING is read as a JSON is. */
+/* jsonb_in() silently drops all but the last of equal keys: such a STRING is read like a JSON. */
 static const BqField *
 as_document(const BqField *field, Oid type)
 {
@@ -351,7 +351,7 @@ values_reader(const BqField *field, Oid type, int32 typmod, const char *column, 
 
 	field = as_document(field, base);
 
-	/* array_in() takes no text of any other type */
+	/* array_in() is used for the texts of STRING only */
 	if (!field->repeated && OidIsValid(get_element_type(base)) && field->type != BQ_STRING)
 		return values_refuse(field, type, typmod, column, f);
 
@@ -362,7 +362,7 @@ values_reader(const BqField *field, Oid type, int32 typmod, const char *column, 
 }
 
 /* --------------------------------------------------------------------------
- * For a person's eyes
+ * For display
  * -------------------------------------------------------------------------- */
 
 char *
@@ -371,7 +371,7 @@ values_shown(const RowsCell *cell, int max_bytes)
 	size_t len = Min(cell->len, (size_t) max_bytes);
 	StringInfoData buf;
 
-	/* not pg_mbcliplen(): it ends at U+0000 */
+	/* not pg_mbcliplen(), which ends at U+0000 */
 	while (len > 0 && len < cell->len && ((unsigned char) cell->data[len] & 0xC0) == 0x80)
 		len--;
 	initStringInfo(&buf);

@@ -1,10 +1,10 @@
 /*
  * values_array.c
- *	  An ARRAY as an array of PostgreSQL's, with one dimension.
+ *	  An ARRAY as a PostgreSQL array with one dimension.
  *
- * Its elements are read by the reader that a column of the element's type
- * would have, so that whatever can be a column can be an element, and is as
- * good or as bad.
+ * Its elements are read by the reader that a column of the element's type would have,
+ * so any type of a column can be the type of an element, with the same good and bad
+ * values.
  */
 #include "postgres.h"
 
@@ -26,15 +26,15 @@ typedef struct ArrayState
 {
 	RowsDecoder *decoder;
 	ValueReader *element;
-	Oid type; /* of an element */
+	Oid type; /* the type of an element */
 	int16 typlen;
 	bool typbyval;
 	char typalign;
-	MemoryContext scratch; /* of the array being made */
+	MemoryContext scratch; /* for the array being built */
 
-	/* of the array being made */
+	/* the array being built */
 	int n;
-	int room; /* for as many elements there is */
+	int room; /* the allocated number of elements */
 	Datum *values;
 	bool *nulls;
 } ArrayState;
@@ -50,7 +50,7 @@ begin_elements(ArrayState *state)
 	state->nulls = palloc(sizeof(bool) * FIRST_ROOM);
 }
 
-/* Room for one more. */
+/* Make room for one more element. */
 static void
 make_room(ArrayState *state)
 {
@@ -61,7 +61,7 @@ make_room(ArrayState *state)
 	state->nulls = repalloc_huge(state->nulls, sizeof(bool) * (Size) state->room);
 }
 
-/* Read one element; VALUE_BAD when it is no good, or one too many. */
+/* Read one element; VALUE_BAD when it is bad, or exceeds the limit. */
 static ValueResult
 read_element(ArrayState *state, const RowsCell *cell, const char **reason)
 {
@@ -70,13 +70,13 @@ read_element(ArrayState *state, const RowsCell *cell, const char **reason)
 	make_room(state);
 	result = values_read(state->element, cell, &state->values[state->n], &state->nulls[state->n], reason);
 	if (result == VALUE_OK && state->nulls[state->n] && !values_allows_null(state->element))
-		return values_bad(reason, "NULL is no value of the array's elements");
+		return values_bad(reason, "the array's elements cannot be NULL");
 	if (!values_fit(state->scratch, ++state->n))
 		return values_bad(reason, "takes more than 256 MB to be put together");
 	return result;
 }
 
-/* Read the elements; VALUE_BAD as soon as one is. */
+/* Read the elements; VALUE_BAD at the first bad one. */
 static ValueResult
 read_elements(ArrayState *state, const RowsCell *cell, const char **reason)
 {
@@ -117,7 +117,7 @@ make_array(ArrayState *state, const RowsCell *cell, MemoryContext context, Datum
 
 	MemoryContext scratch = MemoryContextSwitchTo(context);
 
-	/* without elements: the empty array, which has no dimension */
+	/* without elements: the empty array, which has no dimensions */
 	*value = PointerGetDatum(construct_md_array(state->values, state->nulls, state->n > 0 ? 1 : 0, &state->n,
 												unconstify(int *, &lower), state->type, state->typlen, state->typbyval,
 												state->typalign));
@@ -137,7 +137,7 @@ read_array(ValueReader *reader, const RowsCell *cell, Datum *value, const char *
 	ValueResult result = make_array(state, cell, context, value, reason);
 
 	MemoryContextSwitchTo(context);
-	/* an element's reason may be a text of its own */
+	/* an element's reason may be an allocated text */
 	if (result != VALUE_OK)
 		*reason = pstrdup(*reason);
 	MemoryContextReset(state->scratch);
@@ -153,7 +153,7 @@ values_array_reader(const BqField *field, Oid type, int32 typmod, const char *co
 	*element = *field;
 	element->repeated = false;
 	state->type = get_element_type(type);
-	/* the typmod of an array is its elements' */
+	/* the typmod of an array is that of its elements */
 	state->element = values_reader(element, state->type, typmod, column, f);
 	if (state->element == NULL)
 		return values_refuse(field, type, typmod, column, f);

@@ -1,6 +1,6 @@
 /*
  * values_bytes.c
- *	  Bytes, from base64, and what is known by its bytes: uuid.
+ *	  Bytes, from base64, and uuid, which consists of bytes.
  */
 #include "postgres.h"
 
@@ -14,7 +14,7 @@
  * bytea
  * -------------------------------------------------------------------------- */
 
-/* The six bits that a character stands for; -1: it stands for none. */
+/* The six bits that a character stands for; -1 if it is not a base64 character. */
 static int
 sextet(char c)
 {
@@ -27,7 +27,7 @@ sextet(char c)
 	return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Bits that stand for nothing must be 0: else other text would give the same bytes. */
+/* Unused bits must be 0, or different texts would give the same bytes. */
 int64
 values_base64_length(const char *data, size_t len)
 {
@@ -42,13 +42,13 @@ values_base64_length(const char *data, size_t len)
 		if (sextet(data[i]) < 0)
 			return -1;
 	}
-	/* of the last character 2 or 4 bits are left over */
+	/* 2 or 4 bits of the last character are unused */
 	if (padding > 0 && (sextet(data[len - padding - 1]) & (padding == 1 ? 0x03 : 0x0F)) != 0)
 		return -1;
 	return (int64) (len / 4 * 3 - padding);
 }
 
-/* `nbytes` as values_base64_length() says. */
+/* `nbytes` is the result of values_base64_length(). */
 static void
 decode(const char *data, char *bytes, int64 nbytes)
 {
@@ -96,7 +96,7 @@ hex_digit(char c)
 	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* 32 digits in either case, a hyphen after any four of them, braces around or not. */
+/* 32 digits in either case, with optional hyphens after any four of them and optional braces. */
 static bool
 parse_uuid(const char *p, const char *end, unsigned char *bytes)
 {

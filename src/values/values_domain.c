@@ -1,6 +1,6 @@
 /*
  * values_domain.c
- *	  Domains and enums: what their users have defined is asked.
+ *	  Domains and enums, which are defined by users.
  */
 #include "postgres.h"
 
@@ -19,23 +19,23 @@
 #include "values/values_internal.h"
 
 /* --------------------------------------------------------------------------
- * Domains: what their base type reads, as far as their constraints let it.  Not
- * domain_in(): it would have the base type's input function round to the
- * domain's typmod before the constraints are asked.
+ * Domains: the values of their base type, as far as their constraints allow.
+ * domain_in() cannot be used: the base type's input function would round to the
+ * domain's typmod before the constraints are checked.
  * -------------------------------------------------------------------------- */
 
-/* After so many refusals what the checks have left behind is freed. */
+/* The number of rejected values after which the memory left behind by the checks is freed. */
 #define REFUSALS_KEPT 1000
 
 typedef struct DomainState
 {
 	ValueReader *base;
 	Oid domain;
-	void *constraints; /* domain_check()'s own, in … */
+	void *constraints; /* domain_check()'s own data, in … */
 	MemoryContext context;
-	int refusals; /* since that was made */
+	int refusals; /* since that was created */
 
-	/* of the call under way */
+	/* of the current call */
 	Datum value;
 	bool isnull;
 } DomainState;
@@ -48,7 +48,7 @@ call_check(void *arg)
 	domain_check(state->value, state->isnull, state->domain, &state->constraints, state->context);
 }
 
-/* A check that throws cannot tidy up; its memory would grow with the bad values. */
+/* A check that throws cannot free its memory, which would grow with the number of bad values. */
 static void
 forget_constraints(DomainState *state)
 {
@@ -111,25 +111,25 @@ values_domain_reader(ValueReader *base, Oid domain)
 }
 
 /* --------------------------------------------------------------------------
- * Enums, by a list of their labels.  enum_in() would do, but for what it leaves
- * behind: the catalog cache keeps an entry for each text that is no label, to the
- * end of the session.  So it is asked only of labels, and once of each (it refuses
- * those that were added in a transaction still open).
+ * Enums, by a list of their labels.  enum_in() alone would not do: the catalog cache
+ * keeps an entry for each text that is not a label, until the end of the session.  So
+ * it is called only with labels, and once for each (it rejects those added in a
+ * transaction that is still open).
  * -------------------------------------------------------------------------- */
 
 typedef struct Label
 {
 	const char *name; /* in the server's encoding */
 	Datum value;
-	bool known; /* enum_in() has given it */
+	bool known; /* enum_in() has returned the value */
 } Label;
 
 typedef struct EnumState
 {
 	ValueReader *input; /* enum_in() */
 	int nlabels;
-	Label *labels; /* in strcmp()'s order */
-	StringInfoData text; /* UTF-8, of the value being read */
+	Label *labels; /* in the order of strcmp() */
+	StringInfoData text; /* UTF-8, the value being read */
 } EnumState;
 
 static int
@@ -138,7 +138,7 @@ compare_labels(const void *a, const void *b)
 	return strcmp(((const Label *) a)->name, ((const Label *) b)->name);
 }
 
-/* As they are now: one that is added later is no label to this reader. */
+/* Read the current labels: one that is added later is not a label to this reader. */
 static void
 read_labels(EnumState *state, Oid type)
 {
@@ -169,10 +169,10 @@ read_enum(ValueReader *reader, const RowsCell *cell, Datum *value, const char **
 	Label wanted = {.name = text};
 	Label *label = bsearch(&wanted, state->labels, state->nlabels, sizeof(Label), compare_labels);
 
-	/* in enum_in()'s words */
+	/* in the words of enum_in() */
 	if (label == NULL)
-		return values_bad_said(reason,
-							   psprintf("invalid input value for enum %s: \"%s\"", format_type_be(reader->type), text));
+		return values_bad_message(
+			reason, psprintf("invalid input value for enum %s: \"%s\"", format_type_be(reader->type), text));
 	if (!label->known)
 		label->known = values_input(state->input, text, &label->value, reason);
 	*value = label->value;

@@ -1,12 +1,11 @@
 /*
  * values_guard.c
- *	  Input functions of any type, and whatever else may throw.
+ *	  Input functions of any type, and other calls that may throw.
  *
- * Before PostgreSQL 16 an input function has no way to refuse a text but to
- * throw, and those of extensions, and the checks of domains, have none since.
- * What is thrown can only be caught whole: in a subtransaction, which gives
- * back whatever had been taken.  That is what PL/pgSQL's EXCEPTION does, at the
- * same price, so that types which are common are read without it.
+ * Before PostgreSQL 16 an input function can reject a text only by throwing, and those
+ * of extensions, and the checks of domains, still do.  An error can only be caught in a
+ * subtransaction, which releases all resources that were taken. PL/pgSQL's EXCEPTION
+ * does the same, at the same cost, so common types are read without it.
  */
 #include "postgres.h"
 
@@ -30,7 +29,7 @@
 #include "values/values_internal.h"
 
 /* --------------------------------------------------------------------------
- * Anything that may throw
+ * Calls that may throw
  * -------------------------------------------------------------------------- */
 
 static bool
@@ -41,9 +40,9 @@ formats_are_pinned(void)
 }
 
 /*
- * What a text means must not hang on who reads it.  Until the end of the GUC
- * nest level that is open; asked first, since to set them takes longer than
- * most input functions.
+ * The meaning of a text must not depend on the session's settings.  They are set until
+ * the end of the current GUC nest level, and checked first, since setting them takes
+ * longer than most input functions.
  */
 static void
 pin_formats(void)
@@ -57,8 +56,8 @@ pin_formats(void)
 }
 
 /*
- * Whether an error says something of the value, and not of the server or the
- * statement: what is thrown on is what another value would meet as well.
+ * Whether an error is about the value, and not about the server or the statement: other
+ * errors are rethrown, since another value would raise them as well.
  */
 static bool
 blames_value(int sqlstate)
@@ -67,7 +66,7 @@ blames_value(int sqlstate)
 	{
 		case MAKE_SQLSTATE('2', '5', '0', '0', '0'): /* e.g. a check that writes, read-only */
 		case MAKE_SQLSTATE('4', '0', '0', '0', '0'): /* serialization failure, deadlock */
-		case MAKE_SQLSTATE('5', '3', '0', '0', '0'): /* out of memory, of disk */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'): /* out of memory or disk */
 		case MAKE_SQLSTATE('5', '7', '0', '0', '0'): /* cancel, shutdown */
 		case MAKE_SQLSTATE('5', '8', '0', '0', '0'): /* input and output */
 		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'): /* a bug */
@@ -77,15 +76,16 @@ blames_value(int sqlstate)
 	}
 }
 
-/* There is no way back: what was thrown ends the statement, as an error of the column. */
+/* The error cannot be rolled back: it ends the statement, as an error of the column. */
 static void
 fail_in_parallel(const ValueReader *reader, const ErrorData *error)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-			 errmsg("value of column \"%s\" cannot be held as it is", reader->column), errdetail("%s.", error->message),
-			 errhint("SET max_parallel_workers_per_gather = 0 before the query lets on_bad_value 'null' have "
-					 "its effect.")));
+			 errmsg("value of column \"%s\" cannot be stored without loss", reader->column),
+			 errdetail("%s.", error->message),
+			 errhint("For on_bad_value 'null' to take effect, run SET max_parallel_workers_per_gather = 0 before "
+					 "the query.")));
 }
 
 typedef struct Guarded
@@ -104,7 +104,10 @@ run_with_pinned_formats(void *arg)
 	guarded->body(guarded->arg);
 }
 
-/* A parallel worker has no subtransactions: the error is caught, and what was done stays until it is thrown again. */
+/*
+ * A parallel worker has no subtransactions: the error is caught, and its effects remain
+ * until it is rethrown.
+ */
 static ErrorData *
 catch_in_parallel(Guarded *guarded)
 {
@@ -133,7 +136,7 @@ values_guarded(ValueReader *reader, void (*body)(void *arg), void *arg, const ch
 {
 	Guarded guarded = {.body = body, .arg = arg};
 	bool sub = can_start_subtransaction_compat();
-	/* the end of the subtransaction is the end of its GUC nest level */
+	/* the end of the subtransaction also ends its GUC nest level */
 	ErrorData *error =
 		sub ? catch_in_subtransaction(run_with_pinned_formats, &guarded, true) : catch_in_parallel(&guarded);
 
@@ -143,7 +146,7 @@ values_guarded(ValueReader *reader, void (*body)(void *arg), void *arg, const ch
 		ReThrowError(error);
 	if (!sub)
 		fail_in_parallel(reader, error);
-	(void) values_bad_said(reason, error->message);
+	(void) values_bad_message(reason, error->message);
 	return false;
 }
 
@@ -151,7 +154,7 @@ values_guarded(ValueReader *reader, void (*body)(void *arg), void *arg, const ch
  * Input functions
  * -------------------------------------------------------------------------- */
 
-/* What cuts, rounds or wraps without a word, or reads what the session has set. */
+/* Types whose input silently truncates, rounds or wraps, or depends on the session's settings. */
 static bool
 is_careless(Oid type)
 {
@@ -184,7 +187,7 @@ is_careless(Oid type)
 	}
 }
 
-/* The type that the parts of a container are of; InvalidOid: it is none. */
+/* The type of the parts of a container; InvalidOid if the type is not a container. */
 static Oid
 part_type(Oid type)
 {
@@ -198,9 +201,9 @@ part_type(Oid type)
 }
 
 /*
- * Array_in() and the like hand the typmod, or their parts' domain's, to the
- * parts' input functions, which round: what is in a container must have none.
- * And jsonb_in() drops equal keys.
+ * array_in() and similar functions pass the typmod, or that of their parts' domain, to
+ * the parts' input functions, which round: so the parts of a container must not have
+ * one. And jsonb_in() drops equal keys.
  */
 bool
 values_input_fits(const BqField *field, Oid type, int32 typmod)
@@ -222,10 +225,10 @@ typedef struct Input
 	FmgrInfo function;
 	Oid ioparam;
 	int32 typmod;
-	bool soft; /* it reports what it refuses, and does not throw */
-	StringInfoData text; /* UTF-8, of the value being read */
+	bool soft; /* it reports bad values without throwing */
+	StringInfoData text; /* UTF-8, the value being read */
 
-	/* of the call under way */
+	/* of the current call */
 	char *given;
 	Datum made;
 } Input;
@@ -239,8 +242,8 @@ call_input(void *arg)
 }
 
 /*
- * A built-in function of a built-in type reports softly where that is known
- * (16); array_in() of a type of an extension is built in, and still throws.
+ * A built-in function of a built-in type reports softly if the version supports that
+ * (16); array_in() for a type of an extension is built in, and still throws.
  */
 static bool
 is_soft(Oid function, Oid type)
@@ -261,7 +264,7 @@ call_softly(Input *input, const char **reason)
 	if (nest_level > 0)
 		AtEOXact_GUC(true, nest_level);
 	if (!ok)
-		(void) values_bad_said(reason, *reason);
+		(void) values_bad_message(reason, *reason);
 	return ok;
 }
 

@@ -1,9 +1,9 @@
 /*
  * values_internal.h
- *	  What the files of the values room share; no door for others.
+ *	  Shared by the files of the values module only.
  *
- * values.c decides which reader a pair of types gets; the others hold the
- * readers.  A reader never throws for what a value holds.
+ * values.c chooses the reader for a pair of types; the other files contain the readers.
+ * A reader never throws because of a value's content.
  */
 #ifndef CONTRATOS_VALUES_INTERNAL_H
 #define CONTRATOS_VALUES_INTERNAL_H
@@ -19,16 +19,16 @@
 #include "values/values.h"
 
 /*
- * Convert one cell, which is not ROWS_NULL; of a scalar it is a ROWS_STRING,
- * of a nested one whatever came.  Never VALUE_BAD without *reason: a static
- * text, or one in CurrentMemoryContext.
+ * Convert one cell, which is not ROWS_NULL; for a scalar it is a ROWS_STRING, for a
+ * nested value it may be of any kind.  Never VALUE_BAD without *reason: a static text,
+ * or one in CurrentMemoryContext.
  */
 typedef ValueResult (*ValueRead)(ValueReader *reader, const RowsCell *cell, Datum *value, const char **reason);
 
-/* How a scalar type is read by hand into a local type; NULL: it is not. */
+/* The function that reads a scalar type by hand into a local type, or NULL. */
 extern ValueRead values_find_read(BqType remote, Oid local);
 
-/* Of a domain it is asked when the first NULL comes. */
+/* Whether a type allows NULL; determined for a domain when the first NULL is read. */
 typedef enum NullVerdict
 {
 	NULLS_ALLOWED = 0,
@@ -42,44 +42,44 @@ struct ValueReader
 	bool nested; /* read() takes cells that are not strings, too */
 	bool by_hand; /* numerics are written in the server's own format */
 	NullVerdict nulls; /* whether NULL is a value of the type */
-	Oid conversion; /* UTF-8 to the server's encoding; InvalidOid: none is
+	Oid conversion; /* UTF-8 to the server's encoding; InvalidOid: not
 					 * needed */
-	const BqField *field; /* what is read; outlives the reader */
+	const BqField *field; /* the BigQuery field; outlives the reader */
 	const char *column; /* for messages */
-	Oid type; /* what is made; a domain only in the domain's own reader */
+	Oid type; /* the type of the result; a domain only in the domain's own reader */
 	int32 typmod;
 	void *state; /* read()'s own */
 };
 
 /*
- * A reader for `field`, in CurrentMemoryContext, with everything set but what
- * only read() knows.  NULL with *f set when UTF-8 cannot be converted to the
- * database's encoding at all.
+ * A reader for `field`, in CurrentMemoryContext, with everything set except the private
+ * state of read().  NULL with *f set when UTF-8 cannot be converted to the database's
+ * encoding at all.
  */
 extern ValueReader *values_make(ValueRead read, const BqField *field, Oid type, int32 typmod, const char *column,
 								Failure *f);
 
 /*
- * Say in *f (0A000, naming column and both types, with a hint) that there is
- * no such conversion.  Returns NULL, so that a caller can return it.
+ * Report in *f (0A000, naming column and both types, with a hint) that there is no such
+ * conversion.  Returns NULL, so that a caller can return it.
  */
 extern ValueReader *values_refuse(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f);
 
 /*
- * What a value may take while it is made of its parts: several times the text
- * they came in, were there no bound, since a part takes 3 bytes there and some
- * hundred here.  What takes more is bad.
+ * The largest amount of memory for building a value from its parts.  Without a limit it
+ * could be many times its text, since a part of 3 bytes of text takes some hundred
+ * bytes in memory. A value that takes more is bad.
  */
 #define VALUES_MAX_MEMORY (256 * 1024 * 1024)
 
 /*
- * So no reader comes near palloc()'s limit, where it would throw: in no encoding
- * of a server has a character more than twice the bytes it has in UTF-8.
+ * So no reader comes near palloc()'s limit, where it would throw: in all server
+ * encodings, a character has at most twice as many bytes as in UTF-8.
  */
 StaticAssertDecl(ROWS_MAX_TEXT < MaxAllocSize / 4 && VALUES_MAX_MEMORY < MaxAllocSize / 2,
-				 "what is made of a cell must fit an allocation");
+				 "the value of a cell must fit an allocation");
 
-/* Whether the memory of a value in the making is still below that: to be asked for each of its parts. */
+/* Whether the memory of a value being built is still below that limit: to be called for each of its parts. */
 static inline bool
 values_fit(MemoryContext scratch, uint64 part)
 {
@@ -90,67 +90,65 @@ values_fit(MemoryContext scratch, uint64 part)
 extern ValueResult values_bad(const char **reason, const char *why);
 
 /*
- * The same with a message that holds the value: no more of it than a person
- * reads, or the reasons of a load would be as large as its values.
+ * The same with a message that contains the value: it is shortened for display, or the
+ * reasons of a load would be as large as its values.
  */
-extern ValueResult values_bad_said(const char **reason, const char *message);
+extern ValueResult values_bad_message(const char **reason, const char *message);
 
 /* The same with "out of range of …", "more digits than … can hold": the reader's type. */
 extern ValueResult values_out_of_range(const ValueReader *reader, const char **reason);
 extern ValueResult values_inexact(const ValueReader *reader, const char **reason);
 
 /*
- * A field that is repeated, a STRUCT, a RANGE, or a JSON into jsonb
- * (values_nested.c).  `type` is never a domain: the caller has looked through
- * it, and checks its constraints.  NULL with *f set when there is no such
- * conversion.
+ * A field that is repeated, a STRUCT, a RANGE, or a JSON into jsonb (values_nested.c).
+ * `type` is never a domain: the caller passes its base type, and checks its
+ * constraints.  NULL with *f set when there is no such conversion.
  */
 extern ValueReader *values_nested_reader(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f);
 
 /*
- * Append the text of one scalar value (UTF-8, not NUL-terminated) of `field`,
- * whose `repeated` is not looked at, as text columns and PostgreSQL's input
- * functions get it: a TIMESTAMP as YYYY-MM-DD HH:MM:SS[.ffffff]+00, everything
- * else as it came.  STRING, JSON and GEOGRAPHY may hold U+0000.  False with
- * *reason (a static text) for what is no value of its type; buf is then as
- * before.
+ * Append the text of one scalar value (UTF-8, not NUL-terminated) of `field`, whose
+ * `repeated` is ignored, in the form for text columns and PostgreSQL's input functions:
+ * a TIMESTAMP as YYYY-MM-DD HH:MM:SS[.ffffff]+00, everything else unchanged.  STRING,
+ * JSON and GEOGRAPHY may hold U+0000.  False with *reason (a static text) for an
+ * invalid value of its type; buf is then unchanged.
  */
 extern bool values_text(const BqField *field, const char *data, size_t len, StringInfo buf, const char **reason);
 
 /*
- * A text in UTF-8 as a NUL-terminated one in the server's encoding, in
- * CurrentMemoryContext or buf itself, which is left alone then.  False with
- * *reason for U+0000, and for a character that the encoding lacks.
+ * Convert a text in UTF-8 to a NUL-terminated one in the server's encoding, in
+ * CurrentMemoryContext or, if nothing changes, in buf itself.  False with *reason for
+ * U+0000, and for a character that the encoding lacks.
  */
 extern bool values_to_server(const ValueReader *reader, StringInfo buf, char **text, const char **reason);
 
 /*
  * Run body(arg), which may throw; false with *reason (its message, in
- * CurrentMemoryContext) if it did.  What it throws that is not about the value
- * (cancel, shutdown, out of memory or disk, serialization failure, deadlock)
- * is thrown on.  It runs in a subtransaction, in the caller's memory context,
- * with DateStyle ISO, IntervalStyle postgres and TimeZone UTC.  Where there
- * can be no subtransaction (before 17 in a plan that has parallel workers) an
- * error of the reader's column is thrown instead of returning false.
+ * CurrentMemoryContext) if it did.  Errors that are not about the value (cancel,
+ * shutdown, out of memory or disk, serialization failure, deadlock) are rethrown.  It
+ * runs in a subtransaction, in the caller's memory context, with DateStyle ISO,
+ * IntervalStyle postgres and TimeZone UTC.  If no subtransaction can be started (before
+ * 17 in a plan that has parallel workers), an error of the reader's column is thrown
+ * instead of returning false.
  */
 extern bool values_guarded(ValueReader *reader, void (*body)(void *arg), void *arg, const char **reason);
 
 /*
- * Whether a type's input function may be trusted with what values_text()
- * gives: false where it would cut or round without a word, where its result
- * hangs on more than the text, and for base64 in anything but text.
+ * Whether a type's input function can be trusted with the result of values_text():
+ * false if it would silently truncate or round, if its result depends on more than the
+ * text, and for base64 in any type but text.
  */
 extern bool values_input_fits(const BqField *field, Oid type, int32 typmod);
 
 /*
- * A reader that hands values_text() to the input function of `type`: whatever
- * that accepts is the value, what it throws is the reason.
+ * A reader that passes values_text() to the input function of `type`: it returns the
+ * value, or its error is the reason.
  */
 extern ValueReader *values_input_reader(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f);
 
 /*
- * Make a Datum of a NUL-terminated text in the server's encoding, as
- * values_input_reader()'s read function does; any reader it made.
+ * Make a Datum from a NUL-terminated text in the server's encoding, like the read
+ * function of values_input_reader(); for any reader made by that.
  */
 extern bool values_input(ValueReader *reader, char *text, Datum *value, const char **reason);
 
@@ -158,16 +156,16 @@ extern bool values_input(ValueReader *reader, char *text, Datum *value, const ch
 extern ValueReader *values_enum_reader(const BqField *field, Oid type, const char *column, Failure *f);
 
 /*
- * What `base` reads, as a domain over its type; a value or NULL that the
- * domain's constraints refuse is bad.  Without constraints `base` is given back.
+ * The values of `base`, as a domain over its type; a value or NULL that violates the
+ * domain's constraints is bad.  Without constraints `base` is returned.
  */
 extern ValueReader *values_domain_reader(ValueReader *base, Oid domain);
 
-/* Whether the constraints of a reader's domain let NULL pass. */
+/* Whether the constraints of a reader's domain allow NULL. */
 extern bool values_domain_allows_null(ValueReader *reader);
 
 /* --------------------------------------------------------------------------
- * Read functions (ValueRead), by the local types they make
+ * Read functions (ValueRead), by the local types of their results
  * -------------------------------------------------------------------------- */
 
 /* values_text.c: STRING as text; any as text, varchar or char; any as name */
@@ -197,16 +195,16 @@ extern ValueResult values_read_base64(ValueReader *reader, const RowsCell *cell,
 extern ValueResult values_read_uuid(ValueReader *reader, const RowsCell *cell, Datum *value, const char **reason);
 
 /* --------------------------------------------------------------------------
- * What those take texts apart with; none throws
+ * Parsers for these functions; none throws
  * -------------------------------------------------------------------------- */
 
-/* isspace() of the C locale, whatever the server's. */
+/* isspace() of the C locale, whatever the server's locale. */
 extern bool values_is_blank(char c);
 
-/* Leave out blanks at both ends, as input functions do. */
+/* Skip blanks at both ends, as input functions do. */
 extern void values_trim(const char **p, const char **end);
 
-/* Sign and digits, nothing else. */
+/* A sign and digits, and nothing else. */
 typedef enum IntegerResult
 {
 	INTEGER_OK,
@@ -216,10 +214,10 @@ typedef enum IntegerResult
 
 extern IntegerResult values_parse_integer(const char *data, size_t len, int64 *value);
 
-/* The wire's microseconds since 1970 as PostgreSQL's since 2000; INTEGER_OVERFLOW: out of a timestamp's range. */
+/* Convert microseconds since 1970 to PostgreSQL's since 2000; INTEGER_OVERFLOW: out of a timestamp's range. */
 extern IntegerResult values_parse_micros(const char *data, size_t len, int64 *micros);
 
-/* A decimal number taken apart; the pointers point into its text. */
+/* The parts of a decimal number; the pointers point into its text. */
 typedef struct Decimal
 {
 	bool negative;
@@ -230,58 +228,58 @@ typedef struct Decimal
 	size_t nbefore;
 	const char *after; /* digits after the point */
 	size_t nafter;
-	int64 exponent; /* beyond what fits an int it is kept at that bound */
+	int64 exponent; /* clamped to the range of an int */
 } Decimal;
 
-/* Take a number without blanks around it apart; false when it is none. */
+/* Parse a number without blanks around it; false if it is invalid. */
 extern bool values_parse_decimal(const char *p, const char *end, Decimal *d);
 
 /*
- * The double nearest to `d`, of which `text` is the NUL-terminated spelling;
- * false when it is too large for one, or too small to be told from 0.
+ * The double nearest to `d`, whose NUL-terminated text is `text`; false when the number
+ * is too large for a double, or too small to be distinguished from 0.
  */
 extern bool values_parse_double(const Decimal *d, const char *text, double *number);
 
-/* NaN, Infinity, inf, the latter two with a sign, in any case. */
+/* NaN, Infinity, inf, the latter two with an optional sign, in any case. */
 extern bool values_is_special_number(const char *p, const char *end);
 
 /*
- * Its digits from the first to the last that is not 0 are `ndigits`, the
- * number being 0.DIGITS * 10^places; 0 has none, and places 0.
+ * Set *ndigits to the number of digits from the first to the last that is not 0; the
+ * number is 0.DIGITS * 10^places.  For 0 there are no digits, and places is 0.
  */
 extern void values_significant(const Decimal *d, size_t *first, size_t *ndigits, int64 *places);
 
 /* Digit `i`, counted from before[0]. */
 extern char values_digit(const Decimal *d, size_t i);
 
-/* YYYY-MM-DD: days since 2000-01-01.  Moves *p behind it. */
+/* YYYY-MM-DD: days since 2000-01-01.  Moves *p past it. */
 extern bool values_parse_date(const char **p, const char *end, int *days);
 
-/* Nothing, or a point and digits: microseconds; *exact: the digits say no more than that. */
+/* Nothing, or a point and digits: microseconds; *exact: there are no further significant digits. */
 extern bool values_parse_fraction(const char **p, const char *end, int64 *micros, bool *exact);
 
-/* HH:MM:SS[.f…], or HH:MM if `loose`: microseconds since midnight; *exact: no more than that. */
+/* HH:MM:SS[.f…], or HH:MM if `loose`: microseconds since midnight; *exact: no further digits. */
 extern bool values_parse_clock(const char **p, const char *end, bool loose, int64 *micros, bool *exact);
 
-/* YYYY-MM-DD, T or a blank, HH:MM:SS[.f…]: microseconds since 2000-01-01; `loose`: the date may do. */
+/* YYYY-MM-DD, T or a blank, HH:MM:SS[.f…]: microseconds since 2000-01-01; `loose`: the date alone is allowed. */
 extern bool values_parse_datetime(const char **p, const char *end, bool loose, int64 *micros, bool *exact);
 
 /* [-]Y-M [-]D [-]H:M:S[.f…] */
 extern bool values_parse_interval(const char *p, const char *end, Interval *interval, bool *exact);
 
-/* Standard base64 with padding: how many bytes it stands for, -1 if it is none. */
+/* The number of bytes of a text in standard base64 with padding, -1 if it is invalid. */
 extern int64 values_base64_length(const char *data, size_t len);
 
 /*
- * A number written as numeric without typmod, of digits and a point alone, in
- * the server's own format; false for any other text.  Only where
+ * A number as numeric without typmod, from a text of only digits and a point, in the
+ * server's own format; false for any other text.  Only if
  * values_numeric_layout_known().
  */
 extern bool values_write_numeric(const char *data, size_t len, Datum *value);
 
 /*
- * Whether this server keeps numerics as we write them.  Asked once per
- * column; without it all numbers go through numeric_in().
+ * Whether this server stores numerics in the format that we write.  Called once per
+ * column; if not, all numbers go through numeric_in().
  */
 extern bool values_numeric_layout_known(void);
 

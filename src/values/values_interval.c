@@ -1,9 +1,9 @@
 /*
  * values_interval.c
- *	  Intervals: months, days and a clock, each with a sign of its own.
+ *	  Intervals: months, days and a clock, each with its own sign.
  *
- * By hand, since interval_in() reads the sign of "-1-2 3 4:5:6" as
- * IntervalStyle says, and rounds a seventh digit without a word.
+ * Intervals are parsed by hand, since interval_in() interprets the sign of "-1-2 3
+ * 4:5:6" according to IntervalStyle, and silently rounds a seventh digit.
  */
 #include "postgres.h"
 
@@ -14,10 +14,10 @@
 #include "rows/rows.h"
 #include "values/values_internal.h"
 
-/* BigQuery's are no more than 10,000 years; more digits than this fit no part. */
+/* BigQuery's intervals have at most 10,000 years; a part with more digits is out of range. */
 #define MAX_PART_DIGITS 9
 
-/* Digits, at least one; false for more than fit. */
+/* Parse digits, at least one; false if there are too many. */
 static bool
 part(const char **p, const char *end, int64 *number)
 {

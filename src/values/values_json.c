@@ -1,13 +1,12 @@
 /*
  * values_json.c
- *	  JSON in the making, as jsonb or as text.
+ *	  Builds JSON values, as jsonb or as text.
  *
- * PostgreSQL makes both from text, with functions that throw on what they do
- * not like; and of a text with an escaped U+0000 it makes no jsonb at all.  So
- * the pieces are put together here (text: values_json_text.c), below the limits
- * where the functions used would throw: jsonb's parts are at most 256 MB, and
- * its lists grow by doubling within 1 GB, which VALUES_MAX_MEMORY keeps them
- * far from.
+ * PostgreSQL makes both from text, with functions that throw on invalid input; and they
+ * cannot make a jsonb from a text with an escaped U+0000.  So this file puts the pieces
+ * together (text: values_json_text.c), within limits below those where the functions
+ * used would throw: the parts of a jsonb have at most 256 MB, and its lists grow by
+ * doubling within 1 GB, which VALUES_MAX_MEMORY keeps them far from.
  */
 #include "postgres.h"
 
@@ -24,7 +23,7 @@
 #include "values/values_internal.h"
 #include "values/values_nested.h"
 
-/* A value in a jsonb takes an entry of 4 bytes, and up to 3 to align it. */
+/* A value in a jsonb takes an entry of 4 bytes, and up to 3 bytes for alignment. */
 #define ENTRY_SIZE 7
 
 JsonMaker *
@@ -73,7 +72,7 @@ values_json_fail(JsonMaker *m, const char *why)
  * As jsonb
  * -------------------------------------------------------------------------- */
 
-/* One part more, of so many bytes; false when that is too much. */
+/* Account for one more part with that many bytes; false when that is too much. */
 static bool
 claim(JsonMaker *m, size_t len)
 {
@@ -85,7 +84,7 @@ claim(JsonMaker *m, size_t len)
 	return m->bad == NULL;
 }
 
-/* A scalar: an element, a value, or all of it (which jsonb keeps in a list of its own). */
+/* Add a scalar: an element, a value, or the whole document (which jsonb keeps in an array of its own). */
 static void
 put(JsonMaker *m, JsonbValue *value)
 {
@@ -104,8 +103,8 @@ put(JsonMaker *m, JsonbValue *value)
 }
 
 /*
- * A string in the server's encoding that stays where it is until the value is
- * made.  U+0000, which PostgreSQL has no place for, is left out.
+ * Make a string in the server's encoding, whose bytes stay valid until the value is
+ * complete.  U+0000, which PostgreSQL cannot hold, is left out.
  */
 static bool
 make_string(JsonMaker *m, const char *data, size_t len, JsonbValue *string)
@@ -147,7 +146,7 @@ put_number(JsonMaker *m, const char *data, size_t len)
 		put(m, &number);
 }
 
-/* The end of an object is where jsonb throws away all but the last of equal keys. */
+/* At the end of an object jsonb drops all but the last of equal keys. */
 static void
 end_jsonb(JsonMaker *m, bool list)
 {
@@ -161,7 +160,7 @@ end_jsonb(JsonMaker *m, bool list)
 }
 
 /* --------------------------------------------------------------------------
- * Either
+ * Both forms
  * -------------------------------------------------------------------------- */
 
 void

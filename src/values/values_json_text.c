@@ -1,9 +1,9 @@
 /*
  * values_json_text.c
- *	  The pieces of JSON as text.
+ *	  Builds JSON as text.
  *
- * With the names of its fields a text can be many times as long as what it is
- * made of; so everything is appended here, below a bound.
+ * With the names of its fields a text can be many times as long as the cells it is made
+ * from; so everything is appended by the functions of this file, within a limit.
  */
 #include "postgres.h"
 
@@ -29,7 +29,7 @@ values_json_comma(JsonMaker *m)
 	m->comma = true;
 }
 
-/* What JSON writes for a character that may not stand for itself; its length. */
+/* The JSON escape for a character that must be escaped, and its length. */
 static size_t
 escape(unsigned char c, char *buf)
 {

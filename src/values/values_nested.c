@@ -1,10 +1,10 @@
 /*
  * values_nested.c
- *	  Values made of values: ARRAY, STRUCT, RANGE, and JSON.
+ *	  Nested values: ARRAY, STRUCT, RANGE, and JSON.
  *
- * Which column takes what is decided here.  What becomes JSON is read along a
- * tree that is made of the schema once: of an ARRAY or a STRUCT the cells of
- * one level, one by one, each straight into the JSON in the making.
+ * This file decides which column can hold which value.  Values that become JSON are
+ * read along a tree that is made from the schema once: for an ARRAY or a STRUCT the
+ * cells of one level, one by one, each directly into the JSON being built.
  */
 #include "postgres.h"
 
@@ -33,10 +33,10 @@
 #include "values/values_nested.h"
 
 /* --------------------------------------------------------------------------
- * Scalars inside of ARRAY and STRUCT, each type as JSON has it
+ * Scalars inside ARRAY and STRUCT, as JSON
  * -------------------------------------------------------------------------- */
 
-/* Its text in state->text; false when it is no value of its type. */
+/* Put its text into state->text; false if it is not a valid value of its type. */
 static bool
 scalar_text(NestedState *state, const NestedNode *node, const RowsCell *cell)
 {
@@ -55,7 +55,7 @@ put_string(NestedState *state, const NestedNode *node pg_attribute_unused(), con
 	values_json_string(state->maker, cell->data, cell->len);
 }
 
-/* Whatever is checked, and shown as it came: dates, times, base64. */
+/* Put a value that is checked but not changed: dates, times, base64. */
 static void
 put_checked(NestedState *state, const NestedNode *node, const RowsCell *cell)
 {
@@ -70,7 +70,7 @@ put_number(NestedState *state, const NestedNode *node, const RowsCell *cell)
 		values_json_number(state->maker, cell->data, cell->len);
 }
 
-/* As few digits as make the same double again; what JSON has no number for as a string. */
+/* Put as few digits as give the same double again; values that are not numbers in JSON become strings. */
 static void
 put_float(NestedState *state, const NestedNode *node pg_attribute_unused(), const RowsCell *cell)
 {
@@ -100,7 +100,7 @@ put_bool(NestedState *state, const NestedNode *node, const RowsCell *cell)
 		values_json_bool(state->maker, cell->data[0] == 't');
 }
 
-/* As to_jsonb() shows a timestamptz where TimeZone is UTC. */
+/* Put it in the form in which to_jsonb() shows a timestamptz if TimeZone is UTC. */
 static void
 put_timestamp(NestedState *state, const NestedNode *node, const RowsCell *cell)
 {
@@ -109,7 +109,7 @@ put_timestamp(NestedState *state, const NestedNode *node, const RowsCell *cell)
 	const int utc = 0;
 	int64 micros;
 
-	/* which says that it is one, and in range */
+	/* this checks that it is an integer, and in range */
 	if (!scalar_text(state, node, cell))
 		return;
 	values_parse_integer(cell->data, cell->len, &micros);
@@ -135,7 +135,7 @@ put_range(NestedState *state, const NestedNode *node, const RowsCell *cell)
 		values_json_fail(state->maker, reason);
 }
 
-/* NULL: it is no scalar. */
+/* NULL if the type is not a scalar. */
 static const PutScalar scalars[] = {
 	[BQ_UNKNOWN] = NULL,		  [BQ_STRING] = put_string,	   [BQ_BYTES] = put_checked,
 	[BQ_INT64] = put_number,	  [BQ_FLOAT64] = put_float,	   [BQ_NUMERIC] = put_number,
@@ -170,7 +170,7 @@ values_alloc(void *context, void *ptr, size_t size)
 }
 
 /* --------------------------------------------------------------------------
- * Walking along the schema
+ * Reading values along the schema
  * -------------------------------------------------------------------------- */
 
 static void put_cell(NestedState *state, const NestedNode *node, const RowsCell *cell);
@@ -239,7 +239,7 @@ put_cell(NestedState *state, const NestedNode *node, const RowsCell *cell)
 		values_json_fail(state->maker, "not a string");
 }
 
-/* Through the type's input function. */
+/* Convert the text with the type's input function. */
 static ValueResult
 finish_input(NestedState *state, MemoryContext context, Datum *value, const char **reason)
 {
@@ -279,7 +279,7 @@ read_json(ValueReader *reader, const RowsCell *cell, Datum *value, const char **
 
 static bool make_node(NestedState *state, NestedNode *node, const BqField *field, int level, bool element, Failure *f);
 
-/* The name BigQuery itself gives a field that has none. */
+/* The name that BigQuery itself gives a field without a name. */
 static char *
 field_name(const BqField *field, int number)
 {
@@ -292,7 +292,7 @@ by_name(const void *a, const void *b)
 	return strcmp(*(char *const *) a, *(char *const *) b);
 }
 
-/* A name that two of a STRUCT's fields have; NULL: there is none. */
+/* A name that two fields of a STRUCT have; NULL if there is none. */
 static const char *
 name_of_two(const NestedNode *node)
 {
@@ -328,12 +328,12 @@ make_fields(NestedState *state, NestedNode *node, int level, Failure *f)
 		return true;
 	failure_set(f, ERRCODE_FEATURE_NOT_SUPPORTED, "column \"%s\": BigQuery's STRUCT has two fields \"%s\"",
 				pg_server_to_any(column, strlen(column), PG_UTF8), twice);
-	failure_hint(f, "Drop the column from the foreign table, or give the fields names of their own in a view.");
+	failure_hint(f, "Drop the column from the foreign table, or give the fields different names in a view.");
 	f->every_day = true;
 	return false;
 }
 
-/* `element`: of an ARRAY, whose mode is the array's. */
+/* `element` is set for an element of an ARRAY, whose mode is that of the array. */
 static bool
 make_node(NestedState *state, NestedNode *node, const BqField *field, int level, bool element, Failure *f)
 {
@@ -363,7 +363,7 @@ make_node(NestedState *state, NestedNode *node, const BqField *field, int level,
 static ValueReader *
 make_json_reader(const BqField *field, Oid type, int32 typmod, const char *column, bool by_input, Failure *f)
 {
-	/* a base type of its own, made through text */
+	/* a type that is not built in, made from text */
 	ValueReader *reader = values_make(read_json, field, by_input ? TEXTOID : type, typmod, column, f);
 	BqField *number = palloc0(sizeof(BqField));
 	NestedState *state = palloc0(sizeof(NestedState));

@@ -1,9 +1,10 @@
 /*
  * values_nested.h
- *	  What the files about values made of values share; no door for others.
+ *	  Shared by the files for nested values only.
  *
- * values_nested.c walks along a schema, values_nested_scalar.c knows the types at
- * its ends, values_json.c makes JSON of what they find, values_array.c and values_range.c make arrays and ranges.
+ * values_nested.c follows a schema, values_nested_scalar.c handles the scalars in it,
+ * values_json.c builds JSON from them, values_array.c and values_range.c build arrays
+ * and ranges.
  */
 #ifndef CONTRATOS_VALUES_NESTED_H
 #define CONTRATOS_VALUES_NESTED_H
@@ -18,34 +19,33 @@
 #include "values/values_internal.h"
 
 /*
- * A JSON value in the making: as jsonb, or as text.  What cannot be held is
- * remembered in `bad`, and the rest of the value is then ignored, so that
- * callers need not ask after every step.  All of it lives in the context that
- * is current while it is made.
+ * Builds a JSON value: as jsonb, or as text.  A value that cannot be stored is recorded
+ * in `bad`, and its rest is then ignored, so that callers need not check every step.
+ * All memory is in the context that is current while the value is built.
  */
 typedef struct JsonMaker
 {
 	/* written once */
 	const ValueReader *reader; /* its encoding, and the type of the text */
-	ValueReader *numeric; /* of a jsonb: makes its numbers */
+	ValueReader *numeric; /* for jsonb: makes its numbers */
 	bool jsonb;
 
-	/* of the value being made */
-	const char *given; /* its cell: what lies in there needs no copy */
+	/* of the value being built */
+	const char *given; /* its cell: texts in it need no copy */
 	const char *given_end;
-	const char *bad; /* why there is none; NULL: good so far */
-	const char *altered; /* what it had to lose; NULL: nothing */
+	const char *bad; /* the reason if the value is bad; NULL: good so far */
+	const char *altered; /* what it lost; NULL: nothing */
 	JsonbParseState *state; /* jsonb: the open containers */
-	JsonbValue *root; /* jsonb: the whole, when it is complete */
-	Size size; /* jsonb: bytes it takes at most */
+	JsonbValue *root; /* jsonb: the whole value, once it is complete */
+	Size size; /* jsonb: an upper bound of its bytes */
 	uint64 parts; /* jsonb: keys, scalars, containers so far */
-	StringInfoData text; /* text: as far as it is made, UTF-8 */
-	bool comma; /* text: one is due before what comes next */
+	StringInfoData text; /* text: the part built so far, UTF-8 */
+	bool comma; /* text: the next item needs a comma before it */
 } JsonMaker;
 
 /*
- * A maker for a column of type jsonb, json or any text.  NULL with *f set as
- * values_make() does.
+ * Create a maker for a column of type jsonb, json or any text.  NULL with *f set like
+ * values_make().
  */
 extern JsonMaker *values_json_maker(const ValueReader *reader, Failure *f);
 
@@ -60,34 +60,34 @@ extern void values_json_string(JsonMaker *m, const char *data, size_t len);
 extern void values_json_bool(JsonMaker *m, bool truth);
 extern void values_json_null(JsonMaker *m);
 
-/* A decimal number in any form that values_parse_decimal() takes. */
+/* A decimal number in any form that values_parse_decimal() accepts. */
 extern void values_json_number(JsonMaker *m, const char *data, size_t len);
 
-/* A JSON document: its tokens as jsonb, or as it is, once it is known to be one. */
+/* A JSON document: its tokens as jsonb, or its text unchanged once it is known to be valid. */
 extern void values_json_document(JsonMaker *m, RowsJson *reader, const char *data, size_t len);
 
-/* It is no good, for this reason (a static text, or one that lives as long as the value). */
+/* Record that the value is bad, with the reason (a static text, or one that lives as long as the value). */
 extern void values_json_fail(JsonMaker *m, const char *why);
 
 /*
- * The finished value, in `context`.  Anything but VALUE_OK with *reason, in
- * that context if it is not static.
+ * Return the finished value, in `context`.  Anything but VALUE_OK comes with *reason,
+ * in that context if it is not static.
  */
 extern ValueResult values_json_finish(JsonMaker *m, MemoryContext context, Datum *value, const char **reason);
 
-/* values_json_text.c: append to the text; what may come after a comma has it before */
+/* values_json_text.c: append to the text, with a comma before it if one is needed */
 extern void values_json_append(JsonMaker *m, const char *data, size_t len);
 extern void values_json_comma(JsonMaker *m);
 /* a string, with its quotes and escapes */
 extern void values_json_quoted(JsonMaker *m, const char *data, size_t len);
-/* a decimal number as JSON's grammar wants it: a digit on either side of the point, no sign but - */
+/* a decimal number in JSON's grammar: a digit on either side of the point, no sign but - */
 extern void values_json_decimal(JsonMaker *m, const char *data, size_t len);
 
 /* --------------------------------------------------------------------------
- * Along a schema
+ * Reading values along a schema
  * -------------------------------------------------------------------------- */
 
-/* ARRAY and STRUCT by turns, as deep as message_read_fields() lets them go. */
+/* ARRAY and STRUCT alternate, as deep as message_read_fields() allows. */
 #define VALUES_MAX_LEVELS (2 * (MESSAGE_MAX_NESTING + 1) + 1)
 
 typedef struct NestedState NestedState;
@@ -100,12 +100,12 @@ typedef void (*PutScalar)(NestedState *state, const NestedNode *node, const Rows
 struct NestedNode
 {
 	const BqField *field;
-	bool array; /* an ARRAY, of nodes[0]; else a STRUCT, of its fields, or a scalar */
-	PutScalar put; /* of a scalar */
-	int level; /* whose decoder reads it */
+	bool array; /* an ARRAY of nodes[0]; else a STRUCT of its fields, or a scalar */
+	PutScalar put; /* for a scalar */
+	int level; /* the level of the decoder that reads it */
 	int nnodes;
 	NestedNode *nodes;
-	char *name; /* of a field of a STRUCT: its key, UTF-8 */
+	char *name; /* for a field of a STRUCT: its key, UTF-8 */
 };
 
 struct NestedState
@@ -115,31 +115,31 @@ struct NestedState
 	RowsDecoder *decoders[VALUES_MAX_LEVELS]; /* made when the schema has such a level */
 	RowsJson *json;
 	ValueReader *number; /* FLOAT64 to double precision */
-	ValueReader *input; /* of a type that gets its text through its input function; NULL: others */
+	ValueReader *input; /* for a type whose text goes through its input function; else NULL */
 	StringInfoData text; /* of one scalar */
 	MemoryContext context; /* the reader's */
-	MemoryContext scratch; /* of the value being made */
+	MemoryContext scratch; /* for the value being built */
 };
 
-/* values_nested_scalar.c: how a scalar is put; NULL: of a type that is not known. */
+/* values_nested_scalar.c: the function for a scalar; NULL if its type is unknown. */
 extern PutScalar values_nested_scalar(const BqField *field);
 
-/* Rooms' memory from a MemoryContext (RowsAlloc). */
+/* Memory from a MemoryContext for the rows module (RowsAlloc). */
 extern void *values_alloc(void *context, void *ptr, size_t size);
 
-/* values_array.c: an ARRAY as an array of PostgreSQL's. */
+/* values_array.c: an ARRAY as a PostgreSQL array. */
 extern ValueReader *values_array_reader(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f);
 
 /*
- * values_range.c: a RANGE as daterange, tsrange or tstzrange, or as text;
- * `by_input`: as a text type that is not built in.
+ * values_range.c: a RANGE as daterange, tsrange or tstzrange, or as text; `by_input` is
+ * set for a text type that is not built in.
  */
 extern ValueReader *values_range_reader(const BqField *field, Oid type, int32 typmod, const char *column, bool by_input,
 										Failure *f);
 
 /*
- * A RANGE's text as PostgreSQL's range types have it, appended to buf.  False
- * with *reason for what is no range, or an empty one.
+ * Append a RANGE's text, in the form of PostgreSQL's range types, to buf.  False with
+ * *reason for an invalid or empty range.
  */
 extern bool values_range_text(const BqField *field, const char *data, size_t len, StringInfo buf, const char **reason);
 

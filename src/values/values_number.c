@@ -2,10 +2,10 @@
  * values_number.c
  *	  Numbers that are not numeric, and booleans.
  *
- * An integer takes whole numbers only, however they are written (a FLOAT64's
- * wire text of 5 is "5.0").  A floating-point column takes a decimal number if
- * it shows the same one again; of a FLOAT64 real takes only what is exactly a
- * real.
+ * An integer column accepts only integers, however they are written (a FLOAT64 with the
+ * value 5 is sent as "5.0").  A floating-point column accepts a decimal number if it
+ * shows the same number again; from a FLOAT64, real accepts only values that are
+ * exactly a real.
  */
 #include "postgres.h"
 
@@ -24,7 +24,7 @@
  * Integers
  * -------------------------------------------------------------------------- */
 
-/* Counts down, since there is one more below 0. */
+/* It counts down, since the range has one more number below 0. */
 IntegerResult
 values_parse_integer(const char *data, size_t len, int64 *value)
 {
@@ -66,7 +66,7 @@ values_read_bigint(ValueReader *reader pg_attribute_unused(), const RowsCell *ce
 	return VALUE_OK;
 }
 
-/* INTEGER_MALFORMED: it has a fraction. */
+/* INTEGER_MALFORMED means that it has a fraction. */
 static IntegerResult
 integer_of(const Decimal *d, int64 *value)
 {
@@ -77,7 +77,7 @@ integer_of(const Decimal *d, int64 *value)
 	*value = 0;
 	if (places < (int64) ndigits)
 		return INTEGER_MALFORMED;
-	/* 19 digits are the most */
+	/* an int64 has at most 19 digits */
 	if (places > 19)
 		return INTEGER_OVERFLOW;
 	for (int64 i = 0; i < places; i++)
@@ -171,7 +171,7 @@ values_parse_double(const Decimal *d, const char *text, double *number)
 	return !isinf(*number) && (*number != 0 || same_number(d, "0", 1));
 }
 
-/* d is the number that text says. */
+/* d is the parsed text. */
 static ValueResult
 make_double(ValueReader *reader, const Decimal *d, const char *text, Datum *value, const char **reason)
 {

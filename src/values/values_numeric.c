@@ -2,18 +2,18 @@
  * values_numeric.c
  *	  Decimal text → numeric.
  *
- * What is a number is decided here, by one grammar on every version: blanks,
- * sign, digits with at most one point, exponent, blanks; or NaN and the
- * infinities in any case.  That is what PostgreSQL 15's numeric_in() accepts;
- * the hexadecimal, octal, binary and underscored numbers of 16 and later are
- * refused, or a value would depend on the server's version.  So are blanks
- * between an E and its exponent, which 15 lets pass and 16 does not.
+ * This file decides what a number is, by one grammar for every version: blanks, sign,
+ * digits with at most one point, exponent, blanks; or NaN and the infinities in any
+ * case.  PostgreSQL 15's numeric_in() accepts the same; the hexadecimal, octal, binary
+ * and underscored numbers of 16 and later are rejected, or a value would depend on the
+ * server's version.  So are blanks between an E and its exponent, which 15 accepts and
+ * 16 does not.
  *
- * numeric_in() throws on what it does not like, so it only ever sees what is
- * known to be well-formed and within range.  Plain numbers of up to 256 digits
- * before the point and 63 after it do not even go there: they are written as
- * numeric.c stores them on disk (its "short" format), which is what makes a
- * load with a numeric column as fast as one without.
+ * numeric_in() throws on invalid input, so it is only called with texts known to be
+ * well-formed and in range.  Plain numbers of up to 256 digits before the point and 63
+ * after it do not go through it at all: they are written in the format in which
+ * numeric.c stores them on disk (its "short" format), which makes a load with a numeric
+ * column as fast as one without.
  */
 #include "postgres.h"
 
@@ -26,7 +26,7 @@
 #include "rows/rows.h"
 #include "values/values_internal.h"
 
-/* What numeric can hold: NUMERIC_WEIGHT_MAX and NUMERIC_DSCALE_MAX of numeric.c */
+/* The limits of numeric: NUMERIC_WEIGHT_MAX and NUMERIC_DSCALE_MAX of numeric.c */
 #define MAX_DIGITS_BEFORE 131072
 #define MAX_DIGITS_AFTER 16383
 
@@ -85,7 +85,7 @@ values_is_special_number(const char *p, const char *end)
 	return false;
 }
 
-/* The rest after the E; an exponent beyond what fits is kept beyond the bounds. */
+/* Parse the part after the E; an exponent out of range is clamped. */
 static bool
 parse_exponent(const char *p, const char *end, int64 *exponent)
 {
@@ -161,7 +161,7 @@ values_significant(const Decimal *d, size_t *first, size_t *ndigits, int64 *plac
 static bool
 is_in_range(const Decimal *d)
 {
-	/* numeric_in() refuses such an exponent even of 0 */
+	/* numeric_in() rejects such an exponent even for 0 */
 	if (d->exponent >= INT_MAX / 2 || d->exponent <= -(INT_MAX / 2))
 		return false;
 
@@ -172,7 +172,7 @@ is_in_range(const Decimal *d)
 	return places <= MAX_DIGITS_BEFORE && (int64) d->nafter - d->exponent <= MAX_DIGITS_AFTER;
 }
 
-/* Four digits from p on, the last ones being 0 where the text ends. */
+/* Four digits from p on, filled up with zeros at the end of the text. */
 static int16
 group_of(const char *p, const char *end)
 {
@@ -184,8 +184,8 @@ group_of(const char *p, const char *end)
 }
 
 /*
- * The base-10000 digits of a number, leading zeros left out.  *weight becomes
- * the power of the first one.  Returns how many there are.
+ * Write the base-10000 digits of a number, without leading zeros.  *weight becomes the
+ * power of the first one.  Returns the number of digits.
  */
 static int
 make_groups(const Decimal *d, int16 *groups, int *weight)
@@ -195,7 +195,7 @@ make_groups(const Decimal *d, int16 *groups, int *weight)
 	int n = 0;
 
 	*weight = (int) (d->nbefore + 3) / 4 - 1;
-	/* the first group is what four does not divide, and never 0 */
+	/* the first group has the remaining digits (not a multiple of four), and is never 0 */
 	if (d->nbefore % 4 != 0)
 	{
 		int first = 0;
@@ -225,8 +225,8 @@ fits_short(const Decimal *d)
 }
 
 /*
- * A number that fits the short format, as numeric.c's make_result() writes it;
- * shown with `dscale` digits after the point, which are no fewer than it has.
+ * A number that fits the short format, as numeric.c's make_result() writes it; shown
+ * with `dscale` digits after the point, which must be at least as many as it has.
  */
 static Datum
 write_short(const Decimal *d, size_t dscale)
@@ -264,7 +264,7 @@ values_write_numeric(const char *data, size_t len, Datum *value)
 	return true;
 }
 
-/* Of text known to be well-formed and in range. */
+/* For text known to be well-formed and in range. */
 static Datum
 by_numeric_in(const char *data, size_t len, int32 typmod)
 {
@@ -276,7 +276,7 @@ by_numeric_in(const char *data, size_t len, int32 typmod)
 	return value;
 }
 
-/* Written by hand, these must be what the server itself makes of them. */
+/* Numbers to compare: written by hand, they must equal the results of the server. */
 bool
 values_numeric_layout_known(void)
 {
@@ -300,8 +300,8 @@ values_numeric_layout_known(void)
 }
 
 /*
- * Whether numeric(precision, scale) holds the number without rounding it.  The
- * scale may be negative: then as many digits before the point must be 0.
+ * Whether numeric(precision, scale) can hold the number without rounding it.  The scale
+ * may be negative: then as many digits before the point must be 0.
  */
 static bool
 fits_typmod(const Decimal *d, int precision, int scale, bool *exact)
@@ -314,7 +314,7 @@ fits_typmod(const Decimal *d, int precision, int scale, bool *exact)
 	return ndigits == 0 || places <= precision - scale;
 }
 
-/* The typmod's two numbers, as numeric.c packs them. */
+/* The two numbers of a typmod, in the encoding of numeric.c. */
 static int
 typmod_precision(int32 typmod)
 {
@@ -327,7 +327,7 @@ typmod_scale(int32 typmod)
 	return (((typmod - VARHDRSZ) & 0x7ff) ^ 1024) - 1024;
 }
 
-/* With a typmod a number has no more and no fewer digits than that says. */
+/* A number with a typmod has exactly the number of decimal places that it says. */
 static ValueResult
 make_with_typmod(ValueReader *reader, const char *p, const char *end, Decimal *d, Datum *value, const char **reason)
 {
@@ -339,7 +339,7 @@ make_with_typmod(ValueReader *reader, const char *p, const char *end, Decimal *d
 		return values_out_of_range(reader, reason);
 	if (!exact)
 		return values_inexact(reader, reason);
-	/* what is cut off are zeros */
+	/* only zeros are cut off */
 	if (reader->by_hand && fits_short(d) && dscale <= SHORT_DSCALE_MAX)
 	{
 		d->nafter = Min(d->nafter, dscale);
@@ -350,7 +350,7 @@ make_with_typmod(ValueReader *reader, const char *p, const char *end, Decimal *d
 	return VALUE_OK;
 }
 
-/* NaN, which any numeric can be, or an infinity, which only one without typmod can. */
+/* NaN, which any numeric can be, or an infinity, which only a numeric without typmod can be. */
 static ValueResult
 make_special(ValueReader *reader, const char *p, const char *end, Datum *value, const char **reason)
 {

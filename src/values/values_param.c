@@ -1,9 +1,9 @@
 /*
  * values_param.c
- *	  The other way: one Datum → the text of a query's parameter.
+ *	  The reverse: one Datum → the text of a query's parameter.
  *
  * BigQuery parses these texts as GoogleSQL literals of the parameter's type.
- * All of them are exact, and the same value has always the same text.
+ * All of them are exact, and equal values always have the same text.
  */
 #include "postgres.h"
 
@@ -25,7 +25,7 @@ values_timestamp_in_range(int64 timestamp)
 	return timestamp >= FIRST_DAY * USECS_PER_DAY && timestamp < END_DAY * USECS_PER_DAY;
 }
 
-/* "YYYY-MM-DD HH:MM:SS.ffffff", as the clock of UTC or of no zone shows it. */
+/* "YYYY-MM-DD HH:MM:SS.ffffff", in UTC or without a zone. */
 static char *
 clock_text(int64 timestamp, const char *zone)
 {
@@ -64,7 +64,7 @@ values_date_text(int32 day)
 char *
 values_numeric_text(Datum value, int before, int after)
 {
-	/* without zeros at the end, nor an exponent */
+	/* without trailing zeros or an exponent */
 	char *text = numeric_normalize(DatumGetNumeric(value));
 	const char *digits = *text == '-' ? text + 1 : text;
 	size_t whole = strspn(digits, "0123456789");
@@ -83,7 +83,7 @@ values_string_text(Datum value)
 
 	if (encoding == PG_UTF8)
 		return string;
-	/* SQL_ASCII keeps the bytes as they came, but may hold others as well */
+	/* SQL_ASCII keeps the bytes unchanged, but may also hold invalid UTF-8 */
 	if (encoding == PG_SQL_ASCII && pg_verify_mbstr(PG_UTF8, string, (int) strlen(string), true))
 		return string;
 	return NULL;

@@ -2,8 +2,8 @@
  * values_range.c
  *	  A RANGE as daterange, tsrange or tstzrange, or as their text.
  *
- * BigQuery's ranges are half-open and never empty; a bound that is missing is
- * UNBOUNDED there, infinite here.
+ * BigQuery's ranges are half-open and never empty; an unbounded bound is UNBOUNDED in
+ * BigQuery, and infinite in PostgreSQL.
  */
 #include "postgres.h"
 
@@ -24,7 +24,7 @@
 #include "values/values_internal.h"
 #include "values/values_nested.h"
 
-/* The two bounds, as they came. */
+/* The two bounds, as texts. */
 typedef struct RangeText
 {
 	RowsCell lower; /* ROWS_NULL: unbounded */
@@ -40,7 +40,7 @@ typedef struct RangeState
 } RangeState;
 
 /* --------------------------------------------------------------------------
- * Taking it apart
+ * Parsing
  * -------------------------------------------------------------------------- */
 
 static bool
@@ -70,7 +70,7 @@ take_apart(const char *data, size_t len, RangeText *range)
 	return true;
 }
 
-/* Read both; an infinite one's value is of no account. */
+/* Read both bounds; the value of an infinite one is undefined. */
 static bool
 read_bounds(ValueReader *bound, const char *data, size_t len, RangeText *text, RangeBound *lower, RangeBound *upper,
 			const char **reason)
@@ -91,7 +91,7 @@ read_bounds(ValueReader *bound, const char *data, size_t len, RangeText *text, R
 	return true;
 }
 
-/* Whether the lower bound is below the upper one: of all three types a comparison of integers. */
+/* Whether the lower bound is below the upper one: for all three types this compares integers. */
 static bool
 in_order(Oid type, const RangeBound *lower, const RangeBound *upper)
 {
@@ -118,7 +118,7 @@ read_range_text(ValueReader *bound, const char *data, size_t len, RangeText *tex
  * As text
  * -------------------------------------------------------------------------- */
 
-/* A bound as the range types' own output has it: quoted if it has a blank. */
+/* A bound as in the output of the range types: quoted if it has a blank. */
 static bool
 append_bound(const BqField *element, const RowsCell *bound, StringInfo buf, const char **reason)
 {

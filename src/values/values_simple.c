@@ -1,10 +1,10 @@
 /*
  * values_simple.c
- *	  Values that need no catalog: the commonest pairs of types, read by a
- *	  process that has no database.
+ *	  Values that need no catalog: the most common pairs of types, read by a process
+ *	  that has no database.
  *
- * Nothing here says what is wrong with a value: whatever is not as plain as
- * BigQuery writes it is left to values_read(), which knows what to make of it.
+ * The functions in this file do not report errors: any value that is not in BigQuery's
+ * usual form is left to values_read().
  */
 #include "postgres.h"
 
@@ -22,7 +22,7 @@
 #include "values/values.h"
 #include "values/values_internal.h"
 
-/* A local type without a typmod, and how it is read. */
+/* A local type without a typmod, and the function that reads it. */
 typedef struct SimplePair
 {
 	Oid local;
@@ -31,7 +31,7 @@ typedef struct SimplePair
 
 #define MAX_PAIRS 3
 
-/* Of each type; up to InvalidOid.  Each is read as values.c's reader of the pair does. */
+/* By type; terminated by InvalidOid.  Each is read like by the reader of values.c for the pair. */
 static const SimplePair pairs[][MAX_PAIRS] = {
 	[BQ_UNKNOWN] = {{.local = InvalidOid}},
 	[BQ_STRING] = {{TEXTOID, VALUE_SIMPLE_TEXT}, {VARCHAROID, VALUE_SIMPLE_TEXT}, {NUMERICOID, VALUE_SIMPLE_NUMERIC}},
@@ -54,7 +54,7 @@ static const SimplePair pairs[][MAX_PAIRS] = {
 
 StaticAssertDecl(lengthof(pairs) == BQ_NTYPES, "each type needs its simple pairs, or none");
 
-/* Whether the bytes of a text are the same here as at BigQuery. */
+/* Whether the bytes of a text are the same in PostgreSQL and in BigQuery. */
 static bool
 keeps_utf8(void)
 {
@@ -102,7 +102,7 @@ read_integer(const RowsCell *cell, bool narrow, Datum *value)
 	return true;
 }
 
-/* The server's LC_NUMERIC is always C.  No double that BigQuery writes is as long as the text. */
+/* The server's LC_NUMERIC is always C.  No double written by BigQuery fills the buffer. */
 static bool
 read_double(const RowsCell *cell, Datum *value)
 {

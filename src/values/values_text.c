@@ -1,10 +1,10 @@
 /*
  * values_text.c
- *	  Values as text: text, varchar(n), char(n) and name, and the text that
- *	  input functions get.
+ *	  Values as text: text, varchar(n), char(n) and name, and the text for input
+ *	  functions.
  *
- * PostgreSQL's own input functions cut blanks off a text that is too long for
- * varchar(n), and everything off one that is too long for name.  Here both are
+ * PostgreSQL's own input functions remove trailing blanks from a text that is too long
+ * for varchar(n), and truncate one that is too long for name.  In this file both are
  * bad values.
  */
 #include "postgres.h"
@@ -26,7 +26,7 @@
  * Encoding
  * -------------------------------------------------------------------------- */
 
-/* A copy without the bytes that are 0; its length in *len. */
+/* A copy without NUL bytes; its length is stored in *len. */
 static char *
 without_nul(const char *data, size_t *len)
 {
@@ -43,7 +43,7 @@ without_nul(const char *data, size_t *len)
 }
 
 /*
- * The server's encoding of a text without U+0000, which conversions take for
+ * Convert to the server's encoding a text without U+0000, which conversions treat as
  * its end: NUL-terminated, in CurrentMemoryContext; NULL with *reason.
  */
 static char *
@@ -80,7 +80,7 @@ values_to_server(const ValueReader *reader, StringInfo buf, char **text, const c
  * Text columns
  * -------------------------------------------------------------------------- */
 
-/* As varchar(n) and char(n) hold it: no longer than n characters, blanks included. */
+/* As varchar(n) and char(n) store it: no longer than n characters, including blanks. */
 static ValueResult
 make_limited(const ValueReader *reader, const char *data, size_t len, Datum *value, const char **reason)
 {
@@ -109,7 +109,7 @@ make_text(const ValueReader *reader, const char *data, size_t len, Datum *value,
 	return VALUE_OK;
 }
 
-/* Of a text without U+0000. */
+/* For a text without U+0000. */
 static ValueResult
 make_converted(const ValueReader *reader, const char *data, size_t len, Datum *value, const char **reason)
 {
@@ -147,7 +147,7 @@ values_read_string(ValueReader *reader, const RowsCell *cell, Datum *value, cons
 	return result;
 }
 
-/* Whether values_text() gives the text as it came, and of any text. */
+/* Whether values_text() returns the text unchanged, and accepts any text. */
 static bool
 is_any_text(const BqField *field)
 {
@@ -163,7 +163,7 @@ values_read_text(ValueReader *reader, const RowsCell *cell, Datum *value, const 
 		return values_read_string(reader, cell, value, reason);
 	initStringInfo(&buf);
 
-	/* nothing but ASCII, which every encoding of a server has */
+	/* only ASCII, which is the same in every server encoding */
 	ValueResult result = values_text(reader->field, cell->data, cell->len, &buf, reason)
 							 ? make_text(reader, buf.data, buf.len, value, reason)
 							 : VALUE_BAD;
@@ -271,11 +271,11 @@ is_none(const char *p pg_attribute_unused(), const char *end pg_attribute_unused
 	return false;
 }
 
-/* What is text as it came, if it is a value of its type at all. */
+/* The types whose texts are not changed, with the check for valid values. */
 static const struct
 {
-	bool (*check)(const char *p, const char *end); /* NULL: any text is */
-	const char *reason; /* or what it is not */
+	bool (*check)(const char *p, const char *end); /* NULL: any text is valid */
+	const char *reason; /* the reason if it is invalid */
 } texts[] = {
 	[BQ_UNKNOWN] = {is_none, "of a type that has no text"},
 	[BQ_STRING] = {NULL, NULL},
@@ -298,7 +298,7 @@ static const struct
 
 StaticAssertDecl(lengthof(texts) == BQ_NTYPES, "each type needs its text, or none");
 
-/* As BigQuery's CAST prints it: no fraction, or three digits, or six. */
+/* In the form of BigQuery's CAST: no fraction, or three digits, or six. */
 static bool
 append_timestamp(const char *data, size_t len, StringInfo buf, const char **reason)
 {

@@ -1,11 +1,11 @@
 /*
  * values_time.c
- *	  Days and times.
+ *	  Dates and times.
  *
- * One form only is read: ISO 8601's, with four digits to the year, as BigQuery
- * writes it; a time zone where the column has one, and none where it has not.
- * So nothing hangs on DateStyle, TimeZone or the day on which it is read, as
- * it would if the input functions saw '01/02/03', 'today' or a bare time.
+ * Only one form is read: ISO 8601 with four-digit years, as BigQuery writes it; with a
+ * time zone if the column has one, and without if it has none.  So the result does not
+ * depend on DateStyle, TimeZone or the current day, as it would if the input functions
+ * read '01/02/03', 'today' or a time without a date.
  */
 #include "postgres.h"
 
@@ -20,7 +20,7 @@
 #include "values/values_internal.h"
 
 /* --------------------------------------------------------------------------
- * Taking texts apart
+ * Parsing
  * -------------------------------------------------------------------------- */
 
 static bool
@@ -125,7 +125,7 @@ values_parse_datetime(const char **p, const char *end, bool loose, int64 *micros
 	return true;
 }
 
-/* Z, UTC, +HH, +HHMM or +HH:MM, a blank before it or not: how far east, to the end of the text. */
+/* Parse Z, UTC, +HH, +HHMM or +HH:MM, after an optional blank, up to the end of the text: the offset east. */
 static bool
 parse_zone(const char *p, const char *end, int64 *east)
 {
@@ -156,7 +156,7 @@ parse_zone(const char *p, const char *end, int64 *east)
  * Making values
  * -------------------------------------------------------------------------- */
 
-/* Whether time(n) and timestamp(n) hold it; *exact is what the text's parser said. */
+/* Whether time(n) and timestamp(n) can hold it; *exact comes from the text's parser. */
 static bool
 fits_precision(const ValueReader *reader, int64 micros, bool exact)
 {
@@ -195,7 +195,7 @@ read_micros(ValueReader *reader, const RowsCell *cell, int64 *micros, const char
 	return VALUE_OK;
 }
 
-/* A date and time without zone, or but a date. */
+/* A date and time without zone, or only a date. */
 static ValueResult
 read_datetime(ValueReader *reader, const RowsCell *cell, int64 *micros, const char **reason)
 {
@@ -228,7 +228,7 @@ values_read_timestamp(ValueReader *reader, const RowsCell *cell, Datum *value, c
 	return hold_timestamp(reader, micros, value, reason);
 }
 
-/* Of a STRING, which must say its zone: without one it would be the reader's. */
+/* From a STRING, which must have a zone: otherwise the result would depend on the session's. */
 static ValueResult
 read_with_zone(ValueReader *reader, const RowsCell *cell, int64 *micros, const char **reason)
 {
@@ -255,7 +255,7 @@ values_read_timestamptz(ValueReader *reader, const RowsCell *cell, Datum *value,
 	return hold_timestamp(reader, micros, value, reason);
 }
 
-/* The day of a TIMESTAMP is its day in UTC, whatever the time; a DATETIME must be a midnight. */
+/* The day of a TIMESTAMP is its day in UTC, at any time; a DATETIME must be midnight. */
 static ValueResult
 date_of_datetime(ValueReader *reader, const RowsCell *cell, Datum *value, const char **reason)
 {

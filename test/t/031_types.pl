@@ -238,7 +238,7 @@ for my $line (@bad)
 	my $reason = $line->{case}{verdict} eq 'BAD' ? $line->{case}{expected} : 'holds U+0000';
 	next
 	  if $error->{state} eq '22P02'
-	  && $error->{message} eq qq(value of column "$line->{name}" in row 1 cannot be held as it is)
+	  && $error->{message} eq qq(value of column "$line->{name}" in row 1 cannot be stored without loss)
 	  && $error->{detail} =~ /: \Q$reason\E\.$/;
 	push @wrong, "$line->{remote} as $line->{local}: $line->{case}{said}: $error->{state} $error->{message} $error->{detail}";
 }

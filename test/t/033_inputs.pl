@@ -169,12 +169,9 @@ if ($version >= 160000)
 else
 {
 	my $err = $f->fails("$parallel SELECT x $join");
-	like($err, qr/ERROR:  22P02: value of column "x" cannot be held as it is/,
-		'a bad inet in a parallel plan is an error');
-	like($err, qr/DETAIL:  invalid input syntax for type inet: "angry"\./,
-		'the error of a bad inet in a parallel plan has the reason');
-	like($err, qr/HINT:  SET max_parallel_workers_per_gather = 0/,
-		'the error of a bad inet in a parallel plan has a hint');
+	like($err, qr/ERROR:  22P02: value of column "x" cannot be stored without loss/, 'a bad value in it is an error');
+	like($err, qr/DETAIL:  invalid input syntax for type inet: "angry"\./, 'that says why');
+	like($err, qr/HINT: .*SET max_parallel_workers_per_gather = 0/, 'and what to do');
 }
 source('shorter', 'ab', 'abc', undef);
 $f->query($allow);
@@ -185,7 +182,7 @@ if ($version >= 170000)
 }
 else
 {
-	like($f->fails("$parallel SELECT x $join"), qr/HINT:  SET max_parallel_workers_per_gather = 0/, 'a bad domain value in a parallel plan is an error with a hint');
+	like($f->fails("$parallel SELECT x $join"), qr/HINT: .*SET max_parallel_workers_per_gather = 0/, 'a bad domain value in a parallel plan is an error with a hint');
 }
 source('shorter', 'ab', 'b', undef);
 is($f->query("$parallel $shown $join"), 'ab b NULL', 'valid values of a domain are read in a parallel plan');
