@@ -94,15 +94,6 @@ keep_token(const char *file, const AuthFileId *id, const AuthToken *token, const
 	return place;
 }
 
-/* Identify the current file; the metadata server has none, and the id is all zero. */
-static bool
-identify(const AuthConfig *config, AuthFileId *id, Failure *f)
-{
-	memset(id, 0, sizeof(*id));
-	return strcmp(config->credentials_file, SETTINGS_METADATA) == 0 ||
-		   auth_key_identify(config->credentials_file, id, f);
-}
-
 static AuthAsker
 make_asker(const AuthConfig *config, HttpClient *http)
 {
@@ -141,11 +132,12 @@ auth_token(const AuthConfig *config, HttpClient *http, uint64 refused, Failure *
 {
 	MemoryContext scratch;
 	MemoryContext caller;
-	AuthFileId id;
+	AuthFileId id = {0}; /* the metadata server has no file, and keeps this */
 	CachedToken *cached;
 	const char *token;
 
-	if (!identify(config, &id, f))
+	if (strcmp(config->credentials_file, SETTINGS_METADATA) != 0 &&
+		!auth_key_identify(config->credentials_file, &id, f))
 		return NULL;
 	cached = find_token(config->credentials_file, &id, refused);
 	if (cached != NULL)

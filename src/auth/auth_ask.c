@@ -243,18 +243,6 @@ auth_ask(AuthAsker *asker, const AuthEndpoint *endpoint, HttpRequest *request, H
 	}
 }
 
-/* Whether it may be used in a header line. */
-static bool
-is_sane_token(const char *token)
-{
-	size_t len = strlen(token);
-
-	for (size_t i = 0; i < len; i++)
-		if (token[i] <= ' ' || token[i] > '~')
-			return false;
-	return len > 0 && len <= MAX_TOKEN;
-}
-
 /* The number written as `len` digits; the caller has checked that they are digits. */
 static int
 number_at(const char *text, int len)
@@ -282,34 +270,30 @@ read_time(const char *text, int64 *seconds)
 	return true;
 }
 
-/* The lifetime of the token: "expires_in" in seconds, or "expireTime" as a UTC time. */
-static int64
-life_of(const JsonDoc *doc)
-{
-	int64 life = DEFAULT_LIFE_S;
-	int64 end;
-	const char *time_text = json_string_at(doc, "expireTime");
-
-	if (!json_int64_at(doc, "expires_in", &life) && time_text != NULL && read_time(time_text, &end))
-		life = end - (int64) time(NULL);
-	return Min(Max(life, 0), MAX_LIFE_S);
-}
-
 /* Take the token from an answer; false with *f set. */
 static bool
 accept_token_answer(AuthAsker *asker, const AuthEndpoint *endpoint, HttpResponse *answer, AuthToken *token, Failure *f)
 {
 	JsonDoc *doc = json_parse_document(answer->body, answer->len, NULL);
 	const char *text = doc ? json_string_at(doc, endpoint->token_field) : NULL;
-	bool sane = text != NULL && is_sane_token(text);
+	/* whether it may be used in a header line */
+	bool sane = text != NULL && text[0] != '\0' && strlen(text) <= MAX_TOKEN;
 
+	for (const char *c = text; sane && *c != '\0'; c++)
+		sane = *c > ' ' && *c <= '~';
 	explicit_bzero(answer->body, answer->len);
 	if (text != NULL && sane)
 	{
 		StringInfo copy = auth_secret(strlen(text));
+		/* the lifetime is "expires_in" in seconds, or "expireTime" as a UTC time */
+		const char *time_text = json_string_at(doc, "expireTime");
+		int64 life = DEFAULT_LIFE_S;
+		int64 end;
 
+		if (!json_int64_at(doc, "expires_in", &life) && time_text != NULL && read_time(time_text, &end))
+			life = end - (int64) time(NULL);
 		appendStringInfoString(copy, text);
-		*token = (AuthToken){.text = copy->data, .life_s = life_of(doc)};
+		*token = (AuthToken){.text = copy->data, .life_s = Min(Max(life, 0), MAX_LIFE_S)};
 		auth_hide(asker, text);
 	}
 	else

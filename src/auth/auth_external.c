@@ -44,23 +44,9 @@ external_refused(const AuthRefusal *refusal, Failure *f)
 		failure_hint(f, "Check \"audience\" and \"subject_token_type\" in the credentials file.");
 }
 
-/* Only workforce identity pools need the project of the request. */
-static void
-append_options(StringInfo form, const char *user_project)
-{
-	StringInfoData options;
-
-	initStringInfo(&options);
-	appendStringInfoString(&options, "{\"userProject\":");
-	json_append_string(&options, user_project);
-	appendStringInfoChar(&options, '}');
-	auth_append_field(form, "options", options.data);
-}
-
 /* Exchange the subject token for an access token. */
 static bool
-exchange(const AuthSource *source, AuthAsker *asker, const char *subject, const char *scope, AuthToken *token,
-		 Failure *f)
+exchange(const AuthSource *source, AuthAsker *asker, const char *subject, AuthToken *token, Failure *f)
 {
 	static const AuthEndpoint endpoint = {.name = "the Security Token Service",
 										  .where = "\"token_url\" in the credentials file",
@@ -72,25 +58,23 @@ exchange(const AuthSource *source, AuthAsker *asker, const char *subject, const 
 
 	auth_append_field(form, "grant_type", "urn:ietf:params:oauth:grant-type:token-exchange");
 	auth_append_field(form, "audience", auth_source_text(source, "audience"));
-	auth_append_field(form, "scope", scope);
+	auth_append_field(form, "scope", asker->scope);
 	auth_append_field(form, "requested_token_type", "urn:ietf:params:oauth:token-type:access_token");
 	auth_append_field(form, "subject_token_type", auth_source_text(source, "subject_token_type"));
+	/* only workforce identity pools need the project of the request */
 	if (user_project != NULL)
-		append_options(form, user_project);
+	{
+		StringInfoData options;
+
+		initStringInfo(&options);
+		appendStringInfoString(&options, "{\"userProject\":");
+		json_append_string(&options, user_project);
+		appendStringInfoChar(&options, '}');
+		auth_append_field(form, "options", options.data);
+	}
 	auth_append_field(form, "subject_token", subject);
 	request = auth_form_request(auth_source_text(source, "token_url"), form);
 	return auth_ask_token(asker, &endpoint, &request, token, f);
-}
-
-/* The lifetime of the service account's token, according to the file. */
-static int64
-life_wanted(const AuthSource *source)
-{
-	int64 life;
-
-	if (!json_int64_at(source->doc, "service_account_impersonation.token_lifetime_seconds", &life))
-		return DEFAULT_LIFE_S;
-	return Min(Max(life, MIN_LIFE_S), MAX_LIFE_S);
 }
 
 static bool
@@ -98,16 +82,21 @@ external_fetch(AuthSource *source, AuthAsker *asker, AuthToken *token, Failure *
 {
 	const char *url = auth_source_text(source, IMPERSONATION_URL);
 	const char *subject = auth_subject_fetch(source, asker, f);
-	AuthImpersonation wanted = {.life_s = life_wanted(source)};
+	AuthImpersonation wanted = {.url = NULL};
+	int64 life = DEFAULT_LIFE_S;
 	AuthToken own;
 
 	if (subject == NULL)
 		return false;
 	if (url == NULL)
-		return exchange(source, asker, subject, asker->scope, token, f);
+		return exchange(source, asker, subject, token, f);
+
+	/* the lifetime of the service account's token, according to the file */
+	json_int64_at(source->doc, "service_account_impersonation.token_lifetime_seconds", &life);
+	wanted.life_s = Min(Max(life, MIN_LIFE_S), MAX_LIFE_S);
 	wanted.url = pstrdup(url);
-	return exchange(source, asker, subject, AUTH_SCOPE_IAM, &own, f) &&
-		   auth_impersonate_ask(asker, &wanted, &own, token, f);
+	asker->scope = AUTH_SCOPE_IAM;
+	return exchange(source, asker, subject, &own, f) && auth_impersonate_ask(asker, &wanted, &own, token, f);
 }
 
 /*

@@ -103,20 +103,14 @@ is_service_host(const char *host, const char *service)
 }
 
 static bool
-is_oauth_host(const char *host)
-{
-	/* the older names are in keys that were made years ago */
-	return strcmp(host, "oauth2.googleapis.com") == 0 || strcmp(host, "accounts.google.com") == 0 ||
-		   strcmp(host, "www.googleapis.com") == 0;
-}
-
-static bool
 is_allowed(const char *host, AuthHosts hosts)
 {
 	switch (hosts)
 	{
 		case AUTH_HOSTS_OAUTH:
-			return is_oauth_host(host);
+			/* the older names are in keys that were made years ago */
+			return strcmp(host, "oauth2.googleapis.com") == 0 || strcmp(host, "accounts.google.com") == 0 ||
+				   strcmp(host, "www.googleapis.com") == 0;
 		case AUTH_HOSTS_STS:
 			return is_service_host(host, "sts");
 		case AUTH_HOSTS_IAM:

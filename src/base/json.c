@@ -124,21 +124,7 @@ json_free_document(JsonDoc *doc)
 		MemoryContextDelete(doc->context);
 }
 
-/* The child of `value` named by `name`, a member or a position; NULL if none. */
-static const json_t *
-child(const json_t *value, const char *name)
-{
-	if (json_is_array(value))
-	{
-		char *end;
-		unsigned long position = strtoul(name, &end, 10);
-
-		return isdigit((unsigned char) *name) && *end == '\0' ? json_array_get(value, position) : NULL;
-	}
-	return json_object_get(value, name); /* NULL if value is not an object */
-}
-
-/* The value at `path`; NULL when there is none, or null. */
+/* The value at `path`, the names of members and positions; NULL when there is none, or null. */
 static const json_t *
 value_at(const JsonDoc *doc, const char *path)
 {
@@ -153,7 +139,15 @@ value_at(const JsonDoc *doc, const char *path)
 			return NULL;
 		memcpy(name, path, len);
 		name[len] = '\0';
-		value = child(value, name);
+		if (json_is_array(value))
+		{
+			char *end;
+			unsigned long position = strtoul(name, &end, 10);
+
+			value = isdigit((unsigned char) *name) && *end == '\0' ? json_array_get(value, position) : NULL;
+		}
+		else
+			value = json_object_get(value, name); /* NULL if value is not an object */
 		path += len + (path[len] == '.');
 	}
 	return json_is_null(value) ? NULL : value;

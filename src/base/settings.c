@@ -1,6 +1,7 @@
 /*
  * settings.c
- *	  All custom settings (GUCs), and the current time.
+ *	  All custom settings (GUCs), the current time, and the server's settings that are
+ *	  pinned in our processes.
  *
  * A check hook judges only the form of a value: files and hosts may appear and
  * disappear after it was set, so they are checked when they are used.  Connection and
@@ -149,12 +150,36 @@ check_role(char **newval, void **extra pg_attribute_unused(), GucSource source p
 	return check_text("contratos.role", *newval, name_problem, NULL);
 }
 
-/* A string setting for superusers. */
-static void
-define_text(const char *name, const char *short_desc, const char *long_desc, char **variable, const char *boot,
-			int flags, GucStringCheckHook check)
+/* A text: its default, who may set it, flags of guc.h, and its check hook or NULL. */
+typedef struct Text
 {
-	DefineCustomStringVariable(name, short_desc, long_desc, variable, boot, PGC_SUSET, flags, check, NULL, NULL);
+	const char *boot;
+	GucContext context;
+	int flags;
+	GucStringCheckHook check;
+} Text;
+
+/* A number: its range, who may set it, and its unit; the variable holds its default. */
+typedef struct Number
+{
+	int min;
+	int max;
+	GucContext context;
+	int unit;
+} Number;
+
+static void
+define_text(const char *name, const char *short_desc, const char *long_desc, char **variable, Text kind)
+{
+	DefineCustomStringVariable(name, short_desc, long_desc, variable, kind.boot, kind.context, kind.flags, kind.check,
+							   NULL, NULL);
+}
+
+static void
+define_number(const char *name, const char *short_desc, const char *long_desc, int *variable, Number kind)
+{
+	DefineCustomIntVariable(name, short_desc, long_desc, variable, *variable, kind.min, kind.max, kind.context,
+							kind.unit, NULL, NULL, NULL);
 }
 
 static void
@@ -164,89 +189,86 @@ define_connection(void)
 		"contratos.credentials_file", "Sets the file with the credentials used for BigQuery.",
 		"It serves servers owned by a superuser; a user mapping can name another file. The word " SETTINGS_METADATA
 		" stands for the service account of a machine on Google Cloud.",
-		&settings_credentials_file, "", GUC_SUPERUSER_ONLY, check_credentials_file);
+		&settings_credentials_file,
+		(Text){.boot = "", .context = PGC_SUSET, .flags = GUC_SUPERUSER_ONLY, .check = check_credentials_file});
 	define_text("contratos.project", "Sets the Google Cloud project that is billed for queries.",
-				"An empty string means the project of the credentials.", &settings_project, "", 0, check_project);
+				"An empty string means the project of the credentials.", &settings_project,
+				(Text){.boot = "", .context = PGC_SUSET, .check = check_project});
 	define_text("contratos.location", "Sets the location of the BigQuery datasets that are read.", NULL,
-				&settings_location, SETTINGS_DEFAULT_LOCATION, 0, check_location_setting);
+				&settings_location,
+				(Text){.boot = SETTINGS_DEFAULT_LOCATION, .context = PGC_SUSET, .check = check_location_setting});
 	define_text("contratos.endpoint", "Sets the URL of the BigQuery service.",
-				"Plain http is accepted for this machine only.", &settings_endpoint, SETTINGS_DEFAULT_ENDPOINT, 0,
-				check_endpoint);
+				"Plain http is accepted for this machine only.", &settings_endpoint,
+				(Text){.boot = SETTINGS_DEFAULT_ENDPOINT, .context = PGC_SUSET, .check = check_endpoint});
 	define_text("contratos.ca_file", "Sets the file with the certificate authorities that are trusted.",
-				"An empty string means those of the operating system.", &settings_ca_file, "", GUC_SUPERUSER_ONLY,
-				check_ca_file);
+				"An empty string means those of the operating system.", &settings_ca_file,
+				(Text){.boot = "", .context = PGC_SUSET, .flags = GUC_SUPERUSER_ONLY, .check = check_ca_file});
 	define_text("contratos.proxy", "Sets the URL of the proxy through which BigQuery is reached.",
-				"An empty string means none.", &settings_proxy, "", 0, check_proxy);
-	DefineCustomIntVariable("contratos.max_bytes_billed", "Sets the most that one query may be billed for.",
-							"BigQuery refuses a query above it before it runs; 0 means no limit.",
-							&settings_max_bytes_billed, 1024, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
-	DefineCustomIntVariable("contratos.max_bytes_per_day",
-							"Sets the most that the worker lets a source be billed for in a UTC day.",
-							"It counts the bytes that the ledger records for its loads and rechecks; 0 means no limit.",
-							&max_bytes_per_day, 0, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MB, NULL, NULL, NULL);
+				"An empty string means none.", &settings_proxy,
+				(Text){.boot = "", .context = PGC_SUSET, .check = check_proxy});
+	define_number("contratos.max_bytes_billed", "Sets the most that one query may be billed for.",
+				  "BigQuery refuses a query above it before it runs; 0 means no limit.", &settings_max_bytes_billed,
+				  (Number){.min = 0, .max = INT_MAX, .context = PGC_SUSET, .unit = GUC_UNIT_MB});
+	define_number("contratos.max_bytes_per_day",
+				  "Sets the most that the worker lets a source be billed for in a UTC day.",
+				  "It counts the bytes that the ledger records for its loads and rechecks; 0 means no limit.",
+				  &max_bytes_per_day, (Number){.min = 0, .max = INT_MAX, .context = PGC_SUSET, .unit = GUC_UNIT_MB});
 }
 
 /* A timeout that anyone may set. */
 static void
-define_timeout(const char *name, const char *short_desc, const char *long_desc, int *variable, int boot, int max)
+define_timeout(const char *name, const char *short_desc, const char *long_desc, int *variable, int max)
 {
-	DefineCustomIntVariable(name, short_desc, long_desc, variable, boot, SETTINGS_MIN_TIMEOUT, max, PGC_USERSET,
-							GUC_UNIT_MS, NULL, NULL, NULL);
+	define_number(name, short_desc, long_desc, variable,
+				  (Number){.min = SETTINGS_MIN_TIMEOUT, .max = max, .context = PGC_USERSET, .unit = GUC_UNIT_MS});
 }
 
 static void
 define_tuning(void)
 {
 	define_timeout("contratos.connect_timeout", "Sets the maximum time to wait for a connection to BigQuery.",
-				   "It covers the look-up of the name, TCP and TLS.", &settings_connect_timeout, 10 * 1000,
+				   "It covers the look-up of the name, TCP and TLS.", &settings_connect_timeout,
 				   SETTINGS_MAX_CONNECT_TIMEOUT);
 	define_timeout("contratos.request_timeout", "Sets the maximum time to spend on one request to BigQuery.",
 				   "It covers all repetitions of the request and the pauses between them.", &settings_request_timeout,
-				   240 * 1000, SETTINGS_MAX_REQUEST_TIMEOUT);
+				   SETTINGS_MAX_REQUEST_TIMEOUT);
 	define_timeout("contratos.job_timeout", "Sets the maximum time to wait for a BigQuery job to finish.",
-				   "A job that takes longer is canceled.", &settings_job_timeout, 10 * 60 * 1000,
-				   SETTINGS_MAX_JOB_TIMEOUT);
-	DefineCustomIntVariable("contratos.page_rows", "Sets how many rows are requested from BigQuery at a time.", NULL,
-							&settings_page_rows, 50000, 1, SETTINGS_MAX_PAGE_ROWS, PGC_USERSET, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("contratos.parallel_pages", "Sets how many pages are fetched ahead of the one being read.",
-							NULL, &settings_parallel_pages, 4, 0, SETTINGS_MAX_PARALLEL_PAGES, PGC_USERSET, 0, NULL,
-							NULL, NULL);
-	DefineCustomIntVariable("contratos.min_parallel_load_size",
-							"Sets how much of a day must be left after its first page for a second process to fetch "
-							"and decode it.",
-							"-1 means never. The process takes one of max_worker_processes while it runs; if none is "
-							"free, the load fetches and decodes everything itself.",
-							&settings_min_parallel_load_size, 32, -1, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_MB, NULL,
-							NULL, NULL);
-}
-
-/* An integer setting for the worker. */
-static void
-define_worker_number(const char *name, const char *short_desc, const char *long_desc, int *variable, int boot, int min,
-					 int max, int flags)
-{
-	DefineCustomIntVariable(name, short_desc, long_desc, variable, boot, min, max, PGC_SIGHUP, flags, NULL, NULL, NULL);
+				   "A job that takes longer is canceled.", &settings_job_timeout, SETTINGS_MAX_JOB_TIMEOUT);
+	define_number("contratos.page_rows", "Sets how many rows are requested from BigQuery at a time.", NULL,
+				  &settings_page_rows, (Number){.min = 1, .max = SETTINGS_MAX_PAGE_ROWS, .context = PGC_USERSET});
+	define_number("contratos.parallel_pages", "Sets how many pages are fetched ahead of the one being read.", NULL,
+				  &settings_parallel_pages,
+				  (Number){.min = 0, .max = SETTINGS_MAX_PARALLEL_PAGES, .context = PGC_USERSET});
+	define_number("contratos.min_parallel_load_size",
+				  "Sets how much of a day must be left after its first page for a second process to fetch "
+				  "and decode it.",
+				  "-1 means never. The process takes one of max_worker_processes while it runs; if none is "
+				  "free, the load fetches and decodes everything itself.",
+				  &settings_min_parallel_load_size,
+				  (Number){.min = -1, .max = MAX_KILOBYTES, .context = PGC_USERSET, .unit = GUC_UNIT_MB});
 }
 
 static void
 define_worker(void)
 {
-	DefineCustomStringVariable("contratos.databases", "Sets the databases in which a worker loads days automatically.",
-							   "It requires contratos in shared_preload_libraries. An empty string means none.",
-							   &settings_databases, "", PGC_SIGHUP, GUC_LIST_INPUT, check_databases, NULL, NULL);
-	DefineCustomStringVariable("contratos.role", "Sets the role the worker connects as.",
-							   "An empty string means the bootstrap superuser.", &settings_role, "", PGC_SIGHUP, 0,
-							   check_role, NULL, NULL);
-	define_worker_number("contratos.retries", "Sets how many times the worker retries a day that fails.",
-						 "Permanent errors are not retried.", &settings_retries, 3, 0, 100, 0);
-	define_worker_number("contratos.retry_delay", "Sets the time between two attempts at a day.", NULL,
-						 &settings_retry_delay, 60 * 1000, 1, SETTINGS_MAX_INTERVAL, GUC_UNIT_MS);
-	define_worker_number(
-		"contratos.lock_timeout", "Sets how long the worker waits for each lock on objects of users.",
-		"A day that would wait longer is postponed by its source's ready_interval, and uses up no attempt.",
-		&settings_lock_timeout, 60 * 1000, 1, SETTINGS_MAX_INTERVAL, GUC_UNIT_MS);
-	define_worker_number("contratos.history_days", "Sets for how many days attempts are kept in contratos_runs.",
-						 "The last success of a day is kept for good.", &settings_history_days, 400, 1, 36500, 0);
+	define_text("contratos.databases", "Sets the databases in which a worker loads days automatically.",
+				"It requires contratos in shared_preload_libraries. An empty string means none.", &settings_databases,
+				(Text){.boot = "", .context = PGC_SIGHUP, .flags = GUC_LIST_INPUT, .check = check_databases});
+	define_text("contratos.role", "Sets the role the worker connects as.",
+				"An empty string means the bootstrap superuser.", &settings_role,
+				(Text){.boot = "", .context = PGC_SIGHUP, .check = check_role});
+	define_number("contratos.retries", "Sets how many times the worker retries a day that fails.",
+				  "Permanent errors are not retried.", &settings_retries,
+				  (Number){.min = 0, .max = 100, .context = PGC_SIGHUP});
+	define_number("contratos.retry_delay", "Sets the time between two attempts at a day.", NULL, &settings_retry_delay,
+				  (Number){.min = 1, .max = SETTINGS_MAX_INTERVAL, .context = PGC_SIGHUP, .unit = GUC_UNIT_MS});
+	define_number("contratos.lock_timeout", "Sets how long the worker waits for each lock on objects of users.",
+				  "A day that would wait longer is postponed by its source's ready_interval, and uses up no attempt.",
+				  &settings_lock_timeout,
+				  (Number){.min = 1, .max = SETTINGS_MAX_INTERVAL, .context = PGC_SIGHUP, .unit = GUC_UNIT_MS});
+	define_number("contratos.history_days", "Sets for how many days attempts are kept in contratos_runs.",
+				  "The last success of a day is kept for good.", &settings_history_days,
+				  (Number){.min = 1, .max = 36500, .context = PGC_SIGHUP});
 }
 
 void
@@ -261,7 +283,8 @@ settings_define(void)
 	 * meaning may depend on TimeZone, so settings_now() parses it.
 	 */
 	define_text("contratos.now", "Sets the time that takes the place of the current time in tests.",
-				"An empty string means the real clock.", &pretended_now, "", GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL);
+				"An empty string means the real clock.", &pretended_now,
+				(Text){.boot = "", .context = PGC_SUSET, .flags = GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE});
 
 	DefineCustomRealVariable(
 		"contratos.notify_limit", "Sets how full the NOTIFY queue may be for days to be notified, for tests.", NULL,
@@ -330,4 +353,47 @@ settings_now(void)
 
 	error_context_stack = context.previous;
 	return now;
+}
+
+/* --------------------------------------------------------------------------
+ * Settings that end a transaction, or the process: no configuration file, ALTER
+ * DATABASE or ALTER ROLE may change them for our own processes.  They are meant for
+ * sessions.  A load may take longer than any of them, and the waits in it have limits
+ * of their own.
+ * -------------------------------------------------------------------------- */
+
+/* A setting, and its value in our processes; NULL leaves it alone. */
+typedef struct Pin
+{
+	const char *name;
+	const char *value;
+} Pin;
+
+/*
+ * Every timeout that a database or role may set, in all versions, pinned or not (a test
+ * compares), and the other settings that end a process.
+ */
+static const Pin pins[] = {
+	{"statement_timeout", "0"},
+	{"transaction_timeout", "0"},
+	{"lock_timeout", "0"},
+	{"idle_in_transaction_session_timeout", "0"},
+	{"idle_session_timeout", "0"},
+	/* the time before a check for deadlocks: it ends nothing else */
+	{"deadlock_timeout", NULL},
+	/* these are for connections to clients and standbys, and our processes have none */
+	{"tcp_user_timeout", NULL},
+	{"wal_sender_timeout", NULL},
+	{"wal_receiver_timeout", NULL},
+	/* would make a day's error end the process */
+	{"exit_on_error", "off"},
+};
+
+void
+settings_pin(void)
+{
+	/* file, database and role are sources of lower priority: their values are ignored from now on */
+	for (int i = 0; i < (int) lengthof(pins); i++)
+		if (pins[i].value != NULL && GetConfigOption(pins[i].name, true, false) != NULL)
+			SetConfigOption(pins[i].name, pins[i].value, PGC_SUSET, PGC_S_OVERRIDE);
 }

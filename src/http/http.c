@@ -279,18 +279,6 @@ http_finish(HttpExchange *exchange)
 		MemoryContextDelete(exchange->context);
 }
 
-/* Read the whole body, appending it to `buf`. */
-static bool
-read_all(HttpExchange *exchange, StringInfo buf, Failure *f)
-{
-	const char *data;
-	ssize_t len;
-
-	while ((len = http_read(exchange, &data, f)) > 0)
-		appendBinaryStringInfo(buf, data, (int) len);
-	return len == 0;
-}
-
 /* Memory-context callback: a small answer may be a token. */
 static void
 wipe_answer(void *arg)
@@ -326,7 +314,8 @@ http_fetch(HttpClient *client, const HttpRequest *request, HttpResponse *respons
 {
 	HttpExchange *exchange;
 	StringInfo answer;
-	bool complete;
+	const char *data;
+	ssize_t len = -1; /* 0 once the whole body is in the answer */
 
 	Assert(request->max_body != 0 && request->max_body < MaxAllocSize);
 	exchange = http_start(client, request, CurrentMemoryContext, f);
@@ -336,14 +325,16 @@ http_fetch(HttpClient *client, const HttpRequest *request, HttpResponse *respons
 	answer = make_answer(request);
 	memset(response, 0, sizeof(*response));
 	response->status = http_wait_status(exchange, f);
-	complete = response->status != 0 && read_all(exchange, answer, f);
+	if (response->status != 0)
+		while ((len = http_read(exchange, &data, f)) > 0)
+			appendBinaryStringInfo(answer, data, (int) len);
 	response->retry_after_ms = exchange->retry_after_ms;
 	response->google_metadata = exchange->google_metadata;
 	response->date_s = exchange->date_s;
 	response->body = answer->data;
 	response->len = answer->len;
 	http_finish(exchange);
-	return complete;
+	return len == 0;
 }
 
 const char *

@@ -17,16 +17,6 @@ curl_text(const HttpExchange *exchange)
 	return exchange->errbuf[0] ? exchange->errbuf : curl_easy_strerror(exchange->result);
 }
 
-/* The operating system's error text if there is one, else libcurl's. */
-static const char *
-os_text(const HttpExchange *exchange)
-{
-	long os_errno = 0;
-
-	curl_easy_getinfo(exchange->easy, CURLINFO_OS_ERRNO, &os_errno);
-	return os_errno != 0 ? strerror((int) os_errno) : curl_text(exchange);
-}
-
 /* How far the connection had come, for a timeout's detail. */
 static const char *
 connect_phase(const HttpExchange *exchange)
@@ -83,18 +73,6 @@ http_error_silent(const HttpExchange *exchange, Failure *f)
 	return false;
 }
 
-/* One of our callbacks stopped the transfer. */
-static void
-cap_error(const HttpExchange *exchange, Failure *f)
-{
-	if (exchange->cap == HTTP_CAP_HEADER)
-		failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED, "answer of \"%s\" has more than %d kB of header lines",
-					exchange->host, HTTP_MAX_HEADER / 1024);
-	else
-		failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED, "answer of \"%s\" is longer than %zu bytes", exchange->host,
-					exchange->max_body);
-}
-
 /* The certificate cannot be verified, or our list of roots cannot be used. */
 static void
 certificate_error(const HttpExchange *exchange, Failure *f)
@@ -146,8 +124,13 @@ connect_error(const HttpExchange *exchange, Failure *f)
 	}
 	else
 	{
+		long os_errno = 0;
+
+		/* the operating system's error text if there is one, else libcurl's */
+		curl_easy_getinfo(exchange->easy, CURLINFO_OS_ERRNO, &os_errno);
 		failure_set(f, sqlstate, "could not connect to \"%s\" port %d%s: %s", exchange->host, exchange->port,
-					exchange->proxied ? " through the proxy" : "", os_text(exchange));
+					exchange->proxied ? " through the proxy" : "",
+					os_errno != 0 ? strerror((int) os_errno) : curl_text(exchange));
 		if (exchange->proxied)
 			failure_detail(f, "%s", curl_text(exchange));
 		failure_hint(
@@ -203,8 +186,13 @@ http_error(const HttpExchange *exchange, Failure *f)
 			failure_set(f, ERRCODE_OUT_OF_MEMORY, "out of memory in libcurl");
 			break;
 		default:
-			if (exchange->cap != HTTP_CAP_NONE)
-				cap_error(exchange, f);
+			/* with a cap, one of our callbacks stopped the transfer */
+			if (exchange->cap == HTTP_CAP_HEADER)
+				failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED, "answer of \"%s\" has more than %d kB of header lines",
+							exchange->host, HTTP_MAX_HEADER / 1024);
+			else if (exchange->cap == HTTP_CAP_BODY)
+				failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED, "answer of \"%s\" is longer than %zu bytes",
+							exchange->host, exchange->max_body);
 			else
 				broken_error(exchange, f);
 			break;

@@ -73,15 +73,6 @@ header_value(const char *line, size_t len, const char *name, char *value, size_t
 	return true;
 }
 
-/* Cut the text before the first character that an identifier cannot have, so that nothing else is logged. */
-static void
-keep_identifier(char *text)
-{
-	size_t len = strspn(text, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_.:/+=");
-
-	text[len] = '\0';
-}
-
 /* Record the headers that matter for any request. */
 static void
 note_header(HttpExchange *exchange, const char *line, size_t len)
@@ -93,7 +84,8 @@ note_header(HttpExchange *exchange, const char *line, size_t len)
 	else if (header_value(line, len, "x-request-id:", value, sizeof(value)) ||
 			 header_value(line, len, "x-guploader-uploadid:", value, sizeof(value)))
 	{
-		keep_identifier(value);
+		/* cut before the first character that an identifier cannot have, so that nothing else is logged */
+		value[strspn(value, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_.:/+=")] = '\0';
 		strlcpy(exchange->request_id, value, sizeof(exchange->request_id));
 	}
 	else if (header_value(line, len, "metadata-flavor:", value, sizeof(value)))
@@ -156,53 +148,39 @@ on_body(char *data, size_t size, size_t nmemb, void *arg)
 	return len;
 }
 
+/* All options but those of the request itself: callbacks, connection, TLS and proxy. */
 static bool
-set_callbacks(HttpExchange *exchange)
+set_transport(HttpExchange *exchange, const HttpUrl *url, const char *proxy)
 {
-	return SET(exchange, CURLOPT_PRIVATE, exchange) && SET(exchange, CURLOPT_ERRORBUFFER, exchange->errbuf) &&
-		   SET(exchange, CURLOPT_HEADERFUNCTION, on_header) && SET(exchange, CURLOPT_HEADERDATA, exchange) &&
-		   SET(exchange, CURLOPT_WRITEFUNCTION, on_body) && SET(exchange, CURLOPT_WRITEDATA, exchange);
-}
+	bool ok = SET(exchange, CURLOPT_PRIVATE, exchange) && SET(exchange, CURLOPT_ERRORBUFFER, exchange->errbuf) &&
+			  SET(exchange, CURLOPT_HEADERFUNCTION, on_header) && SET(exchange, CURLOPT_HEADERDATA, exchange) &&
+			  SET(exchange, CURLOPT_WRITEFUNCTION, on_body) && SET(exchange, CURLOPT_WRITEDATA, exchange);
 
-/* The connection: HTTP/1.1 over TCP, no redirects, nothing stored. */
-static bool
-set_connection(HttpExchange *exchange, const HttpUrl *url)
-{
-	return SET(exchange, CURLOPT_NOSIGNAL, 1L) && curl_quick_exit_compat(exchange->easy) == CURLE_OK &&
-		   curl_http_only_compat(exchange->easy, url->tls) == CURLE_OK && SET(exchange, CURLOPT_FOLLOWLOCATION, 0L) &&
-		   SET(exchange, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1) &&
-		   SET(exchange, CURLOPT_TCP_NODELAY, 1L) && SET(exchange, CURLOPT_TCP_KEEPALIVE, 1L) &&
-		   SET(exchange, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED) && SET(exchange, CURLOPT_ACCEPT_ENCODING, "gzip") &&
-		   SET(exchange, CURLOPT_USERAGENT, "contratos/1.0 (gzip)") &&
-		   SET(exchange, CURLOPT_BUFFERSIZE, (long) RECEIVE_SIZE) &&
-		   SET(exchange, CURLOPT_CONNECTTIMEOUT_MS, (long) exchange->connect_timeout_ms);
-}
+	/* the connection: HTTP/1.1 over TCP, no redirects, nothing stored */
+	ok = ok && SET(exchange, CURLOPT_NOSIGNAL, 1L) && curl_quick_exit_compat(exchange->easy) == CURLE_OK &&
+		 curl_http_only_compat(exchange->easy, url->tls) == CURLE_OK && SET(exchange, CURLOPT_FOLLOWLOCATION, 0L) &&
+		 SET(exchange, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1) && SET(exchange, CURLOPT_TCP_NODELAY, 1L) &&
+		 SET(exchange, CURLOPT_TCP_KEEPALIVE, 1L) && SET(exchange, CURLOPT_NETRC, (long) CURL_NETRC_IGNORED) &&
+		 SET(exchange, CURLOPT_ACCEPT_ENCODING, "gzip") && SET(exchange, CURLOPT_USERAGENT, "contratos/1.0 (gzip)") &&
+		 SET(exchange, CURLOPT_BUFFERSIZE, (long) RECEIVE_SIZE) &&
+		 SET(exchange, CURLOPT_CONNECTTIMEOUT_MS, (long) exchange->connect_timeout_ms);
 
-/*
- * TLS is always verified.  With the user's ca_file, the built-in directory of roots is
- * switched off, or else both would be trusted.
- */
-static bool
-set_tls(HttpExchange *exchange)
-{
-	bool ok = SET(exchange, CURLOPT_SSL_VERIFYPEER, 1L) && SET(exchange, CURLOPT_SSL_VERIFYHOST, 2L) &&
-			  SET(exchange, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
-
+	/*
+	 * TLS is always verified.  With the user's ca_file, the built-in directory of roots
+	 * is switched off, or else both would be trusted.
+	 */
+	ok = ok && SET(exchange, CURLOPT_SSL_VERIFYPEER, 1L) && SET(exchange, CURLOPT_SSL_VERIFYHOST, 2L) &&
+		 SET(exchange, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
 	if (ok && exchange->ca_file != NULL)
 		ok = SET(exchange, CURLOPT_CAINFO, exchange->ca_file) && SET(exchange, CURLOPT_CAPATH, NULL) &&
 			 SET(exchange, CURLOPT_PROXY_CAINFO, exchange->ca_file) && SET(exchange, CURLOPT_PROXY_CAPATH, NULL);
-	return ok;
-}
 
-/*
- * An empty proxy keeps libcurl from consulting the environment, and so does an empty
- * no-proxy list.  The headers of the proxy's answer to CONNECT are not passed to our
- * callbacks.
- */
-static bool
-set_proxy(HttpExchange *exchange, const char *proxy)
-{
-	return SET(exchange, CURLOPT_PROXY, exchange->proxied ? proxy : "") && SET(exchange, CURLOPT_NOPROXY, "") &&
+	/*
+	 * An empty proxy keeps libcurl from consulting the environment, and so does an empty
+	 * no-proxy list.  The headers of the proxy's answer to CONNECT are not passed to our
+	 * callbacks.
+	 */
+	return ok && SET(exchange, CURLOPT_PROXY, exchange->proxied ? proxy : "") && SET(exchange, CURLOPT_NOPROXY, "") &&
 		   SET(exchange, CURLOPT_HTTPPROXYTUNNEL, exchange->proxied ? 1L : 0L) &&
 		   SET(exchange, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&
 		   SET(exchange, CURLOPT_HEADEROPT, (long) CURLHEADER_SEPARATE);
@@ -244,15 +222,6 @@ check_header(const HttpHeader *header, Failure *f)
 		f->every_day = true;
 	}
 	return sane;
-}
-
-static bool
-check_headers(const HttpRequest *request, Failure *f)
-{
-	for (int i = 0; i < request->nheaders; i++)
-		if (!check_header(&request->headers[i], f))
-			return false;
-	return true;
 }
 
 static bool
@@ -315,9 +284,11 @@ http_setup(HttpExchange *exchange, const HttpRequest *request, Failure *f)
 {
 	HttpUrl url;
 
-	if (!http_url_parse(request->url, request->metadata, &url, f) || !check_ca_readable(request->ca_file, f) ||
-		!check_headers(request, f))
+	if (!http_url_parse(request->url, request->metadata, &url, f) || !check_ca_readable(request->ca_file, f))
 		return false;
+	for (int i = 0; i < request->nheaders; i++)
+		if (!check_header(&request->headers[i], f))
+			return false;
 
 	exchange->host = MemoryContextStrdup(exchange->context, url.host);
 	exchange->port = url.port;
@@ -330,9 +301,8 @@ http_setup(HttpExchange *exchange, const HttpRequest *request, Failure *f)
 	exchange->timeout_ms = request->timeout_ms;
 	exchange->max_body = request->max_body;
 
-	if (!set_callbacks(exchange) || !set_connection(exchange, &url) || !set_tls(exchange) ||
-		!set_proxy(exchange, request->proxy) || !set_headers(exchange, request) || !set_method(exchange, request) ||
-		!SET(exchange, CURLOPT_URL, request->url))
+	if (!set_transport(exchange, &url, request->proxy) || !set_headers(exchange, request) ||
+		!set_method(exchange, request) || !SET(exchange, CURLOPT_URL, request->url))
 		return failure_set(f, ERRCODE_OUT_OF_MEMORY, "libcurl did not take the options of a request");
 	return true;
 }

@@ -15,27 +15,6 @@
 #include "base/failure.h"
 #include "http/http_internal.h"
 
-/* Whether a host, as normalized by libcurl, can only be this machine. */
-static bool
-is_loopback_host(const char *host)
-{
-	struct in_addr v4;
-
-	if (pg_strcasecmp(host, "localhost") == 0 || strcmp(host, "::1") == 0)
-		return true;
-	return inet_pton(AF_INET, host, &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127;
-}
-
-/*
- * Whether a host is the metadata server, where a cloud's machines learn their identity:
- * a link-local address, answered by the physical host, which speaks only plain http.
- */
-static bool
-is_metadata_host(const char *host)
-{
-	return pg_strcasecmp(host, "metadata.google.internal") == 0 || strcmp(host, "169.254.169.254") == 0;
-}
-
 /* Copy one part of a URL into a fixed array; false if there is none or it is too long. */
 static bool
 get_part(CURLU *url, CURLUPart part, unsigned int flags, char *copy, size_t size)
@@ -57,39 +36,42 @@ has_part(CURLU *url, CURLUPart part)
 	return has;
 }
 
-/* Remove the brackets around an IPv6 address. */
-static void
-strip_brackets(char *host)
-{
-	size_t len = strlen(host);
-
-	if (len < 2 || host[0] != '[' || host[len - 1] != ']')
-		return;
-	memmove(host, host + 1, len - 2);
-	host[len - 2] = '\0';
-}
-
 /* Apply the rules to a URL that libcurl could parse; NULL, or the problem with it. */
 static const char *
 take_url_apart(CURLU *url, bool metadata, HttpUrl *parts)
 {
 	char scheme[8];
 	char port[8];
+	char *host = parts->host;
+	size_t len;
+	struct in_addr v4;
 
 	if (!get_part(url, CURLUPART_SCHEME, 0, scheme, sizeof(scheme)) ||
 		(strcmp(scheme, "https") != 0 && strcmp(scheme, "http") != 0))
 		return "it must begin with https:// (or http:// for this machine)";
 	if (has_part(url, CURLUPART_USER) || has_part(url, CURLUPART_PASSWORD))
 		return "it must not hold a user name or password";
-	if (!get_part(url, CURLUPART_HOST, 0, parts->host, sizeof(parts->host)) ||
+	if (!get_part(url, CURLUPART_HOST, 0, host, sizeof(parts->host)) ||
 		!get_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT, port, sizeof(port)))
 		return "it names no usable host";
 
-	strip_brackets(parts->host);
+	/* remove the brackets around an IPv6 address */
+	len = strlen(host);
+	if (len >= 2 && host[0] == '[' && host[len - 1] == ']')
+	{
+		memmove(host, host + 1, len - 2);
+		host[len - 2] = '\0';
+	}
 	parts->port = (int) strtol(port, NULL, 10);
 	parts->tls = strcmp(scheme, "https") == 0;
-	parts->loopback = is_loopback_host(parts->host);
-	parts->metadata = is_metadata_host(parts->host);
+	/* a host, as normalized by libcurl, that can only be this machine */
+	parts->loopback = pg_strcasecmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+					  (inet_pton(AF_INET, host, &v4) == 1 && (ntohl(v4.s_addr) >> 24) == 127);
+	/*
+	 * The metadata server, where a cloud's machines learn their identity: a link-local
+	 * address, answered by the physical host, which speaks only plain http.
+	 */
+	parts->metadata = pg_strcasecmp(host, "metadata.google.internal") == 0 || strcmp(host, "169.254.169.254") == 0;
 	parts->has_extras = has_part(url, CURLUPART_QUERY) || has_part(url, CURLUPART_FRAGMENT);
 	if (!parts->tls && !parts->loopback && !(metadata && parts->metadata))
 		return "plain http is allowed to this machine only; use https";

@@ -17,12 +17,6 @@
 
 #include "rows/rows_internal.h"
 
-static bool
-is_space(char c)
-{
-	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
 /* Place of the innermost open container.  There is one. */
 static RowsPlace
 top(const RowsDecoder *d)
@@ -376,17 +370,6 @@ step_between(RowsDecoder *d)
 	}
 }
 
-static RowsResult
-step(RowsDecoder *d)
-{
-	if (d->state >= STATE_STRING)
-		return rows_step_token(d);
-	if (!is_space(*d->p))
-		return step_between(d);
-	d->p++;
-	return ROWS_MORE;
-}
-
 RowsResult
 rows_advance(RowsDecoder *d)
 {
@@ -394,8 +377,14 @@ rows_advance(RowsDecoder *d)
 	{
 		while (d->p < d->stop)
 		{
-			RowsResult result = step(d);
+			RowsResult result = ROWS_MORE;
 
+			if (d->state >= STATE_STRING)
+				result = rows_step_token(d);
+			else if (*d->p == ' ' || *d->p == '\n' || *d->p == '\r' || *d->p == '\t')
+				d->p++;
+			else
+				result = step_between(d);
 			if (result != ROWS_MORE)
 				return result;
 		}

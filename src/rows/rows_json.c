@@ -64,17 +64,6 @@ json_fail(RowsJson *j, const char *error)
 }
 
 static RowsToken
-open_json_container(RowsJson *j, bool list)
-{
-	if (j->d->depth == ROWS_MAX_JSON_DEPTH)
-		return json_fail(j, "nested too deeply");
-	j->lists[j->d->depth++] = list;
-	j->d->state = list ? STATE_FIRST_VALUE : STATE_FIRST_KEY;
-	j->d->p++;
-	return list ? ROWS_TOKEN_LIST : ROWS_TOKEN_OBJECT;
-}
-
-static RowsToken
 close_json_container(RowsJson *j)
 {
 	bool list = j->lists[--j->d->depth];
@@ -82,16 +71,6 @@ close_json_container(RowsJson *j)
 	j->d->state = j->d->depth > 0 ? STATE_AFTER : STATE_DONE;
 	j->d->p++;
 	return list ? ROWS_TOKEN_LIST_END : ROWS_TOKEN_OBJECT_END;
-}
-
-/* A number is complete only at the next byte or at the end of the text. */
-static bool
-ends_number(RowsDecoder *d)
-{
-	bool complete = d->number == NUMBER_ZERO || d->number == NUMBER_INTEGER || d->number == NUMBER_FRACTION ||
-					d->number == NUMBER_EXPONENT;
-
-	return d->state == STATE_NUMBER && complete && rows_end_value(d, d->value, ROWS_JSON) == ROWS_MORE;
 }
 
 /* Read the rest of the token that has begun; it becomes the decoder's only cell. */
@@ -103,8 +82,15 @@ finish_token(RowsJson *j, RowsState after, const char **data, size_t *len)
 	while (d->ncells == 0 && d->p < d->stop)
 		if (rows_step_token(d) == ROWS_ERROR)
 			return ROWS_TOKEN_ERROR;
-	if (d->ncells == 0 && !ends_number(d))
-		return d->error ? ROWS_TOKEN_ERROR : json_fail(j, "ends too early");
+	if (d->ncells == 0)
+	{
+		/* a number is complete only at the next byte or at the end of the text */
+		bool complete = d->state == STATE_NUMBER && (d->number == NUMBER_ZERO || d->number == NUMBER_INTEGER ||
+													 d->number == NUMBER_FRACTION || d->number == NUMBER_EXPONENT);
+
+		if (!complete || rows_end_value(d, d->value, ROWS_JSON) != ROWS_MORE)
+			return d->error ? ROWS_TOKEN_ERROR : json_fail(j, "ends too early");
+	}
 	d->state = after;
 	*data = d->memory.cells[0].data;
 	*len = d->memory.cells[0].len;
@@ -129,17 +115,6 @@ read_literal(RowsJson *j, const char *rest, RowsToken token, const char **data, 
 }
 
 static RowsToken
-read_number(RowsJson *j, char c, const char **data, size_t *len)
-{
-	if (c != '-' && (c < '0' || c > '9'))
-		return json_fail(j, "unexpected character");
-	rows_copy_begin(j->d, &j->d->memory.text, j->d->p);
-	rows_begin_number(j->d, c);
-	j->scalar = ROWS_TOKEN_NUMBER;
-	return finish_token(j, j->d->depth > 0 ? STATE_AFTER : STATE_DONE, data, len);
-}
-
-static RowsToken
 read_value(RowsJson *j, const char **data, size_t *len)
 {
 	char c = *j->d->p;
@@ -148,7 +123,12 @@ read_value(RowsJson *j, const char **data, size_t *len)
 	{
 		case '{':
 		case '[':
-			return open_json_container(j, c == '[');
+			if (j->d->depth == ROWS_MAX_JSON_DEPTH)
+				return json_fail(j, "nested too deeply");
+			j->lists[j->d->depth++] = c == '[';
+			j->d->state = c == '[' ? STATE_FIRST_VALUE : STATE_FIRST_KEY;
+			j->d->p++;
+			return c == '[' ? ROWS_TOKEN_LIST : ROWS_TOKEN_OBJECT;
 		case ']':
 			return j->d->state == STATE_FIRST_VALUE ? close_json_container(j) : json_fail(j, "unexpected character");
 		case '"':
@@ -160,18 +140,13 @@ read_value(RowsJson *j, const char **data, size_t *len)
 		case 'n':
 			return read_literal(j, "ull", ROWS_TOKEN_NULL, data, len);
 		default:
-			return read_number(j, c, data, len);
+			if (c != '-' && (c < '0' || c > '9'))
+				return json_fail(j, "unexpected character");
+			rows_copy_begin(j->d, &j->d->memory.text, j->d->p);
+			rows_begin_number(j->d, c);
+			j->scalar = ROWS_TOKEN_NUMBER;
+			return finish_token(j, j->d->depth > 0 ? STATE_AFTER : STATE_DONE, data, len);
 	}
-}
-
-static RowsToken
-read_json_key(RowsJson *j, const char **data, size_t *len)
-{
-	if (*j->d->p == '}' && j->d->state == STATE_FIRST_KEY)
-		return close_json_container(j);
-	if (*j->d->p != '"')
-		return json_fail(j, "unexpected character");
-	return read_string(j, ROWS_TOKEN_KEY, STATE_COLON, data, len);
 }
 
 /* Take white space, commas and colons; false at the end of the text. */
@@ -214,7 +189,11 @@ rows_json_next(RowsJson *j, const char **data, size_t *len)
 			return read_value(j, data, len);
 		case STATE_KEY:
 		case STATE_FIRST_KEY:
-			return read_json_key(j, data, len);
+			if (*d->p == '}' && d->state == STATE_FIRST_KEY)
+				return close_json_container(j);
+			if (*d->p != '"')
+				return json_fail(j, "unexpected character");
+			return read_string(j, ROWS_TOKEN_KEY, STATE_COLON, data, len);
 		case STATE_AFTER:
 			if (*d->p == (j->lists[d->depth - 1] ? ']' : '}'))
 				return close_json_container(j);

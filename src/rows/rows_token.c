@@ -141,18 +141,6 @@ begin_escape(RowsDecoder *d)
 	return ROWS_MORE;
 }
 
-/* At the first byte of a sequence that rows_scan_string() did not accept. */
-static RowsResult
-begin_utf8(RowsDecoder *d)
-{
-	d->utf8 = rows_utf8_lead((unsigned char) *d->p);
-	if (d->utf8.left == 0)
-		return rows_fail(d, "invalid UTF-8");
-	d->state = STATE_UTF8;
-	add_to_key(d, d->p++, 1);
-	return ROWS_MORE;
-}
-
 static RowsResult
 step_utf8(RowsDecoder *d)
 {
@@ -180,7 +168,13 @@ step_string(RowsDecoder *d)
 		return begin_escape(d);
 	if ((unsigned char) *d->p < 0x20)
 		return rows_fail(d, "control character in a string");
-	return begin_utf8(d);
+	/* at the first byte of a sequence that rows_scan_string() did not accept */
+	d->utf8 = rows_utf8_lead((unsigned char) *d->p);
+	if (d->utf8.left == 0)
+		return rows_fail(d, "invalid UTF-8");
+	d->state = STATE_UTF8;
+	add_to_key(d, d->p++, 1);
+	return ROWS_MORE;
 }
 
 /* The escape ends with the current byte and stands for this code point. */
@@ -232,22 +226,19 @@ step_escape(RowsDecoder *d)
 	return ROWS_MORE;
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static RowsResult
 step_hex(RowsDecoder *d)
 {
-	int digit = hex_digit(*d->p);
+	char c = *d->p;
+	int digit;
 
-	if (digit < 0)
+	if (c >= '0' && c <= '9')
+		digit = c - '0';
+	else if (c >= 'a' && c <= 'f')
+		digit = c - 'a' + 10;
+	else if (c >= 'A' && c <= 'F')
+		digit = c - 'A' + 10;
+	else
 		return rows_fail(d, "invalid escape in a string");
 	d->code = d->code << 4 | (unsigned int) digit;
 	if (++d->digits < 4)

@@ -12,7 +12,7 @@ use Contratos::Session;
 use Contratos::Worker;
 
 # name => the value it is pinned to; undef: left alone, for the reason there
-my $source = slurp_file(abs_path(dirname(__FILE__) . '/../../src/base/settings_pin.c'));
+my $source = slurp_file(abs_path(dirname(__FILE__) . '/../../src/base/settings.c'));
 my %pins = $source =~ /^\t\{"(\w+)", (?|"(\w+)"|NULL())\},$/mg;
 my @pinned = sort grep { $pins{$_} ne '' } keys %pins;
 
