@@ -100,7 +100,7 @@ shown(const char *text)
 
 /* Quotes distinguish a string from the text around it, and the string 'NULL' from NULL. */
 static void
-append_value(StringInfo buf, const BqParam *param, const char *value)
+append_explain_value(StringInfo buf, const BqParam *param, const char *value)
 {
 	if (param->type == BQ_STRING)
 		appendStringInfoString(buf, quote_literal_cstr(shown(value)));
@@ -116,7 +116,7 @@ append_list(StringInfo buf, const BqParam *param)
 	for (int i = 0; param->values != NULL && i < Min(param->nvalues, SHOWN_ELEMENTS); i++)
 	{
 		appendStringInfoString(buf, i > 0 ? ", " : "");
-		append_value(buf, param, param->values[i]);
+		append_explain_value(buf, param, param->values[i]);
 	}
 	if (param->nvalues > SHOWN_ELEMENTS)
 		appendStringInfo(buf, ", ... %d in all", param->nvalues);
@@ -132,7 +132,7 @@ explain_parameter(const BqParam *param)
 	initStringInfo(&buf);
 	appendStringInfo(&buf, param->is_array ? "ARRAY<%s> " : "%s ", bqtypes[param->type].name);
 	if (param->value != NULL)
-		append_value(&buf, param, param->value);
+		append_explain_value(&buf, param, param->value);
 	else if (param->values != NULL)
 		append_list(&buf, param);
 	else

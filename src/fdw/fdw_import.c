@@ -50,7 +50,7 @@ typedef struct Import
  * -------------------------------------------------------------------------- */
 
 static int
-by_name(const void *a, const void *b)
+compare_listed(const void *a, const void *b)
 {
 	return strcmp((*(Candidate *const *) a)->name.remote, (*(Candidate *const *) b)->name.remote);
 }
@@ -62,7 +62,7 @@ drop_duplicates(Import *import)
 	int kept = 0;
 
 	for (int i = 0; i < import->nlisted; i++)
-		if (kept == 0 || by_name(&import->listed[kept - 1], &import->listed[i]) != 0)
+		if (kept == 0 || compare_listed(&import->listed[kept - 1], &import->listed[i]) != 0)
 			import->listed[kept++] = import->listed[i];
 	import->nlisted = kept;
 }
@@ -93,7 +93,7 @@ list_tables(Import *import)
 			fdw_leave_out(psprintf("table \"%s\"", failure_to_server(listed->name)),
 						  "Its name has characters that the encoding of this database lacks");
 	}
-	qsort(import->listed, import->nlisted, sizeof(Candidate *), by_name);
+	qsort(import->listed, import->nlisted, sizeof(Candidate *), compare_listed);
 	drop_duplicates(import);
 	fdw_name_locally((FdwName **) import->listed, import->nlisted, NULL);
 }
@@ -271,7 +271,7 @@ find_by_list(Import *import, const char *name)
 
 /* Tables can be described in any location, but queries search one location only. */
 static void
-check_location(Import *import, const char *location)
+check_dataset_location(Import *import, const char *location)
 {
 	if (import->has_location || location == NULL || pg_strcasecmp(location, import->location) == 0)
 		return;
@@ -284,7 +284,7 @@ check_location(Import *import, const char *location)
 }
 
 static bool
-describe(const Import *import, const char *name, BqTable *described, Failure *f)
+describe_table(const Import *import, const char *name, BqTable *described, Failure *f)
 {
 	char *table = pg_server_to_any(name, strlen(name), PG_UTF8);
 
@@ -298,7 +298,7 @@ add_table(Import *import, const FdwName *name, MemoryContext scratch)
 	MemoryContext old = MemoryContextSwitchTo(scratch);
 	BqTable described;
 	Failure f;
-	bool found = describe(import, name->remote, &described, &f);
+	bool found = describe_table(import, name->remote, &described, &f);
 	char *command = NULL;
 
 	if (!found && f.sqlstate != ERRCODE_UNDEFINED_TABLE)
@@ -308,7 +308,7 @@ add_table(Import *import, const FdwName *name, MemoryContext scratch)
 					  psprintf("It is a %s", failure_to_server(described.type)));
 	else if (found)
 	{
-		check_location(import, described.location);
+		check_dataset_location(import, described.location);
 		command = fdw_import_command(import->stmt->server_name, import->dataset, name, &described);
 	}
 	MemoryContextSwitchTo(old);

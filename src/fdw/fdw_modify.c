@@ -20,7 +20,7 @@
 #include "fdw/fdw_internal.h"
 
 static void
-refuse(Oid relid, const char *what)
+refuse_modify(Oid relid, const char *what)
 {
 	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 					errmsg("cannot %s foreign table \"%s\": BigQuery tables are read-only", what, get_rel_name(relid)),
@@ -46,7 +46,7 @@ verb(CmdType command)
 static List *
 plan_modify(PlannerInfo *root, ModifyTable *plan, Index relation, int subplan pg_attribute_unused())
 {
-	refuse(planner_rt_fetch(relation, root)->relid, verb(plan->operation));
+	refuse_modify(planner_rt_fetch(relation, root)->relid, verb(plan->operation));
 	return NIL;
 }
 
@@ -71,7 +71,7 @@ static int
 updatable(Relation rel)
 {
 	if (is_to_be_written(rel))
-		refuse(RelationGetRelid(rel), verb(CMD_INSERT));
+		refuse_modify(RelationGetRelid(rel), verb(CMD_INSERT));
 	return 0;
 }
 
@@ -80,7 +80,7 @@ static TupleTableSlot *
 insert_row(EState *estate pg_attribute_unused(), ResultRelInfo *target, TupleTableSlot *slot,
 		   TupleTableSlot *plan_slot pg_attribute_unused())
 {
-	refuse(RelationGetRelid(target->ri_RelationDesc), verb(CMD_INSERT));
+	refuse_modify(RelationGetRelid(target->ri_RelationDesc), verb(CMD_INSERT));
 	return slot;
 }
 
@@ -88,7 +88,7 @@ static void
 truncate_tables(List *relations, DropBehavior behavior pg_attribute_unused(),
 				bool restart_sequences pg_attribute_unused())
 {
-	refuse(RelationGetRelid((Relation) linitial(relations)), "truncate");
+	refuse_modify(RelationGetRelid((Relation) linitial(relations)), "truncate");
 }
 
 void

@@ -68,7 +68,7 @@ scan_begin(ForeignScanState *node, int eflags)
 }
 
 static void
-ask(BqScan *scan)
+ask_for_rows(BqScan *scan)
 {
 	/* report missing privileges first */
 	BqConnection *connection = options_connection(scan->table->relid, scan->userid);
@@ -181,7 +181,7 @@ start(ForeignScanState *node, BqScan *scan)
 	if (!scan->no_rows)
 	{
 		if (!scan_adopt(scan))
-			ask(scan);
+			ask_for_rows(scan);
 		prepare_columns(scan);
 		if (scan->role == SCAN_REPORTING && scan->row_hash == NULL)
 			scan->row_hash = make_row_hash(scan);
@@ -273,7 +273,7 @@ store_tuple(const BqScan *scan, HeapTuple tuple, TupleTableSlot *slot)
 }
 
 static TupleTableSlot *
-next_row(BqScan *scan, TupleTableSlot *slot)
+next_scan_row(BqScan *scan, TupleTableSlot *slot)
 {
 	ReaderRow row;
 	bool found;
@@ -305,17 +305,17 @@ scan_next(ForeignScanState *node)
 	if (!scan->started)
 		start(node, scan);
 	if (scan->role != SCAN_REPORTING)
-		return next_row(scan, slot);
+		return next_scan_row(scan, slot);
 
 	scan->adoption->at_row = 0;
-	slot = next_row(scan, slot);
+	slot = next_scan_row(scan, slot);
 	if (!TupIsNull(slot))
 		scan->adoption->at_row = reader_rows(scan->reader);
 	return slot;
 }
 
 static void
-stop(BqScan *scan)
+stop_reading(BqScan *scan)
 {
 	reader_close(scan->reader);
 	scan->reader = NULL;
@@ -341,7 +341,7 @@ scan_again(ForeignScanState *node)
 	/* if the query's rows change, it needs another job */
 	if (node->ss.ps.chgParam != NULL && (!scan_evaluate(node, scan) || scan->reader == NULL))
 	{
-		stop(scan);
+		stop_reading(scan);
 		return;
 	}
 	if (scan->reader != NULL)
@@ -356,7 +356,7 @@ scan_end(ForeignScanState *node)
 	/* there is no scan to end if scan_begin() did not create one */
 	if (scan == NULL)
 		return;
-	stop(scan);
+	stop_reading(scan);
 	MemoryContextDelete(scan->context);
 	node->fdw_state = NULL;
 }

@@ -164,7 +164,7 @@ is_pruned(const BqScan *scan, const RemoteColumn *column)
 
 /* The cost of the query, as the end of a sentence; NULL if BigQuery does not report it. */
 static char *
-estimate(const BqScan *scan, const BqConnection *connection, const BqQuery *query)
+estimate_unfiltered(const BqScan *scan, const BqConnection *connection, const BqQuery *query)
 {
 	BqConnection impatient = *connection;
 	Bigquery *bq;
@@ -200,10 +200,11 @@ example(const RemoteColumn *column)
 }
 
 static void
-refuse(const BqScan *scan, const RemoteColumn *column, const BqConnection *connection, const BqQuery *query)
+refuse_without_filter(const BqScan *scan, const RemoteColumn *column, const BqConnection *connection,
+					  const BqQuery *query)
 {
 	const char *name = quote_identifier(column->name);
-	char *bytes = estimate(scan, connection, query);
+	char *bytes = estimate_unfiltered(scan, connection, query);
 
 	ereport(
 		ERROR,
@@ -227,5 +228,5 @@ scan_check_filter(const BqScan *scan, const BqConnection *connection, const BqQu
 	const RemoteColumn *column = table->partition_column ? options_column(table, table->partition_column) : NULL;
 
 	if (table->require_filter && column != NULL && !is_pruned(scan, column))
-		refuse(scan, column, connection, query);
+		refuse_without_filter(scan, column, connection, query);
 }

@@ -1,7 +1,7 @@
 /*
  * reader_internal.h
  *	  Shared by reader.c (reads for a load), reader_queue.c (the shared memory of two
- *	  processes), reader_beside.c (the reader worker) and reader_tuple.c (makes tuples
+ *	  processes), reader_worker.c (the reader worker) and reader_tuple.c (makes tuples
  *	  in the worker) only.
  */
 #ifndef CONTRATOS_READER_INTERNAL_H

@@ -140,7 +140,7 @@ read_columns(Relation relation, RemoteTable *table)
 
 /* A result cannot contain a column twice; the names of BigQuery's columns are case-insensitive. */
 static void
-check_columns(const RemoteTable *table)
+check_remote_columns(const RemoteTable *table)
 {
 	for (int i = 0; i < table->ncolumns; i++)
 	{
@@ -188,7 +188,7 @@ options_table(Oid relid)
 	table->relid = relid;
 	read_table_options(table, foreign->options, GetForeignServer(foreign->serverid));
 	read_columns(relation, table);
-	check_columns(table);
+	check_remote_columns(table);
 	if (table->partition_column != NULL && options_column(table, table->partition_column) == NULL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_COLUMN_NAME_NOT_FOUND),
 						errmsg("option \"partition_column\" of foreign table \"%s\" names column \"%s\", which does "

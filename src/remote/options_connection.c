@@ -153,7 +153,7 @@ set_credentials(BqConnection *connection, const Layers *layers, Oid userid)
 
 /* `table` NULL: a server before it has one. */
 static BqConnection *
-connection_of(ForeignTable *table, ForeignServer *server, Oid userid, bool with_credentials)
+connection_from(ForeignTable *table, ForeignServer *server, Oid userid, bool with_credentials)
 {
 	Layers layers = {
 		.mapping = mapping_options(userid, server->serverid),
@@ -202,19 +202,19 @@ options_connection(Oid relid, Oid userid)
 {
 	ForeignTable *table = options_foreign_table(relid);
 
-	return connection_of(table, GetForeignServer(table->serverid), userid, true);
+	return connection_from(table, GetForeignServer(table->serverid), userid, true);
 }
 
 BqConnection *
 options_server_connection(Oid serverid, Oid userid)
 {
-	return connection_of(NULL, GetForeignServer(serverid), userid, true);
+	return connection_from(NULL, GetForeignServer(serverid), userid, true);
 }
 
 BqConnection *
 options_new_server_connection(const char *name, Oid userid)
 {
-	return connection_of(NULL, new_server(name, userid), userid, true);
+	return connection_from(NULL, new_server(name, userid), userid, true);
 }
 
 BqConnection *
@@ -224,6 +224,6 @@ options_route(Oid relid, Oid serverid, const char *name, Oid userid)
 
 	if (table != NULL)
 		serverid = table->serverid;
-	return connection_of(table, OidIsValid(serverid) ? GetForeignServer(serverid) : new_server(name, userid), userid,
-						 false);
+	return connection_from(table, OidIsValid(serverid) ? GetForeignServer(serverid) : new_server(name, userid), userid,
+						   false);
 }

@@ -253,7 +253,7 @@ find_def(const char *name, int where)
 }
 
 static void
-refuse_unknown(const char *name, int where)
+refuse_unknown_option(const char *name, int where)
 {
 	StringInfoData valid;
 
@@ -337,7 +337,7 @@ options_validate(Datum options, Oid catalog)
 			check_value(def, defGetString(option));
 		}
 		else
-			refuse_unknown(option->defname, where);
+			refuse_unknown_option(option->defname, where);
 	}
 	if (where == ON_TABLE)
 		check_table(list);

@@ -87,7 +87,7 @@ values_read_base64(ValueReader *reader pg_attribute_unused(), const RowsCell *ce
  * -------------------------------------------------------------------------- */
 
 static int
-hex_digit(char c)
+base64_hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -109,9 +109,9 @@ parse_uuid(const char *p, const char *end, unsigned char *bytes)
 	}
 	for (int i = 0; i < UUID_LEN; i++)
 	{
-		if (end - p < 2 || hex_digit(p[0]) < 0 || hex_digit(p[1]) < 0)
+		if (end - p < 2 || base64_hex_digit(p[0]) < 0 || base64_hex_digit(p[1]) < 0)
 			return false;
-		bytes[i] = (unsigned char) (hex_digit(p[0]) << 4 | hex_digit(p[1]));
+		bytes[i] = (unsigned char) (base64_hex_digit(p[0]) << 4 | base64_hex_digit(p[1]));
 		p += 2;
 		if (i % 2 == 1 && i < UUID_LEN - 1 && p < end && *p == '-')
 			p++;

@@ -34,7 +34,7 @@ part(const char **p, const char *end, int64 *number)
 }
 
 static bool
-sign(const char **p, const char *end)
+interval_sign(const char **p, const char *end)
 {
 	if (*p == end || **p != '-')
 		return false;
@@ -43,7 +43,7 @@ sign(const char **p, const char *end)
 }
 
 static bool
-mark(const char **p, const char *end, char c)
+mark_interval(const char **p, const char *end, char c)
 {
 	if (*p == end || **p != c)
 		return false;
@@ -54,10 +54,10 @@ mark(const char **p, const char *end, char c)
 static bool
 parse_months(const char **p, const char *end, int32 *months)
 {
-	bool negative = sign(p, end);
+	bool negative = interval_sign(p, end);
 	int64 years, rest;
 
-	if (!part(p, end, &years) || !mark(p, end, '-') || !part(p, end, &rest) || rest >= MONTHS_PER_YEAR)
+	if (!part(p, end, &years) || !mark_interval(p, end, '-') || !part(p, end, &rest) || rest >= MONTHS_PER_YEAR)
 		return false;
 	/* no more than nine digits: the product fits 64 bits */
 	rest += years * MONTHS_PER_YEAR;
@@ -70,11 +70,11 @@ parse_months(const char **p, const char *end, int32 *months)
 static bool
 parse_clock(const char **p, const char *end, int64 *micros, bool *exact)
 {
-	bool negative = sign(p, end);
+	bool negative = interval_sign(p, end);
 	int64 hours, minutes, seconds, fraction;
 
-	if (!part(p, end, &hours) || !mark(p, end, ':') || !part(p, end, &minutes) || !mark(p, end, ':') ||
-		!part(p, end, &seconds) || !values_parse_fraction(p, end, &fraction, exact))
+	if (!part(p, end, &hours) || !mark_interval(p, end, ':') || !part(p, end, &minutes) ||
+		!mark_interval(p, end, ':') || !part(p, end, &seconds) || !values_parse_fraction(p, end, &fraction, exact))
 		return false;
 	if (minutes >= MINS_PER_HOUR || seconds >= SECS_PER_MINUTE)
 		return false;
@@ -90,12 +90,12 @@ values_parse_interval(const char *p, const char *end, Interval *interval, bool *
 {
 	int64 days;
 
-	if (!parse_months(&p, end, &interval->month) || !mark(&p, end, ' '))
+	if (!parse_months(&p, end, &interval->month) || !mark_interval(&p, end, ' '))
 		return false;
 
-	bool negative = sign(&p, end);
+	bool negative = interval_sign(&p, end);
 
-	if (!part(&p, end, &days) || !mark(&p, end, ' ') || !parse_clock(&p, end, &interval->time, exact))
+	if (!part(&p, end, &days) || !mark_interval(&p, end, ' ') || !parse_clock(&p, end, &interval->time, exact))
 		return false;
 	interval->day = (int32) (negative ? -days : days);
 	return p == end;

@@ -74,7 +74,7 @@ values_json_fail(JsonMaker *m, const char *why)
 
 /* Account for one more part with that many bytes; false when that is too much. */
 static bool
-claim(JsonMaker *m, size_t len)
+claim_key(JsonMaker *m, size_t len)
 {
 	if (m->bad == NULL && (len > JENTRY_OFFLENMASK || m->size + len + ENTRY_SIZE > JENTRY_OFFLENMASK))
 		values_json_fail(m, "larger than jsonb can hold");
@@ -112,7 +112,7 @@ make_string(JsonMaker *m, const char *data, size_t len, JsonbValue *string)
 	bool zero = len > 0 && memchr(data, '\0', len) != NULL;
 	char *text = unconstify(char *, data);
 
-	if (!claim(m, len))
+	if (!claim_key(m, len))
 		return false;
 	if (zero || OidIsValid(m->reader->conversion) || data < m->given || data >= m->given_end)
 	{
@@ -133,7 +133,7 @@ make_string(JsonMaker *m, const char *data, size_t len, JsonbValue *string)
 }
 
 static void
-put_number(JsonMaker *m, const char *data, size_t len)
+put_json_number(JsonMaker *m, const char *data, size_t len)
 {
 	RowsCell cell = {.data = data, .len = len, .kind = ROWS_STRING};
 	JsonbValue number = {.type = jbvNumeric};
@@ -142,7 +142,7 @@ put_number(JsonMaker *m, const char *data, size_t len)
 	if (values_read_numeric(m->numeric, &cell, &value, &m->bad) == VALUE_BAD)
 		return;
 	number.val.numeric = DatumGetNumeric(value);
-	if (claim(m, VARSIZE_ANY(number.val.numeric)))
+	if (claim_key(m, VARSIZE_ANY(number.val.numeric)))
 		put(m, &number);
 }
 
@@ -174,7 +174,7 @@ values_json_open(JsonMaker *m, bool list)
 		values_json_append(m, list ? "[" : "{", 1);
 		m->comma = false;
 	}
-	else if (claim(m, sizeof(uint32)))
+	else if (claim_key(m, sizeof(uint32)))
 		pushJsonbValue(&m->state, list ? WJB_BEGIN_ARRAY : WJB_BEGIN_OBJECT, NULL);
 }
 
@@ -233,7 +233,7 @@ values_json_number(JsonMaker *m, const char *data, size_t len)
 		return;
 	if (m->jsonb)
 	{
-		put_number(m, data, len);
+		put_json_number(m, data, len);
 		return;
 	}
 	values_json_comma(m);
@@ -249,7 +249,7 @@ values_json_bool(JsonMaker *m, bool truth)
 		return;
 	if (m->jsonb)
 	{
-		if (claim(m, 0))
+		if (claim_key(m, 0))
 			put(m, &value);
 		return;
 	}
@@ -266,7 +266,7 @@ values_json_null(JsonMaker *m)
 		return;
 	if (m->jsonb)
 	{
-		if (claim(m, 0))
+		if (claim_key(m, 0))
 			put(m, &value);
 		return;
 	}

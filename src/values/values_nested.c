@@ -287,7 +287,7 @@ field_name(const BqField *field, int number)
 }
 
 static int
-by_name(const void *a, const void *b)
+field_by_name(const void *a, const void *b)
 {
 	return strcmp(*(char *const *) a, *(char *const *) b);
 }
@@ -301,7 +301,7 @@ name_of_two(const NestedNode *node)
 
 	for (int i = 0; i < node->nnodes; i++)
 		names[i] = node->nodes[i].name;
-	qsort(names, node->nnodes, sizeof(char *), by_name);
+	qsort(names, node->nnodes, sizeof(char *), field_by_name);
 	for (int i = 1; i < node->nnodes && found == NULL; i++)
 		if (strcmp(names[i - 1], names[i]) == 0)
 			found = names[i];

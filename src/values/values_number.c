@@ -155,7 +155,7 @@ same_number(const Decimal *a, const char *shown, int len)
 }
 
 static Datum
-make_special(const ValueReader *reader, const char *p)
+make_special_float(const ValueReader *reader, const char *p)
 {
 	double number = *p == '-' ? -INFINITY : INFINITY;
 
@@ -217,7 +217,7 @@ values_read_float(ValueReader *reader, const RowsCell *cell, Datum *value, const
 	{
 		if (!values_is_special_number(p, end))
 			return values_bad(reason, "not a number");
-		*value = make_special(reader, p);
+		*value = make_special_float(reader, p);
 		return VALUE_OK;
 	}
 

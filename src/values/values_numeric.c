@@ -352,7 +352,7 @@ make_with_typmod(ValueReader *reader, const char *p, const char *end, Decimal *d
 
 /* NaN, which any numeric can be, or an infinity, which only a numeric without typmod can be. */
 static ValueResult
-make_special(ValueReader *reader, const char *p, const char *end, Datum *value, const char **reason)
+make_special_numeric(ValueReader *reader, const char *p, const char *end, Datum *value, const char **reason)
 {
 	if (!values_is_special_number(p, end))
 		return values_bad(reason, "not a number");
@@ -372,7 +372,7 @@ values_read_numeric(ValueReader *reader, const RowsCell *cell, Datum *value, con
 	Decimal d = {.plain = (size_t) (end - p) == cell->len};
 
 	if (!values_parse_decimal(p, end, &d))
-		return make_special(reader, p, end, value, reason);
+		return make_special_numeric(reader, p, end, value, reason);
 	if (!is_in_range(&d))
 		return values_bad(reason, "out of range of numeric");
 	if (reader->typmod >= (int32) VARHDRSZ)

@@ -59,7 +59,7 @@ bound_of(const char *data, size_t len)
 
 /* [LOWER, UPPER) */
 static bool
-take_apart(const char *data, size_t len, RangeText *range)
+take_range_apart(const char *data, size_t len, RangeText *range)
 {
 	const char *comma = len > 0 ? memchr(data, ',', len) : NULL;
 
@@ -79,7 +79,7 @@ read_bounds(ValueReader *bound, const char *data, size_t len, RangeText *text, R
 
 	*lower = (RangeBound){.inclusive = true, .lower = true};
 	*upper = (RangeBound){.inclusive = false, .lower = false};
-	if (len < 4 || !take_apart(data, len, text))
+	if (len < 4 || !take_range_apart(data, len, text))
 	{
 		*reason = "not a range";
 		return false;
@@ -180,7 +180,7 @@ values_range_text(const BqField *field, const char *data, size_t len, StringInfo
  * -------------------------------------------------------------------------- */
 
 static ValueResult
-make_text(ValueReader *reader, const RowsCell *cell, Datum *value, const char **reason)
+make_range_text(ValueReader *reader, const RowsCell *cell, Datum *value, const char **reason)
 {
 	RangeState *state = reader->state;
 	StringInfo buf = &state->text;
@@ -204,7 +204,7 @@ read_range(ValueReader *reader, const RowsCell *cell, Datum *value, const char *
 	RangeText text;
 
 	if (state->type == NULL)
-		return make_text(reader, cell, value, reason);
+		return make_range_text(reader, cell, value, reason);
 	if (!read_range_text(state->bound, cell->data, cell->len, &text, &lower, &upper, reason))
 		return VALUE_BAD;
 	*value = RangeTypePGetDatum(make_range_compat(state->type, &lower, &upper));

@@ -90,7 +90,7 @@ read_text(const RowsCell *cell, Datum *value)
 }
 
 static bool
-read_integer(const RowsCell *cell, bool narrow, Datum *value)
+read_simple_integer(const RowsCell *cell, bool narrow, Datum *value)
 {
 	int64 number;
 
@@ -145,7 +145,7 @@ read_date(const RowsCell *cell, Datum *value)
 }
 
 static bool
-read_datetime(const RowsCell *cell, Datum *value)
+read_simple_datetime(const RowsCell *cell, Datum *value)
 {
 	const char *p = cell->data, *end = cell->data + cell->len;
 	int64 micros;
@@ -158,7 +158,7 @@ read_datetime(const RowsCell *cell, Datum *value)
 }
 
 static bool
-read_micros(const RowsCell *cell, Datum *value)
+read_simple_micros(const RowsCell *cell, Datum *value)
 {
 	int64 micros;
 
@@ -180,9 +180,9 @@ values_read_simple(ValueSimple simple, const RowsCell *cell, Datum *value)
 		case VALUE_SIMPLE_TEXT:
 			return read_text(cell, value);
 		case VALUE_SIMPLE_BIGINT:
-			return read_integer(cell, false, value);
+			return read_simple_integer(cell, false, value);
 		case VALUE_SIMPLE_INTEGER:
-			return read_integer(cell, true, value);
+			return read_simple_integer(cell, true, value);
 		case VALUE_SIMPLE_NUMERIC:
 			return values_write_numeric(cell->data, cell->len, value);
 		case VALUE_SIMPLE_DOUBLE:
@@ -192,9 +192,9 @@ values_read_simple(ValueSimple simple, const RowsCell *cell, Datum *value)
 		case VALUE_SIMPLE_DATE:
 			return read_date(cell, value);
 		case VALUE_SIMPLE_TIMESTAMPTZ:
-			return read_micros(cell, value);
+			return read_simple_micros(cell, value);
 		case VALUE_SIMPLE_TIMESTAMP:
-			return read_datetime(cell, value);
+			return read_simple_datetime(cell, value);
 	}
 	return false;
 }

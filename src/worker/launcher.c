@@ -182,7 +182,7 @@ note_death(Place *place)
 }
 
 static void
-start_worker(Place *place)
+start_database_worker(Place *place)
 {
 	BackgroundWorker worker = {0};
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
@@ -280,7 +280,7 @@ tend(Place *place)
 		return TimestampDifferenceMilliseconds(now, place->not_before) + 1;
 	if (!can_serve(place))
 		return LOOK_AGAIN_MS;
-	start_worker(place);
+	start_database_worker(place);
 	return place->handle != NULL ? -1 : LOOK_AGAIN_MS;
 }
 

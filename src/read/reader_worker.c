@@ -1,5 +1,5 @@
 /*
- * reader_beside.c
+ * reader_worker.c
  *	  The reader worker: reads a job's rows for a load, and sends them.
  *
  * It has no database, no transaction and no memory that grows: only a batch and the
