@@ -39,12 +39,12 @@ $bq->alter(undef, add => [ { name => 'logo', type => 'STRING' }, { name => 'Rate
 ok($f->at('2026-11-22 08:30'), 'the next day');
 is(looks(), 2, 'they are looked at again');
 is($f->logged($warning), 1, 'and columns that are new are told of');
-is($f->logged(qr/WARNING:  source "tokens": BigQuery's table bigquery-public-data\.crypto_ethereum\.tokens has other columns than foreign table public\.bigquery_tokens: logo \(STRING\) is new there, "Rate" \(FLOAT64\) is new there\n/),
+is($f->logged(qr/WARNING:  source "tokens": BigQuery's table bigquery-public-data\.crypto_ethereum\.tokens has other columns than foreign table public\.bigquery_tokens: logo \(STRING\) is new in BigQuery, "Rate" \(FLOAT64\) is new in BigQuery\n/),
 	1, 'by name and type');
 is($f->logged(qr/HINT:  ALTER FOREIGN TABLE public\.bigquery_tokens ADD COLUMN logo text OPTIONS \(type 'STRING'\); ALTER TABLE public\.tokens ADD COLUMN IF NOT EXISTS logo text; ALTER/),
 	1, 'with what to do');
 my $row = $f->query(q(SELECT status, error FROM contratos_runs WHERE reason = 'schemaDrift'));
-like($row, qr/^unchanged\|BigQuery's table .*: logo \(STRING\) is new there.* ALTER FOREIGN TABLE public\.bigquery_tokens ADD COLUMN logo text/, 'the ledger has it too');
+like($row, qr/^unchanged\|BigQuery's table .*: logo \(STRING\) is new in BigQuery.* ALTER FOREIGN TABLE public\.bigquery_tokens ADD COLUMN logo text/, 'the ledger has it too');
 is($f->runs(q(cause = 'recheck' AND status NOT IN ('unchanged', 'succeeded'))), '', 'the recheck is none the worse');
 ok($f->at('2026-11-23 14:00'), 'a day later');
 is(looks(), 3, 'they are looked at');
@@ -67,10 +67,10 @@ $f->query(q(ALTER FOREIGN TABLE bigquery_tokens DROP COLUMN "Rate"; ALTER FOREIG
 $bq->alter(undef, change => { block_hash => { mode => 'NULLABLE' } }, add => [ map { { name => "n$_", type => 'INT64' } } 1 .. 25 ]);
 ok($f->at('2026-11-25 14:00'), 'what has changed');
 my $error = $f->query(q(SELECT error FROM contratos_runs WHERE reason = 'schemaDrift'));
-like($error, qr/: block_hash may be NULL there, "Rate" is FLOAT64 there, not JSON, n1 \(INT64\) is new/, 'is told of, too');
+like($error, qr/: block_hash may be NULL in BigQuery, "Rate" is FLOAT64 in BigQuery, not JSON, n1 \(INT64\) is new/, 'is told of, too');
 like($error, qr/ALTER FOREIGN TABLE public\.bigquery_tokens ALTER COLUMN block_hash DROP NOT NULL; ALTER TABLE public\.tokens ALTER COLUMN block_hash DROP NOT NULL; ALTER FOREIGN TABLE public\.bigquery_tokens ALTER COLUMN "Rate" OPTIONS \(SET type 'FLOAT64'\);/,
 	'with what to do');
-like($error, qr/n18 \(INT64\) is new there, and 7 more\. ALTER/, 'twenty columns at most');
+like($error, qr/n18 \(INT64\) is new in BigQuery, and 7 more\. ALTER/, 'twenty columns at most');
 
 # ---- a day that is loaded again, and one that differs, tell as well
 
@@ -114,7 +114,7 @@ is($f->query(q(SELECT format_type(atttypid, -1), attnotnull FROM pg_attribute WH
 is($f->query(q(SELECT attnotnull FROM pg_attribute WHERE attrelid = 'tokens'::regclass AND attname = 'block_hash')), 'f', 'and takes NULL where it comes');
 $bq->table(undef, append => 1, rows => [ { address => '0xnew', block_timestamp => '2026-11-25 12:00:00+00:00', block_number => 'one million', block_hash => undef } ]);
 is($f->query(q(SELECT status, message FROM contratos_run('2026-11-25'))), 'succeeded|', 'the next load loses nothing');
-is($f->query(q(SELECT block_number, block_hash IS NULL FROM tokens WHERE address = '0xnew')), 'one million|t', 'of what is new there');
+is($f->query(q(SELECT block_number, block_hash IS NULL FROM tokens WHERE address = '0xnew')), 'one million|t', 'of what is new in BigQuery');
 
 $f->stop;
 done_testing();

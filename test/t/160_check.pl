@@ -228,8 +228,8 @@ says(checks()->{columns}, 'failed', qr/^column "block_number" of .* is of anothe
 $bq->reset;
 $bq->alter(undef, add => [ { name => 'tag', type => 'STRING' } ], change => { block_hash => { mode => 'NULLABLE' } });
 $c = checks();
-says($c->{columns}, 'warning', qr/tag \(STRING\) is new there/, qr/ADD COLUMN tag text OPTIONS \(type 'STRING'\); ALTER TABLE public\.tokens ADD COLUMN IF NOT EXISTS tag text;/);
-like($c->{columns}{found}, qr/block_hash may be NULL there/, 'and what may be NULL');
+says($c->{columns}, 'warning', qr/tag \(STRING\) is new in BigQuery/, qr/ADD COLUMN tag text OPTIONS \(type 'STRING'\); ALTER TABLE public\.tokens ADD COLUMN IF NOT EXISTS tag text;/);
+like($c->{columns}{found}, qr/block_hash may be NULL in BigQuery/, 'and what may be NULL');
 is(having($c, 'failed'), '', 'new columns are in nobody\'s way');
 $bq->reset;
 $bq->drop_table;
@@ -378,7 +378,7 @@ my %snap = map { $_->{check_name} => $_ } grep { ($_->{source} // '') eq 'snap' 
 says($snap{source}, 'ok', qr/^public\.snap into public\.snapped, as a whole$/);
 says($snap{index}, 'skipped', qr/snapshot/);
 says($snap{missing_days}, 'warning', qr/^1 of 1 days from 2026-11-20 to 2026-11-20: 2026-11-20$/, qr/contratos_backfill_range\('2026-11-20', '2026-11-20', 'snap'/);
-like($snap{columns}{found}, qr/symbol \(STRING\), |symbol \(STRING\) is new there/, 'columns that it leaves out are told');
+like($snap{columns}{found}, qr/symbol \(STRING\), |symbol \(STRING\) is new in BigQuery/, 'columns that it leaves out are told');
 @rows = rows(q('snapp'));
 says($rows[-1], 'failed', qr/^source "snapp" does not exist/, qr/^Existing sources: broken, snap, tokens\.$/);
 $f->query(q(DELETE FROM contratos_sources WHERE name <> 'tokens'));
