@@ -172,7 +172,7 @@ cmp_ok(scalar(() = $told =~ /NOTICE/g), '<=', 1 + $seconds, 'a short one says no
 $bq->rule({ kind => 'results', start_index => $_ }, { delay_ms => 1100 }) for 1000;
 is($f->messages("SET client_min_messages = warning; $run"), '', 'nothing, where no notice is wanted, however long it takes');
 like($f->messages(q(SELECT status FROM contratos_backfill(3, only_missing => true))),
-	qr/NOTICE:  00000: backfill of source "tokens": 3 days \(1 succeeded, 2 there already\), 1 rows,/, 'days that are there are counted apart');
+	qr/NOTICE:  00000: backfill of source "tokens": 3 days \(1 succeeded, 2 already loaded\), 1 rows,/, 'days that are there are counted apart');
 
 $loader->quit;
 $holder->quit;
