@@ -1,11 +1,12 @@
 /*
  * run.c
- *	  Days in a row: claim_source, subtransactions, what is recorded, what comes back.
+ *	  One day, or consecutive days, of a source: claim it, load in
+ *	  subtransactions, record the runs, return the results.
  *
- * contratos_run() lets an error be an error: nothing of it stays.  A backfill
- * puts each day into a subtransaction, so that one bad day does not undo the
- * others, and records it in the call's own transaction.  What would fail every
- * day alike ends the call: 365 attempts at a wrong key help nobody.
+ * An error in contratos_run() is raised, and nothing of the run is kept.  A
+ * backfill puts each day into a subtransaction, so that one bad day does not undo
+ * the others, and records it in the call's own transaction.  An error that every
+ * day would have ends the call: 365 attempts with a wrong key help nobody.
  */
 #include "postgres.h"
 
@@ -46,13 +47,13 @@ typedef struct Call
 	LoadPlan *plan;
 	Bigquery *bq;
 	bool may_see_rows; /* of the target, in an error's detail */
-	int64 next_notice; /* NOTICEs are a second apart, whatever the day */
+	int64 next_notice; /* NOTICEs are a second apart, also from one day to the next */
 	RunTotals totals;
 } Call;
 
 /*
- * Under a snapshot that was taken before another session loaded the day, the
- * DELETE would not see that day's rows, and the INSERT would double them.
+ * With a snapshot that was taken before another session loaded the day, the DELETE
+ * would not see that day's rows, and the INSERT would duplicate them.
  */
 static void
 check_transaction(const char *function)
@@ -82,14 +83,14 @@ run_check_day(const LedgerSource *source, DateADT day)
 	load_check_snapshot(source, day);
 }
 
-/* Everything up to the first question; errors here are the call's. */
+/* Everything before the first query; errors in it are the call's. */
 static Call *
 begin_call(const char *function, const char *source, const char *cause)
 {
 	Call *call;
 
 	check_transaction(function);
-	/* at once: a backfill would catch it, day by day, and go on */
+	/* now, because a backfill would catch the error, day by day, and go on */
 	load_refuse_nested();
 	extension_lock();
 	setup_if_untouched();
@@ -100,7 +101,7 @@ begin_call(const char *function, const char *source, const char *cause)
 	return call;
 }
 
-/* Wait for our turn; what the source says is read again once it has come. */
+/* Wait for the claim; the source is read again once it is held. */
 static void
 claim_source(Call *call)
 {
@@ -108,7 +109,7 @@ claim_source(Call *call)
 	call->source = ledger_source(call->source->name);
 	call->plan = load_plan(call->source);
 	call->may_see_rows = run_may_see_rows(call->plan);
-	/* what was waited for another load is not this one's */
+	/* the wait for another load does not count for this one */
 	call->totals = run_totals_begin();
 	call->bq = bigquery_open(call->plan->connection, call->context);
 }
@@ -132,14 +133,14 @@ new_load(Call *call, DateADT day, bool allow_shrink)
 	return load;
 }
 
-/* Ask for the day and replace it, all in the present (sub)transaction. */
+/* Query the day and replace it, all in the current (sub)transaction. */
 static void
 load_now(void *arg)
 {
 	LoadDay *load = arg;
 
 	load_check_budget(load->plan->source);
-	/* what they would throw, and the locks, before anything is billed */
+	/* the errors of the statements, and the locks, before anything is billed */
 	load_check_statements(load->plan, load->day);
 	load_day(load, NULL);
 	load_end(load);
@@ -161,7 +162,7 @@ run_hide_rows(ErrorData *edata)
 		edata->context = NULL;
 }
 
-/* Which row it was may be told. */
+/* Hide the rows, but not the number of the row that was refused. */
 static void
 hide_rows(const Call *call, const LoadDay *load, ErrorData *edata)
 {
@@ -174,7 +175,7 @@ hide_rows(const Call *call, const LoadDay *load, ErrorData *edata)
 		edata->context = load_row_text(load, edata->sqlerrcode);
 }
 
-/* The one day of a call.  An error is the call's. */
+/* Load the only day of a call.  An error is the call's. */
 static void
 load_only_day(Call *call, LoadDay *load)
 {
@@ -212,7 +213,7 @@ success_message(const LedgerRun *run)
 	return buf.len > 0 ? buf.data : NULL;
 }
 
-/* Write a run to the ledger; what the caller is told of it. */
+/* Write a run to the ledger, and return its result for the caller. */
 static RunResult *
 record_run(Call *call, const LoadDay *load, const LedgerRun *run, const char *message)
 {
@@ -286,7 +287,7 @@ record_failure(Call *call, LoadDay *load, ErrorData *edata)
 
 typedef void (*Emit)(void *arg, const RunResult *result);
 
-/* The rest is not tried: it would fail just the same. */
+/* Cancel the remaining days, which would fail with the same error. */
 static void
 cancel_rest(Call *call, DateADT first, DateADT last, const char *why, Emit emit, void *arg)
 {

@@ -1,6 +1,6 @@
 /*
  * run.h
- *	  One day of one source from start to finish, and a row of days.
+ *	  One day of one source from start to finish, and consecutive days.
  */
 #ifndef CONTRATOS_RUN_H
 #define CONTRATOS_RUN_H
@@ -23,8 +23,8 @@ typedef struct RunResult
 } RunResult;
 
 /*
- * Load one day now, in this transaction.  An error is an error, and leaves
- * nothing in the ledger.
+ * Load one day now, in this transaction.  An error is raised, and leaves nothing
+ * in the ledger.
  */
 extern RunResult *run_day(const char *source, DateADT day, bool allow_shrink);
 
@@ -35,7 +35,7 @@ extern RunResult *run_day(const char *source, DateADT day, bool allow_shrink);
 extern void run_days(const char *function, const char *source, DateADT first, DateADT last, bool only_missing,
 					 bool allow_shrink, void (*emit)(void *arg, const RunResult *result), void *arg);
 
-/* What one load of a day would cost. */
+/* The estimated cost of a load of a day. */
 typedef struct RunEstimate
 {
 	DateADT day;
@@ -44,34 +44,35 @@ typedef struct RunEstimate
 } RunEstimate;
 
 /*
- * Ask, free of charge, what loads of the days from first to last would cost;
- * `emit` is called for each, oldest first.  Reads nothing and writes nothing;
- * the days are checked as those of run_days().
+ * Estimate, free of charge, the cost of loading the days from first to last;
+ * `emit` is called for each, oldest first.  Reads and writes no rows; the days are
+ * checked like those of run_days().
  */
 extern void run_estimate(const char *source, DateADT first, DateADT last,
 						 void (*emit)(void *arg, const RunEstimate *estimate), void *arg);
 
 /*
- * Compare the days from first to last there, here and in the ledger (see
- * verify_days()) by one query; `emit` is called for each, oldest first.  Writes
- * nothing, so that it works in a read-only transaction and at any isolation
- * level; the ledger does not have what it costs, a NOTICE tells it.  The days are
- * checked as those of run_days(); 22023 also for more than 36,600 of them, 53400
+ * Compare the days from first to last in BigQuery, in the target and in the ledger
+ * (see verify_days()) by one query; `emit` is called for each, oldest first.
+ * Writes nothing, so that it works in a read-only transaction and at any isolation
+ * level; its cost is not in the ledger, but reported by a NOTICE.  The days are
+ * checked like those of run_days(); 22023 also for more than 36,600 of them, 53400
  * when the daily byte budget of the source is exhausted.
  */
 extern void run_verify(const char *source, DateADT first, DateADT last, void (*emit)(void *arg, const VerifyDay *day),
 					   void *arg);
 
 /*
- * Leave the days from first to last to the worker, which is woken at commit;
- * how many were queued newly.  A NOTICE when no worker runs here.
+ * Queue the days from first to last for the worker, which is woken at commit;
+ * returns how many were newly queued.  A NOTICE when no worker runs in this
+ * database.
  */
 extern int run_enqueue(const char *source, DateADT first, DateADT last, bool only_missing);
 
 /*
- * Take a queued or waiting run off, or one to be tried again, or have the worker
- * stop the one in progress when this transaction commits.  False: it is over,
- * or never was.
+ * Cancel a queued or waiting run, or one that is to be retried, or have the worker
+ * stop the one in progress when this transaction commits.  False: it has ended, or
+ * never existed.
  */
 extern bool run_cancel(int64 run);
 

@@ -1,7 +1,7 @@
 /*
  * run_ask.c
- *	  Days that a call asks BigQuery about, and does not load: what they would cost,
- *	  and whether they are what was loaded.
+ *	  Days that a call queries without loading them: an estimate of their cost,
+ *	  and a comparison with the loaded rows.
  */
 #include "postgres.h"
 
@@ -21,9 +21,9 @@
 #include "load/load.h"
 
 /* --------------------------------------------------------------------------
- * What days would cost: a dry run of just the query that a load asks.  BigQuery
- * reads nothing for it, and takes nothing.  What it says is the most that a table
- * may cost; of a clustered one a load may read less.
+ * The cost of days: a dry run of the very query of a load.  BigQuery reads and
+ * bills nothing for it.  The estimate is an upper bound: a load may read less of a
+ * clustered table.
  * -------------------------------------------------------------------------- */
 
 static RunEstimate
@@ -38,7 +38,7 @@ estimate_day(const LoadPlan *plan, Bigquery *bq, DateADT day)
 	return estimate;
 }
 
-/* Better said now than when the load is refused. */
+/* Warn before the load is refused. */
 static void
 say_cap(const LoadPlan *plan, const RunEstimate *estimate)
 {
@@ -82,12 +82,12 @@ run_estimate(const char *source, DateADT first, DateADT last, void (*emit)(void 
 }
 
 /* --------------------------------------------------------------------------
- * Days compared.  The cost of it is real but in no ledger: a row there is an attempt
- * at one day, and a comparison, which is none, must work where nothing can be
- * written.
+ * The comparison of days.  It is billed but not in the ledger: a row of the ledger
+ * is an attempt at one day, which a comparison is not, and it must work where
+ * nothing can be written.
  * -------------------------------------------------------------------------- */
 
-/* A hundred years: what one answer may hold here. */
+/* A hundred years: the limit of one result. */
 #define MAX_VERIFIED_DAYS 36600
 
 static LedgerSource *
@@ -114,12 +114,12 @@ say_cost(const LedgerSource *source, const VerifyJob *job)
 					 errdetail("They are not in the ledger, and do not count for contratos.max_bytes_per_day.")));
 }
 
-/* What BigQuery says is for everybody, what the target says of its rows is not. */
+/* Errors of BigQuery are for everybody, the target's errors about its rows are not. */
 static VerifyDay *
 compare_hiding_rows(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job)
 {
 	MemoryContext context = CurrentMemoryContext;
-	bool may_see_rows = run_may_see_rows(plan); /* in PG_CATCH it would be whom the error has left */
+	bool may_see_rows = run_may_see_rows(plan); /* in PG_CATCH the current user may still be another one */
 	VerifyDay *days = NULL;
 
 	PG_TRY();

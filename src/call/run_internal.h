@@ -1,6 +1,6 @@
 /*
  * run_internal.h
- *	  What run's own files share.
+ *	  Functions that the run*.c files share.
  */
 #ifndef CONTRATOS_RUN_INTERNAL_H
 #define CONTRATOS_RUN_INTERNAL_H
@@ -13,15 +13,16 @@
 #include "ledger/ledger_source.h"
 #include "load/load.h"
 
-/* A day must be over, and one that BigQuery can express; 22023 if not. */
+/* Check that a day is over, and that BigQuery can express it; 22023 if not. */
 extern void run_check_day(const LedgerSource *source, DateADT day);
 
 /* Whether the caller may read the target. */
 extern bool run_may_see_rows(const LoadPlan *plan);
 
 /*
- * Take out of an error what PostgreSQL says of a row to the target's owner, as whom
- * statements on it run: who may load a table need not be one who may read it.
+ * Remove from an error the values of rows, which PostgreSQL shows to the target's
+ * owner, as whom statements on it run: a role that may load a table may not be
+ * allowed to read it.
  */
 extern void run_hide_rows(ErrorData *edata);
 
@@ -33,19 +34,19 @@ typedef struct RunTotals
 {
 	int64 began; /* clock_ms() */
 	int days[RUN_NSTATUSES]; /* by status */
-	int skipped; /* days that were there already */
+	int skipped; /* days that were already loaded */
 	int64 rows; /* loaded */
-	int64 bytes; /* of BigQuery's answers */
+	int64 bytes; /* of BigQuery's responses */
 } RunTotals;
 
 extern RunTotals run_totals_begin(void);
 
-/* A day has ended so; `bytes` were received for it. */
+/* Add the result of a day; `bytes` were received for it. */
 extern void run_totals_add(RunTotals *totals, const RunResult *result, int64 bytes);
 
 /*
- * A NOTICE with the totals, of one day or of a backfill; no work is done for it
- * where neither client nor log want a NOTICE.
+ * A NOTICE with the totals, of one day or of a backfill; nothing is computed where
+ * neither client nor log want a NOTICE.
  */
 extern void run_totals_tell_day(const RunTotals *totals, const char *source, DateADT day);
 extern void run_totals_tell_days(const RunTotals *totals, const char *source, int ndays);

@@ -1,9 +1,9 @@
 /*
  * run_queue.c
- *	  Days that are left to the worker, and taken away from it.
+ *	  Days that are queued for the worker, or canceled.
  *
- * Neither call looks at the network or waits for the worker: both write to the
- * ledger, and when that is committed the worker is woken.
+ * Neither call uses the network or waits for the worker: both write to the ledger,
+ * and when that is committed the worker is woken.
  */
 #include "postgres.h"
 
@@ -18,7 +18,7 @@
 #include "ledger/ledger_source.h"
 #include "ledger/worker_signal.h"
 
-/* A hundred years: a slip of the pen must not fill the ledger. */
+/* A hundred years: a typing error must not fill the ledger. */
 #define MAX_QUEUED_DAYS 36600
 
 static void

@@ -1,6 +1,6 @@
 /*
  * run_totals.c
- *	  How a call went: one line at its end.
+ *	  The totals of a call: one line at its end.
  */
 #include "postgres.h"
 
@@ -41,7 +41,7 @@ run_totals_tell_day(const RunTotals *totals, const char *source, DateADT day)
 		ereport(NOTICE, (errmsg("load of source \"%s\", %s: %s", source, day_text(day), how_it_went(totals))));
 }
 
-/* "3 succeeded, 1 failed, 2 there already" */
+/* "3 succeeded, 1 failed, 2 already loaded" */
 static char *
 days_text(const RunTotals *totals)
 {
@@ -53,7 +53,7 @@ days_text(const RunTotals *totals)
 			appendStringInfo(&buf, "%s%d %s", buf.len > 0 ? ", " : "", totals->days[i],
 							 ledger_status_name((RunStatus) i));
 	if (totals->skipped > 0)
-		appendStringInfo(&buf, "%s%d there already", buf.len > 0 ? ", " : "", totals->skipped);
+		appendStringInfo(&buf, "%s%d already loaded", buf.len > 0 ? ", " : "", totals->skipped);
 	return buf.data;
 }
 

@@ -1,11 +1,11 @@
 /*
  * extension.c
- *	  Where this extension is installed, and how SQL inside of it is run.
+ *	  Where this extension is installed, and how its own SQL is run.
  *
- * Nothing is remembered from one call to the next: DROP EXTENSION and CREATE
- * EXTENSION in another session may move everything, and a cached schema would
- * then point at nothing, or at something else.  A look into pg_extension is
- * cheap next to a query to BigQuery.
+ * Nothing is cached from one call to the next: DROP EXTENSION and CREATE EXTENSION
+ * in another session may move everything, and a cached schema OID would then be
+ * invalid, or that of another schema.  A lookup in pg_extension is cheap compared
+ * with a query to BigQuery.
  */
 #include "postgres.h"
 
@@ -25,7 +25,7 @@
 
 /*
  * The extension's OID, or InvalidOid, its schema and, unless NULL, its version.
- * By hand, since get_extension_schema() is not exported before PostgreSQL 16.
+ * Not by get_extension_schema(), which is not exported before PostgreSQL 16.
  */
 static Oid
 extension_find(Oid *schema, char **version)
@@ -56,7 +56,7 @@ extension_find(Oid *schema, char **version)
 	return extension;
 }
 
-/* The same, but 42704 when it is not there. */
+/* The same, but 42704 when it is not installed. */
 static Oid
 extension_must_find(Oid *schema, char **version)
 {
@@ -77,7 +77,7 @@ extension_lock(void)
 		Oid extension = extension_must_find(&schema, NULL);
 		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
 
-		/* it may have been dropped, and even made anew, while we waited */
+		/* it may have been dropped, and even recreated, during the wait */
 		if (extension_find(&schema, NULL) == extension)
 			return extension;
 		UnlockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
@@ -156,12 +156,12 @@ extension_pin_settings(void)
 	static const char *const dumps[] = {"debug_print_parse", "debug_print_rewritten", "debug_print_plan"};
 	int level = NewGUCNestLevel();
 
-	/* temporary objects last, so that none of them can stand in front of ours */
+	/* temporary objects last, so that none of them can hide an object of pg_catalog */
 	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
 							 false);
-	/* rows that a policy hides become an error, never half an answer */
+	/* rows that a policy hides cause an error, never an incomplete result */
 	(void) set_config_option("row_security", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	/* they would show a caller the values in statements that do not run as him */
+	/* they would show the caller values of statements that run as another role */
 	if (Debug_print_parse || Debug_print_rewritten || Debug_print_plan)
 		for (int i = 0; i < (int) lengthof(dumps); i++)
 			(void) set_config_option(dumps[i], "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);

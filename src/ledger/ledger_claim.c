@@ -1,10 +1,10 @@
 /*
  * ledger_claim.c
- *	  The locks on a source: who loads it, who changes its queue.
+ *	  The locks on a source: for loading it, and for changing its queue.
  *
- * Both are advisory locks with tags of our own, so they need no shared memory
- * and show in pg_locks.  One lock per source and not one per day: a backfill of
- * years would fill the lock table.
+ * Both are advisory locks with tags of our own, so they need no shared memory and
+ * show in pg_locks.  One lock per source and not one per day: a backfill of years
+ * would fill the lock table.
  */
 #include "postgres.h"
 
@@ -23,8 +23,9 @@
 #include "ledger/ledger_internal.h"
 
 /*
- * Fourth field of our advisory lock tags.  SQL's own functions use 1 and 2
- * there, so no user's key is ever ours; the worker's own lock uses 0x6303.
+ * Fourth field of our advisory lock tags.  SQL's own functions use 1 and 2 in this
+ * field, so that our locks never conflict with a user's key; the worker's own lock
+ * uses 0x6303.
  */
 #define LEDGER_CLAIM_SPACE 0x6301
 #define LEDGER_QUEUE_SPACE 0x6302
@@ -33,7 +34,7 @@
 typedef struct HeldClaim
 {
 	slist_node node;
-	LOCKTAG tag; /* as it was taken: the extension may be gone, or another, by now */
+	LOCKTAG tag; /* as it was taken: since then the extension may have been dropped or recreated */
 	char source[FLEXIBLE_ARRAY_MEMBER];
 } HeldClaim;
 
@@ -46,7 +47,7 @@ source_tag(LOCKTAG *tag, const char *source, uint16 space)
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, extension_relation("contratos_sources"), key, space);
 }
 
-/* Into a char *: one sentence on the session found. */
+/* Into a char *: a sentence about the session that holds the lock. */
 static void
 ledger_read_holder(void *result)
 {
@@ -56,7 +57,7 @@ ledger_read_holder(void *result)
 								 ledger_first_text(2), ledger_first_text(3));
 }
 
-/* Say for whom we are about to wait, unless he is gone by now. */
+/* Report which session is waited for, unless it has ended by now. */
 static void
 ledger_tell_holder(const LOCKTAG *tag, const char *source)
 {
@@ -94,7 +95,7 @@ ledger_try_claim(const char *source)
 	LOCKTAG tag;
 	source_tag(&tag, source, LEDGER_CLAIM_SPACE);
 
-	/* allocated first: a lock must not be forgotten for want of memory */
+	/* allocated first: a lock must not be lost when memory runs out */
 	HeldClaim *held = MemoryContextAlloc(TopMemoryContext, offsetof(HeldClaim, source) + strlen(source) + 1);
 	held->tag = tag;
 	strcpy(held->source, source);
@@ -134,7 +135,7 @@ ledger_claim_is_free(const char *source)
 			return true;
 		case LOCKACQUIRE_NOT_AVAIL:
 			return false;
-		default: /* it was ours before: only undo what has just been added */
+		default: /* this session held it before: release only what has just been added */
 			(void) LockRelease(&tag, ExclusiveLock, false);
 			return false;
 	}

@@ -8,17 +8,17 @@
 #include "postgres.h"
 
 /*
- * Serialise loads of one source, until the end of the transaction.  When
- * another session holds the claim, a NOTICE says which, then it waits
+ * Serialize loads of one source, until the end of the transaction.  When another
+ * session holds the claim, a NOTICE reports it, and then this call waits
  * (lock_timeout and cancel work).
  */
 extern void ledger_claim(const char *source);
 
 /*
- * The claim for the worker: at session level, without waiting.  False when
- * another session holds it.  ledger_unclaim() gives it back: once for each
- * success, with or without a transaction, also when the extension is gone; it
- * does nothing when the claim is not held.
+ * The claim for the worker: at session level, without waiting.  False when another
+ * session holds it.  ledger_unclaim() releases it: once for each success, with or
+ * without a transaction, also when the extension has been dropped; it does nothing
+ * when the claim is not held.
  */
 extern bool ledger_try_claim(const char *source);
 

@@ -1,9 +1,10 @@
 /*
  * ledger_days.c
- *	  The attempts of each day, one after the other, become what the schedule
- *	  wants to know of the day.
+ *	  Converts the attempts of each day, in their order, into the ScheduleDay of
+ *	  the day.
  *
- * Told in C and not in SQL: which attempt counts depends on those before it.
+ * This is done in C and not in SQL, because which attempt counts depends on those
+ * before it.
  */
 #include "postgres.h"
 
@@ -17,7 +18,7 @@
 #include "ledger/ledger_run.h"
 #include "ledger/schedule.h"
 
-/* One attempt: what is read of a row of contratos_runs. */
+/* One attempt: the columns that are read from a row of contratos_runs. */
 typedef struct RunRow
 {
 	int64 id;
@@ -25,7 +26,7 @@ typedef struct RunRow
 	RunStatus status;
 	bool recheck;
 	int attempt;
-	TimestampTz started_at; /* 0: null, here and below */
+	TimestampTz started_at; /* 0: null, as for the next two */
 	TimestampTz finished_at;
 	TimestampTz next_attempt_at;
 	bool confirmed;
@@ -50,7 +51,7 @@ take_over(ScheduleDay *d, const RunRow *a, ScheduleState state)
 	d->next_at = a->next_attempt_at;
 }
 
-/* It compared the day with BigQuery, whether or not it loaded it. */
+/* The attempt compared the day with BigQuery, whether or not it loaded it. */
 static void
 note_checked(ScheduleDay *d, const RunRow *a)
 {
@@ -65,7 +66,7 @@ note_checked(ScheduleDay *d, const RunRow *a)
 	}
 }
 
-/* It did not load the day, and not because it was queued or had to wait. */
+/* The attempt did not load the day, for another reason than that it was queued or had to wait. */
 static void
 note_failure(ScheduleDay *d, const RunRow *a)
 {
@@ -73,14 +74,14 @@ note_failure(ScheduleDay *d, const RunRow *a)
 		take_over(d, a, SCHEDULE_REFUSED);
 	else if (a->status == RUN_CANCELED)
 	{
-		/* taken off the queue before it began: a day that is loaded stays what it was */
+		/* removed from the queue before it began: a loaded day keeps its state */
 		if (!d->loaded || a->started_at != 0)
 			take_over(d, a, SCHEDULE_CANCELED);
 	}
 	else
 		take_over(d, a, a->status == RUN_FAILED ? SCHEDULE_FAILED : SCHEDULE_INTERRUPTED);
 
-	/* a dead process's run, not yet cleared away: another attempt is due */
+	/* a stale run, not yet recovered: another attempt is due */
 	if (a->status == RUN_RUNNING)
 		d->next_at = d->ended_at = a->started_at;
 	if (d->started_at == 0)
@@ -102,7 +103,7 @@ note_attempt(ScheduleDay *d, const RunRow *a)
 		note_failure(d, a);
 }
 
-/* An open row goes before whatever has been tried since it was written. */
+/* An open row takes precedence over every attempt since it was written. */
 static void
 note_open(ScheduleDay *d, const RunRow *a)
 {
@@ -140,7 +141,7 @@ add_day(Days *days, DateADT day)
 	d->day = day;
 }
 
-/* Rows come by day and in the order of the attempts; each day has one at least. */
+/* Rows are ordered by day and then by attempt; each day has at least one. */
 static void
 read_days(void *result)
 {

@@ -1,6 +1,6 @@
 /*
  * ledger_history.c
- *	  What contratos_runs knows of a source's days: successes, gaps, cost.
+ *	  The history of a source's days in contratos_runs: successes, gaps, cost.
  */
 #include "postgres.h"
 
@@ -37,7 +37,7 @@
 #define SUCCESS_COLUMNS                                                                                                \
 	"l.id, l.rows_loaded, l.source_max_timestamp, l.fingerprint, l.target_rows, l.target_max_timestamp"
 
-/* Rows and largest timestamp, from columns of these numbers. */
+/* Rows and largest timestamp, from the columns with these numbers. */
 static DayFigures
 read_figures(uint64 row, int rows, int max)
 {
@@ -77,7 +77,7 @@ ledger_last_success(const char *source, DateADT day, LedgerSuccess *success)
 	ledger_text(&args, "source", source);
 	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(day), false);
 	memset(success, 0, sizeof(LedgerSuccess));
-	/* reloads: of the same rows as last, behind the first load of these, or the last by other causes */
+	/* reloads: successes after the first one with the same rows, or the last one with another cause than recheck */
 	ledger_execute("contratos_runs",
 				   "WITH success AS (SELECT * FROM %1$s.contratos_runs "
 				   "WHERE source = $1 AND day = $2 AND status = 'succeeded'), "
@@ -93,7 +93,7 @@ ledger_last_success(const char *source, DateADT day, LedgerSuccess *success)
 	return success->run != 0;
 }
 
-/* Days in a row, a LedgerSuccess for each. */
+/* Consecutive days, with a LedgerSuccess for each. */
 typedef struct Successes
 {
 	DateADT first;
@@ -159,7 +159,7 @@ ledger_last_rows(const char *source, DateADT day)
  * Gaps
  * -------------------------------------------------------------------------- */
 
-/* The first of them, and with each their number and the last. */
+/* The first gaps; each row also has the number of all gaps, and the last one. */
 static void
 read_gaps(void *result)
 {

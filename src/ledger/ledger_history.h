@@ -1,6 +1,6 @@
 /*
  * ledger_history.h
- *	  What contratos_runs knows of a source's days.
+ *	  The history of a source's days in contratos_runs.
  */
 #ifndef CONTRATOS_LEDGER_HISTORY_H
 #define CONTRATOS_LEDGER_HISTORY_H
@@ -14,13 +14,13 @@
 #include "ledger/schedule.h"
 
 /*
- * What the ledger knows of a source's days: ascending, a ScheduleDay for each
- * day from `first` to `last` whether or not it has rows, and for earlier days
- * that are queued, waiting or to be tried again.  A queued or waiting row goes
- * before whatever was tried since.  `running`, which here is a dead process's,
- * counts as failed with another attempt due at once (when nobody holds the
- * claim, ledger_stale_runs() clears it away first).  A recheck that failed is an
- * attempt that failed: `loaded` tells it apart.  A queued day that was canceled
+ * The state of a source's days according to the ledger: ascending, a ScheduleDay
+ * for each day from `first` to `last` whether or not it has rows, and for earlier
+ * days that are queued, waiting or to be retried.  A queued or waiting row takes
+ * precedence over every attempt since.  A `running` row is expected to be a stale
+ * run, and counts as failed with another attempt due at once (when nobody holds
+ * the claim, ledger_stale_runs() recovers it first).  A recheck that failed is an
+ * attempt that failed: `loaded` distinguishes it.  A queued day that was canceled
  * before it began leaves a loaded day as it was.
  */
 extern ScheduleDay *ledger_days(const char *source, DateADT first, DateADT last, int *ndays);
@@ -30,7 +30,7 @@ extern ScheduleDay *ledger_days(const char *source, DateADT first, DateADT last,
  */
 extern int64 ledger_last_rows(const char *source, DateADT day);
 
-/* Days without a success, from the first to the last of them. */
+/* Days without a success: their number, the first few of them, and the last one. */
 #define LEDGER_GAPS_NAMED 5
 typedef struct LedgerGaps
 {
@@ -40,38 +40,37 @@ typedef struct LedgerGaps
 	DateADT last;
 } LedgerGaps;
 
-/* Those of a source among the days from `first` to `last`, which may be before it. */
+/* Those of a source among the days from `first` to `last`, which may be earlier than `first`. */
 extern void ledger_gaps(const char *source, DateADT first, DateADT last, LedgerGaps *gaps);
 
-/* What the last success of a day looked like, for a recheck. */
+/* The last success of a day, for a recheck. */
 typedef struct LedgerSuccess
 {
 	int64 run;
 	DayFigures loaded;
 	DayFigures target; /* rows -1: not recorded */
-	int reloads; /* rechecks that loaded this very count and fingerprint, one
-				  * after the other up to this success */
+	int reloads; /* consecutive rechecks up to this success that loaded this very count and fingerprint */
 } LedgerSuccess;
 
 /* False when the day has no success. */
 extern bool ledger_last_success(const char *source, DateADT day, LedgerSuccess *success);
 
 /*
- * The same of each day from first to last, as many as they are; `run` is 0 for a
- * day that has none.  `reloads` is not counted.
+ * The same for each day from first to last, with an element for each; `run` is 0
+ * for a day that has none.  `reloads` is not counted.
  */
 extern void ledger_last_successes(const char *source, DateADT first, DateADT last, LedgerSuccess *days);
 
 /*
- * The last success of the newest day that has one: of a snapshot, what stands in
- * the target.  False when there is none.  `reloads` is not counted.
+ * The last success of the newest day that has one: for a full-table source, the
+ * contents of the target.  False when there is none.  `reloads` is not counted.
  */
 extern bool ledger_newest_success(const char *source, LedgerSuccess *success);
 
 /* Set confirmed_at on the last success of a day. */
 extern void ledger_confirm(const char *source, DateADT day);
 
-/* Whether a recheck of the source has come to an answer in the UTC day of `now`. */
+/* Whether a recheck of the source has succeeded, whatever it found, in the UTC day of `now`. */
 extern bool ledger_rechecked_today(const char *source, TimestampTz now);
 
 /* `error` of the source's last run with that reason; NULL: there is none. */
@@ -84,15 +83,16 @@ extern char *ledger_last_error(const char *source, const char *reason);
 extern int64 ledger_billed_today(const char *source, TimestampTz now);
 
 /*
- * Whether contratos.max_bytes_per_day is used up, and a run has failed for it
- * since something was billed last, in the UTC day of `now`: somebody has been
- * told, and what else is queued need not fail, too.
+ * Whether contratos.max_bytes_per_day is used up, and a run has failed because of
+ * it since something was last billed, in the UTC day of `now`: the failure has
+ * been reported, and the rest of the queue need not fail, too.
  */
 extern bool ledger_ran_out(const char *source, TimestampTz now);
 
 /*
  * Remove attempts that ended more than `days` days before `now`, with their
- * rejects, but never the last success of a day nor open rows.  Rows removed.
+ * rejects, but never the last success of a day nor open rows.  Returns the number
+ * of rows removed.
  */
 extern int64 ledger_prune(int days, TimestampTz now);
 

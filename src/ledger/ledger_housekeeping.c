@@ -1,10 +1,10 @@
 /*
  * ledger_housekeeping.c
- *	  What the worker does besides loading, as far as others want to know of it.
+ *	  Failed steps of the worker's housekeeping.
  *
- * Its steps have no day, so that the ledger has no row for them.  What has failed
- * stands in a table of its own until it is done: a worker that is alive and does
- * not get on must not look well.
+ * These steps have no day, so the ledger has no row for them.  A step that has
+ * failed is kept in a table of its own until it succeeds: a worker that is running
+ * but makes no progress must not look healthy.
  */
 #include "postgres.h"
 
@@ -28,7 +28,7 @@ ledger_note_step(const char *step, int sqlerrcode, const char *error)
 	ledger_text(&args, "step", step);
 	if (error == NULL)
 	{
-		/* mostly there is nothing to delete: then nothing is written */
+		/* usually there is nothing to delete: then nothing is written */
 		ledger_execute("_contratos_housekeeping", "DELETE FROM %s._contratos_housekeeping WHERE step = $1", &args,
 					   SPI_OK_DELETE, NULL, NULL);
 		return;

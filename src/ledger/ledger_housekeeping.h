@@ -1,6 +1,6 @@
 /*
  * ledger_housekeeping.h
- *	  What the worker cannot do besides loading, and whether the ledger is its own.
+ *	  Failed steps of the worker's housekeeping, and whether the ledger is a copy.
  */
 #ifndef CONTRATOS_LEDGER_HOUSEKEEPING_H
 #define CONTRATOS_LEDGER_HOUSEKEEPING_H
@@ -8,17 +8,17 @@
 #include "postgres.h"
 
 /*
- * A step of the worker's housekeeping has failed with this SQLSTATE and error, or
- * (NULL) been done.
+ * Record that a step of the worker's housekeeping has failed with this SQLSTATE
+ * and error, or (NULL) succeeded.
  */
 extern void ledger_note_step(const char *step, int sqlerrcode, const char *error);
 
-/* What has failed of it and not been done since, in words; NULL: nothing. */
+/* The failed steps that have not succeeded since, as text; NULL: none. */
 extern char *ledger_failed_steps(void);
 
 /*
- * Whether a subscription brings rows of the extension's own tables from another
- * server: whoever loads there has written them.
+ * Whether a subscription replicates rows of the extension's own tables from
+ * another server, whose worker has written them.
  */
 extern bool ledger_is_subscribed(void);
 

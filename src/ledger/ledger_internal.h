@@ -1,6 +1,6 @@
 /*
  * ledger_internal.h
- *	  How a statement on the private tables is run; for ledger*.c alone.
+ *	  How a statement on the private tables is run; only for ledger*.c.
  */
 #ifndef CONTRATOS_LEDGER_INTERNAL_H
 #define CONTRATOS_LEDGER_INTERNAL_H
@@ -11,10 +11,10 @@
 #include "ledger/ledger_run.h"
 #include "ledger/ledger_source.h"
 
-/* More than any statement here has. */
+/* More than any statement on the private tables has. */
 #define LEDGER_MAX_ARGS 32
 
-/* Arguments of a statement; where they become a row, by column name. */
+/* Arguments of a statement; with column names where they form a row. */
 typedef struct LedgerArgs
 {
 	int n;
@@ -37,8 +37,8 @@ extern void ledger_count(LedgerArgs *args, const char *name, int64 value); /* -1
 extern void ledger_time(LedgerArgs *args, const char *name, TimestampTz value, bool isnull);
 
 /*
- * Run one statement as the owner of `table`, connected to SPI by itself.  In
- * `sql`, %s stands for the extension's schema.  `expected` is SPI's code of
+ * Run one statement as the owner of `table`, with an SPI connection of its own.
+ * In `sql`, %s stands for the extension's schema.  `expected` is SPI's code of
  * success; `read` (may be NULL) gets the result.
  */
 extern void ledger_execute(const char *table, const char *sql, LedgerArgs *args, int expected, LedgerReader read,
@@ -47,7 +47,7 @@ extern void ledger_execute(const char *table, const char *sql, LedgerArgs *args,
 /* Columns of a row of the result, rows from 0, columns from 1; for readers. */
 extern Datum ledger_value(uint64 row, int column, bool *isnull);
 extern char *ledger_value_text(uint64 row, int column); /* NULL: null */
-extern int64 ledger_value_int64(uint64 row, int column, int64 missing); /* missing: what null is */
+extern int64 ledger_value_int64(uint64 row, int column, int64 missing); /* missing: the value for null */
 extern TimestampTz ledger_value_time(uint64 row, int column); /* 0: null */
 
 /* The same of the first row. */
@@ -74,7 +74,7 @@ extern void ledger_read_text(void *result);
 /* A source from a row of the result; for readers. */
 extern void ledger_fill_source(LedgerSource *source, uint64 row);
 
-/* What came out of a run: its counts, what was measured, its error. */
+/* Add the outcome of a run: its counts, its figures, its error. */
 extern void ledger_add_outcome(LedgerArgs *args, const LedgerRun *run);
 
 /*
@@ -84,10 +84,10 @@ extern void ledger_add_outcome(LedgerArgs *args, const LedgerRun *run);
 extern bool ledger_claim_is_free(const char *source);
 
 /*
- * Lock the queue of a source until the end of the transaction.  Who puts days
- * in holds it, so that the worker, who does not wait for it, is never kept by
- * somebody's open transaction, as a unique index would keep it.  False: not to
- * be had without waiting.
+ * Lock the queue of a source until the end of the transaction.  A session that
+ * queues days holds it.  The worker does not wait for it, so that an open
+ * transaction never blocks the worker, as a unique index would.  False: not
+ * available without waiting.
  */
 extern bool ledger_lock_queue(const char *source, bool wait);
 

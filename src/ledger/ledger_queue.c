@@ -1,7 +1,6 @@
 /*
  * ledger_queue.c
- *	  The queue and what is told of it: days put in and taken off, days that
- *	  ended announced, and the state of all days as the worker sees it.
+ *	  The queue: days put into it, and canceled runs.
  */
 #include "postgres.h"
 
@@ -67,7 +66,7 @@ ledger_cancel(int64 run, bool *running)
 	Canceled canceled = {0};
 	ledger_arg(&args, "id", INT8OID, Int64GetDatum(run), false);
 	ledger_time(&args, "finished_at", settings_now(), false);
-	/* the status it had is read under the row's lock; what has failed is over only when nothing follows */
+	/* its old status is read under the row's lock; a failed run can be canceled only if no later one follows */
 	ledger_execute("contratos_runs",
 				   "UPDATE %1$s.contratos_runs r SET status = 'canceled', next_attempt_at = NULL, "
 				   "finished_at = greatest($2, r.started_at) "

@@ -2,10 +2,10 @@
  * ledger_run.c
  *	  A run from its beginning to its end.
  *
- * A run of the worker's is a row from its beginning on, committed before the work,
- * and the worker alone makes such rows.  Nothing here waits for a transaction of
- * somebody else's, except ledger_end() for a person who is about to cancel
- * that very run.
+ * A run by the worker has a row from its beginning on, committed before the work,
+ * and only the worker inserts such rows.  No function waits for another session's
+ * transaction, except that ledger_end() waits for a transaction that cancels that
+ * very run.
  */
 #include "postgres.h"
 
@@ -38,10 +38,10 @@
 #include "ledger/trust.h"
 
 /* --------------------------------------------------------------------------
- * Runs that have ended when they are written
+ * Runs that are recorded at their end
  * -------------------------------------------------------------------------- */
 
-/* As contratos_runs has them. */
+/* As in contratos_runs. */
 static const char *const status_names[] = {
 	[RUN_SUCCEEDED] = "succeeded", [RUN_FAILED] = "failed",			  [RUN_REFUSED] = "refused",
 	[RUN_CANCELED] = "canceled",   [RUN_INTERRUPTED] = "interrupted", [RUN_UNCHANGED] = "unchanged",
@@ -128,7 +128,7 @@ ledger_record(const LedgerRun *run)
 	ledger_text(&args, "cause", run->cause);
 	ledger_text(&args, "status", ledger_status_name(run->status));
 	ledger_time(&args, "started_at", run->started_at, false);
-	/* the clock may have been set back meanwhile; that must not undo a load */
+	/* the clock may have been set back; that must not undo a load */
 	ledger_time(&args, "finished_at", Max(run->started_at, settings_now()), false);
 	ledger_text(&args, "job_id", run->job_id);
 	ledger_add_outcome(&args, run);
@@ -175,10 +175,10 @@ ledger_record_rejects(int64 run, const LedgerReject *rejects, int nrejects)
 }
 
 /* --------------------------------------------------------------------------
- * Runs that are written when they begin
+ * Runs that are recorded at their beginning
  * -------------------------------------------------------------------------- */
 
-/* What a row becomes when its run begins. */
+/* Add the columns that change when a run begins. */
 static void
 add_beginning(LedgerArgs *args, const char *cause, int attempt, const char *job_id)
 {
@@ -210,7 +210,7 @@ ledger_begin(int64 run, const char *source, DateADT day, const char *cause, int 
 		return id;
 	}
 	ledger_count(&args, "id", run);
-	/* a day that waits began when it was first asked for */
+	/* a waiting day began with its first attempt */
 	ledger_execute("contratos_runs",
 				   "UPDATE %1$s.contratos_runs SET status = $1, cause = $2, attempt = $3, job_id = $4, "
 				   "started_at = coalesce(started_at, $5), finished_at = NULL, next_attempt_at = NULL, "
@@ -252,7 +252,7 @@ ledger_next_job(int64 run, const char *job_id, int64 bytes_processed, int64 byte
 
 /*
  * "UPDATE %1$s.contratos_runs r SET name = $1, …" for all arguments so far.  Bytes
- * add up: a day that waits is asked for again and again under one row.
+ * add up, because a waiting day is queried several times under one row.
  */
 static void
 begin_update(StringInfo sql, const LedgerArgs *args)
@@ -269,7 +269,7 @@ begin_update(StringInfo sql, const LedgerArgs *args)
 	}
 }
 
-/* Whether the row was there; *was: the status it had until now. */
+/* Whether the row existed; *was: its status until now. */
 static bool
 end_run_row(int64 id, const LedgerRun *run, TimestampTz next_attempt_at, RunStatus *was)
 {
@@ -422,7 +422,7 @@ ledger_take_untold(void)
 }
 
 /* --------------------------------------------------------------------------
- * Runs of processes that are gone
+ * Stale runs
  * -------------------------------------------------------------------------- */
 
 /* Into a List * of LedgerStaleRun. */
@@ -433,13 +433,13 @@ read_running(void *result)
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		bool isnull;
-		LedgerStaleRun *dead = palloc0(sizeof(LedgerStaleRun));
-		dead->run = ledger_value_int64(row, 1, 0);
-		dead->source = ledger_value_text(row, 2);
-		dead->day = DatumGetDateADT(ledger_value(row, 3, &isnull));
-		dead->attempt = DatumGetInt32(ledger_value(row, 4, &isnull));
-		dead->job_id = ledger_value_text(row, 5);
-		runs = lappend(runs, dead);
+		LedgerStaleRun *stale = palloc0(sizeof(LedgerStaleRun));
+		stale->run = ledger_value_int64(row, 1, 0);
+		stale->source = ledger_value_text(row, 2);
+		stale->day = DatumGetDateADT(ledger_value(row, 3, &isnull));
+		stale->attempt = DatumGetInt32(ledger_value(row, 4, &isnull));
+		stale->job_id = ledger_value_text(row, 5);
+		runs = lappend(runs, stale);
 	}
 	*(List **) result = runs;
 }
@@ -449,7 +449,7 @@ ledger_stale_runs(void)
 {
 	LedgerArgs args = {0};
 	List *running;
-	List *dead = NIL;
+	List *stale = NIL;
 	ledger_execute("contratos_runs",
 				   "SELECT id, source, day, attempt, job_id FROM %s.contratos_runs WHERE status = 'running' "
 				   "ORDER BY source, id",
@@ -465,7 +465,7 @@ ledger_stale_runs(void)
 			free_claim = ledger_claim_is_free(run->source);
 		source = run->source;
 		if (free_claim)
-			dead = lappend(dead, run);
+			stale = lappend(stale, run);
 	}
-	return dead;
+	return stale;
 }

@@ -20,7 +20,7 @@ typedef enum RunStatus
 	RUN_FAILED,
 	RUN_REFUSED, /* by the guard */
 	RUN_CANCELED,
-	RUN_INTERRUPTED, /* its process died, or was canceled by another hand */
+	RUN_INTERRUPTED, /* its process died, or was canceled otherwise than by contratos_cancel() */
 	RUN_UNCHANGED, /* a recheck that found the day as it was loaded */
 	RUN_DIFFERS, /* a recheck that found it different, again */
 	RUN_QUEUED,
@@ -30,12 +30,12 @@ typedef enum RunStatus
 
 #define RUN_NSTATUSES (RUN_RUNNING + 1)
 
-/* The name of a status, and the status of a name (XX000 when it has none). */
+/* The name of a status, and the status of a name (XX000 when there is no such status). */
 extern const char *ledger_status_name(RunStatus status);
 
 extern RunStatus ledger_status(const char *name);
 
-/* What becomes a row of contratos_runs.  -1: null, for the counts. */
+/* The values of a row of contratos_runs.  -1: null, for the counts. */
 typedef struct LedgerRun
 {
 	const char *source;
@@ -43,8 +43,8 @@ typedef struct LedgerRun
 	const char *cause; /* "manual", "backfill", … */
 	RunStatus status;
 	TimestampTz started_at;
-	DayFigures loaded; /* as BigQuery had them */
-	DayFigures target; /* of the day in the target, at the end; without a fingerprint */
+	DayFigures loaded; /* in BigQuery */
+	DayFigures target; /* of the day in the target, at the end of the load; without a fingerprint */
 	int64 rows_replaced;
 	int64 rows_inserted;
 	int64 values_altered;
@@ -55,14 +55,14 @@ typedef struct LedgerRun
 	const char *sqlstate; /* five characters, or NULL */
 	const char *reason; /* BigQuery's, or NULL */
 	const char *error; /* message and detail, or NULL */
-	const char *message; /* the message alone, as NOTIFY may tell it to anybody; or NULL */
-	bool untold; /* on_failure is to be called for it; of a run that is ended */
+	const char *message; /* the message alone, which NOTIFY may send to anybody; or NULL */
+	bool untold; /* on_failure must be called for it; only for a run that has ended */
 } LedgerRun;
 
-/* A run of which nothing else is known. */
+/* A run with nothing else known. */
 extern LedgerRun ledger_new_run(const char *source, DateADT day, RunStatus status);
 
-/* A value that could not be kept as it was; text in the server encoding. */
+/* A value that could not be stored unchanged; text in the server encoding. */
 typedef struct LedgerReject
 {
 	int64 row_number;
@@ -78,38 +78,39 @@ extern int64 ledger_record(const LedgerRun *run);
 extern void ledger_record_rejects(int64 run, const LedgerReject *rejects, int nrejects);
 
 /*
- * Open a run: a row `running` with its job id, or the queued or waiting row
- * `run` (0: none) turned into it; a waiting one keeps its started_at.  Returns
- * its id; 0 when somebody else is at that day or row (canceled or queued
- * meanwhile, perhaps not yet committed): look at the days again, a little later
- * if nothing has changed.  Never waits.
+ * Open a run: insert a row `running` with its job id, or turn the queued or
+ * waiting row `run` (0: none) into it; a waiting one keeps its started_at.
+ * Returns its id; 0 when another session uses that day or row (canceled or queued
+ * meanwhile, perhaps not yet committed): in this case look at the days again, a
+ * little later if nothing has changed.  Never waits.
  */
 extern int64 ledger_begin(int64 run, const char *source, DateADT day, const char *cause, int attempt,
 						  const char *job_id);
 
 /*
- * The job that the row `run` waits with, all but the rows' replacement done: it met
- * a lock (55P03) less than LEDGER_JOB_HOURS after its beginning.  NULL: there is
- * none.  BigQuery keeps a result for about 24 hours
+ * The job of the waiting row `run` whose result only needs to be loaded: the
+ * attempt was stopped by a lock (55P03), and began less than LEDGER_JOB_HOURS ago.
+ * NULL: there is none.  BigQuery keeps a result for about 24 hours
  * (cloud.google.com/bigquery/docs/cached-results).
  */
 #define LEDGER_JOB_HOURS 23
 extern char *ledger_kept_job(int64 run, TimestampTz now);
 
 /*
- * The run goes on with another job: note its id, and what the one before it
- * has cost (-1: not known).
+ * The run continues with another job: record its id, and the cost of the job
+ * before it (-1: not known).
  */
 extern void ledger_next_job(int64 run, const char *job_id, int64 bytes_processed, int64 bytes_billed);
 
 /*
  * End an open run as `run` says; next_attempt_at as given (0: none).  Rows are
- * found by id; a run that is gone (removed by a person) is no error.  A NULL
- * job_id leaves the one that is there; `waiting` is no end, and not notified.
+ * found by id; a run that no longer exists (deleted by a user) is not an error.  A
+ * NULL job_id keeps the present one; `waiting` does not end the run, and causes no
+ * NOTIFY.
  *
- * False when contratos_cancel() has made the row `canceled`: that it stays,
- * with no next attempt, whatever `run` says of the rest.  A success cannot stay
- * then: 57014 is raised instead, so that the data are rolled back too.
+ * False when contratos_cancel() has made the row `canceled`: it keeps this status,
+ * with no next attempt, and gets only the other values of `run`.  A success must
+ * not be kept then: 57014 is raised instead, so that the data are rolled back too.
  */
 extern bool ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_at);
 
@@ -117,17 +118,20 @@ extern bool ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_
  * NOTIFY contratos when this transaction commits: source, day, status, rows, run,
  * sqlstate, error as JSON of at most 4 kB (the error is cut).  Anybody may listen,
  * so the error is the run's message and never its detail, which quotes rows.
- * All that ends a run here does it.
+ * Every function that ends a run calls it.
  */
 extern void ledger_notify(const LedgerRun *run, int64 id);
 
-/* on_failure has been called for a run, well or not. */
+/* on_failure has been called for a run, successfully or not. */
 extern void ledger_told(int64 run);
 
-/* It could not be: it is to be called later. */
+/* It could not be called: it must be called later. */
 extern void ledger_tell_later(int64 run);
 
-/* Runs for which it has not been, a dead process having been about to, or for a lock; they count as told from now on. */
+/*
+ * Runs for which it has not been called, because the process died before the call,
+ * or because of a lock; from now on they count as reported.
+ */
 typedef struct LedgerUntold
 {
 	char *source;
@@ -139,11 +143,11 @@ typedef struct LedgerUntold
 extern List *ledger_take_untold(void);
 
 /*
- * Rows `running` of sources whose claim nobody holds, not even the caller, are
- * those of a dead process.  Returns them (a List of LedgerStaleRun), so that the
- * caller can end them in the same transaction (ledger_end(), `interrupted`) and
- * have their jobs cancelled.  Nobody can claim those sources until the end of
- * the transaction.
+ * Stale runs: rows `running` of sources whose claim nobody holds, not even the
+ * caller; their process has died.  Returns them (a List of LedgerStaleRun), so
+ * that the caller can end them in the same transaction (ledger_end(),
+ * `interrupted`) and have their jobs canceled.  Nobody can claim those sources
+ * until the end of the transaction.
  */
 typedef struct LedgerStaleRun
 {

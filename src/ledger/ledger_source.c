@@ -1,10 +1,10 @@
 /*
  * ledger_source.c
- *	  Sources: rows of contratos_sources, and what is next for one.
+ *	  Sources: rows of contratos_sources, and the next action for a source.
  *
- * Columns are always named and never counted: a library that is older
- * than the tables (after ALTER EXTENSION UPDATE, in a backend that loaded the
- * old one) must go on working.
+ * Columns are always found by name and never by number: a library that is older
+ * than the tables (after ALTER EXTENSION UPDATE, in a backend that loaded the old
+ * one) must go on working.
  */
 #include "postgres.h"
 
@@ -86,7 +86,7 @@ ledger_read_source(void *result)
 	*(LedgerSource **) result = source;
 }
 
-/* Raises 42704, with the names there are. */
+/* Raises 42704, with the names of the existing sources. */
 static void
 ledger_no_such_source(const char *name)
 {
@@ -177,7 +177,7 @@ ledger_normalize_name(const char *name, const char *column)
 		if (get_rel_persistence(relid) == RELPERSISTENCE_TEMP)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
 							errmsg("%s of a source cannot be a temporary table", column),
-							errhint("Name a table that is still there in other sessions.")));
+							errhint("Name a table that exists in other sessions as well.")));
 		if (schema && relation)
 			return quote_qualified_identifier(schema, relation);
 	}
@@ -191,7 +191,7 @@ ledger_normalize_name(const char *name, const char *column)
 }
 
 /* --------------------------------------------------------------------------
- * With what decides when they are loaded
+ * Sources with their schedules
  * -------------------------------------------------------------------------- */
 
 /* Into a List * of LedgerSchedule. */
@@ -237,7 +237,7 @@ ledger_schedules(const char *name)
 }
 
 /* --------------------------------------------------------------------------
- * What is next: the one place that puts together a source's row, the settings, its
+ * The next action: the only place that combines a source's row, the settings, its
  * days and the schedule's rules, for the worker and for contratos_status.
  * -------------------------------------------------------------------------- */
 
@@ -250,7 +250,7 @@ open_run_of(const ScheduleDay *days, int ndays, DateADT day)
 	return 0;
 }
 
-/* What is billed from run_at on is yesterday's first: a queue that had to stop goes on after it. */
+/* From run_at on, yesterday's load comes first: a queue that stopped at the byte budget continues after it. */
 static TimestampTz
 queue_from(const LedgerSchedule *schedule, TimestampTz now)
 {

@@ -1,12 +1,12 @@
 /*
  * ledger_source.h
- *	  Sources: rows of contratos_sources, and what is next for one.
+ *	  Sources: rows of contratos_sources, and the next action for a source.
  *
- * Of this and the other ledger headers: every call connects to SPI by itself, runs
- * as the owner of the table it touches (so that a role that may call
- * contratos_run() needs no right on them) with a pinned search_path, and restores
- * user and settings.  Times written are settings_now()'s, as the schedule compares
- * them with it.
+ * In this and the other ledger headers, every function connects to SPI by itself,
+ * runs as the owner of the table it touches (so that a role that may call
+ * contratos_run() needs no privileges on the tables) with a pinned search_path,
+ * and restores user and settings.  Times are written from settings_now(), with
+ * which the schedule compares them.
  */
 #ifndef CONTRATOS_LEDGER_SOURCE_H
 #define CONTRATOS_LEDGER_SOURCE_H
@@ -25,7 +25,7 @@ typedef struct LedgerSource
 	char *name;
 	char *remote_table; /* schema.table, quoted where needed */
 	char *target_table;
-	char *timestamp_column; /* NULL: days are not cut out of it … */
+	char *timestamp_column; /* NULL: its rows do not belong to days … */
 	bool snapshot; /* … and then this must be true */
 	DateADT start_date;
 	double max_shrink;
@@ -38,15 +38,15 @@ typedef struct LedgerSource
 extern bool ledger_is_untouched(void);
 
 /*
- * The source of that name, in CurrentMemoryContext; 42704, naming the ones
- * there are, when there is none.
+ * The source of that name, in CurrentMemoryContext; 42704, naming the existing
+ * ones, when it does not exist.
  */
 extern LedgerSource *ledger_source(const char *name);
 
 /* Whether there is a source of that name. */
 extern bool ledger_has_source(const char *name);
 
-/* What a source's rows are put into. */
+/* The target of a source. */
 typedef struct LedgerTarget
 {
 	char *source;
@@ -55,34 +55,35 @@ typedef struct LedgerTarget
 } LedgerTarget;
 
 /*
- * Those of all sources there are by now (a List of LedgerTarget), this statement's
- * own included, whatever this transaction's isolation level lets it see.  `alone`:
- * wait for other transactions that have registered a source, and let others wait,
- * until this one ends.
+ * The targets of all sources that exist by now (a List of LedgerTarget), including
+ * those that this statement has inserted, whatever this transaction's isolation
+ * level lets it see.  `alone`: wait for other transactions that have registered a
+ * source, and make others wait, until this one ends.
  */
 extern List *ledger_targets(bool alone);
 
-/* Put the built-in source in, unless a source of that name is there. */
+/* Insert the built-in source, unless a source of that name exists. */
 extern bool ledger_add_source(const char *name, const char *remote_table, const char *target_table,
 							  const char *timestamp_column);
 
 /*
  * The trigger function's work: the name of a relation as schema.table, quoted
- * where needed, in CurrentMemoryContext.  A name without schema that is not
- * found: 42P01.  One with schema that is not found: as it is written, with a
- * WARNING (a restore may fill this table before that one is made).  A temporary
- * table: 42P16.
+ * where needed, in CurrentMemoryContext.  A name without schema that is not found:
+ * 42P01.  One with schema that is not found: as it is written, with a WARNING (a
+ * restore may fill this table before it creates that one).  A temporary table:
+ * 42P16.
  */
 extern char *ledger_normalize_name(const char *name, const char *column);
 
 /*
- * All sources, by name, or the one called `name` (if not NULL): what
- * LedgerSource holds and what decides when they are loaded.  `version` changes with every UPDATE of the row.
+ * All sources, by name, or the one called `name` (if not NULL): the LedgerSource
+ * and the rules that decide when it is loaded.  `version` changes with every
+ * UPDATE of the row.
  */
 typedef struct LedgerSchedule
 {
 	LedgerSource source;
-	ScheduleRules rules; /* what comes from the row and the settings; the rest is ledger_next()'s */
+	ScheduleRules rules; /* those from the row and the settings; ledger_next() sets the rest */
 	char *on_failure; /* NULL: none */
 	uint64 version;
 } LedgerSchedule;
@@ -90,9 +91,9 @@ typedef struct LedgerSchedule
 extern List *ledger_schedules(const char *name);
 
 /*
- * What schedule_next() says of the source at `now`, by its row, its days, and `changed_at` (ScheduleRules; 0).
- * *open_run: the queued or waiting row of that day; 0: there is none.  Writes
- * nothing, so that it works on a standby.
+ * The result of schedule_next() for the source at `now`, by its row, its days, and
+ * `changed_at` (ScheduleRules; 0).  *open_run: the queued or waiting row of that
+ * day; 0: there is none.  Writes nothing, so that it works on a standby.
  */
 extern ScheduleAction ledger_next(LedgerSchedule *schedule, TimestampTz changed_at, TimestampTz now, int64 *open_run);
 

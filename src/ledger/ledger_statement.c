@@ -2,10 +2,10 @@
  * ledger_statement.c
  *	  How a statement on the private tables is run.
  *
- * Who may call contratos_run() needs no right on these tables: each statement
- * runs as the owner of the table it touches, as a SECURITY DEFINER function
- * would.  User and settings are put back in PG_FINALLY, although an abort
- * would do the same: what catches an error may look at them before.
+ * A role that may call contratos_run() needs no privileges on these tables: each
+ * statement runs as the owner of the table it touches, like in a SECURITY DEFINER
+ * function.  User and settings are restored in PG_FINALLY, although an abort would
+ * do the same, because code that catches an error may read them before the abort.
  */
 #include "postgres.h"
 
@@ -54,9 +54,9 @@ ledger_time(LedgerArgs *args, const char *name, TimestampTz value, bool isnull)
 }
 
 /*
- * Become the owner of a table until the caller puts the old user back.  An
- * owner who could not become the current user by himself must not get at him
- * through a trigger either: for him the operation is restricted.
+ * Become the owner of a table until the caller restores the old user.  If the
+ * owner could not become the current user by SET ROLE, it must not gain that
+ * user's privileges through a trigger either: then the operation is restricted.
  */
 static void
 ledger_become_owner(Oid relid, Oid user, int context)
@@ -70,7 +70,7 @@ ledger_become_owner(Oid relid, Oid user, int context)
 	SetUserIdAndSecContext(owner, context);
 }
 
-/* Nothing but the extension's own tables. */
+/* The extension's own tables, and no others. */
 static StatementObjects
 ledger_objects(void)
 {

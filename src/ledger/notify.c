@@ -1,10 +1,10 @@
 /*
  * notify.c
- *	  NOTIFY contratos, so that it undoes nothing; see notify.h.
+ *	  NOTIFY contratos without the risk of an abort; see notify.h.
  *
- * Whether there is room is looked at just before the texts are handed over.
- * What other sessions put into the queue between that and the commit can still
- * fill it; a tenth of the queue is left for them.
+ * The free space in the queue is checked just before the texts are passed on.
+ * Other sessions can still fill the queue between that and the commit; a tenth of
+ * the queue is left for them.
  */
 #include "postgres.h"
 
@@ -22,15 +22,16 @@
 
 #define CHANNEL "contratos"
 
-/* What PostgreSQL puts before a message: AsyncQueueEntry's four numbers. */
+/* Size of PostgreSQL's header of a message: AsyncQueueEntry's four numbers. */
 #define ENTRY_HEAD (4 * sizeof(int))
 
 /* Before PostgreSQL 17, whose max_notify_queue_pages has the same default. */
 #define QUEUE_PAGES 1048576
 
 /*
- * In the worker: for the lock that all who notify take at their commit, in turn;
- * one that waits for a standby in it holds up the others.
+ * In the worker: the timeout for the lock that all sessions which notify take at
+ * their commit, one at a time; one that holds it while it waits for a standby
+ * delays the others.
  */
 #define SEND_LOCK_TIMEOUT "5s"
 
@@ -41,11 +42,11 @@ typedef struct Message
 	char text[FLEXIBLE_ARRAY_MEMBER];
 } Message;
 
-/* In the order in which they were told. */
+/* In the order of the calls. */
 static dlist_head messages = DLIST_STATIC_INIT(messages);
 
 static bool is_apart = false;
-static bool has_warned = false; /* of the worker, since it last went well */
+static bool has_warned = false; /* in the worker, since the last success */
 
 /* Drop those of a (sub)transaction. */
 static void
@@ -64,7 +65,7 @@ drop(SubTransactionId subtransaction)
 	}
 }
 
-/* Those of a subtransaction become another's. */
+/* Move those of a subtransaction to another one. */
 static void
 hand_on(SubTransactionId from, SubTransactionId to)
 {
@@ -79,7 +80,7 @@ hand_on(SubTransactionId from, SubTransactionId to)
 	}
 }
 
-/* How many messages a (sub)transaction has left, and how many bytes they take. */
+/* The number of messages of a (sub)transaction, and their size in bytes. */
 static int
 count(SubTransactionId subtransaction, int64 *bytes)
 {
@@ -100,8 +101,8 @@ count(SubTransactionId subtransaction, int64 *bytes)
 }
 
 /*
- * Whether the queue has room for so many bytes, and some is left.  No message
- * goes over the end of a page, which is therefore left half empty at the worst.
+ * Whether the queue has room for that many bytes, with some left.  No message
+ * crosses the end of a page, so a page may be left half empty at worst.
  */
 static bool
 queue_has_room(int64 bytes, double *usage)
@@ -113,7 +114,7 @@ queue_has_room(int64 bytes, double *usage)
 	return *usage + (2.0 * bytes / BLCKSZ + 1) / pages < settings_notify_limit;
 }
 
-/* Hand the messages to PostgreSQL, in this transaction; false when there is no room, which is a WARNING. */
+/* Pass the messages to PostgreSQL, in this transaction; false, with a WARNING, when the queue has no room. */
 static bool
 enqueue(SubTransactionId subtransaction)
 {

@@ -1,33 +1,33 @@
 /*
  * notify.h
- *	  NOTIFY contratos, so that it undoes nothing.
+ *	  NOTIFY contratos without the risk of an abort.
  *
- * PostgreSQL undoes a transaction whose NOTIFY finds no room in its queue, which
- * one session that has executed LISTEN and sleeps in a transaction can fill.
- * So what is to be told is kept here, and goes into the queue when all else is
- * done and there is room: of a call just before its commit, of the worker in a
- * transaction of its own.  What is not told is in the ledger.
+ * PostgreSQL aborts a transaction whose NOTIFY finds the queue full, and one
+ * session that has executed LISTEN and stays in a transaction is enough to fill
+ * it.  So this module keeps the messages, and puts them into the queue at the end
+ * if it has room: those of a call just before its commit, those of the worker in a
+ * transaction of its own.  Messages that are dropped can be read in the ledger.
  */
 #ifndef CONTRATOS_NOTIFY_H
 #define CONTRATOS_NOTIFY_H
 
-/* What a message may have, in bytes; PostgreSQL's own limit is near twice that. */
+/* Maximum size of a message in bytes; PostgreSQL's own limit is nearly twice that. */
 #define NOTIFY_MAX_BYTES 4096
 
 /*
- * Tell this text to who listens, when this transaction commits (and, called in
- * a subtransaction, that one has not been rolled back).  A WARNING instead when
+ * Send this text to the listening sessions, when this transaction commits (and, if
+ * called in a subtransaction, unless that is rolled back).  A WARNING instead when
  * the queue is nearly full, or the transaction is prepared for a two-phase commit.
  */
 extern void notify_at_commit(const char *text);
 
-/* For the worker, once: it is notify_send() that tells, and not the commit. */
+/* Called once by the worker: messages are sent by notify_send(), and not at commit. */
 extern void notify_apart(void);
 
 /*
- * Tell what the transactions committed so far have left.  Outside of a
- * transaction.  What goes wrong in it is a WARNING, once until it goes well
- * again, and the texts are given up.
+ * Send the messages of the transactions committed so far.  Outside a transaction.
+ * An error is reported as a WARNING, once until the next success, and the messages
+ * are dropped.
  */
 extern void notify_send(void);
 

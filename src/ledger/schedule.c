@@ -1,6 +1,7 @@
 /*
  * schedule.c
- *	  Pure arithmetic on days and waits; what is due is in schedule_due.c.
+ *	  Pure arithmetic on days and waits; schedule_due.c decides which action is
+ *	  due.
  */
 #include "postgres.h"
 
@@ -9,7 +10,7 @@
 #include "base/day.h"
 #include "ledger/schedule.h"
 
-/* A day so far ahead that it has no window is never due. */
+/* A day so far in the future that it has no window is never due. */
 TimestampTz
 schedule_due_at(const ScheduleRules *rules, DateADT day)
 {
@@ -18,8 +19,8 @@ schedule_due_at(const ScheduleRules *rules, DateADT day)
 }
 
 /*
- * A day loaded at run_at can only be confirmed on the next day but one, so that
- * it has to be in sight that long even with catchup_days and recheck_days 0.
+ * A day loaded at run_at can only be confirmed on the next day but one, so it must
+ * be considered that long even with catchup_days and recheck_days 0.
  */
 #define DAYS_TO_CONFIRM 2
 
@@ -31,7 +32,7 @@ schedule_first_day(const ScheduleRules *rules, TimestampTz now)
 	return Max(DAY_FIRST, Min(kept, yesterday - rules->recheck_days + 1));
 }
 
-/* A setting of 0 must not become a loop that never pauses. */
+/* A setting of 0 must not cause a busy loop. */
 #define SHORTEST_WAIT USECS_PER_SEC
 #define LONGEST_BACKOFF (6 * USECS_PER_HOUR)
 

@@ -1,8 +1,8 @@
 /*
  * schedule.h
- *	  Pure arithmetic on days and times: what is due, when to wake, how long to
- *	  back off.  No catalog, no clock, no settings:
- *	  all of it comes in as arguments.
+ *	  Pure arithmetic on days and times: which action is due, when to wake, how
+ *	  long to back off.  No catalog, no clock, no settings: all of them are
+ *	  arguments.
  */
 #ifndef CONTRATOS_SCHEDULE_H
 #define CONTRATOS_SCHEDULE_H
@@ -13,15 +13,15 @@
 
 /*
  * How the latest attempt at a day, load or recheck, ended: that of its row with
- * the highest id, whatever the times in it (the clock may have been put back).
- * A loaded day taken off the queue before it began stays what it was.
+ * the highest id, whatever the times in it (the clock may have been set back).  A
+ * loaded day that was removed from the queue before it began keeps its state.
  */
 typedef enum ScheduleState
 {
 	SCHEDULE_UNTRIED = 0,
 	SCHEDULE_QUEUED, /* an open row `queued` */
 	SCHEDULE_WAITING, /* upstream had nothing, or a table was locked: an open row `waiting` */
-	SCHEDULE_SUCCEEDED, /* or, of a recheck, `unchanged` or `differs` */
+	SCHEDULE_SUCCEEDED, /* or, for a recheck, `unchanged` or `differs` */
 	SCHEDULE_FAILED, /* next_at says whether there is another attempt */
 	SCHEDULE_REFUSED, /* by the guard */
 	SCHEDULE_CANCELED, /* by a person */
@@ -29,8 +29,8 @@ typedef enum ScheduleState
 } ScheduleState;
 
 /*
- * What the worker knows of one day of one source, from the ledger.  Times are
- * those of the clock that `now` comes from; 0: none.
+ * The state of one day of one source, from the ledger.  Times are on the same
+ * clock as `now`; 0: none.
  */
 typedef struct ScheduleDay
 {
@@ -43,15 +43,13 @@ typedef struct ScheduleDay
 	int64 run; /* of the queued or waiting row */
 	int attempt; /* number of the latest attempt, from 1 */
 	TimestampTz waits_since; /* the open row's first attempt; 0: it has none */
-	TimestampTz started_at; /* of the first attempt since the last success; for
-							 * people: nothing here is decided by it */
+	TimestampTz started_at; /* of the first attempt since the last success; for display: no decision depends on it */
 	TimestampTz ended_at; /* of the latest attempt */
 	TimestampTz next_at; /* next_attempt_at of the latest attempt */
-	TimestampTz checked_at; /* of the latest load or recheck, by id, that found
-							 * out: succeeded, unchanged, differs */
+	TimestampTz checked_at; /* of the latest load or recheck, by id, with a result: succeeded, unchanged, differs */
 } ScheduleDay;
 
-/* What of a source and the settings decides. */
+/* The values of a source and the settings that decide. */
 typedef struct ScheduleRules
 {
 	DateADT start_date;
@@ -64,12 +62,13 @@ typedef struct ScheduleRules
 	int64 ready_interval; /* microseconds */
 	int retries; /* attempts after the first */
 	int64 retry_delay; /* microseconds */
-	TimestampTz queue_from; /* the queue waits until then: what may be billed
-							 * is used up; 0: it does not wait */
-	TimestampTz changed_at; /* source row, credentials file or configuration
-							 * changed: failed days deserve another attempt; 0.
-							 * Starting up is no change: a day that takes the
-							 * server down would be tried for ever. */
+	TimestampTz queue_from; /* the queue waits until then, because the byte budget is used up; 0: it does not wait */
+	/*
+	 * When source row, credentials file or configuration changed: failed days get
+	 * another attempt; 0.  Starting up is not a change: a day that crashes the
+	 * server would be tried forever.
+	 */
+	TimestampTz changed_at;
 } ScheduleRules;
 
 typedef enum ScheduleWhat
@@ -90,34 +89,35 @@ typedef struct ScheduleAction
 } ScheduleAction;
 
 /*
- * The next thing to do for a source at `now`: the most urgent of what is due,
- * or else what is due first.  An enabled source always has something ahead, if
- * only the load of today's rows tomorrow; SCHEDULE_NOTHING, with `due`
- * infinite: nothing ever, until something changes.  `days` in ascending order,
- * every one from schedule_first_day() to yesterday, and any others that are
- * queued, waiting, or have a next_at.
+ * The next action for a source at `now`: the most urgent one that is due, or else
+ * the one that is due first.  An enabled source always has a next action, if only
+ * the load of today's rows tomorrow; SCHEDULE_NOTHING, with `due` infinite, means
+ * none until something changes.  `days` in ascending order, every one from
+ * schedule_first_day() to yesterday, and any others that are queued, waiting, or
+ * have a next_at.
  *
  * Urgency: yesterday, then gaps oldest first, then the queue in its order, then
  * rechecks oldest first.
  *
  * - A day is due at run_at of the day after it, so that any before yesterday is
  *   due at once.  Missing days are loaded from start_date on, catchup_days back
- *   (a snapshot: yesterday only).
- * - What has been begun is finished, however old the day: queued days at once
- *   or at queue_from, waiting ones and retries at next_at.  Only a recheck that has left the
- *   rechecked range is let go.
- * - A day that has finally failed or was refused comes again at the first
+ *   (a full-table source: yesterday only).
+ * - Queued or begun work is finished, however old the day: queued days at once
+ *   or at queue_from, waiting ones and retries at next_at.  Only a recheck
+ *   of a day that is no longer in the rechecked range is dropped.
+ * - A day that has finally failed or was refused is tried again at the first
  *   run_at after that, or when changed_at is later than that, with a new series
- *   of attempts; an interrupted one with a single attempt, its number counting
- *   on.  A missing day that was canceled comes again only when it is queued.
- * - An answer from upstream, if only "nothing yet", starts the attempts anew.
- * - A loaded day not confirmed yet is rechecked 6 h after it was last looked
- *   at, however small recheck_days, from schedule_first_day() on; a confirmed
- *   or differing one 24 h after, within recheck_days.  Of a snapshot only the
- *   newest load is, as the others are gone.
+ *   of attempts; an interrupted one with a single attempt, whose number counts
+ *   on.  A missing day that was canceled is tried again only when it is queued.
+ * - An answer from upstream, if only "nothing yet", starts a new series of
+ *   attempts.
+ * - A loaded day not confirmed yet is rechecked 6 h after its last check,
+ *   however small recheck_days is, from schedule_first_day() on; a confirmed
+ *   or differing one after 24 h, within recheck_days.  For a full-table source
+ *   only the newest load is rechecked, as it has replaced the others.
  * - A disabled source is left alone; its queue stays queued.
- * - A time so far ahead that no rule can have put it there, the clock having
- *   been wrong, counts as now.
+ * - A time so far in the future that no rule can have produced it (the clock
+ *   was wrong) counts as now.
  */
 extern ScheduleAction schedule_next(const ScheduleRules *rules, const ScheduleDay *days, int ndays, TimestampTz now);
 
@@ -125,27 +125,27 @@ extern ScheduleAction schedule_next(const ScheduleRules *rules, const ScheduleDa
 extern TimestampTz schedule_due_at(const ScheduleRules *rules, DateADT day);
 
 /*
- * The first day the worker looks at: bounded by start_date, catch-up, recheck.
- * Later than yesterday: none yet.
+ * The first day that the worker considers: bounded by start_date, catch-up,
+ * recheck.  Later than yesterday: none yet.
  */
 extern DateADT schedule_first_day(const ScheduleRules *rules, TimestampTz now);
 
 /*
- * When to try again after attempt number `attempt` of a day has failed in a
- * way that may pass, or was interrupted (then twice as long after each
- * attempt, up to 6 h); 0: it was the last.
+ * When to try again after attempt number `attempt` of a day has failed with a
+ * transient error, or was interrupted (then the wait doubles after each attempt,
+ * up to 6 h); 0: it was the last.
  */
 extern TimestampTz schedule_retry_at(const ScheduleRules *rules, int attempt, bool interrupted, TimestampTz now);
 
 /*
- * When to ask again for a day that upstream has not written; 0: it is too late,
+ * When to query again for a day that upstream has not written; 0: it is too late,
  * ready_timeout after the day became due.  So an old day never waits.
  */
 extern TimestampTz schedule_ready_at(const ScheduleRules *rules, DateADT day, TimestampTz now);
 
 /*
- * The same for a day whose table is locked by somebody: an old day waits as long,
- * since `since`, its first attempt (0: this is it).
+ * The same for a day whose table is locked by another session: an old day waits as
+ * long, from `since` on, its first attempt (0: this is the first).
  */
 extern TimestampTz schedule_locked_at(const ScheduleRules *rules, DateADT day, TimestampTz since, TimestampTz now);
 

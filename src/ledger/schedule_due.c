@@ -1,16 +1,16 @@
 /*
  * schedule_due.c
- *	  What to do next for a source.
+ *	  The next action for a source.
  *
- * Each day has at most one thing to be done, and a time from which on; the rest
- * is choosing.  The time is always derived from what the ledger holds, never
- * from what was decided a moment ago, so that it makes no difference when and
- * how often one asks, nor that the server was down in between.
+ * Each day has at most one action, and the time from which it is due; the rest is
+ * choosing.  The time is always derived from the ledger, never from an earlier
+ * decision, so the result does not depend on when and how often this is called,
+ * nor on whether the server was down in between.
  *
- * The clock may be put forward or back.  Forward, everything becomes due, which
- * is as it should be.  Back, the ledger's times lie ahead: a little is waited
- * for; what no rule can have put there counts as now, and what is then done
- * writes a right time over it.
+ * The clock may be set forward or back.  If it is set forward, everything becomes
+ * due, which is intended.  If it is set back, the ledger's times are in the
+ * future: short waits are kept; a time that no rule can have produced counts as
+ * now, and the action that follows replaces it by a correct one.
  */
 #include "postgres.h"
 
@@ -28,7 +28,7 @@ typedef enum Urgency
 	URGENCY_RECHECK
 } Urgency;
 
-/* Something to do; of two as urgent, the one of the lower run, then day. */
+/* A possible action; among equally urgent ones the lower run comes first, then the earlier day. */
 typedef struct Choice
 {
 	ScheduleAction action;
@@ -36,15 +36,15 @@ typedef struct Choice
 	int64 run; /* of the row in the queue; 0: none */
 } Choice;
 
-/* What decides, and what follows from it for all days alike. */
+/* The input of the decisions, and values derived from it for all days alike. */
 typedef struct View
 {
 	const ScheduleRules *rules;
 	TimestampTz now;
 	DateADT yesterday;
-	DateADT first_gap; /* missing days are loaded from here on */
-	DateADT first_provisional; /* rechecked until confirmed from here on */
-	DateADT first_recheck; /* rechecked in any case from here on */
+	DateADT first_gap; /* the first missing day that is loaded */
+	DateADT first_provisional; /* the first day that is rechecked until confirmed */
+	DateADT first_recheck; /* the first day that is rechecked in any case */
 } View;
 
 static View
@@ -69,8 +69,9 @@ view_of(const ScheduleRules *rules, const ScheduleDay *days, int ndays, Timestam
 }
 
 /*
- * `wait` after `from`; now, when `from` is so far ahead that it was written
- * under a wrong clock.  (A clock that is kept right steps back a little.)
+ * `wait` after `from`; now, when `from` is so far in the future that it was
+ * written with a wrong clock.  (A clock that is synchronized may step back a
+ * little.)
  */
 static TimestampTz
 after(TimestampTz from, int64 wait, TimestampTz now)
@@ -78,7 +79,7 @@ after(TimestampTz from, int64 wait, TimestampTz now)
 	return from > now + wait ? now : from + wait;
 }
 
-/* When the attempt that the ledger promises is to be made. */
+/* When the next attempt, according to the ledger, is due. */
 static TimestampTz
 next_at(const View *view, const ScheduleDay *day)
 {
@@ -89,18 +90,21 @@ next_at(const View *view, const ScheduleDay *day)
 
 	if (day->next_at == 0)
 		return after(day->ended_at, wait, view->now);
-	/* the latest that can have been promised: without bytes left a day waits for run_at of the next UTC day */
+	/*
+	 * the latest time that can have been set: once the byte budget is used up, a
+	 * day waits for run_at of the next UTC day
+	 */
 	if (day->state != SCHEDULE_WAITING)
 		latest = Max(latest, schedule_due_at(rules, day_of(view->now)));
 	if (day->next_at > latest)
 		return view->now;
-	/* that long it waits for bytes alone, and a change may have brought more */
+	/* so long a wait is only for the byte budget, which a change may have raised */
 	if (day->state == SCHEDULE_FAILED && day->next_at > day->ended_at + 2 * wait && rules->changed_at > day->ended_at)
 		return Min(day->next_at, rules->changed_at);
 	return day->next_at;
 }
 
-/* When a day comes again that has finally failed: at run_at, or after a change. */
+/* When a day that has finally failed is tried again: at run_at, or after a change. */
 static TimestampTz
 again_at(const View *view, const ScheduleDay *day)
 {
@@ -120,7 +124,7 @@ has_failed(const ScheduleDay *day)
 	return day->state == SCHEDULE_FAILED || day->state == SCHEDULE_INTERRUPTED || day->state == SCHEDULE_REFUSED;
 }
 
-/* It has failed, and the ledger promises another attempt. */
+/* Whether it has failed, and the ledger has a time for another attempt. */
 static bool
 is_pending(const ScheduleDay *day)
 {
@@ -128,8 +132,8 @@ is_pending(const ScheduleDay *day)
 }
 
 /*
- * The number of the next attempt: that of a new series, unless this one goes on
- * or the day may be what brings the server down.
+ * The number of the next attempt: 1 for a new series, unless this series continues
+ * or the day may be what crashes the server.
  */
 static int
 next_attempt(const ScheduleDay *day)
@@ -195,7 +199,7 @@ choose_begun(const View *view, const ScheduleDay *day, Choice *choice)
 	return true;
 }
 
-/* A day that is not there. */
+/* A day that has not been loaded. */
 static bool
 choose_gap(const View *view, const ScheduleDay *day, Choice *choice)
 {
@@ -208,7 +212,7 @@ choose_gap(const View *view, const ScheduleDay *day, Choice *choice)
 	return true;
 }
 
-/* A day that is there. */
+/* A day that has been loaded. */
 static bool
 choose_recheck(const View *view, const ScheduleDay *day, Choice *choice)
 {
@@ -235,7 +239,7 @@ choose_action(const View *view, const ScheduleDay *day, Choice *choice)
 	return day->loaded ? choose_recheck(view, day, choice) : choose_gap(view, day, choice);
 }
 
-/* What is due goes before what is not, and what is not by its time. */
+/* Due actions come first; the others in order of due time. */
 static bool
 goes_before(const Choice *a, const Choice *b, TimestampTz now)
 {
@@ -252,7 +256,7 @@ goes_before(const Choice *a, const Choice *b, TimestampTz now)
 	return a->action.day < b->action.day;
 }
 
-/* The first day to come: today, or the source's first. */
+/* The next day: today, or the source's first. */
 static Choice
 coming(const View *view)
 {

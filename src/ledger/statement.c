@@ -1,11 +1,11 @@
 /*
  * statement.c
- *	  SQL statements of ours, and what they may name.
+ *	  The extension's own SQL statements, and the objects that they may name.
  *
- * The judgement hangs on post_parse_analyze_hook: it sees each analysed
- * statement, whoever asked for it, before it is rewritten or planned.  SPI has no
- * other place that is safe: what SPI_prepare() has analysed may be analysed anew
- * when it is run.
+ * The check is made in post_parse_analyze_hook, which sees each analyzed
+ * statement, whatever submitted it, before it is rewritten or planned.  SPI has no
+ * other place that is safe: a statement that SPI_prepare() has analyzed may be
+ * analyzed again when it is run.
  */
 #include "postgres.h"
 
@@ -16,12 +16,12 @@
 
 #include "ledger/statement.h"
 
-/* The statement that is about to be analysed. */
+/* The statement that is about to be analyzed. */
 typedef struct Judged
 {
 	const char *sql;
 	const StatementObjects *objects;
-	bool seen; /* it has been analysed, and names nothing else */
+	bool seen; /* it has been analyzed, and names no other objects */
 } Judged;
 
 static Judged *judged = NULL;
@@ -33,7 +33,7 @@ check_named_relation(const StatementObjects *objects, Oid relid)
 	for (int i = 0; i < objects->nrelations; i++)
 		if (objects->relations[i] == relid)
 			return;
-	/* nobody can put another one there */
+	/* nobody can replace an object of pg_catalog */
 	if (get_rel_namespace(relid) == PG_CATALOG_NAMESPACE)
 		return;
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
@@ -53,7 +53,7 @@ check_function(const StatementObjects *objects, Oid function)
 					errhint("Try again; if a schema or a function was renamed, check contratos_sources first.")));
 }
 
-/* Of all that a query names: relations, and functions by whatever syntax. */
+/* Check everything that a query names: relations, and functions called by whatever syntax. */
 static bool
 check_names(Node *node, void *context)
 {
@@ -75,7 +75,7 @@ check_names(Node *node, void *context)
 	return expression_tree_walker(node, check_names, context);
 }
 
-/* A CALL is analysed with its arguments, an EXPLAIN with its statement. */
+/* A CALL is analyzed with its arguments, an EXPLAIN with its statement. */
 static void
 check_utility(Node *statement, const StatementObjects *objects)
 {
@@ -88,7 +88,7 @@ check_utility(Node *statement, const StatementObjects *objects)
 static void
 at_analysis(ParseState *pstate, Query *query, JumbleState *jstate)
 {
-	/* statements of triggers come here as well, while ours runs */
+	/* statements of triggers are analyzed as well, while ours runs */
 	if (judged != NULL && pstate->p_sourcetext != NULL && strcmp(pstate->p_sourcetext, judged->sql) == 0)
 	{
 		if (query->commandType == CMD_UTILITY)
@@ -125,7 +125,7 @@ statement_run(const char *sql, int nargs, Oid *types, Datum *values, const char 
 		judged = before;
 	}
 	PG_END_TRY();
-	/* another library's hook that does not call the next one */
+	/* another library's hook did not call the next one */
 	if (objects != NULL && !mine.seen)
 		elog(ERROR, "contratos: a statement was not seen by post_parse_analyze_hook: \"%s\"", sql);
 	return result;

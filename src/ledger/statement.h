@@ -1,14 +1,14 @@
 /*
  * statement.h
- *	  SQL statements of ours, and what they may name.
+ *	  The extension's own SQL statements, and the objects that they may name.
  *
- * A statement is judged before it is run: by whom its tables are owned, and
- * whether whoever it runs as may trust them.  It names them by text, though, and
- * a name can be given to another table between the judgement and the moment
+ * Before a statement is run, the owners of its tables are checked: the role that
+ * runs it must be able to trust them.  But it refers to the tables by name, and a
+ * name can be given to another table between the check and the moment when
  * PostgreSQL looks it up (a schema's owner can rename it at any time).  So each
- * statement comes with the objects that were judged, by OID, and PostgreSQL's
- * parse analysis of it is held against them before anything is planned: planning
- * is what runs code that hangs on a table.
+ * statement comes with the checked objects, by OID, and PostgreSQL's parse
+ * analysis of it is compared with them before anything is planned, because
+ * planning already runs code attached to a table.
  */
 #ifndef CONTRATOS_STATEMENT_H
 #define CONTRATOS_STATEMENT_H
@@ -16,10 +16,10 @@
 #include "postgres.h"
 #include "executor/spi.h"
 
-/* More relations than any statement of ours names. */
+/* As many relations as a statement of ours may name. */
 #define STATEMENT_MAX_RELATIONS 4
 
-/* What a statement may name besides PostgreSQL's own relations and functions. */
+/* The objects that a statement may name besides PostgreSQL's own relations and functions. */
 typedef struct StatementObjects
 {
 	int nrelations;
@@ -31,11 +31,11 @@ typedef struct StatementObjects
 extern void statement_init(void);
 
 /*
- * Run one statement through SPI (the caller has connected); its SPI_OK_… code,
- * rows are in SPI_processed and SPI_tuptable.  Arguments are given by type, value
- * and a nulls array as SPI has it (NULL: none is null).  55006 when it names a
- * relation or function that is neither among `objects` nor PostgreSQL's own.
- * `objects` NULL: a utility statement, which names what it likes.
+ * Run one statement through SPI (the caller has connected); returns its SPI_OK_…
+ * code, with the rows in SPI_processed and SPI_tuptable.  Arguments are given by
+ * type, value and a nulls array as SPI has it (NULL: none is null).  55006 when it
+ * names a relation or function that is neither among `objects` nor PostgreSQL's
+ * own.  `objects` NULL: a utility statement, which may name any object.
  */
 extern int statement_run(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls,
 						 const StatementObjects *objects);

@@ -1,11 +1,11 @@
 /*
  * trust.c
- *	  Whether the role that a statement on a table runs as may trust all whose
- *	  code the statement can have run.
+ *	  Whether the role that runs a statement on a table may trust all roles whose
+ *	  code the statement may run.
  *
- * The catalogs do not tell who has made a trigger: only its function has an owner.
- * So a function that the table's owner has chosen from another role is refused like
- * one that somebody else has hung there.
+ * The catalogs do not record who created a trigger: only its function has an
+ * owner.  So another role's function is refused even if the table's owner created
+ * the trigger.
  */
 #include "postgres.h"
 
@@ -34,7 +34,7 @@ typedef struct Trust
 {
 	Oid role;
 	TrustLock lock; /* NULL: none */
-	List *reached; /* tables, by OID; grows while it is gone through */
+	List *reached; /* tables, by OID; grows while it is iterated over */
 } Trust;
 
 static char *
@@ -50,7 +50,7 @@ relation_name(Oid relid)
 }
 
 /* --------------------------------------------------------------------------
- * What is judged
+ * Checks
  * -------------------------------------------------------------------------- */
 
 static void
@@ -68,15 +68,15 @@ check_owner(const Trust *trust, Oid relid)
 		ERROR,
 		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 		 errmsg("table %s may not be touched by a statement on %s", name, table),
-		 errdetail("Such a statement runs what hangs on it, its triggers for example, as role %s; but it belongs to "
+		 errdetail("Such a statement runs code attached to it, such as its triggers, as role %s; but it belongs to "
 				   "role %s, which does not have the privileges of role %s.",
 				   role, other, role),
-		 errhint("Drop the foreign key, rule or inheritance by which it is reached; or look at what hangs on it, "
+		 errhint("Drop the foreign key, rule or inheritance by which it is reached; or review the code attached to it, "
 				 "and then: ALTER TABLE %s OWNER TO %s;",
 				 name, role)));
 }
 
-/* Whose they are: InvalidOid when they have no expression, and so run nothing. */
+/* The owner of statistics; InvalidOid when they have no expression, and so run no code. */
 static Oid
 statistics_owner(Oid statistics, char **name)
 {
@@ -130,13 +130,14 @@ refuse_trigger(const Trust *trust, Relation relation, const Trigger *trigger, Fo
 	const char *role = quote_identifier(GetUserNameFromId(trust->role, false));
 	const char *owner = quote_identifier(GetUserNameFromId(function->proowner, true));
 
-	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					errmsg("trigger \"%s\" of table %s may not be fired as role %s", trigger->tgname, table, role),
-					errdetail("Its function %s belongs to role %s, which does not have the privileges of role %s.",
-							  name, owner, role),
-					errhint("DROP TRIGGER %s ON %s; and, if others may make triggers there: REVOKE TRIGGER ON %s FROM "
-							"...; or read the function, and then: ALTER FUNCTION %s() OWNER TO %s;",
-							quote_identifier(trigger->tgname), table, table, name, role)));
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("trigger \"%s\" of table %s may not be fired as role %s", trigger->tgname, table, role),
+			 errdetail("Its function %s belongs to role %s, which does not have the privileges of role %s.", name,
+					   owner, role),
+			 errhint("DROP TRIGGER %s ON %s; and, if others may create triggers on it: REVOKE TRIGGER ON %s FROM "
+					 "...; or read the function, and then: ALTER FUNCTION %s() OWNER TO %s;",
+					 quote_identifier(trigger->tgname), table, table, name, role)));
 }
 
 static void
@@ -157,10 +158,10 @@ check_trigger(const Trust *trust, Relation relation, const Trigger *trigger)
 }
 
 /* --------------------------------------------------------------------------
- * What is reached
+ * Reached tables
  * -------------------------------------------------------------------------- */
 
-/* By the caller's own way to wait, which tells for what. */
+/* With the caller's function, which shows what is waited for. */
 static void
 lock_relation(const Trust *trust, Oid relid, LOCKMODE mode)
 {
@@ -213,7 +214,7 @@ reach_rules(Trust *trust, Relation relation)
 	}
 }
 
-/* Their triggers are copied to what is below: who owns them makes triggers here. */
+/* Triggers on them are copied to their partitions, so their owners can create triggers on this table. */
 static void
 check_ancestors(const Trust *trust, Oid relid)
 {
@@ -227,7 +228,7 @@ check_ancestors(const Trust *trust, Oid relid)
 	}
 }
 
-/* Its rows may be deleted or changed with these, and are looked at in any case. */
+/* The rows of the referencing table may be deleted or changed together with these, and are always read. */
 static void
 reach_referencing(Trust *trust, const Trigger *trigger)
 {
@@ -267,7 +268,7 @@ trust_check(Oid relid, Oid role, LOCKMODE mode, TrustLock lock)
 		relation = try_relation_open(next, needed);
 		if (relation == NULL)
 			continue; /* dropped since */
-		/* nothing of anybody's hangs on a catalog */
+		/* no user's code is attached to a catalog */
 		if (!IsSystemRelation(relation))
 			check_trusted(&trust, relation);
 		relation_close(relation, NoLock);

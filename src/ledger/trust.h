@@ -1,13 +1,13 @@
 /*
  * trust.h
- *	  Whether the role that a statement on a table runs as may trust all whose
- *	  code the statement can have run.
+ *	  Whether the role that runs a statement on a table may trust all roles whose
+ *	  code the statement may run.
  *
- * A table's owner is not alone with it: who has TRIGGER on it can hang a function
- * on it, who has REFERENCES a table whose own triggers fire with it; statistics
- * stay their maker's when the table is given away; below a view, a partitioned
- * table or a rule lie tables of others.  PostgreSQL runs what hangs on any of
- * these as whoever the statement runs as.
+ * Other roles than a table's owner can attach code to it: a role with TRIGGER can
+ * add a trigger, and one with REFERENCES can add a foreign key from a table whose
+ * own triggers fire as well; statistics keep their owner when the table gets
+ * another one; a view, a partitioned table or a rule leads to tables of others.
+ * PostgreSQL runs all this code as the role that runs the statement.
  */
 #ifndef CONTRATOS_TRUST_H
 #define CONTRATOS_TRUST_H
@@ -15,23 +15,24 @@
 #include "postgres.h"
 #include "storage/lockdefs.h"
 
-/* Waits for a lock on the relation of that name; it may be gone when it is had. */
+/* Waits for a lock on the relation of that name, which may have been dropped when the lock is granted. */
 typedef void (*TrustLock)(Oid relid, LOCKMODE mode, const char *name);
 
 /*
- * Judge a table and all that a statement on it reaches: what inherits from it, what
- * it is a partition of, what its rules name (a view's query is one), and what
- * references it by a foreign key.  42501 when one of them, its statistics, or a
- * trigger's function belongs to a role without the privileges of `role`.
+ * Check a table and all tables that a statement on it reaches: its descendants,
+ * the tables of which it is a partition, those that its rules name (a view's query
+ * is a rule), and those that reference it by a foreign key.  42501 when one of
+ * them, its statistics, or a trigger's function belongs to a role without the
+ * privileges of `role`.
  *
- * Each is locked in that mode until the transaction ends: AccessShareLock to look,
- * RowExclusiveLock to keep triggers and foreign keys from being added as well; what
- * inherits is never locked by more than AccessShareLock.  `lock` does the waiting;
- * NULL: without a word.
+ * Each is locked in that mode until the transaction ends: AccessShareLock to read,
+ * RowExclusiveLock to prevent new triggers and foreign keys as well; partitions
+ * are never locked by more than AccessShareLock.  `lock` waits for the locks;
+ * NULL: wait without reporting it.
  */
 extern void trust_check(Oid relid, Oid role, LOCKMODE mode, TrustLock lock);
 
-/* The part of it that is about statistics of one table, which is locked. */
+/* Only the check of the statistics of one table, which is locked. */
 extern void trust_check_statistics(Oid relid, Oid role);
 
 #endif /* CONTRATOS_TRUST_H */

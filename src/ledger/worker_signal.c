@@ -1,16 +1,17 @@
 /*
  * worker_signal.c
- *	  How a session gets at the worker of its database; see wake.h.
+ *	  How a session finds and signals the worker of its database; see
+ *	  worker_signal.h.
  *
- * The worker is found by its lock and not in pg_stat_activity: the lock says
- * for certain who it is, and a transaction that has looked at the activity
- * before would see that old picture again.  It is looked for just before the
- * commit, where memory may be allocated and errors are harmless; after it,
- * where both could only end in a PANIC, its latch is set.  That is not done when
- * the transaction's callbacks are told of the commit but when the last of its
- * resources go: only then have the others been sent what is invalid in their
- * catalog caches.  A worker woken before would find in PostgreSQL 18's cache
- * that there is still no extension, and sleep on.
+ * The worker is found by its lock and not in pg_stat_activity: the lock reliably
+ * identifies it, and a transaction that has read the activity before would see the
+ * same old data again.  The lookup is done just before the commit, where memory
+ * may be allocated and errors are harmless; the latch is set after the commit,
+ * where both could only end in a PANIC.  The latch is not set in the transaction
+ * callback of the commit but when the last of the transaction's resources are
+ * released: only then have the invalidations of catalog caches been sent to other
+ * processes.  A worker woken before would still find in PostgreSQL 18's cache that
+ * the extension does not exist, and go back to sleep.
  */
 #include "postgres.h"
 
@@ -27,16 +28,17 @@
 #include "ledger/worker_signal.h"
 
 /*
- * Fourth field of the advisory lock tag: SQL's own functions use 1 and 2 there,
- * the ledger 0x6301 and 0x6302.
+ * Fourth field of the advisory lock tag: SQL's own functions use 1 and 2 in this
+ * field, the ledger 0x6301 and 0x6302.
  */
 #define WAKE_WORKER_SPACE 0x6303
 
-/* What this transaction has asked for. */
+/* The requests of this transaction. */
 static bool wake_wanted = false;
-static SubTransactionId stop_wanted = InvalidSubTransactionId; /* the outermost that wants the run stopped */
+static SubTransactionId stop_wanted =
+	InvalidSubTransactionId; /* the outermost subtransaction that requested the stop */
 
-/* The worker as it was just before the commit; 0: none, or nothing is wanted. */
+/* The worker's process id just before the commit; 0: none, or no request. */
 static int worker_pid = 0;
 static bool committed = false;
 
@@ -55,8 +57,8 @@ worker_signal_lock(void)
 }
 
 /*
- * Not GetLockConflicts(): it leaves out who is outside of a transaction, and
- * that is where a worker sleeps.
+ * Not by GetLockConflicts(), which leaves out processes outside a transaction,
+ * such as a sleeping worker.
  */
 int
 worker_signal_pid(void)
@@ -91,7 +93,7 @@ fulfil_wishes(void)
 {
 	PGPROC *worker = worker_pid != 0 ? BackendPidGetProc(worker_pid) : NULL;
 
-	/* the process may have ended meanwhile, and its number been given away */
+	/* the process may have ended meanwhile, and its id may have been reused */
 	if (worker != NULL && worker->databaseId == MyDatabaseId)
 	{
 		if (stop_wanted != InvalidSubTransactionId)
@@ -115,7 +117,7 @@ wake_at_transaction(XactEvent event, void *arg pg_attribute_unused())
 			committed = true;
 			break;
 		case XACT_EVENT_ABORT:
-		case XACT_EVENT_PREPARE: /* the worker finds it when its sleep is over */
+		case XACT_EVENT_PREPARE: /* the worker finds the work when its sleep is over */
 			forget_wishes();
 			break;
 		default:
@@ -131,7 +133,7 @@ at_release(ResourceReleasePhase phase, bool is_commit pg_attribute_unused(), boo
 		fulfil_wishes();
 }
 
-/* A wish to stop a run goes with its subtransaction, or over to the one around it. */
+/* A request to stop a run ends with its subtransaction, or is passed on to the parent. */
 static void
 wake_at_subtransaction(SubXactEvent event, SubTransactionId id, SubTransactionId parent,
 					   void *arg pg_attribute_unused())

@@ -1,13 +1,12 @@
 /*
  * worker_signal.h
- *	  How a session gets at the worker of its database: finding it, waking it,
- *	  stopping its run.
+ *	  How a session finds the worker of its database, wakes it, and stops its run.
  *
- * LISTEN is refused in background processes, and the worker has no shared
- * memory of its own.  So it is found by the lock that only it holds, and woken
- * by its latch, when the transaction that left it work has committed: it then
- * sees that work.  A wake-up can only be lost while the worker is starting,
- * between its lock and its first look; its longest sleep bounds the harm.
+ * LISTEN is refused in background processes, and the worker has no shared memory
+ * of its own.  So it is found by the lock that only it holds, and woken by its
+ * latch, when the transaction that has work for it has committed, so that it sees
+ * that work.  A wake-up can only be lost while the worker is starting, between
+ * taking its lock and its first round; its longest sleep bounds the delay.
  */
 #ifndef CONTRATOS_WORKER_SIGNAL_H
 #define CONTRATOS_WORKER_SIGNAL_H
@@ -31,16 +30,16 @@ extern int worker_signal_pid(void);
 extern void worker_signal_at_commit(void);
 
 /*
- * When this transaction commits (and, called in a subtransaction, that one has
- * not been rolled back), send the worker SIGINT, as pg_cancel_backend() would.
+ * When this transaction commits (and, called in a subtransaction, that one has not
+ * been rolled back), send the worker SIGINT, as pg_cancel_backend() would.
  *
- * How the worker knows what is meant: the transaction that sends it has set the
- * run's row to `canceled`, and has committed.  So, on a query cancel, it ends
- * the run in progress with ledger_end(), which tells whether a person has
- * canceled it.  If not, somebody has canceled the backend, or the run was over
- * before the signal came; the attempt counts as interrupted.  A run that is
- * canceled between two checks for interrupts cannot succeed any more either:
- * ledger_end() raises 57014 in the transaction of the data.
+ * How the worker recognizes the request: the transaction that sends the signal has
+ * set the run's row to `canceled`, and has committed.  So, on a query cancel, the
+ * worker ends the run in progress with ledger_end(), which returns whether it was
+ * canceled by contratos_cancel().  If not, the backend itself was canceled, or the
+ * run was over before the signal came; the attempt counts as interrupted.  A run
+ * that is canceled between two checks for interrupts cannot succeed any more
+ * either: ledger_end() raises 57014 in the transaction of the data.
  */
 extern void worker_signal_stop_run(void);
 

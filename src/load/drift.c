@@ -31,10 +31,10 @@
 #include "remote/options.h"
 #include "values/values.h"
 
-/* As many columns as one message names. */
+/* The maximum number of columns that one message names. */
 #define MAX_NAMED 20
 
-/* What is being put together. */
+/* A Drift while it is put together. */
 typedef struct Comparison
 {
 	const LoadPlan *plan;
@@ -44,7 +44,7 @@ typedef struct Comparison
 	int unnamed;
 } Comparison;
 
-/* The number of the foreign table's column that stands for it; -1: none does. */
+/* The number of the foreign table's column for the field; -1: there is none. */
 static int
 column_of(const RemoteTable *table, const BqField *field)
 {
@@ -54,7 +54,7 @@ column_of(const RemoteTable *table, const BqField *field)
 	return -1;
 }
 
-/* Whether one more column is to be named; separates it from the one before. */
+/* Whether one more column is named; adds a separator after the one before. */
 static bool
 has_room_for(Comparison *drift)
 {
@@ -74,7 +74,7 @@ is_taken(const RemoteTable *table, const char *name)
 	return options_column(unconstify(RemoteTable *, table), name) != NULL || SystemAttributeByName(name) != NULL;
 }
 
-/* A name that a new column can have here, as IMPORT FOREIGN SCHEMA would give it. */
+/* A local name for a new column, as IMPORT FOREIGN SCHEMA would choose it. */
 static const char *
 local_name(const RemoteTable *table, const char *remote)
 {
@@ -89,7 +89,7 @@ local_name(const RemoteTable *table, const char *remote)
 	return name;
 }
 
-/* The statements by which both tables get a column for it. */
+/* Add the statements that add the column to both tables. */
 static void
 say_how_to_add(Comparison *drift, const char *remote, const char *type, const char *natural)
 {
@@ -114,7 +114,7 @@ say_new(Comparison *drift, const BqField *field)
 
 	if (!has_room_for(drift))
 		return;
-	appendStringInfo(&drift->what, "%s (%s) is new there", name, type);
+	appendStringInfo(&drift->what, "%s (%s) is new in BigQuery", name, type);
 	if (natural != NULL)
 		say_how_to_add(drift, failure_to_server(field->name), type, natural);
 }
@@ -130,14 +130,14 @@ target_refuses_null(const LoadPlan *plan, const char *column)
 	return refuses;
 }
 
-/* Rows without it will come, and the target has its NOT NULL from the foreign table. */
+/* NULLs are to be expected, and the target has its NOT NULL from the foreign table. */
 static void
 say_nullable(Comparison *drift, const RemoteColumn *column)
 {
 	const LoadPlan *plan = drift->plan;
 	const char *name = quote_identifier(column->name);
 
-	appendStringInfo(&drift->what, "%s may be NULL there", name);
+	appendStringInfo(&drift->what, "%s may be NULL in BigQuery", name);
 	appendStringInfo(&drift->remedy, "ALTER FOREIGN TABLE %s ALTER COLUMN %s DROP NOT NULL; ", plan->remote_name, name);
 	if (target_refuses_null(plan, column->name))
 		appendStringInfo(&drift->remedy, "ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL; ", plan->target_name, name);
@@ -151,7 +151,7 @@ say_changed(Comparison *drift, int i, const BqField *field)
 
 	if (!drift_check_type(drift->plan, i, field, &f) && has_room_for(drift))
 	{
-		appendStringInfo(&drift->what, "%s is %s there, not %s", quote_identifier(column->name),
+		appendStringInfo(&drift->what, "%s is %s in BigQuery, not %s", quote_identifier(column->name),
 						 failure_to_server(message_field_type(field)), bqtype_text(column->remote_type));
 		appendStringInfo(&drift->remedy, "%s ", failure_to_server(f.hint));
 	}
@@ -160,11 +160,11 @@ say_changed(Comparison *drift, int i, const BqField *field)
 }
 
 bool
-drift_ask(const LoadPlan *plan, Bigquery *bq, BqTable *there)
+drift_ask(const LoadPlan *plan, Bigquery *bq, BqTable *remote)
 {
 	Failure f;
 
-	if (bigquery_table(bq, plan->table->table, there, &f))
+	if (bigquery_table(bq, plan->table->table, remote, &f))
 		return true;
 	ereport(LOG, (errmsg("source \"%s\": could not look for new columns: %s", plan->source->name,
 						 failure_to_server(f.message))));
@@ -172,21 +172,21 @@ drift_ask(const LoadPlan *plan, Bigquery *bq, BqTable *there)
 }
 
 Drift *
-drift_differences(const LoadPlan *plan, const BqTable *there)
+drift_differences(const LoadPlan *plan, const BqTable *remote)
 {
 	Comparison drift = {.plan = plan};
 	Drift *result;
 
 	initStringInfo(&drift.what);
 	initStringInfo(&drift.remedy);
-	for (int i = 0; i < there->nfields; i++)
+	for (int i = 0; i < remote->nfields; i++)
 	{
-		int column = column_of(plan->table, &there->fields[i]);
+		int column = column_of(plan->table, &remote->fields[i]);
 
 		if (column < 0)
-			say_new(&drift, &there->fields[i]);
+			say_new(&drift, &remote->fields[i]);
 		else
-			say_changed(&drift, column, &there->fields[i]);
+			say_changed(&drift, column, &remote->fields[i]);
 	}
 	if (drift.unnamed > 0)
 		appendStringInfo(&drift.what, ", and %d more", drift.unnamed);
@@ -201,9 +201,9 @@ drift_differences(const LoadPlan *plan, const BqTable *there)
 }
 
 Drift *
-drift_news(const LoadPlan *plan, const BqTable *there)
+drift_news(const LoadPlan *plan, const BqTable *remote)
 {
-	Drift *drift = drift_differences(plan, there);
+	Drift *drift = drift_differences(plan, remote);
 	char *said = drift != NULL ? ledger_last_error(plan->source->name, DRIFT_REASON) : NULL;
 
 	return said != NULL && strstr(said, drift->what) != NULL ? NULL : drift;

@@ -1,10 +1,10 @@
 /*
  * drift_explain.c
- *	  Columns that have gone, or changed their type, at BigQuery.
+ *	  Columns that no longer exist, or have another type, in BigQuery.
  *
- * BigQuery says it as an error of our query, which the user has never seen, or
- * by the schema of an answer that does not fit.  Either way nothing has been
- * written yet, and what the user needs is the statement to run.
+ * BigQuery reports it as an error of our query, which the user has never seen, or
+ * by the schema of a result that does not fit.  In both cases nothing has been
+ * written yet, and the user needs the statement to run.
  */
 #include "postgres.h"
 
@@ -24,12 +24,12 @@
 #include "remote/options.h"
 #include "remote/schema.h"
 
-/* What BigQuery's messages begin with (failure.h has them after "BigQuery: "). */
+/* Prefixes of BigQuery's messages (failure.h puts "BigQuery: " before them). */
 #define SAYS "BigQuery: "
 #define SAYS_GONE SAYS "Unrecognized name: "
 #define SAYS_MISMATCH SAYS "No matching signature for "
 
-/* The column that stands for a name of `len` bytes there; -1: none does. */
+/* The column whose BigQuery name is this one of `len` bytes; -1: there is none. */
 static int
 column_named_in(const LoadPlan *plan, const char *name, size_t len)
 {
@@ -52,7 +52,7 @@ column_gone(const LoadPlan *plan, const char *said)
 	return column_named_in(plan, said, len);
 }
 
-/* Y of "Did you mean Y?"; NULL: no guess is made. */
+/* Y of "Did you mean Y?"; NULL: the message has no such guess. */
 static char *
 renamed_to(const char *said)
 {
@@ -62,7 +62,7 @@ renamed_to(const char *said)
 	return name ? pnstrdup(name + strlen(guess), strcspn(name + strlen(guess), "?")) : NULL;
 }
 
-/* `said`: by whom it is known, for the detail. */
+/* `said`: the evidence, for the detail. */
 static void
 explain_gone(const LoadPlan *plan, int i, const char *said, Failure *f)
 {
@@ -105,8 +105,8 @@ drift_column_gone(const LoadPlan *plan, int i, Failure *f)
 }
 
 /*
- * The column that a mismatch is about: what our text names first from the
- * place "at [1:N]" on, which is that of the function or operator.
+ * The column that a mismatch is about: the first one that our text names at or
+ * after the position "at [1:N]", which is that of the function or operator.
  */
 static int
 column_mismatched(const LoadPlan *plan, const char *text, const char *said)
@@ -116,13 +116,13 @@ column_mismatched(const LoadPlan *plan, const char *text, const char *said)
 	const char *name = position > 0 && position <= strlen(text) ? strchr(text + position - 1, '`') : NULL;
 	int column = name ? column_named_in(plan, name + 1, strcspn(name + 1, "`")) : -1;
 
-	/* an operator: only the window and the row filter have some */
+	/* an operator: only the window and the row filter have operators */
 	if (column < 0 && plan->timestamp != NULL && plan->table->row_filter == NULL)
 		column = (int) (plan->timestamp - plan->table->columns);
 	return column;
 }
 
-/* The first of "argument types: INT64, STRING. …"; false when it does not say. */
+/* The first of "argument types: INT64, STRING. …"; false when the message has none. */
 static bool
 type_said(const char *said, BqField *field)
 {
@@ -148,7 +148,7 @@ explain_mismatch(const LoadPlan *plan, const char *text, Failure *f)
 	char *reason = pstrdup(f->reason);
 	BqField field = {0};
 
-	/* as declared: then it is the row filter's fault, and BigQuery says it best */
+	/* of the declared type: then the row filter is at fault, and BigQuery's message explains it best */
 	if (i < 0 || !type_said(f->message, &field))
 		return;
 	(void) schema_changed_type(plan->remote_name, &plan->table->columns[i], &field, f);
@@ -169,7 +169,7 @@ drift_explain(const LoadPlan *plan, const char *text, Failure *f)
 		explain_mismatch(plan, text, f);
 }
 
-/* Add to the hint what the target needs besides, if it does. */
+/* Add to the hint the statement that the target needs, if any. */
 static void
 explain_target(const LoadPlan *plan, const RemoteColumn *column, const char *needed, Failure *f)
 {

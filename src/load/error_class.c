@@ -1,9 +1,9 @@
 /*
  * error_class.c
- *	  What an error means for a day.
+ *	  Error classes.
  *
- * Errors of ours carry what BigQuery or the network said (a Failure); those of
- * PostgreSQL are judged by the class of their SQLSTATE.
+ * Errors of this extension carry the error of BigQuery or the network (a Failure);
+ * those of PostgreSQL are classified by the class of their SQLSTATE.
  */
 #include "postgres.h"
 
@@ -29,14 +29,14 @@ error_fails_every_day(const ErrorData *edata)
 		return true;
 	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
 	{
-		case CLASS('0', '8'): /* not reached, after all repetitions */
+		case CLASS('0', '8'): /* not reached, after all retries */
 		case CLASS('2', '8'): /* key or token */
-		case CLASS('4', '2'): /* names and rights */
+		case CLASS('4', '2'): /* names and privileges */
 		case CLASS('F', '0'): /* the key file */
 			return true;
 		default:
 			return edata->sqlerrcode == ERRCODE_UNDEFINED_FILE ||
-				   edata->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED; /* the day's bytes */
+				   edata->sqlerrcode == ERRCODE_CONFIGURATION_LIMIT_EXCEEDED; /* the daily byte budget */
 	}
 }
 
@@ -49,15 +49,15 @@ error_is_transient(const ErrorData *edata)
 		return f->retry == FAILURE_ASK_AGAIN || f->retry == FAILURE_ASK_LATER || f->retry == FAILURE_NEW_JOB;
 	switch (ERRCODE_TO_CATEGORY(edata->sqlerrcode))
 	{
-		case CLASS('0', '8'): /* connections, of a target elsewhere too */
+		case CLASS('0', '8'): /* connections, also to the server of a foreign target */
 		case CLASS('4', '0'): /* serialization, deadlock */
 		case CLASS('5', '3'): /* memory, disk, connections */
 		case CLASS('5', '7'): /* operator intervention */
 		case CLASS('5', '8'): /* system */
 			return true;
-		case CLASS('5', '5'): /* locks and objects in use, not what is set up so */
+		case CLASS('5', '5'): /* locks and objects in use, but not a wrong state */
 			return edata->sqlerrcode != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-		case CLASS('H', 'V'): /* counts that do not add up, another wrapper's connection; no wrong options */
+		case CLASS('H', 'V'): /* counts that do not agree, the connection of another wrapper; not wrong options */
 			return edata->sqlerrcode != ERRCODE_FDW_DYNAMIC_PARAMETER_VALUE_NEEDED &&
 				   edata->sqlerrcode != ERRCODE_FDW_INVALID_COLUMN_NAME &&
 				   edata->sqlerrcode != ERRCODE_FDW_COLUMN_NAME_NOT_FOUND &&

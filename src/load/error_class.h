@@ -1,7 +1,7 @@
 /*
  * error_class.h
- *	  What an error means for a day: whether it is transient, whether every other
- *	  day would fail with it as well.
+ *	  Error classes: whether an error is transient, whether every other day would
+ *	  fail with it as well.
  */
 #ifndef CONTRATOS_ERROR_CLASS_H
 #define CONTRATOS_ERROR_CLASS_H
@@ -11,24 +11,24 @@
 #include "base/failure.h"
 
 /*
- * Not for a load to catch: the session's, the server's or the transaction's
- * (cancel, shutdown, out of memory, serialization failure, deadlock).
+ * Errors that a load must not catch: those of the session, the server or the
+ * transaction (cancel, shutdown, out of memory, serialization failure, deadlock).
  */
 extern bool error_must_rethrow(const ErrorData *edata);
 
-/* Whether another day would fail just the same: key, rights, names, network. */
+/* Whether another day would fail in the same way: credentials, privileges, names, network. */
 extern bool error_fails_every_day(const ErrorData *edata);
 
 /*
- * Whether the same attempt may succeed later without anybody changing
- * anything: the network, BigQuery's own trouble, locks and resources here.
+ * Whether the same attempt may succeed later without a change by the user: the
+ * network, BigQuery outages, local locks and resources.
  */
 extern bool error_is_transient(const ErrorData *edata);
 
-/* Whether the row that was being written is to blame: its values, or a constraint. */
+/* Whether the row that was being written caused the error: its values, or a constraint. */
 extern bool error_blames_row(const ErrorData *edata);
 
-/* Whether the source's bytes of this UTC day are used up: it may be asked again tomorrow. */
+/* Whether the source's byte budget of this UTC day is exhausted: it may be queried again tomorrow. */
 extern bool error_is_daily_budget(const ErrorData *edata);
 
 /* Message and detail, for the ledger; in CurrentMemoryContext. */

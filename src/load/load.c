@@ -1,11 +1,11 @@
 /*
  * load.c
- *	  One day of one source: ask_bigquery, guard, replace.
+ *	  One day of one source: query BigQuery, guard, replace.
  *
- * The day is deleted and inserted again, and not merged by key, because the
- * source has no key and because upstream itself replaces whole days.  The
- * INSERT reads the foreign table, whose scan adopts the job that the guard has
- * already judged: what is written is what was looked at.
+ * The day is deleted and inserted again, and not merged by key, because the source
+ * has no key and because upstream itself replaces whole days.  The INSERT reads
+ * the foreign table, whose scan adopts the job that the guard has already judged,
+ * so that exactly the judged rows are written.
  */
 #include "postgres.h"
 
@@ -31,12 +31,12 @@
 #include "values/values.h"
 
 /* --------------------------------------------------------------------------
- * Ask and guard
+ * Query and guard
  * -------------------------------------------------------------------------- */
 
 /*
- * Start of a day as a parameter of that type; texts as pushdown makes them, or
- * the scan would not know its job again.
+ * Start of a day as a parameter of that type; in the format of pushdown, by which
+ * the scan recognizes its job.
  */
 static char *
 bound_text(BqType type, DateADT day)
@@ -85,12 +85,14 @@ load_check_snapshot(const LedgerSource *source, DateADT day)
 
 	load_report_undecided(source, ERROR);
 	if (source->snapshot && day != yesterday)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("source \"%s\" has only one day to load, %s", source->name, day_text(yesterday)),
-				 errdetail("It is a snapshot, replaced as a whole."),
-				 errhint("Load that day, or name the column that cuts days in contratos_sources.timestamp_column, and "
-						 "set snapshot to false.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("source \"%s\" has only one day to load, %s", source->name, day_text(yesterday)),
+			 errdetail("It is a snapshot, replaced as a whole."),
+			 errhint(
+				 "Load that day, or set timestamp_column in contratos_sources to the column that holds the day, and "
+				 "set snapshot to false.")));
 }
 
 BqQuery *
@@ -102,7 +104,7 @@ load_query(const LoadPlan *plan, DateADT day)
 	return deparse_query(plan->table, plan->columns, plan->ncolumns, window, n);
 }
 
-/* False: the job that was kept, or its result, is not to be had any more. */
+/* False: the job that was kept, or its result, no longer exists. */
 static bool
 ask_bigquery(LoadDay *load)
 {
@@ -155,7 +157,7 @@ refuse_empty(LoadDay *load)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("BigQuery has no rows of %s for source \"%s\"", day_text(load->day), source->name),
 			 last > 0 ? errdetail("The last load of the day had " INT64_FORMAT " rows; they are kept.", last)
-					  : errdetail("The day may not be there yet: upstream writes it some hours after its end."),
+					  : errdetail("The day may not be complete yet: upstream writes it some hours after its end."),
 			 errhint("Try again later, or if the day is really empty: UPDATE contratos_sources SET allow_empty = true "
 					 "WHERE name = '%s';",
 					 source->name)));
@@ -175,7 +177,7 @@ refuse_shrunk(LoadDay *load)
 					errhint("If BigQuery is right, load the day with allow_shrink => true.")));
 }
 
-/* What the last load left of what this one replaces: of the day, or of a snapshot all there is. */
+/* The last load of the rows that this one replaces: those of the day or, for a full-table source, all rows. */
 static LedgerSuccess
 last_load(const LoadPlan *plan, DateADT day)
 {
@@ -188,17 +190,17 @@ last_load(const LoadPlan *plan, DateADT day)
 	return last;
 }
 
-/* Whether more is lost than the source, and the caller, allow. */
+/* Whether more rows would be lost than the source, and the caller, allow. */
 static bool
 shrinks_too_far(const LoadDay *load, int64 before, int64 rows)
 {
-	/* 1000 * 0.18 is a little less than 180: what is just allowed is allowed */
+	/* 1000 * 0.18 is a little less than 180: a loss of exactly max_shrink is allowed */
 	double allowed = (double) before * load->plan->source->max_shrink * (1 + 1e-12);
 
 	return !load->allow_shrink && before > 0 && (double) (before - rows) > allowed;
 }
 
-/* Known before anything is written: is this day worth replacing what was loaded before? */
+/* Checked before anything is written: whether the job has enough rows to replace those of the last load. */
 static void
 guard(LoadDay *load)
 {
@@ -228,9 +230,9 @@ refuse_loss(LoadDay *load, int64 rows, const char *look)
 }
 
 /*
- * Known once they are deleted: is the day worth the rows that stood in the
- * target, whoever has put them there?  Rows that the last load itself left there
- * beyond those it was given (by triggers, or after_load) come again with this one.
+ * Checked once they are deleted: whether the job has enough rows to replace those
+ * that were in the target, whoever inserted them.  Rows that triggers or
+ * after_load added to the last load are expected again from this one.
  */
 void
 load_guard_deleted(LoadDay *load)
@@ -243,8 +245,9 @@ load_guard_deleted(LoadDay *load)
 }
 
 /*
- * Known once the rows are inserted: has the target kept what its other rows were
- * given up for?  What the last load has left there is fewer for the same reason.
+ * Checked once the rows are inserted: whether the target has kept enough of them
+ * to replace rows that others had inserted.  The rows of the last load do not
+ * count: they are fewer for the same reason.
  */
 void
 load_guard_left(LoadDay *load, int64 rows)
@@ -283,7 +286,7 @@ load_begin(LoadDay *load, const char *source, DateADT day, const char *cause, Me
 	bigquery_make_job_id(load->job_id, sizeof(load->job_id));
 }
 
-/* "_" and 16 hex digits, the end of a job's id. */
+/* "_" and 16 hex digits, which end a job's id. */
 static char *
 query_mark(const BqQuery *query)
 {

@@ -1,12 +1,11 @@
 /*
  * load_fit.c
- *	  How well a target fits: what a load does with it that nobody may have
- *	  expected.
+ *	  How well a target fits: effects of a load that the user may not expect.
  *
- * Nothing here is an error.  A table that was there before contratos may have
- * columns that somebody else has filled until now, and columns that are narrower
- * than BigQuery's: a load leaves the one NULL, and fails at the first value that
- * the other does not hold.
+ * None of them is an error.  A table that existed before contratos may have
+ * columns that something else has filled until now, and columns that are narrower
+ * than BigQuery's: a load leaves the former NULL, and fails at the first value
+ * that does not fit into the latter.
  */
 #include "postgres.h"
 
@@ -30,7 +29,7 @@
  * Columns that are narrower than the foreign table's
  * -------------------------------------------------------------------------- */
 
-/* Whole numbers and others by how much they hold; 0: none of these. */
+/* Rank of a number type by its range; 0: not one of these types. */
 static int
 rank_of_number(Oid type)
 {
@@ -42,7 +41,7 @@ rank_of_number(Oid type)
 	return 0;
 }
 
-/* What numeric(p, s) has in its typmod. */
+/* The scale in the typmod of numeric(p, s). */
 static int
 scale_of(int32 typmod)
 {
@@ -55,7 +54,7 @@ precision_of(int32 typmod)
 	return ((typmod - VARHDRSZ) >> 16) & 0xffff;
 }
 
-/* Digits before the point that a number of the type may have; -1: no limit. */
+/* Maximum number of digits before the decimal point; -1: no limit. */
 static int
 whole_digits(Oid type, int32 typmod)
 {
@@ -86,7 +85,7 @@ number_is_narrower(Oid from, int32 from_typmod, Oid to, int32 to_typmod)
 	return digits > whole_digits(to, to_typmod);
 }
 
-/* Of types with one limit in their typmod: a text's length, a fraction's digits. */
+/* For types with one limit in their typmod: a text's length, a fraction's digits. */
 static bool
 limit_is_narrower(int32 from_typmod, int32 to_typmod)
 {
@@ -111,7 +110,7 @@ is_float_type(Oid type)
 	return type == FLOAT4OID || type == FLOAT8OID;
 }
 
-/* Letters of the longest text that a value of the type becomes; INT_MAX: no limit. */
+/* Length of the longest text that a value of the type is converted to; INT_MAX: no limit. */
 static int
 longest_text(Oid type)
 {
@@ -132,7 +131,7 @@ longest_text(Oid type)
 	}
 }
 
-/* Of a text that another type is written into, as an INSERT does. */
+/* Whether a text or char column may be too short for the other type's values, as an INSERT converts them. */
 static bool
 text_is_narrower(Oid from, int32 from_typmod, Oid to, int32 to_typmod)
 {
@@ -141,7 +140,7 @@ text_is_narrower(Oid from, int32 from_typmod, Oid to, int32 to_typmod)
 	return is_text(to) && to_typmod >= 0 && longest_text(from) > to_typmod - VARHDRSZ;
 }
 
-/* Whether a value of the one may not go into the other as it is; base types. */
+/* Whether some value of the one may not fit into the other unchanged; base types. */
 static bool
 is_narrower(Oid from, int32 from_typmod, Oid to, int32 to_typmod)
 {
@@ -160,7 +159,7 @@ is_narrower(Oid from, int32 from_typmod, Oid to, int32 to_typmod)
 	return from == to && to_typmod != from_typmod && limit_is_narrower(from_typmod, to_typmod);
 }
 
-/* A type without its domain; of an array, its element's, which its typmod is about. */
+/* A type without its domain; for an array, its element type, to which its typmod applies. */
 static Oid
 judged_type(Oid type, int32 *typmod, bool *is_array)
 {
@@ -172,9 +171,10 @@ judged_type(Oid type, int32 *typmod, bool *is_array)
 }
 
 /*
- * What a column of the type `to` should be instead.  Anything becomes text, but text
- * not anything; and what is there without a time zone would become another instant in
- * whatever zone the statement is run in.
+ * The type that a column of the type `to` should have instead.  Every type
+ * converts to text, but text does not convert to every type; and timestamps
+ * without a time zone would become other instants, depending on the TimeZone in
+ * which the statement is run.
  */
 static char *
 wide_type(Oid from, int32 from_typmod, Oid to, bool is_array)
@@ -190,7 +190,7 @@ wide_type(Oid from, int32 from_typmod, Oid to, bool is_array)
 	return format_type_be(is_array ? get_array_type(from) : from);
 }
 
-/* What the type of such a column is, and what it should be; false: it is as wide. */
+/* The type of a narrow column, and the type that it should have; false: it is wide enough. */
 static bool
 narrow_column(const RemoteColumn *column, Form_pg_attribute attribute, char **type, char **wanted)
 {
@@ -201,7 +201,7 @@ narrow_column(const RemoteColumn *column, Form_pg_attribute attribute, char **ty
 	Oid from = judged_type(column->type, &from_typmod, &from_array);
 	Oid to = judged_type(attribute->atttypid, &to_typmod, &to_array);
 
-	/* '{a,b}' in a text */
+	/* '{a,b}' in a text column */
 	if (from_array && !to_array)
 		from = ANYARRAYOID;
 	if (!is_narrower(from, from_typmod, to, to_typmod))
@@ -212,7 +212,7 @@ narrow_column(const RemoteColumn *column, Form_pg_attribute attribute, char **ty
 }
 
 /* --------------------------------------------------------------------------
- * What there is to be said
+ * Misfits
  * -------------------------------------------------------------------------- */
 
 static List *
@@ -224,7 +224,7 @@ add_misfit(List *misfits, const char *name, char *what, char *hint)
 	return lappend(misfits, misfit);
 }
 
-/* All of them, separated by commas; and the clauses that widen them, if `alters`. */
+/* All narrow columns, separated by commas; and the clauses that widen them, if `alters`. */
 static char *
 list_narrow_columns(const LoadPlan *plan, Relation target, StringInfo alters)
 {
@@ -257,7 +257,7 @@ load_narrow_columns(const LoadPlan *plan)
 	return columns;
 }
 
-/* By number, as pull_varattnos() has them. */
+/* Their numbers, in the format of pull_varattnos(). */
 static Bitmapset *
 numbers_of_narrow(const LoadPlan *plan, Relation target)
 {
@@ -276,7 +276,10 @@ numbers_of_narrow(const LoadPlan *plan, Relation target)
 	return numbers;
 }
 
-/* PostgreSQL changes no type that a generated column is made of: that goes, and comes again. */
+/*
+ * PostgreSQL cannot change the type of a column that a generated column uses: drop
+ * the latter first and add it again.
+ */
 static void
 around_generated(Relation target, const Bitmapset *narrow, StringInfo before, StringInfo after)
 {
@@ -314,7 +317,7 @@ is_inherited(Relation target)
 	return false;
 }
 
-/* The statement that widens them, where there is one. */
+/* The statement that widens them, or what to do where there is none. */
 static char *
 widen(const LoadPlan *plan, Relation target, const char *alters)
 {
@@ -324,11 +327,11 @@ widen(const LoadPlan *plan, Relation target, const char *alters)
 	StringInfoData after;
 
 	if (target->rd_rel->relkind == RELKIND_VIEW)
-		return psprintf("Widen the columns of the table that %s shows, and make the view anew.", plan->target_name);
+		return psprintf("Widen the columns of the table that %s shows, and recreate the view.", plan->target_name);
 	if (is_inherited(target))
 		return psprintf("Widen the columns of the table that %s is part of, or inherits from.", plan->target_name);
 	if (target->rd_rel->relkind == RELKIND_PARTITIONED_TABLE && has_partition_attrs(target, narrow, &in_expression))
-		return psprintf("Make the table anew: %s is partitioned by one of them, and no type of such a column can be "
+		return psprintf("Recreate the table: %s is partitioned by one of them, and the type of such a column cannot be "
 						"changed.",
 						plan->target_name);
 	initStringInfo(&before);
@@ -353,7 +356,7 @@ add_narrow_columns(List *misfits, const LoadPlan *plan, Relation target)
 					  widen(plan, target, alters.data));
 }
 
-/* It would be NULL in each row that a load inserts. */
+/* Whether it would be NULL in each row that a load inserts. */
 static bool
 is_unfilled(const LoadPlan *plan, Form_pg_attribute attribute)
 {

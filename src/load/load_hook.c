@@ -2,9 +2,9 @@
  * load_hook.c
  *	  The user's functions that a source names: after_load, on_failure.
  *
- * Both run as the owner of the target.  Whoever may write contratos_sources
- * must not get at that role through a function of his own, so the function has
- * to belong to somebody who can act as the target's owner anyway.
+ * Both run as the owner of the target.  A role that may write contratos_sources
+ * must not gain the privileges of that owner through its own function, so the
+ * function's owner must be a role that can act as the target's owner anyway.
  */
 #include "postgres.h"
 
@@ -28,17 +28,17 @@
 #include "ledger/statement.h"
 #include "load/load_internal.h"
 
-/* Of both, after_load being called with the first two. */
+/* The arguments of both; after_load is called with the first two. */
 #define MAX_ARGS 3
 static const Oid hook_types[MAX_ARGS] = {TEXTOID, DATEOID, TEXTOID};
 static const char *const hook_signatures[MAX_ARGS + 1] = {NULL, NULL, "source text, day date",
 														  "source text, day date, error text"};
 
-/* A function that is to be called: of a column of contratos_sources. */
+/* A function to call, named in a column of contratos_sources. */
 typedef struct Hook
 {
 	const char *column;
-	const char *name; /* as it stands there */
+	const char *name; /* as written in that column */
 	int nargs;
 } Hook;
 
@@ -65,7 +65,7 @@ refuse_owner(const LoadPlan *plan, const Hook *hook, const char *name, Oid owner
 					errhint("ALTER ROUTINE %s OWNER TO %s;", name, quote_identifier(role))));
 }
 
-/* By way of the SQL function: what lies beneath has another name from 16 on. */
+/* Calls the SQL function, because the C function below it has another name from PostgreSQL 16 on. */
 static bool
 may_execute(Oid role, Oid function)
 {
@@ -86,7 +86,7 @@ check_execute(const LoadPlan *plan, const Hook *hook, const char *name, Oid func
 				 errhint("GRANT EXECUTE ON ROUTINE %s TO %s;", name, quote_identifier(role))));
 }
 
-/* How a function is called; *code is what SPI says when that has worked. */
+/* The statement that calls a function; *code is the result of SPI that means success. */
 static char *
 call_text(const Hook *hook, const char *name, char kind, int *code)
 {
@@ -106,7 +106,7 @@ check_routine_kind(const LoadPlan *plan, const Hook *hook, char kind)
 						errhint("Name one that takes (%s).", hook_signatures[hook->nargs])));
 }
 
-/* A function or a procedure of just these arguments; InvalidOid: there is none. */
+/* A function or procedure with exactly these arguments; InvalidOid: it does not exist. */
 static Oid
 find(const Hook *hook, List *name)
 {
@@ -119,15 +119,16 @@ find(const Hook *hook, List *name)
 }
 
 /*
- * Find it and make sure that the current user, the target's owner, may call it.
- * Returns the statement that does; *name is its name with its schema, *routine
- * what that must still mean when the statement is run.
+ * Find the function and make sure that the current user, the target's owner, may
+ * call it.  Returns the statement that calls it; *name is its name with its
+ * schema, *routine the routine that the statement must still refer to when it is
+ * run.
  */
 static char *
 resolve_hook(const LoadPlan *plan, const Hook *hook, char **name, StatementObjects *routine, int *code)
 {
 	List *parts = textToQualifiedNameList(cstring_to_text(hook->name));
-	/* by search_path whoever calls for a load could choose among the owner's functions */
+	/* with search_path the caller of a load could choose among the owner's functions */
 	Oid function = list_length(parts) > 1 ? find(hook, parts) : InvalidOid;
 	HeapTuple tuple;
 	FormData_pg_proc form;
@@ -150,8 +151,9 @@ resolve_hook(const LoadPlan *plan, const Hook *hook, char **name, StatementObjec
 }
 
 /*
- * Who registers a source chooses what is called as the target's owner: only what he
- * may call himself, or he would have another act for him.
+ * A role that registers a source chooses the function that is called as the
+ * target's owner.  It may only choose a function that it may call itself, so that
+ * it cannot use the owner's privileges to call others.
  */
 static void
 check_registrar(const Hook *hook, Oid function)
@@ -162,7 +164,7 @@ check_registrar(const Hook *hook, Oid function)
 		return;
 	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					errmsg("permission denied to register function %s as %s", hook->name, hook->column),
-					errdetail("Who registers it must be allowed to call it, and role \"%s\" is not.", role),
+					errdetail("The role that registers it must be allowed to call it, and role \"%s\" is not.", role),
 					errhint("GRANT EXECUTE ON ROUTINE %s(%s) TO %s;", hook->name,
 							hook->nargs == 2 ? "text, date" : "text, date, text", quote_identifier(role))));
 }
@@ -193,8 +195,8 @@ load_qualify_hook(const char *name, int nargs, const char *column)
 }
 
 /*
- * The name with its schema.  It is the target's owner who needs USAGE on the
- * schema, not the caller.
+ * The name with its schema.  The target's owner, not the caller, needs USAGE on
+ * the schema.
  */
 static char *
 qualified_hook(const LoadPlan *plan, const Hook *hook)
@@ -220,7 +222,7 @@ say_which(void *arg)
 	errcontext("%s \"%s\"", hook->column, hook->name);
 }
 
-/* In a load's scope.  A procedure cannot commit there: half a day would stay. */
+/* In a load's scope.  A procedure cannot commit in it, which would leave half a day. */
 static void
 call(const LoadPlan *plan, Hook *hook, Datum *values)
 {
@@ -233,7 +235,7 @@ call(const LoadPlan *plan, Hook *hook, Datum *values)
 
 	memcpy(types, hook_types, sizeof(types));
 	error_context_stack = &context;
-	/* again: it may have gone while BigQuery was asked */
+	/* again: it may have been dropped while BigQuery was queried */
 	sql = resolve_hook(plan, hook, &name, &routine, &code);
 	statement_execute(sql, hook->nargs, types, values, NULL, &routine, code);
 	error_context_stack = context.previous;
@@ -275,7 +277,7 @@ load_tell_failure(const LedgerSource *source, DateADT day, const char *name, con
 	LoadPlan plan = {.source = source};
 	LoadScope scope;
 
-	/* who has locked the target must not keep anybody from being told of it */
+	/* a session that has locked the target must not prevent the notification */
 	load_find_target(&plan, false);
 	hook.name = qualified_hook(&plan, &hook);
 	load_show("calling %s", hook.name);

@@ -1,10 +1,11 @@
 /*
  * load_lock.c
- *	  Waiting for what belongs to users: for how long, and what is said meanwhile.
+ *	  Waiting for locks on users' tables: for how long, and what is shown
+ *	  meanwhile.
  *
  * A worker serves many sources, and a table that somebody has locked must not stop
- * them all.  Its waits on users' tables are bounded, those of its ledger are not: a
- * paid load would be thrown away.
+ * them all.  Its waits for locks on users' tables are bounded.  Those on its
+ * ledger are not, because a load that has been paid for would be thrown away.
  */
 #include "postgres.h"
 
@@ -18,10 +19,10 @@
 #include "ledger/schedule.h"
 #include "load/load_internal.h"
 
-/* What the worker is at: "tokens 2026-11-29"; NULL: nothing, or this is no worker. */
+/* The worker's task: "tokens 2026-11-29"; NULL: none, or this process is not a worker. */
 static char *task = NULL;
 
-/* What of it is going on. */
+/* The current step of the task. */
 static char shown[256] = "";
 
 void

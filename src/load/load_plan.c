@@ -2,8 +2,8 @@
  * load_plan.c
  *	  A source resolved into plain data.
  *
- * Names are resolved at each load and never kept: after a restore, or when a
- * table was made anew, the name still says what is meant and a number would
+ * Names are resolved at each load and OIDs never kept: after a restore, or when a
+ * table was recreated, the name still refers to the right table, and an OID would
  * not.
  */
 #include "postgres.h"
@@ -38,7 +38,7 @@ load_find_relation(const char *name)
 	return OidIsValid(schema) ? get_relname_relid(range->relname, schema) : InvalidOid;
 }
 
-/* It was there when the row was written: dropped or renamed since, or not yet restored. */
+/* It existed when the row was written: dropped or renamed since, or not yet restored. */
 static void
 refuse_unknown_relation(const char *name, const char *column)
 {
@@ -47,15 +47,15 @@ refuse_unknown_relation(const char *name, const char *column)
 }
 
 /*
- * Without a right of the caller's on the schema: he may load a source whatever
- * schema its tables are in, and it is the target's owner who must have the rights.
+ * The caller needs no privilege on the schema: it may load a source whatever
+ * schema its tables are in.  The privileges are required of the target's owner.
  */
 Oid
 load_relation(const char *name, const char *column)
 {
 	Oid relid = load_find_relation(name);
 
-	/* what it is called while the lock is waited for may be another's afterwards */
+	/* the name may refer to another relation after the wait for the lock */
 	while (OidIsValid(relid))
 	{
 		Oid now;
@@ -90,8 +90,9 @@ check_rights(const LoadPlan *plan)
 }
 
 /*
- * What hangs on a foreign table is planned, and with it run, as the target's
- * owner: only who has his privileges anyway may have put it there.
+ * Code attached to a foreign table runs, even when a statement is only planned, as
+ * the target's owner: so the foreign table must be owned by a role that has the
+ * privileges of that owner anyway.
  */
 static void
 check_remote_owner(const LoadPlan *plan)
@@ -106,7 +107,7 @@ check_remote_owner(const LoadPlan *plan)
 		ERROR,
 		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 		 errmsg("foreign table %s may not be loaded into %s", plan->remote_name, plan->target_name),
-		 errdetail("A load reads it as role %s, the owner of %s, and what hangs on it, such as statistics, would "
+		 errdetail("A load reads it as role %s, the owner of %s, and code attached to it, such as statistics, would "
 				   "run as that role; but it belongs to role %s, which does not have the privileges of role %s.",
 				   role, plan->target_name, remote_role, role),
 		 superuser_arg(plan->owner)
@@ -116,7 +117,7 @@ check_remote_owner(const LoadPlan *plan)
 					   plan->remote_name, role, remote_role, role, role, remote_role)));
 }
 
-/* Each column of the foreign table goes into the target's of the same name. */
+/* Match each column of the foreign table with the target's column of the same name. */
 static void
 match_columns(LoadPlan *plan)
 {
@@ -144,7 +145,7 @@ match_columns(LoadPlan *plan)
 	plan->column_list = list.data;
 }
 
-/* How a local type that can cut a day is called there; BQ_UNKNOWN: it cannot. */
+/* BigQuery's type for a local type that a timestamp_column may have; BQ_UNKNOWN: it may not. */
 static BqType
 remote_type_of(Oid type)
 {
@@ -180,7 +181,7 @@ find_timestamp_column(LoadPlan *plan)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 						errmsg("column \"%s\" of foreign table %s cannot be used as timestamp_column", name,
 							   plan->remote_name),
-						errdetail("The timestamp_column of a source must be timestamp with time zone here and "
+						errdetail("The timestamp_column of a source must be timestamp with time zone in PostgreSQL and "
 								  "TIMESTAMP in BigQuery, or timestamp and DATETIME, or date and DATE."),
 						errhint("Correct timestamp_column in contratos_sources, or the column's type.")));
 	load_check_precision(plan->timestamp->name, plan->remote_name, "FOREIGN TABLE", plan->timestamp->type,
@@ -203,8 +204,9 @@ type_owner(Oid type)
 
 /*
  * A domain's CHECK and a type's casts are functions of the type's owner, and a
- * load would call them as the target's: what holds for after_load holds for
- * them.  A type that the target has as well, its owner has chosen.
+ * load would call them as the target's owner: the same rule applies as for
+ * after_load.  If the target's column has the same type, the target's owner has
+ * chosen it.
  */
 static void
 check_column_types(const LoadPlan *plan)
@@ -220,15 +222,14 @@ check_column_types(const LoadPlan *plan)
 			has_privs_of_role(owner, plan->owner))
 			continue;
 		role = GetUserNameFromId(plan->owner, false);
-		ereport(
-			ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("type %s of column \"%s\" of foreign table %s may not be used by a load", type, column->name,
-					plan->remote_name),
-			 errdetail("What it checks and how it is cast would run as role \"%s\", the owner of %s, but the "
-					   "type belongs to role \"%s\".",
-					   role, plan->target_name, GetUserNameFromId(owner, true)),
-			 errhint("Make the column another type, or: ALTER TYPE %s OWNER TO %s;", type, quote_identifier(role))));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("type %s of column \"%s\" of foreign table %s may not be used by a load", type,
+							   column->name, plan->remote_name),
+						errdetail("Its checks and casts would run as role \"%s\", the owner of %s, but the "
+								  "type belongs to role \"%s\".",
+								  role, plan->target_name, GetUserNameFromId(owner, true)),
+						errhint("Make the column another type, or: ALTER TYPE %s OWNER TO %s;", type,
+								quote_identifier(role))));
 	}
 }
 

@@ -1,11 +1,12 @@
 /*
  * load_register.c
- *	  A source that has just been registered: told at once what its loads will
- *	  meet, and refused if they would meet another source's.
+ *	  A source that has just been registered: problems that its loads will meet
+ *	  are reported at once, and the source is refused if it shares rows with
+ *	  another one.
  *
- * Little of it may be an error: the tables can still be changed, or be made, and
- * a dump must be restored whatever has become of them since.  A dump says that it
- * is one by setting check_function_bodies off, as every pg_dump does.
+ * Few of them may be errors: the tables can still be changed, or created, and it
+ * must be possible to restore a dump whatever has become of them since.  During a
+ * restore check_function_bodies is off, as every pg_dump sets it.
  */
 #include "postgres.h"
 
@@ -38,10 +39,10 @@
 /* More rows are not counted. */
 #define MAX_COUNTED 100000
 
-/* A view of a view of ..., and no view of itself. */
+/* Maximum depth of views on views. */
 #define MAX_VIEWS 32
 
-/* For a lock on what the row names; who registers a source is not kept longer. */
+/* How long to wait for a lock on a table that the row names; a session that registers a source is not kept longer. */
 #define LOCK_TIMEOUT "1s"
 #define LOCK_TIMEOUT_MS 1000
 
@@ -57,8 +58,8 @@ is_below(Oid relid, Oid ancestor)
 
 /*
  * The one table whose rows a view shows; InvalidOid: it shows those of none or of
- * several, or is no view.  A view that is locked cannot be loaded either, and is not
- * waited for.
+ * several, or is not a view.  A view that is locked cannot be loaded either, and
+ * its lock is not waited for.
  */
 static Oid
 shown_by(Oid relid, bool *filtered)
@@ -99,8 +100,8 @@ has_rows_of(Oid one, Oid other)
 }
 
 /*
- * Whether the one's loads would delete the other's rows.  Two views of one table
- * that both have a WHERE may well be of different rows.
+ * Whether the loads of one would delete rows of the other.  Two views of one table
+ * that both have a WHERE clause may well show different rows.
  */
 static bool
 shares_rows(Oid one, Oid other)
@@ -123,7 +124,7 @@ shares_rows(Oid one, Oid other)
 	return false;
 }
 
-/* Another source with that target; before: one that was there earlier; NULL: there is none. */
+/* Another source with that target; before: only one that was registered earlier; NULL: there is none. */
 static const LedgerTarget *
 find_rival(const LedgerSource *source, List *targets, bool before)
 {
@@ -178,10 +179,10 @@ load_check_rivals(const LoadPlan *plan)
 }
 
 /* --------------------------------------------------------------------------
- * What its loads will meet
+ * Problems of its loads
  * -------------------------------------------------------------------------- */
 
-/* Of a source that cannot be loaded yet: its target, locked as count_rows() has it. */
+/* A plan for a source that cannot be loaded yet: its target, locked as in count_rows(). */
 static LoadPlan *
 plan_target(const LedgerSource *source)
 {
@@ -194,8 +195,9 @@ plan_target(const LedgerSource *source)
 }
 
 /*
- * The source resolved.  Other registrations wait for this one, which therefore does
- * not wait for long; that ends with the locks on all that is looked at hereafter.
+ * The source resolved.  Other registrations wait for this one, so its waits for
+ * locks are bounded; the limit ends once all tables that are read later are
+ * locked.
  */
 static LoadPlan *
 plan_soon(const LedgerSource *source, bool whole)
@@ -214,10 +216,10 @@ plan_soon(const LedgerSource *source, bool whole)
 static void
 report_locked(const LedgerSource *source)
 {
-	ereport(WARNING, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-					  errmsg("what a load of source \"%s\" will meet cannot be told now", source->name),
-					  errdetail("Another session has locked a table of the source's."),
-					  errhint("Look later: SELECT * FROM contratos_check('%s');", source->name)));
+	ereport(WARNING,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE), errmsg("source \"%s\" could not be checked now", source->name),
+			 errdetail("Another session has locked one of its tables."),
+			 errhint("Check it later: SELECT * FROM contratos_check('%s');", source->name)));
 }
 
 typedef struct Planning
@@ -236,8 +238,8 @@ plan_for(void *arg)
 }
 
 /*
- * The source resolved, or only its target; NULL, with the error as a WARNING, when that
- * cannot be; *locked when somebody else is at it.
+ * The source resolved, or only its target; NULL, with the error as a WARNING, when
+ * that fails; *locked when another session has locked a table.
  */
 static LoadPlan *
 try_plan(const LedgerSource *source, bool whole, bool *locked)
@@ -262,7 +264,7 @@ try_plan(const LedgerSource *source, bool whole, bool *locked)
 	return NULL;
 }
 
-/* Rows of one table, without asking the executor: no code of anybody's is run. */
+/* Rows of one table, without the executor, so that no user's code is run. */
 static int64
 count_table(Oid relid, int64 limit)
 {
@@ -288,7 +290,7 @@ count_table(Oid relid, int64 limit)
 	return rows;
 }
 
-/* To ask for them would be to run somebody's code, or to wait for another server. */
+/* To count them would run users' code, or wait for another server. */
 static bool
 cannot_count(Oid relid)
 {
@@ -297,7 +299,7 @@ cannot_count(Oid relid)
 	return kind == RELKIND_VIEW || kind == RELKIND_FOREIGN_TABLE;
 }
 
-/* Of the target and what is below it, up to one more than are counted; -1: not known. */
+/* Rows of the target and its descendants, at most one more than MAX_COUNTED; -1: not known. */
 static int64
 count_rows(Oid target)
 {
@@ -320,7 +322,7 @@ may_see_rows(Oid target)
 		   check_enable_rls(target, InvalidOid, true) != RLS_ENABLED;
 }
 
-/* What a load does to what is there. */
+/* Report what a load does to the existing rows. */
 static void
 report_rows(const LoadPlan *plan)
 {
@@ -357,7 +359,7 @@ report_misfits(const LoadPlan *plan)
 	}
 }
 
-/* What is not there yet has been told of when the row was normalised. */
+/* Missing tables have already been reported when the row's names were normalized. */
 void
 load_tell(const LedgerSource *source)
 {

@@ -1,7 +1,7 @@
 /*
  * load_replace.c
- *	  Replacing a day in the target: the statements, what their scan tells
- *	  while it runs, and the counts that must agree in the end.
+ *	  Replacing a day in the target: the statements, the progress of their scan,
+ *	  and the counts that must agree in the end.
  */
 #include "postgres.h"
 
@@ -27,19 +27,19 @@
 #include "rows/rows.h"
 #include "values/values.h"
 
-/* Rejects kept of a run, and bytes of each. */
+/* Maximum number of rejects recorded per run, and of bytes per value. */
 #define MAX_REJECTS 1000
 #define MAX_RAW_BYTES 8192
 
-/* Between two NOTICEs. */
+/* Milliseconds between two NOTICEs. */
 #define NOTICE_MS 1000
 
-/* True while rows are replaced: what runs then is triggers, rules, after_load. */
+/* True while rows are replaced, which may run triggers, rules and after_load. */
 static bool replacing = false;
 
 /*
- * A day loaded by a trigger of the same day's DELETE would be there twice, and
- * the scan of one load would find the job of the other.
+ * A trigger of the DELETE that loaded the same day would duplicate it, and the
+ * scan of one load would find the job of the other.
  */
 void
 load_refuse_nested(void)
@@ -52,11 +52,11 @@ load_refuse_nested(void)
 								"worker with contratos_enqueue().")));
 }
 
-/* As soon as BigQuery has said it: a day that fails is billed as well. */
+/* Called as soon as BigQuery has reported it: a day that fails is billed as well. */
 void
 load_note_cost(LoadDay *load, const BqJob *job)
 {
-	/* the earlier attempt has noted it, in the same row */
+	/* the earlier attempt has recorded it, in the same row */
 	if (load->kept && job->found)
 		return;
 	load->run.bytes_processed = job->bytes_processed;
@@ -64,7 +64,7 @@ load_note_cost(LoadDay *load, const BqJob *job)
 }
 
 /* --------------------------------------------------------------------------
- * What the scan tells while it runs
+ * Progress of the scan
  * -------------------------------------------------------------------------- */
 
 typedef struct Progress
@@ -73,7 +73,7 @@ typedef struct Progress
 	int64 started; /* clock_ms() */
 } Progress;
 
-/* To the session that has called, or in the worker's pg_stat_activity. */
+/* Report progress to the calling session, or in the worker's pg_stat_activity. */
 static void
 tell_progress(const Progress *progress, int64 rows, int64 bytes, int64 now)
 {
@@ -125,7 +125,7 @@ keep_reject(void *arg, int64 row_number, const char *column, const RowsCell *raw
 }
 
 /* --------------------------------------------------------------------------
- * Which row the target refuses
+ * The row that the target refuses
  * -------------------------------------------------------------------------- */
 
 char *
@@ -150,7 +150,7 @@ load_error_text(const LoadDay *load, const ErrorData *edata)
 	return psprintf("%s\nCONTEXT:  %s", text, load_row_text(load, edata->sqlerrcode));
 }
 
-/* While rows are inserted.  No catalog may be asked here. */
+/* Called while rows are inserted.  It must not access a catalog. */
 static void
 say_row(void *arg)
 {
@@ -175,7 +175,7 @@ insert_adopting(LoadDay *load, const char *sql, LoadWindow window, ScanAdoption 
 	scan_offer(adoption);
 	PG_TRY();
 	{
-		/* PG_END_TRY() puts back what there was before */
+		/* PG_END_TRY() restores the previous one */
 		error_context_stack = &context;
 		inserted = load_execute(load->plan, sql, window);
 	}
@@ -185,7 +185,7 @@ insert_adopting(LoadDay *load, const char *sql, LoadWindow window, ScanAdoption 
 		load_note_cost(load, load->job);
 	}
 	PG_END_TRY();
-	/* a NOTICE of a trigger's has had it set as well */
+	/* a trigger's NOTICE has set it as well */
 	load->at_row = 0;
 	return inserted;
 }
@@ -225,7 +225,7 @@ delete_text(const LoadPlan *plan)
 	return psprintf("DELETE FROM %s%s", plan->target_name, load_window_clause(plan));
 }
 
-/* What inherits from the foreign table is nothing of BigQuery's: hence ONLY. */
+/* ONLY, because children of the foreign table are not part of BigQuery's table. */
 static char *
 insert_text(const LoadPlan *plan)
 {
@@ -233,7 +233,7 @@ insert_text(const LoadPlan *plan)
 					plan->column_list, plan->remote_name, load_window_clause(plan));
 }
 
-/* For an error, and so where an error leaves it. */
+/* For an error message, so in a context that survives the error. */
 static const char *
 narrow_columns(const LoadPlan *plan, MemoryContext context)
 {
@@ -242,7 +242,7 @@ narrow_columns(const LoadPlan *plan, MemoryContext context)
 	return columns != NULL ? MemoryContextStrdup(context, columns) : NULL;
 }
 
-/* The INSERT, reading the job that was judged; its scan tells what it reads. */
+/* The INSERT, whose scan reads the judged job and reports its progress. */
 static void
 insert(LoadDay *load)
 {
@@ -273,8 +273,8 @@ insert(LoadDay *load)
 }
 
 /*
- * What stands in the target now.  Where nothing could have made it other than
- * what was inserted, reading all of it again would tell nothing new.
+ * The day's figures in the target now.  If nothing can have changed the inserted
+ * rows, their own figures are used instead of reading them again.
  */
 static DayFigures
 measure_inserted(const LoadDay *load)
@@ -289,7 +289,10 @@ measure_inserted(const LoadDay *load)
 	return inserted;
 }
 
-/* What its triggers and rules have left of the day is judged before after_load, which may do what it likes. */
+/*
+ * The guard checks the rows that triggers and rules have kept before after_load
+ * runs, which may change the day in any way.
+ */
 static void
 finish_day(LoadDay *load)
 {
@@ -309,8 +312,8 @@ finish_day(LoadDay *load)
 }
 
 /*
- * Delete the day; how many rows of it there were.  A trigger or rule may delete
- * them by itself and say that it was none.
+ * Delete the day; returns how many rows it had.  A trigger or rule may delete them
+ * by itself and report a count of zero.
  */
 static int64
 delete_rows(const LoadPlan *plan, DateADT day)
@@ -321,7 +324,7 @@ delete_rows(const LoadPlan *plan, DateADT day)
 	return Max(stood, deleted);
 }
 
-/* What a trigger or rule keeps of the day would be there twice. */
+/* Rows that a trigger or rule keeps would be duplicated. */
 static void
 check_deleted(const LoadPlan *plan, DateADT day)
 {
@@ -333,12 +336,12 @@ check_deleted(const LoadPlan *plan, DateADT day)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table %s keeps rows of %s that a load has deleted", plan->target_name, day_text(day)),
-				 errdetail("A trigger or rule of the table does not let them go, and the day would be there twice."),
-				 errhint("Let the table delete what a load deletes; what is to be kept can be copied to another "
+				 errdetail("A trigger or rule of the table keeps them, and the day would be duplicated."),
+				 errhint("Let the table delete the rows that a load deletes; copy rows that must be kept to another "
 						 "table.")));
 }
 
-/* EXPLAIN goes as far as to check the rights, and no further. */
+/* EXPLAIN checks the privileges, but does not execute the statement. */
 static void
 explain_statement(const LoadPlan *plan, const char *sql, LoadWindow window)
 {
@@ -349,9 +352,9 @@ explain_statement(const LoadPlan *plan, const char *sql, LoadWindow window)
 }
 
 /*
- * Lock the target as a load does, and as much of what is below it as a DELETE of the
- * day takes; from then on nobody can hang a trigger on it, so that whom a load must
- * trust is judged once more.
+ * Lock the target as a load does, and as many of its descendants as a DELETE of
+ * the day takes.  From then on nobody can add a trigger to it, so the roles that a
+ * load must trust are checked once more.
  */
 static void
 lock_target(const LoadPlan *plan, DateADT day)
@@ -362,7 +365,7 @@ lock_target(const LoadPlan *plan, DateADT day)
 	trust_check(plan->target, plan->owner, RowExclusiveLock, load_lock);
 }
 
-/* As whoever we are now, with the settings pinned. */
+/* As the current user, with the settings pinned. */
 static void
 replace(LoadDay *load)
 {

@@ -1,7 +1,7 @@
 /*
  * load_sql.c
- *	  Statements on the target: as whom and under which settings they run, and what
- *	  they find of a day.
+ *	  Statements on the target: the role and the settings under which they run,
+ *	  and the day's figures that they find.
  */
 #include "postgres.h"
 
@@ -22,7 +22,7 @@
  * The security context
  * -------------------------------------------------------------------------- */
 
-/* What a load must not depend on.  JIT would cost more than the statement. */
+/* Pin the settings that could change a load.  JIT would cost more than the statement. */
 static int
 pin_settings(bool background)
 {
@@ -30,7 +30,7 @@ pin_settings(bool background)
 		{"timezone", "UTC"},
 		{"datestyle", "ISO"},
 		{"jit", "off"},
-		/* "on" has the planner call functions in the foreign table's CHECKs */
+		/* "on" makes the planner call functions in the foreign table's CHECKs */
 		{"constraint_exclusion", "partition"},
 	};
 	int nest_level = extension_pin_settings();
@@ -39,7 +39,7 @@ pin_settings(bool background)
 		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
 								 false);
 	if (background)
-		(void) load_bound_waits(); /* a level above, given back with this one */
+		(void) load_bound_waits(); /* a nested level, which ends with this one */
 	return nest_level;
 }
 
@@ -76,13 +76,13 @@ void
 load_scope_leave(const LoadScope *scope)
 {
 	SPI_finish();
-	/* not as at a commit: what a trigger has SET would stay in the session */
+	/* not as at a commit: settings that a trigger has SET would stay in the session */
 	AtEOXact_GUC(false, scope->nest_level);
 	SetUserIdAndSecContext(scope->user, scope->context);
 }
 
 /* --------------------------------------------------------------------------
- * Days as the target has them
+ * Days in the target
  * -------------------------------------------------------------------------- */
 
 LoadWindow
@@ -95,7 +95,7 @@ load_window_here(const LoadPlan *plan, Oid type, DateADT first, DateADT last)
 		DateADT day = i == 0 ? first : last + 1;
 
 		window.types[i] = type;
-		/* a timestamp without time zone is UTC's here */
+		/* a timestamp without time zone is in UTC */
 		window.values[i] = type == DATEOID ? DateADTGetDatum(day) : TimestampTzGetDatum(day_start(day));
 	}
 	return window;
@@ -124,13 +124,13 @@ load_execute(const LoadPlan *plan, const char *sql, LoadWindow window)
 	StatementObjects objects = load_objects(plan);
 	int code = statement_run(sql, window.nargs, window.types, window.values, NULL, &objects);
 
-	/* a rule may have put something else in its place */
+	/* a rule may have replaced the statement */
 	if (code != SPI_OK_DELETE && code != SPI_OK_INSERT && code != SPI_OK_REWRITTEN && code != SPI_OK_SELECT)
 		elog(ERROR, "unexpected result of a load's statement: %s", SPI_result_code_string(code));
 	return (int64) SPI_processed;
 }
 
-/* Count and maximum, from the column of that number on. */
+/* Count and maximum, starting at the column of that number. */
 static DayFigures
 read_measure(uint64 row, int column)
 {
@@ -150,7 +150,7 @@ load_measure_now(const LoadPlan *plan, DateADT day)
 {
 	const char *column = plan->timestamp ? quote_identifier(plan->timestamp->name) : "NULL";
 
-	/* the cast is made in UTC, as the scope has it */
+	/* the cast uses UTC, the TimeZone of the scope */
 	load_execute(plan,
 				 psprintf("SELECT count(*), max(%s)::timestamptz FROM %s%s", column, plan->target_name,
 						  load_window_clause(plan)),
@@ -171,8 +171,9 @@ load_measure(const LoadPlan *plan, DateADT day)
 }
 
 /*
- * Whose it is among the days asked for.  The condition has seen to that, unless
- * a function of a view has changed TimeZone between it and the cast.
+ * The number of the day among those requested.  The condition ensures that it is
+ * one of them, unless a function of a view has changed TimeZone between the
+ * condition and the cast.
  */
 static int
 number_of_day(const LoadPlan *plan, DateADT day, DateADT first, DateADT last)
@@ -192,7 +193,7 @@ measure_by_day(const LoadPlan *plan, DateADT first, DateADT last, DayFigures *fi
 {
 	const char *column = quote_identifier(plan->timestamp->name);
 
-	/* of days far back only the window, and an index, keep it from reading all */
+	/* for old days the window, and an index, keep it from reading the whole table */
 	load_execute(plan,
 				 psprintf("SELECT %s::date, count(*), max(%s)::timestamptz FROM %s%s GROUP BY 1", column, column,
 						  plan->target_name, load_window_clause(plan)),

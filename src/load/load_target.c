@@ -2,9 +2,9 @@
  * load_target.c
  *	  The local side of a source: whether it can be loaded at all.
  *
- * What its definition tells is told before BigQuery is asked, and billed.  The
- * target may be anything that takes INSERT and DELETE: it need not be a heap,
- * nor be here.
+ * Problems in its definition are reported before BigQuery runs, and bills, a
+ * query.  The target may be anything that takes INSERT and DELETE: a heap, another
+ * kind of table, or a table on another server.
  */
 #include "postgres.h"
 
@@ -48,7 +48,7 @@ check_target_kind(const LoadPlan *plan, Relation target)
 								"triggers.")));
 }
 
-/* Its number among the foreign table's columns; -1: it is none of them. */
+/* Its number among the foreign table's columns; -1: not one of them. */
 static int
 number_of(const LoadPlan *plan, Form_pg_attribute attribute)
 {
@@ -58,7 +58,7 @@ number_of(const LoadPlan *plan, Form_pg_attribute attribute)
 	return -1;
 }
 
-/* A domain's NOT NULL is not the column's. */
+/* The NOT NULL of a domain is not in the column's attnotnull. */
 static bool
 domain_refuses_null(Oid type)
 {
@@ -85,7 +85,7 @@ needs_value(Form_pg_attribute attribute)
 		   !attribute->attidentity && get_typdefault(attribute->atttypid) == NULL;
 }
 
-/* PostgreSQL would say the same, but only when BigQuery has been asked. */
+/* PostgreSQL would report the same, but only after BigQuery has been queried. */
 static void
 refuse_generated(const LoadPlan *plan, Form_pg_attribute attribute)
 {
@@ -100,7 +100,7 @@ refuse_generated(const LoadPlan *plan, Form_pg_attribute attribute)
 						: errhint("ALTER FOREIGN TABLE %s DROP COLUMN %s;", plan->remote_name, column)));
 }
 
-/* Columns that are not loaded get their defaults; all that have none are named. */
+/* Columns that are not loaded get their defaults; the error names all that have none. */
 static void
 check_target_columns(LoadPlan *plan, Relation target)
 {
@@ -164,9 +164,9 @@ load_check_precision(const char *column, const char *table, const char *kind, Oi
 }
 
 /*
- * A day is cut out of the target by its own column: of a type that is ordered
- * in time, and that keeps each row in its day.  23:59:59.7 in a timestamp(0)
- * would be the next day's, deleted with it, and never replaced.
+ * The target's own column determines the rows of a day: its type must be ordered
+ * in time, and keep each row in its day.  23:59:59.7 in a timestamp(0) would
+ * belong to the next day, be deleted with it, and never be replaced.
  */
 static void
 check_timestamp(LoadPlan *plan, Relation target)
@@ -202,7 +202,7 @@ load_check_target(LoadPlan *plan)
 	table_close(target, NoLock);
 }
 
-/* Any of the table and what is below it, of which `does` is true. */
+/* Whether `does` is true for the table or one of its descendants. */
 static bool
 any_table(Oid relid, bool (*does)(Relation relation))
 {

@@ -2,10 +2,10 @@
  * progress.c
  *	  A load in this backend's progress slots.
  *
- * What is reported is kept here as well, and written whole each time: core
+ * This module keeps a copy of the report, and writes all of it each time: core
  * ends the report with every subtransaction that is rolled back and with every
- * COPY that is done, a trigger's included, and nobody is told.  So before each
- * report a look at the slots tells whether they are still ours.
+ * COPY that ends, even a trigger's, without a notice.  So each report first checks
+ * whether the slots are still ours.
  */
 #include "postgres.h"
 
@@ -18,7 +18,7 @@
 #include "load/progress.h"
 
 /*
- * Ours among the slots.  Core's COPY uses those up to 6 (PostgreSQL 15 to 18);
+ * Slots of our own.  Core's COPY uses those up to 6 (PostgreSQL 15 to 18);
  * contratos_progress counts them from 1.
  */
 #define SLOT_MAGIC 10
@@ -27,11 +27,11 @@
 #define SLOT_PHASE 13
 #define SLOT_TOTAL 14 /* rows */
 #define SLOT_PAGES 15
-#define SLOT_STARTED 16 /* microseconds since 2000-01-01 UTC, here and below */
+#define SLOT_STARTED 16 /* microseconds since 2000-01-01 UTC, as in the next two */
 #define SLOT_RECEIVING 17 /* 0: not yet */
 #define SLOT_RECEIVED 18 /* 0: not yet */
 
-/* "contr": no count of core's is there when it is a COPY's */
+/* "contr": no count that core's COPY could put into the slot */
 #define MAGIC INT64CONST(0x636f6e7472)
 
 #define PHASE_ASKING 1
@@ -47,11 +47,11 @@ typedef struct Report
 	int64 slots[PGSTAT_NUM_PROGRESS_PARAM];
 } Report;
 
-/* The load's, and what stood there before it. */
+/* The load's report, and the one that the slots had before. */
 static Report ours = {.command = PROGRESS_COMMAND_INVALID};
 static Report outer = {.command = PROGRESS_COMMAND_INVALID};
 
-/* Only this process writes its entry, so that it may read it as it is. */
+/* Only this process writes its entry, so it may be read without a lock. */
 static bool
 is_shown(void)
 {

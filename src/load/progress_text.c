@@ -8,7 +8,7 @@
 
 #include "load/progress.h"
 
-/* Bytes are told in millions, as BigQuery bills them. */
+/* Bytes are shown in millions, as BigQuery bills them. */
 #define MB 1e6
 
 int

@@ -3,10 +3,10 @@
  *	  The built-in source: server bigquery, foreign table bigquery_tokens, table
  *	  tokens and its row in contratos_sources.
  *
- * They could be made by the extension's script; but then they would be the
- * extension's, pg_dump would leave out their options and lose their rows after
- * an ADD COLUMN, and DROP EXTENSION would take the data along.  Made by a call
- * they are the user's, like anything he makes himself.
+ * They could be created by the extension's script; but then they would belong to
+ * the extension, pg_dump would leave out their options and lose their rows after
+ * an ADD COLUMN, and DROP EXTENSION would drop the data.  Created by a call they
+ * belong to the user, like any other table.
  */
 #include "postgres.h"
 
@@ -39,7 +39,7 @@
 	"\"table\" '" SETUP_TABLE "', "                                                                                    \
 	"partition_column '" SETUP_TIMESTAMP "', require_filter 'true'"
 
-/* What BigQuery declares REQUIRED is NOT NULL on both sides. */
+/* REQUIRED columns of BigQuery are NOT NULL in both tables. */
 const SetupColumn setup_columns[SETUP_NCOLUMNS] = {
 	{"address", TEXTOID, "text OPTIONS (type 'STRING') NOT NULL", "text NOT NULL",
 	 "address of the token''s contract; not unique: a contract can be made again at the same address"},
@@ -55,9 +55,9 @@ const SetupColumn setup_columns[SETUP_NCOLUMNS] = {
 
 /*
  * `block` reads like 2023-11-09 11:12:47+00:00_0x5e07…_18534012.  A cast of a
- * timestamp or a date to text, and to_char(), depend on settings, and a
- * function of ours would tie the table to the extension.  What is left is put
- * together from parts; time's output alone depends on no setting.
+ * timestamp or a date to text, and to_char(), depend on settings, and a function
+ * of ours would tie the table to the extension.  So the text is put together from
+ * parts; only the output of type time depends on no setting.
  */
 #define SETUP_UTC "(" SETUP_TIMESTAMP " AT TIME ZONE 'UTC')"
 #define SETUP_BLOCK SETUP_BLOCK_OF(SETUP_UTC)
@@ -75,7 +75,10 @@ setup_is_text(Oid type)
 	return type == TEXTOID || type == VARCHAROID || type == BPCHAROID;
 }
 
-/* Whether the column is there, and of a type that goes into a generated text as it is. */
+/*
+ * Whether the column exists, and has a type that can be used in a generated text
+ * without a cast that depends on settings.
+ */
 static bool
 setup_can_be_part(Relation target, const char *column)
 {
@@ -94,24 +97,24 @@ setup_fill_column(const char *remote, const char *name, Relation target, const c
 		(timestamp != TIMESTAMPTZOID && timestamp != TIMESTAMPOID) || !setup_can_be_part(target, "block_hash") ||
 		!setup_can_be_part(target, "block_number"))
 		return NULL;
-	/* a text, as its own may be too narrow */
+	/* of type text, as its present type may be too narrow */
 	return psprintf("ALTER TABLE %s DROP COLUMN %s, ADD COLUMN %s text GENERATED ALWAYS AS (%s) STORED;", name, column,
 					column, timestamp == TIMESTAMPTZOID ? SETUP_BLOCK : SETUP_BLOCK_OF(SETUP_TIMESTAMP));
 }
 
-/* What is there and what is not. */
+/* The objects of the built-in source, as far as they exist. */
 typedef struct Setup
 {
 	Oid schema;
 	char *schema_name; /* quoted */
 	Oid wrapper;
-	Oid server; /* InvalidOid: to be made, as for the next two */
+	Oid server; /* InvalidOid: to be created, as for the next two */
 	Oid remote;
 	Oid target;
 	bool has_source;
 } Setup;
 
-/* Of server and foreign table: what has their name must be of our making. */
+/* A server or foreign table of that name must belong to this wrapper. */
 static void
 setup_check_kind(const Setup *setup)
 {
@@ -123,9 +126,10 @@ setup_check_kind(const Setup *setup)
 	if (OidIsValid(setup->remote) &&
 		(get_rel_relkind(setup->remote) != RELKIND_FOREIGN_TABLE ||
 		 GetForeignServer(GetForeignTable(setup->remote)->serverid)->fdwid != setup->wrapper))
-		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("%s.%s exists and is no foreign table of contratos", setup->schema_name, SETUP_REMOTE),
-						errhint("Rename it and call contratos_setup() again.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("%s.%s exists and is not a foreign table of contratos", setup->schema_name, SETUP_REMOTE),
+				 errhint("Rename it and call contratos_setup() again.")));
 }
 
 static Setup
@@ -146,8 +150,9 @@ setup_look(void)
 }
 
 /*
- * Add "right on object" to the list unless the current user has it.  By way of
- * the SQL function: what lies beneath has another name from PostgreSQL 16 on.
+ * Add "right on object" to the list unless the current user has it.  Calls the SQL
+ * function, because the C function below it has another name from PostgreSQL 16
+ * on.
  */
 static void
 setup_need(StringInfo missing, PGFunction has_privilege, Oid object, const char *right, const char *kind,
@@ -158,7 +163,7 @@ setup_need(StringInfo missing, PGFunction has_privilege, Oid object, const char 
 		appendStringInfo(missing, "%s%s on %s %s", missing->len > 0 ? ", " : "", right, kind, name);
 }
 
-/* All that is missing is told at once, and before anything is made. */
+/* All missing privileges are reported at once, before anything is created. */
 static void
 setup_check_rights(const Setup *setup)
 {
@@ -172,7 +177,7 @@ setup_check_rights(const Setup *setup)
 	else if (!OidIsValid(setup->remote))
 		setup_need(&missing, has_server_privilege_id, setup->server, "USAGE", "server", SETUP_SERVER);
 
-	/* loads will run as its owner, so only he may have it registered */
+	/* loads will run as its owner, so only the owner may have it registered */
 	if (OidIsValid(setup->target) && !setup->has_source &&
 		!has_privs_of_role(GetUserId(), extension_relation_owner(setup->target)))
 		appendStringInfo(&missing, "%sownership of %s.%s", missing.len > 0 ? ", " : "", setup->schema_name,
@@ -214,7 +219,7 @@ setup_make_server(void)
 	ereport(NOTICE, (errmsg("created server %s", SETUP_SERVER)));
 }
 
-/* What both tables have: comments on the columns in common. */
+/* Add comments to the columns that both tables have. */
 static void
 setup_comment_columns(const char *schema, const char *table)
 {
@@ -308,7 +313,7 @@ setup_make_objects(const Setup *setup)
 void
 setup_builtin(void)
 {
-	/* two first calls at once: the second waits, and then finds it all there */
+	/* when two first calls run at once, the second waits, and then finds all objects */
 	LockDatabaseObject(ExtensionRelationId, extension_lock(), 0, ShareUpdateExclusiveLock);
 
 	Setup setup = setup_look();
@@ -320,7 +325,7 @@ setup_builtin(void)
 	if (!setup.has_source && ledger_add_source(SETUP_SOURCE, psprintf("%s.%s", setup.schema_name, SETUP_REMOTE),
 											   psprintf("%s.%s", setup.schema_name, SETUP_TARGET), SETUP_TIMESTAMP))
 		ereport(NOTICE, (errmsg("registered source %s", SETUP_SOURCE)));
-	/* the worker may have set it up, and nobody have heard what the first load will meet */
+	/* the worker may have set it up, so that nobody has seen what the first load will do */
 	if (setup.has_source && !ledger_newest_success(SETUP_SOURCE, &last))
 		load_tell(ledger_source(SETUP_SOURCE));
 }

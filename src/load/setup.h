@@ -10,26 +10,26 @@
 #include "nodes/pg_list.h"
 #include "utils/relcache.h"
 
-/* Names of what is made, and BigQuery's of what it is kept equal to. */
+/* Names of the created objects, and of BigQuery's table. */
 #define SETUP_SOURCE "tokens"
 #define SETUP_SERVER "bigquery"
 #define SETUP_TABLE "bigquery-public-data.crypto_ethereum.tokens"
 
 /*
- * Make what is missing of it, in the extension's schema, owned by the current
- * user.  What is there is kept; a table tokens must fit (42804 says which
- * column does not and why).  42501 names the right that is missing and who
- * should call contratos_setup() once.
+ * Create the missing objects, in the extension's schema, owned by the current
+ * user.  Existing objects are kept; a table tokens must fit (42804 reports which
+ * column does not and why).  42501 names the missing privilege and who should call
+ * contratos_setup() once.
  */
 extern void setup_builtin(void);
 
-/* The same, but only while no source and no run has ever been there. */
+/* The same, but only if there has never been a source or a run. */
 extern void setup_if_untouched(void);
 
 /*
- * The statement that makes a column which a load of BigQuery's table `remote` into
- * `target` (`name` in statements) leaves NULL a generated one, as contratos_setup()
- * makes it; the table's rows stay.  NULL: none is known.
+ * The statement that turns a column which a load of BigQuery's table `remote` into
+ * `target` (`name` in statements) leaves NULL into a generated one, as
+ * contratos_setup() creates it; the table's rows stay.  NULL: none is known.
  */
 extern char *setup_fill_column(const char *remote, const char *name, Relation target, const char *column);
 
@@ -39,7 +39,7 @@ extern char *setup_fill_column(const char *remote, const char *name, Relation ta
  */
 extern bool setup_has_index(Relation table, const char *column);
 
-/* A function of an event trigger that may not find its tables while these are made. */
+/* A function of an event trigger that may not find its tables while these objects are created. */
 typedef struct SetupEventFunction
 {
 	char *trigger;
@@ -47,7 +47,7 @@ typedef struct SetupEventFunction
 	char *qualified; /* the same with its schema */
 } SetupEventFunction;
 
-/* Those of all enabled event triggers on commands that have no search_path of their own: a List. */
+/* Functions of all enabled event triggers on commands that have no search_path of their own: a List. */
 extern List *setup_event_functions(void);
 
 /* What to do about one of them, as a hint. */

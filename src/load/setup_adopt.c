@@ -1,10 +1,10 @@
 /*
  * setup_adopt.c
- *	  Whether a table tokens that was there before can be loaded.
+ *	  Whether an existing table tokens can be loaded.
  *
- * A team that has had these rows from elsewhere keeps its table: what counts
- * is that an INSERT of the eight columns can succeed.  All that is in the way
- * is told at once, so that one ALTER TABLE can put it right.
+ * A team that already has these rows from elsewhere keeps its table: it is enough
+ * that an INSERT of the eight columns can succeed.  All problems are reported at
+ * once, so that one ALTER TABLE can fix them.
  */
 #include "postgres.h"
 
@@ -56,9 +56,9 @@ setup_attribute(TupleDesc columns, const char *name)
 }
 
 /*
- * Whether a value of `from` can be put in a column of type `to`.  A day is cut
- * out of the target by comparing its timestamp column with instants, which a
- * text, although it takes everything, does not allow.
+ * Whether a value of `from` can be put into a column of type `to`.  The rows of a
+ * day are found by comparing the timestamp column with instants, which a text
+ * column, although any value can be assigned to it, does not allow.
  */
 static bool
 setup_takes(const SetupColumn *column, Oid from, Oid to)
@@ -76,14 +76,14 @@ setup_check_column(StringInfo misfits, const SetupColumn *column, TupleDesc targ
 	Oid type = from ? from->atttypid : column->remote_local_type;
 	Form_pg_attribute to = setup_attribute(target, column->name);
 	if (to == NULL)
-		setup_misfit(misfits, "%s: not there, wanted %s", column->name, format_type_be(type));
+		setup_misfit(misfits, "%s: missing, wanted %s", column->name, format_type_be(type));
 	else if (to->attgenerated || to->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)
 		setup_misfit(misfits, "%s: generated, wanted a plain %s", column->name, format_type_be(type));
 	else if (!setup_takes(column, type, to->atttypid))
 		setup_misfit(misfits, "%s: %s, wanted %s", column->name, format_type_be(to->atttypid), format_type_be(type));
 }
 
-/* A column we do not fill must be able to do without. */
+/* A column that a load does not fill must have a default or accept NULL. */
 static void
 setup_check_other_columns(StringInfo misfits, TupleDesc target)
 {
@@ -99,7 +99,7 @@ setup_check_other_columns(StringInfo misfits, TupleDesc target)
 	}
 }
 
-/* A kind of relation that takes rows and gives them up again. */
+/* The relation must allow INSERT and DELETE. */
 static void
 setup_check_relation(Relation target, const char *name)
 {
@@ -109,7 +109,7 @@ setup_check_relation(Relation target, const char *name)
 				   kind == RELKIND_VIEW;
 	if (!may_fit)
 		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("%s exists and is no table that can be loaded", name),
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("%s exists and is not a table that can be loaded", name),
 				 errhint("Rename it and call contratos_setup() again.")));
 	if ((relation_is_updatable(RelationGetRelid(target), NIL, true, NULL) & wanted) != wanted)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
@@ -118,8 +118,9 @@ setup_check_relation(Relation target, const char *name)
 }
 
 /*
- * Of a predicate only that there is one: RelationGetIndexPredicate() evaluates what
- * is constant in it, and so runs functions of the table's owner as whoever asks.
+ * Checks only whether there is a predicate: RelationGetIndexPredicate() evaluates
+ * its constant parts, and so runs functions of the table's owner as the current
+ * user.
  */
 bool
 setup_has_index(Relation table, const char *column)

@@ -1,10 +1,10 @@
 /*
  * setup_event.c
- *	  Event triggers that the making of the built-in source fires.
+ *	  Event triggers that are fired while the built-in source is created.
  *
- * They run with the search_path of what is made, pg_catalog and pg_temp, as a
- * security-conscious command has it.  A function that names its tables without
- * their schema then does not find them, and what it says about it does not say why.
+ * They run with the search_path of the command that fires them, pg_catalog and
+ * pg_temp, which is a secure one.  A function that names its tables without their
+ * schema does not find them, and its error does not tell why.
  */
 #include "postgres.h"
 

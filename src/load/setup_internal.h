@@ -1,13 +1,13 @@
 /*
  * setup_internal.h
- *	  What setup.c and setup_adopt.c both know of the built-in table.
+ *	  The built-in table, for setup*.c.
  */
 #ifndef CONTRATOS_SETUP_INTERNAL_H
 #define CONTRATOS_SETUP_INTERNAL_H
 
 #include "postgres.h"
 
-/* A column that BigQuery's table and ours have in common. */
+/* A column that both BigQuery's table and ours have. */
 typedef struct SetupColumn
 {
 	const char *name;
@@ -20,13 +20,13 @@ typedef struct SetupColumn
 #define SETUP_NCOLUMNS 8
 extern const SetupColumn setup_columns[SETUP_NCOLUMNS];
 
-/* The column that a day is cut by. */
+/* The timestamp_column. */
 #define SETUP_TIMESTAMP "block_timestamp"
 
 /*
  * Make sure that the existing relation `target` can be loaded from the foreign
- * table `remote` (InvalidOid: as we would make it); 42804 or 42809 says what
- * is in the way.  A NOTICE tells that it is used, and of a missing index.
+ * table `remote` (InvalidOid: as setup.c would create it); 42804 or 42809 reports
+ * what prevents it.  A NOTICE reports that the table is used, and a missing index.
  */
 extern void setup_adopt(Oid target, Oid remote);
 
@@ -35,8 +35,8 @@ extern void setup_adopt(Oid target, Oid remote);
  * -------------------------------------------------------------------------- */
 
 /*
- * Where an error comes out of one of these functions, by its CONTEXT, have its
- * message name the event trigger, and its hint what to change.
+ * If an error was raised in one of these functions, by its CONTEXT, name the event
+ * trigger in its message, and put what to change into its hint.
  */
 extern void setup_blame_event_trigger(const List *functions, ErrorData *edata);
 

@@ -1,12 +1,12 @@
 /*
  * verify.c
- *	  There against here.
+ *	  A day's rows in BigQuery compared with those that were loaded.
  *
- * One aggregate query says of a day how many rows there are, the latest
- * timestamp and the fingerprint: as cheap as a query of the same columns, and
- * one row to transfer.  The fingerprint here is the ledger's, taken from the
- * wire values while they were loaded: the table's own columns may not read
- * back as they came.
+ * One aggregate query returns the number of rows of a day, the latest timestamp
+ * and the fingerprint: as cheap as a query of the same columns, with one row to
+ * transfer.  The local fingerprint is the ledger's, computed from the wire values
+ * while they were loaded: reading the table's own columns back may not give the
+ * same values.
  */
 #include "postgres.h"
 
@@ -29,7 +29,7 @@
 #include "remote/fingerprint.h"
 #include "rows/rows.h"
 
-/* By hand: the other room's readers need a transaction. */
+/* Not with the readers of the values layer, which need a transaction. */
 static bool
 read_cell_integer(const RowsCell *cell, int64 *value)
 {
@@ -75,33 +75,33 @@ read_there(const RowsCell *cells)
 
 	if (remote.has_max)
 		remote.max_timestamp = read_max(&cells[1]);
-	/* a longer one is no fingerprint: enough of it to be another than ours */
+	/* a longer one is not a fingerprint: the part that is kept already differs from ours */
 	memcpy(remote.fingerprint, cells[2].data, len);
 	return remote;
 }
 
 /* One row of three. */
 static void
-read_one_day(RowStream *stream, const BqJob *job, DayFigures *there)
+read_one_day(RowStream *stream, const BqJob *job, DayFigures *remote)
 {
 	const RowsCell *cells = stream_next(stream);
 
 	if (cells == NULL || job->nfields != 3 || job->total_rows != 1)
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer to a recheck is not one row of three")));
-	*there = read_there(cells);
-	/* to the end of the page: what it has cost stands there */
+	*remote = read_there(cells);
+	/* to the end of the page, which has the cost */
 	(void) stream_next(stream);
 }
 
-/* A row of four for each day that has rows; d of fingerprint_query_by_day() is the first. */
+/* A row of four columns for each day that has rows; the first is d of fingerprint_query_by_day(). */
 static void
-read_figures_by_day(RowStream *stream, const BqJob *job, DateADT first, DateADT last, DayFigures *there)
+read_figures_by_day(RowStream *stream, const BqJob *job, DateADT first, DateADT last, DayFigures *remote)
 {
 	const int64 unix_first = (int64) first + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE);
 	const RowsCell *cells;
 
 	for (DateADT day = first; day <= last; day++)
-		there[day - first] = (DayFigures){.fingerprint = FINGERPRINT_NOTHING};
+		remote[day - first] = (DayFigures){.fingerprint = FINGERPRINT_NOTHING};
 	while ((cells = stream_next(stream)) != NULL)
 	{
 		int64 day;
@@ -111,11 +111,11 @@ read_figures_by_day(RowStream *stream, const BqJob *job, DateADT first, DateADT 
 			ereport(ERROR,
 					(errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery returned a row outside the requested days %s to %s",
 														day_text(first), day_text(last))));
-		there[day - unix_first] = read_there(&cells[1]);
+		remote[day - unix_first] = read_there(&cells[1]);
 	}
 }
 
-/* Start the query and wait; names what is wrong with the tables if that is it. */
+/* Start the query and wait; explains errors that are caused by changed tables. */
 static BqJob *
 ask_figures(const LoadPlan *plan, Bigquery *bq, const BqQuery *query, const VerifyJob *asked)
 {
@@ -155,7 +155,7 @@ timestamp_of(const LoadPlan *plan)
 }
 
 void
-verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *asked, DayFigures *there)
+verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *asked, DayFigures *remote)
 {
 	RemoteCondition window[2];
 	int n = load_window(plan, day, day, window);
@@ -163,16 +163,16 @@ verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *asked, Da
 		plan, bq, fingerprint_query(plan->table, plan->columns, plan->ncolumns, timestamp_of(plan), window, n), asked);
 	RowStream *stream = stream_open(job, job->context);
 
-	read_one_day(stream, job, there);
+	read_one_day(stream, job, remote);
 	finish(stream, job, asked);
 }
 
 /*
- * verify_ask() of the days from first to last, by one query, as many answers.
- * Not of a snapshot.
+ * verify_ask() for the days from first to last: one query, a result for each day.
+ * Not for a full-table source.
  */
 static void
-ask_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *asked, DayFigures *there)
+ask_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *asked, DayFigures *remote)
 {
 	RemoteCondition window[2];
 	int n = load_window(plan, first, last, window);
@@ -181,7 +181,7 @@ ask_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, Verify
 		asked);
 	RowStream *stream = stream_open(job, job->context);
 
-	read_figures_by_day(stream, job, first, last, there);
+	read_figures_by_day(stream, job, first, last, remote);
 	finish(stream, job, asked);
 }
 
@@ -203,14 +203,15 @@ say_max(StringInfo said, const DayFigures *now, const DayFigures *before)
 }
 
 char *
-verify_source(const DayFigures *there, const LedgerSuccess *success)
+verify_source(const DayFigures *remote, const LedgerSuccess *success)
 {
 	StringInfoData said;
 
 	initStringInfo(&said);
-	say_rows(&said, there->rows, success->loaded.rows);
-	say_max(&said, there, &success->loaded);
-	if (success->loaded.fingerprint[0] && strcmp(success->loaded.fingerprint, there->fingerprint) != 0 && said.len == 0)
+	say_rows(&said, remote->rows, success->loaded.rows);
+	say_max(&said, remote, &success->loaded);
+	if (success->loaded.fingerprint[0] && strcmp(success->loaded.fingerprint, remote->fingerprint) != 0 &&
+		said.len == 0)
 		appendStringInfoString(&said, "other contents");
 	return said.len > 0 ? psprintf("BigQuery has %s", said.data) : NULL;
 }
@@ -219,14 +220,14 @@ char *
 verify_target(const LoadPlan *plan, DateADT day, const LedgerSuccess *success)
 {
 	StringInfoData said;
-	DayFigures here;
+	DayFigures local;
 
 	if (success->target.rows < 0)
 		return NULL;
 	initStringInfo(&said);
-	here = load_measure(plan, day);
-	say_rows(&said, here.rows, success->target.rows);
-	say_max(&said, &here, &success->target);
+	local = load_measure(plan, day);
+	say_rows(&said, local.rows, success->target.rows);
+	say_max(&said, &local, &success->target);
 	return said.len > 0 ? psprintf("%s has %s", plan->target_name, said.data) : NULL;
 }
 
@@ -235,12 +236,12 @@ verify_target(const LoadPlan *plan, DateADT day, const LedgerSuccess *success)
  * -------------------------------------------------------------------------- */
 
 static void
-ask_all(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job, DayFigures *there)
+ask_all(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job, DayFigures *remote)
 {
 	if (plan->timestamp == NULL)
-		verify_ask(plan, bq, first, job, there);
+		verify_ask(plan, bq, first, job, remote);
 	else
-		ask_days(plan, bq, first, last, job, there);
+		ask_days(plan, bq, first, last, job, remote);
 }
 
 static void
@@ -252,7 +253,7 @@ look_up_days(const LoadPlan *plan, DateADT first, DateADT last, LedgerSuccess *d
 		ledger_last_successes(plan->source->name, first, last, days);
 }
 
-/* As the target can have it: days without a time of day have no latest one. */
+/* The figures that the target can have: a date column has no time of day. */
 static DayFigures
 as_kept(const LoadPlan *plan, DayFigures remote)
 {
@@ -261,7 +262,7 @@ as_kept(const LoadPlan *plan, DayFigures remote)
 	return remote;
 }
 
-/* Whether the target has what it should: what the load left in it, if that is known. */
+/* Whether the target has the expected rows: those that the load left in it, if they are known. */
 static bool
 is_kept(const LoadPlan *plan, const VerifyDay *day)
 {
@@ -272,12 +273,12 @@ is_kept(const LoadPlan *plan, const VerifyDay *day)
 }
 
 static VerifyDay
-compare_days(const LoadPlan *plan, DateADT day, const DayFigures *there, const DayFigures *here,
+compare_days(const LoadPlan *plan, DateADT day, const DayFigures *remote, const DayFigures *local,
 			 const LedgerSuccess *ledger)
 {
-	VerifyDay result = {.day = day, .remote = *there, .target = *here, .ledger = *ledger};
+	VerifyDay result = {.day = day, .remote = *remote, .target = *local, .ledger = *ledger};
 
-	result.agrees = (ledger->run == 0 || verify_source(there, ledger) == NULL) && is_kept(plan, &result);
+	result.agrees = (ledger->run == 0 || verify_source(remote, ledger) == NULL) && is_kept(plan, &result);
 	return result;
 }
 
@@ -286,14 +287,14 @@ verify_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, Ver
 {
 	int n = last - first + 1;
 	VerifyDay *days = palloc(sizeof(VerifyDay) * n);
-	DayFigures *there = palloc(sizeof(DayFigures) * n);
-	DayFigures *here = palloc(sizeof(DayFigures) * n);
+	DayFigures *remote = palloc(sizeof(DayFigures) * n);
+	DayFigures *local = palloc(sizeof(DayFigures) * n);
 	LedgerSuccess *ledger = palloc(sizeof(LedgerSuccess) * n);
 
-	ask_all(plan, bq, first, last, job, there);
+	ask_all(plan, bq, first, last, job, remote);
 	look_up_days(plan, first, last, ledger);
-	load_measure_days(plan, first, last, here);
+	load_measure_days(plan, first, last, local);
 	for (int i = 0; i < n; i++)
-		days[i] = compare_days(plan, first + i, &there[i], &here[i], &ledger[i]);
+		days[i] = compare_days(plan, first + i, &remote[i], &local[i], &ledger[i]);
 	return days;
 }

@@ -1,7 +1,7 @@
 /*
  * verify.h
- *	  There against here: what BigQuery has of a day now, and whether that is
- *	  what was loaded and what still stands in the target.
+ *	  A day's rows in BigQuery now, compared with those that were loaded and those
+ *	  that are still in the target.
  */
 #ifndef CONTRATOS_VERIFY_H
 #define CONTRATOS_VERIFY_H
@@ -12,7 +12,7 @@
 #include "ledger/ledger_history.h"
 #include "load/load.h"
 
-/* One query: the job it was, and what that has cost. */
+/* One query: its job, and its cost. */
 typedef struct VerifyJob
 {
 	char job_id[128]; /* "": any */
@@ -21,17 +21,17 @@ typedef struct VerifyJob
 } VerifyJob;
 
 /*
- * Ask for a day under the id in job->job_id.  Needs no transaction; strings live
- * in CurrentMemoryContext; throws what BigQuery fails with.
+ * Query a day's figures with the id in job->job_id.  Needs no transaction; strings
+ * live in CurrentMemoryContext; throws BigQuery's errors.
  */
-extern void verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *job, DayFigures *there);
+extern void verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *job, DayFigures *remote);
 
-/* In words what differs there from the last success of the day; NULL: nothing. */
-extern char *verify_source(const DayFigures *there, const LedgerSuccess *success);
+/* Describe how BigQuery's figures differ from the last success of the day; NULL: not at all. */
+extern char *verify_source(const DayFigures *remote, const LedgerSuccess *success);
 
 /*
- * In words what differs in the target from what was measured at the end of the
- * load; NULL: nothing.  In the current transaction.
+ * Describe how the target differs from what was measured at the end of the load;
+ * NULL: not at all.  In the current transaction.
  */
 extern char *verify_target(const LoadPlan *plan, DateADT day, const LedgerSuccess *success);
 
@@ -39,7 +39,7 @@ extern char *verify_target(const LoadPlan *plan, DateADT day, const LedgerSucces
 typedef struct VerifyDay
 {
 	DateADT day;
-	DayFigures remote; /* as BigQuery has it */
+	DayFigures remote; /* in BigQuery */
 	DayFigures target;
 	LedgerSuccess ledger; /* run 0: the day has no success */
 	bool agrees;
@@ -48,16 +48,16 @@ typedef struct VerifyDay
 /*
  * The days from first to last, oldest first, in CurrentMemoryContext: one query
  * for all of them, then one look at the target and one at the ledger, in the
- * current transaction, which may be read-only.  Of a snapshot first and last are
- * the same day, and the ledger's newest success stands for it.
+ * current transaction, which may be read-only.  For a full-table source first and
+ * last are the same day, and the ledger's newest success stands for it.
  *
- * A day agrees when a recheck would leave it as it is: BigQuery has the rows,
- * latest timestamp and fingerprint that were loaded, and the target what was
- * measured in it at the end of the load.  A day that was never loaded, or not
- * measured, agrees when the target has as many rows as BigQuery and the same
- * latest timestamp, or neither has any.
+ * A day agrees when a recheck would not load it again: BigQuery has the rows,
+ * latest timestamp and fingerprint that were loaded, and the target has the
+ * figures that were measured at the end of the load.  A day that was never loaded,
+ * or not measured, agrees when the target has as many rows as BigQuery and the
+ * same latest timestamp, or neither has any.
  *
- * Throws what BigQuery fails with, and what a SELECT from the target may.
+ * Throws BigQuery's errors, and those of a SELECT from the target.
  */
 extern VerifyDay *verify_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job);
 

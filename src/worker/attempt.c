@@ -1,10 +1,10 @@
 /*
  * attempt.c
- *	  One attempt by the worker at one day.
+ *	  One attempt by the worker to load or recheck one day.
  *
- * Pessimistic accounting: an attempt is counted when `running` is committed,
- * and a process that dies has used it up.  Otherwise a day that crashes the
- * server would be tried for ever.
+ * Pessimistic accounting: an attempt is counted when `running` is committed, so
+ * the attempt of a process that dies counts as well.  Otherwise a day that crashes
+ * the server would be tried forever.
  */
 #include "postgres.h"
 
@@ -58,7 +58,7 @@ attempt_commit(MemoryContext context)
 	CommitTransactionCommand();
 	notify_send();
 	pgstat_report_stat(true);
-	/* commit leaves us elsewhere */
+	/* the commit has switched to another context */
 	MemoryContextSwitchTo(context);
 }
 
@@ -71,8 +71,8 @@ attempt_must_begin(Attempt *attempt)
 }
 
 /*
- * Resolve the source, and take the lock of a load, to be given back at commit: one
- * that is not to be had is met before BigQuery is asked.
+ * Resolve the source, and take the lock of a load, which is released at commit: if
+ * the table is locked, the attempt fails before BigQuery is queried.
  */
 static void
 resolve_source(Attempt *attempt)
@@ -84,7 +84,7 @@ resolve_source(Attempt *attempt)
 	AtEOXact_GUC(false, nest_level);
 }
 
-/* What the statements of a load would throw, and all its locks, before it is asked for. */
+/* Raise the errors of a load's statements, and take all its locks, before the query is sent. */
 static void
 check_statements(Attempt *attempt)
 {
@@ -95,7 +95,8 @@ check_statements(Attempt *attempt)
 }
 
 /*
- * Commit that we are at the day.  False when somebody else is at that day's row.
+ * Commit a `running` row for the day.  False when another session uses the day's
+ * row.
  */
 static bool
 open_run(Attempt *attempt)
@@ -103,20 +104,20 @@ open_run(Attempt *attempt)
 	attempt_must_begin(attempt);
 	attempt->kept_job = attempt->open != 0 ? ledger_kept_job(attempt->open, settings_now()) : NULL;
 	resolve_source(attempt);
-	/* begun when that was yesterday, and now another snapshot is there */
+	/* the run may have begun on an earlier day, and BigQuery may have other contents now */
 	if (attempt->action->what == SCHEDULE_LOAD)
 		load_check_snapshot(&attempt->schedule->source, attempt->load.day);
 	attempt->looks = attempt->action->what == SCHEDULE_RECHECK &&
 					 !ledger_rechecked_today(attempt->schedule->source.name, settings_now());
-	/* a recheck has compared already, when what it waits with is a load */
+	/* if the waiting run of a recheck has kept a load's job, the comparison is done */
 	attempt->reloads = load_resume(&attempt->load, attempt->kept_job) && attempt->action->what == SCHEDULE_RECHECK;
-	/* it compares first: by a job that no load can go on with */
+	/* the comparison comes first: its job must not be one that a load would continue */
 	if (attempt->action->what == SCHEDULE_RECHECK && !attempt->reloads)
 		bigquery_make_job_id(attempt->load.job_id, sizeof(attempt->load.job_id));
-	/* what goes on with a job costs nothing more */
+	/* to continue a job costs nothing more */
 	if (!attempt->load.kept)
 		load_check_budget(&attempt->schedule->source);
-	/* a recheck need not load, and so need not fail of what a load would */
+	/* a recheck may not need to load, and must not fail with the errors of a load */
 	if (attempt->action->what == SCHEDULE_LOAD || attempt->reloads)
 		check_statements(attempt);
 	attempt->run = ledger_begin(attempt->open, attempt->schedule->source.name, attempt->load.day,
@@ -129,7 +130,7 @@ open_run(Attempt *attempt)
 	return true;
 }
 
-/* The row of a run that ended well also tells of new columns. */
+/* Add new columns to the row of a successful run. */
 static void
 note_drift(const Attempt *attempt, LedgerRun *run)
 {
@@ -145,7 +146,7 @@ note_drift(const Attempt *attempt, LedgerRun *run)
 		run->message = drift->what;
 }
 
-/* Once the row is there. */
+/* Called once the row is committed. */
 static void
 say_drift(const Attempt *attempt)
 {
@@ -154,7 +155,10 @@ say_drift(const Attempt *attempt)
 						  attempt->drift->remedy[0] ? errhint("%s", attempt->drift->remedy) : 0));
 }
 
-/* Another job for the load, known before it is asked for, so that it can be cancelled after a crash. */
+/*
+ * Make the id of another job for the load, and record it before the query is sent,
+ * so that the job can be canceled after a crash.
+ */
 static void
 next_job(Attempt *attempt, int64 bytes_processed, int64 bytes_billed)
 {
@@ -162,7 +166,7 @@ next_job(Attempt *attempt, int64 bytes_processed, int64 bytes_billed)
 	ledger_next_job(attempt->run, attempt->load.job_id, bytes_processed, bytes_billed);
 }
 
-/* The job that was kept is not to be had any more. */
+/* The job that was kept no longer exists: use another one. */
 static void
 ask_anew(void *arg)
 {
@@ -191,7 +195,7 @@ load(Attempt *attempt)
 	load_day(&attempt->load, &caller);
 	run = load_result(&attempt->load, RUN_SUCCEEDED);
 	note_drift(attempt, &run);
-	/* somebody's open transaction may hold the row */
+	/* another session's open transaction may hold the row */
 	load_show("recording the load");
 	ledger_end(attempt->run, &run, 0);
 	ledger_record_rejects(attempt->run, attempt->load.rejects, attempt->load.nrejects);
@@ -201,7 +205,7 @@ load(Attempt *attempt)
 	load_end(&attempt->load);
 }
 
-/* The day is as it should be. */
+/* Both BigQuery and the target still have the day as it was loaded. */
 static void
 end_unchanged(Attempt *attempt)
 {
@@ -216,7 +220,7 @@ end_unchanged(Attempt *attempt)
 	say_drift(attempt);
 }
 
-/* Reloading has not helped: say so, loudly, and leave it. */
+/* The day differs even after two reloads: report it with a WARNING, and do not reload it again. */
 static void
 end_differs(Attempt *attempt, const char *what)
 {
@@ -237,8 +241,8 @@ end_differs(Attempt *attempt, const char *what)
 }
 
 /*
- * Compare the day there with what was loaded, and what was loaded with what
- * stands here.  Only a day that differs is loaded again.
+ * Compare the day in BigQuery with what was loaded, and the target with what it
+ * had at the end of the load.  Only a day that differs is loaded again.
  */
 static void
 recheck(Attempt *attempt)
@@ -247,19 +251,19 @@ recheck(Attempt *attempt)
 	VerifyJob job = {0};
 	DayFigures now;
 	LedgerSuccess success;
-	BqTable there;
+	BqTable remote;
 	char *what;
 
 	strlcpy(job.job_id, attempt->load.job_id, sizeof(job.job_id));
 	load_show("comparing with BigQuery");
 	verify_ask(attempt->load.plan, attempt->load.bq, day, &job, &now);
-	/* billed, however this ends */
+	/* billed, even if the recheck fails */
 	attempt->load.run.bytes_processed = job.bytes_processed;
 	attempt->load.run.bytes_billed = job.bytes_billed;
-	attempt->looks = attempt->looks && drift_ask(attempt->load.plan, attempt->load.bq, &there);
+	attempt->looks = attempt->looks && drift_ask(attempt->load.plan, attempt->load.bq, &remote);
 	attempt_must_begin(attempt);
 	if (attempt->looks)
-		attempt->drift = drift_news(attempt->load.plan, &there);
+		attempt->drift = drift_news(attempt->load.plan, &remote);
 	if (!ledger_last_success(attempt->schedule->source.name, day, &success))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("the ledger's row of %s is gone", day_text(day))));
@@ -330,7 +334,7 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 	if (catch_with_transactions(try_day, attempt, attempt_report) != NULL)
 	{
 		attempt_fail(attempt);
-		/* not even a row: it would be the same again at once, and for ever */
+		/* without a row the same attempt would be made at once, again and again */
 		attempt->busy = attempt->run == 0;
 	}
 	progress_end();

@@ -1,7 +1,7 @@
 /*
  * attempt_end.c
- *	  The end of an attempt: an error reported, undone, recorded and reported to the
- *	  user's function; and the one line of each day in the log.
+ *	  The end of an attempt: its error is reported, recorded and passed to the
+ *	  user's function; and the day's line in the log.
  */
 #include "postgres.h"
 
@@ -23,9 +23,9 @@
 #include "worker/attempt_internal.h"
 
 /* --------------------------------------------------------------------------
- * The line of a day in the log.  Each attempt has one when it ends, always of the
- * same form, so that it can be searched for and counted.  An error has a report of
- * its own, of the level it deserves.
+ * The line of a day in the log.  Each attempt logs one when it ends, always in the
+ * same format, so that it can be searched for and counted.  An error is reported
+ * separately, at its own level.
  * -------------------------------------------------------------------------- */
 
 void
@@ -49,18 +49,18 @@ attempt_log_end(const Attempt *attempt, RunStatus status, TimestampTz next, cons
  * Errors
  * -------------------------------------------------------------------------- */
 
-/* What the error means for the day. */
+/* How an attempt ends because of an error. */
 struct Ending
 {
 	ErrorData *edata;
 	Attempt *attempt;
 	RunStatus status;
 	TimestampTz next; /* when the next attempt is due; 0: never */
-	LedgerRun run; /* what the ledger is to have of it */
-	int64 begun; /* its row, before it was recorded; 0: there was none */
+	LedgerRun run; /* to be recorded in the ledger */
+	int64 begun; /* its row, before the end was recorded; 0: there was none */
 };
 
-/* PostgreSQL does not say which. */
+/* Add the lock to the message, in which PostgreSQL does not name it. */
 static void
 name_lock(ErrorData *edata)
 {
@@ -79,7 +79,7 @@ judge(Attempt *attempt, ErrorData *edata)
 	ending->attempt = attempt;
 	ending->status = RUN_FAILED;
 
-	/* by contratos_cancel(), which has made the row `canceled`, or by another hand */
+	/* by contratos_cancel(), which has made the row `canceled`, or otherwise */
 	if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
 	{
 		ending->status = RUN_INTERRUPTED;
@@ -99,9 +99,9 @@ judge(Attempt *attempt, ErrorData *edata)
 	else if ((attempt->run == 0 || attempt->load.job == NULL) && error_is_daily_budget(edata))
 	{
 		/*
-		 * When today's own rows are due: they go first, and so a long queue does
-		 * not make them late.  Nothing was tried: however many days it takes,
-		 * this uses no attempt up.
+		 * Wait until today's rows are due: they are loaded first, and so a long
+		 * queue does not delay them.  Nothing was tried, so this does not count as
+		 * an attempt, however many days it takes.
 		 */
 		ending->next = schedule_due_at(rules, day_of(now));
 		attempt->number--;
@@ -112,10 +112,10 @@ judge(Attempt *attempt, ErrorData *edata)
 }
 
 /* --------------------------------------------------------------------------
- * Telling
+ * on_failure
  * -------------------------------------------------------------------------- */
 
-/* When a day whose on_failure met a lock is told again, by clock_ms(); 0: there is none. */
+/* When an on_failure that was stopped by a lock is called again, by clock_ms(); 0: there is none. */
 static int64 tell_again_at = 0;
 
 int64
@@ -130,7 +130,7 @@ attempt_tells_now(void)
 	tell_again_at = 0;
 }
 
-/* What the user's function is told. */
+/* A call of on_failure. */
 typedef struct Alarm
 {
 	const LedgerSchedule *schedule;
@@ -153,7 +153,7 @@ call_on_failure(void *arg)
 	attempt_commit(alarm->context);
 }
 
-/* What it touches is locked: the day stays to be told. */
+/* The function was stopped by a lock: it must be called again. */
 static void
 tell_later(void *arg)
 {
@@ -166,7 +166,7 @@ tell_later(void *arg)
 	tell_again_at = clock_ms() + alarm->schedule->rules.ready_interval / 1000;
 }
 
-/* It could not be told; it is not tried again. */
+/* The function failed; it is not called again. */
 static void
 give_up_telling(void *arg)
 {
@@ -200,7 +200,7 @@ attempt_tell_failure(const LedgerSchedule *schedule, int64 run, DateADT day, con
 
 /*
  * The last end that could not be recorded: its row stays `running`, and is found
- * with those of dead processes.
+ * together with stale runs.
  */
 static AttemptUnrecorded unrecorded;
 
@@ -210,7 +210,7 @@ attempt_unrecorded(int64 run)
 	return unrecorded.run == run ? &unrecorded : NULL;
 }
 
-/* Whether the ledger took nothing of the last attempt that failed. */
+/* Whether the ledger could not record the last failed attempt. */
 static bool unrecordable = false;
 
 void
@@ -219,7 +219,7 @@ attempt_has_begun(void)
 	unrecordable = false;
 }
 
-/* Copy an end, to outlive its attempt. */
+/* Copy an end, so that it outlives its attempt. */
 static void
 keep_unrecorded(int64 run, const LedgerRun *end, TimestampTz next)
 {
@@ -243,7 +243,7 @@ keep_unrecorded(int64 run, const LedgerRun *end, TimestampTz next)
 	MemoryContextSwitchTo(old);
 }
 
-/* What the ledger is to have of it. */
+/* The run to record. */
 static LedgerRun
 describe_end(const Attempt *attempt, const Ending *ending)
 {
@@ -255,7 +255,7 @@ describe_end(const Attempt *attempt, const Ending *ending)
 	run.error = load_error_text(&attempt->load, ending->edata);
 	run.message = ending->edata->message;
 	if (attempt->run == 0)
-		run.job_id = attempt->kept_job; /* another has never been asked for */
+		run.job_id = attempt->kept_job; /* no other job was ever started */
 	run.untold = ending->next == 0 && attempt->schedule->on_failure != NULL;
 	return run;
 }
@@ -274,7 +274,7 @@ record_end(void *arg)
 									attempt->number, attempt->kept_job);
 	if (attempt->run == 0)
 	{
-		/* somebody is at the day's row, or at the queue: there is nothing to tell yet */
+		/* another session uses the day's row, or the queue: there is nothing to report yet */
 		attempt_commit(attempt->load.context);
 		return;
 	}
@@ -289,7 +289,10 @@ record_end(void *arg)
 							 attempt->load.context);
 }
 
-/* An end that is recorded later; one of a run that has no row is for the caller to report. */
+/*
+ * Report an error of recording an end that will be recorded later; for a run that
+ * has no row, the caller reports it.
+ */
 static void
 report_unrecorded(void *arg, ErrorData *edata pg_attribute_unused())
 {
@@ -300,8 +303,8 @@ report_unrecorded(void *arg, ErrorData *edata pg_attribute_unused())
 }
 
 /*
- * Record the end.  Where the row of a run that has begun is still there, that is
- * done later; otherwise there is nothing of it but the error that comes back.
+ * Record the end.  If that fails and the run has a row, it is done later;
+ * otherwise only the returned error remains.
  */
 static void
 try_to_record(Ending *ending)
@@ -328,8 +331,9 @@ end_load(void *arg)
 }
 
 /*
- * That upstream is not ready yet is no error: the day's own line tells.  And what
- * the ledger cannot have is tried again every few seconds, and reported once.
+ * "Upstream is not ready yet" is not an error: the day's own line in the log
+ * reports it.  And an attempt that cannot be recorded is retried every few
+ * seconds, and reported once.
  */
 void
 attempt_report(void *arg, ErrorData *edata)

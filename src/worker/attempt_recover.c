@@ -1,6 +1,6 @@
 /*
  * attempt_recover.c
- *	  What a worker that has died has left: its rows `running`, and jobs that
+ *	  Recovery after a worker that has died: its `running` rows, and jobs that
  *	  nobody waits for any more.
  */
 #include "postgres.h"
@@ -31,9 +31,9 @@ schedule_of(const List *schedules, const char *source)
 }
 
 static LedgerRun
-interrupted(const LedgerStaleRun *dead)
+interrupted(const LedgerStaleRun *stale)
 {
-	LedgerRun run = ledger_new_run(dead->source, dead->day, RUN_INTERRUPTED);
+	LedgerRun run = ledger_new_run(stale->source, stale->day, RUN_INTERRUPTED);
 
 	run.sqlstate = unpack_sql_state(ERRCODE_CRASH_SHUTDOWN);
 	run.error = "the process that loaded the day ended before it was done";
@@ -41,39 +41,39 @@ interrupted(const LedgerStaleRun *dead)
 	return run;
 }
 
-/* The error that on_failure is to be told; NULL: there is another attempt, or nobody to tell. */
+/* End a stale run.  Returns the error to pass to on_failure; NULL: there is another attempt, or no function. */
 static const char *
-end_dead(const LedgerSchedule *schedule, const LedgerStaleRun *dead)
+end_dead(const LedgerSchedule *schedule, const LedgerStaleRun *stale)
 {
-	const AttemptUnrecorded *known = attempt_unrecorded(dead->run);
-	LedgerRun run = known ? known->end : interrupted(dead);
+	const AttemptUnrecorded *known = attempt_unrecorded(stale->run);
+	LedgerRun run = known ? known->end : interrupted(stale);
 	TimestampTz next = 0;
 	bool stays;
 
-	run.source = dead->source;
+	run.source = stale->source;
 	if (known != NULL)
 		next = known->next;
 	else if (schedule != NULL)
-		next = schedule_retry_at(&schedule->rules, dead->attempt, true, settings_now());
+		next = schedule_retry_at(&schedule->rules, stale->attempt, true, settings_now());
 	run.untold = next == 0 && schedule != NULL && schedule->on_failure != NULL;
-	stays = ledger_end(dead->run, &run, next);
-	ereport(LOG, (errmsg("source \"%s\": %s %s (attempt %d)", dead->source, day_text(dead->day),
-						 ledger_status_name(stays ? run.status : RUN_CANCELED), dead->attempt),
+	stays = ledger_end(stale->run, &run, next);
+	ereport(LOG, (errmsg("source \"%s\": %s %s (attempt %d)", stale->source, day_text(stale->day),
+						 ledger_status_name(stays ? run.status : RUN_CANCELED), stale->attempt),
 				  known ? errdetail("That could not be recorded when it happened.")
 						: errdetail("The process that loaded it ended before it was done.")));
 	return stays && run.untold ? run.error : NULL;
 }
 
-/* A dead run, with its source. */
+/* A stale run, with its source. */
 typedef struct DeadRun
 {
-	const LedgerStaleRun *dead;
+	const LedgerStaleRun *stale;
 	const LedgerSchedule *schedule; /* NULL: it was deleted meanwhile */
-	const char *error; /* for on_failure; NULL: it is not told */
+	const char *error; /* for on_failure; NULL: it is not called */
 	MemoryContext context;
 } DeadRun;
 
-/* All of them, in one transaction. */
+/* End all stale runs, in one transaction. */
 static List *
 end_all(MemoryContext context)
 {
@@ -88,7 +88,7 @@ end_all(MemoryContext context)
 	{
 		DeadRun *run = palloc0(sizeof(DeadRun));
 
-		run->dead = lfirst(cell);
+		run->stale = lfirst(cell);
 		run->context = context;
 		runs = lappend(runs, run);
 	}
@@ -97,14 +97,17 @@ end_all(MemoryContext context)
 	{
 		DeadRun *run = lfirst(cell);
 
-		run->schedule = schedule_of(schedules, run->dead->source);
-		run->error = end_dead(run->schedule, run->dead);
+		run->schedule = schedule_of(schedules, run->stale->source);
+		run->error = end_dead(run->schedule, run->stale);
 	}
 	attempt_commit(context);
 	return runs;
 }
 
-/* Nobody waits for its job any more; and what is locked keeps others waiting only so long. */
+/*
+ * Cancel its job, which nobody waits for any more; the waits for locks are
+ * bounded, so that others are not delayed for long.
+ */
 static void
 cancel_job(void *arg)
 {
@@ -123,14 +126,14 @@ cancel_job(void *arg)
 	attempt_commit(run->context);
 	load_show("canceling its job");
 	bq = bigquery_open(plan->connection, run->context);
-	bigquery_cancel_by_id(bq, run->dead->job_id);
+	bigquery_cancel_by_id(bq, run->stale->job_id);
 	bigquery_close(bq);
 }
 
 /*
- * A process before this one may have ended when it had a day to tell, or was
- * just telling it.  That is tried once more, and not for ever: what is called
- * may be what ended it.
+ * An earlier process may have ended before or while it called on_failure for a
+ * day.  The call is tried once more, and not forever: the function may be what
+ * ended the process.
  */
 static void
 tell_untold(MemoryContext context)
@@ -174,16 +177,16 @@ attempt_recover(MemoryContext context)
 		const DeadRun *run = lfirst(cell);
 
 		if (run->error != NULL)
-			attempt_tell_failure(run->schedule, run->dead->run, run->dead->day, run->error, context);
+			attempt_tell_failure(run->schedule, run->stale->run, run->stale->day, run->error, context);
 	}
 	foreach (cell, runs)
 	{
 		DeadRun *run = lfirst(cell);
 
-		/* the source may not resolve any more: its day will say so */
-		if (run->schedule == NULL || run->dead->job_id == NULL)
+		/* if the source cannot be resolved any more, its day reports that */
+		if (run->schedule == NULL || run->stale->job_id == NULL)
 			continue;
-		load_show_begin(run->dead->source, run->dead->day);
+		load_show_begin(run->stale->source, run->stale->day);
 		(void) catch_with_transactions(cancel_job, run, catch_emit);
 		load_show_end();
 	}

@@ -2,10 +2,9 @@
  * launcher.c
  *	  Starts a worker for each database in contratos.databases.
  *
- * It connects to no database, so it holds up none, and reads only pg_database.
- * Workers are never restarted by the postmaster but by the launcher, which
- * knows whether they are still wanted and does not hurry with one that keeps
- * dying.
+ * It connects to no database, so it blocks none, and reads only shared catalogs.
+ * Workers are not restarted by the postmaster but by the launcher, which knows
+ * whether they are still wanted and delays the restart of one that keeps dying.
  */
 #include "postgres.h"
 
@@ -34,16 +33,16 @@
 #include "base/settings.h"
 #include "worker/launcher.h"
 
-/* How often a database that is not there is looked for. */
+/* How often a missing database is looked for. */
 #define LOOK_AGAIN_MS (60 * 1000)
 
-/* A worker that dies young is started again after 1 s, 2 s, … at most: */
+/* A worker that dies soon after its start is restarted after 1 s, 2 s, … at most: */
 #define MAX_DELAY_MS (60 * 1000)
 
-/* Old enough to die: what it does works, on the whole. */
+/* A worker that has run this long is restarted at once when it dies. */
 #define ADULT_MS (60 * 1000)
 
-/* Why a database has no worker, as far as that has been said. */
+/* Why a database has no worker, as far as it has been logged. */
 typedef enum Complaint
 {
 	COMPLAINT_NONE,
@@ -61,8 +60,8 @@ typedef struct Place
 	BackgroundWorkerHandle *handle; /* of its worker, or NULL */
 	TimestampTz started;
 	TimestampTz not_before; /* of the next start */
-	int young_deaths; /* in a row */
-	int reloads; /* that there had been when it was started */
+	int young_deaths; /* consecutive ones */
+	int reloads; /* number of reloads when it was started */
 	bool wanted; /* by the setting as it is now */
 	Complaint said;
 } Place;
@@ -107,7 +106,7 @@ place_of(const char *name)
 	return place;
 }
 
-/* Note what the setting wants now. */
+/* Mark the databases that the setting names now. */
 static void
 read_setting(void)
 {
@@ -120,8 +119,8 @@ read_setting(void)
 }
 
 /*
- * The OID of a database that can be connected to, whether it is there to be copied,
- * and the worker's role; in a transaction of its own.
+ * The OID of a database that accepts connections, whether it is a template, and
+ * the worker's role; in a transaction of its own.
  */
 static Oid
 find_database(const char *name, bool *is_template, Oid *role)
@@ -162,7 +161,7 @@ is_running(Place *place)
 	return status == BGWH_STARTED || status == BGWH_NOT_YET_STARTED;
 }
 
-/* Its worker has gone: when may the next one come? */
+/* Its worker has ended: decide when the next one may be started. */
 static void
 note_death(Place *place)
 {
@@ -171,7 +170,7 @@ note_death(Place *place)
 
 	pfree(place->handle);
 	place->handle = NULL;
-	/* an idle worker leaves at each reload: that is no death */
+	/* an idle worker exits at each reload: that does not count as a death */
 	if (place->reloads != reloads || TimestampDifferenceExceeds(place->started, now, ADULT_MS))
 		place->young_deaths = 0;
 	if (place->young_deaths > 0)
@@ -231,14 +230,14 @@ complain(const Place *place, Complaint complaint)
 				 errdetail("It is looked for again every minute.")));
 }
 
-/* What keeps the database from being served; fills in the order for its worker. */
+/* The reason why the database cannot be served, if any; fills in the order for its worker. */
 static Complaint
 look_up_database(Place *place)
 {
 	bool is_template;
 
 	place->order.database = find_database(place->name, &is_template, &place->order.role);
-	/* a worker in it would keep CREATE DATABASE from copying it */
+	/* a worker connected to it would prevent CREATE DATABASE from copying it */
 	if (is_template)
 		return COMPLAINT_TEMPLATE;
 	if (!OidIsValid(place->order.database))
@@ -260,7 +259,7 @@ can_serve(Place *place)
 	return false;
 }
 
-/* Bring one database to what it should be; in how many ms to look again. */
+/* Start or stop the worker of one database as needed; returns after how many ms to look again (-1: no limit). */
 static long
 tend(Place *place)
 {
@@ -284,7 +283,7 @@ tend(Place *place)
 	return place->handle != NULL ? -1 : LOOK_AGAIN_MS;
 }
 
-/* Forget the databases that have left the setting, once their workers have gone. */
+/* Free the databases that are no longer in the setting, once their workers have ended. */
 static void
 forget_unwanted(void)
 {
@@ -346,7 +345,7 @@ contratos_launcher_main(Datum arg pg_attribute_unused())
 
 			if (mine >= 0 && (wait < 0 || mine < wait))
 				wait = mine;
-			/* a transaction in it may have left us elsewhere */
+			/* a transaction in it may have switched to another context */
 			MemoryContextSwitchTo(loop);
 		}
 		forget_unwanted();

@@ -8,7 +8,7 @@
 #include "postgres.h"
 #include "datatype/timestamp.h"
 
-/* What a worker is told through bgw_extra. */
+/* The launcher's parameters for a worker, in bgw_extra. */
 typedef struct LauncherOrder
 {
 	Oid database;

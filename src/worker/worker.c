@@ -1,12 +1,12 @@
 /*
  * worker.c
- *	  The worker of one database: decides when, never how.
+ *	  The worker of one database: it decides when a day is loaded, not how.
  *
- * A round: see whether the extension is there, close what a dead process has
- * left, ask schedule.c for each source what is due, do the most urgent, and
- * start over; when nothing is due, prune the ledger, and sleep until something
- * is.  What is due is derived from the tables each time, never from a timer in memory, so clock
- * jumps, restarts and other people's changes need no special care.
+ * A round: check that the extension exists, recover stale runs, ask schedule.c for
+ * the next action of each source, do the most urgent one, and start over; when
+ * nothing is due, prune the ledger, and sleep until something is.  Due actions are
+ * derived from the tables each time, never from a timer in memory, so clock jumps,
+ * restarts and changes by users need no special handling.
  */
 #include "postgres.h"
 
@@ -47,16 +47,18 @@
 #include "worker/worker.h"
 #include "worker/worker_internal.h"
 
-/* No sleep is longer: a clock that was set is noticed then at the latest. */
+/* The longest sleep: a clock change is noticed after it at the latest. */
 #define MAX_SLEEP_MS (60 * 60 * 1000)
 
-/* How soon to look again for a source that somebody else is loading, or after
- * a round that failed, and how soon after that one if somebody wakes the worker. */
+/*
+ * How soon to look again at a source that another session is loading; after a
+ * round that failed; and after such a round when the worker is woken.
+ */
 #define BUSY_MS (10 * 1000)
 #define FAILED_ROUND_MS (60 * 1000)
 #define FAILED_ROUND_PAUSE_MS (5 * 1000)
 
-/* What the worker remembers of a source; all of it can be lost. */
+/* The worker's state of a source; all of it can be lost. */
 typedef struct Memory
 {
 	char name[NAMEDATALEN];
@@ -65,22 +67,22 @@ typedef struct Memory
 	uint64 key_version; /* of that file */
 	TimestampTz changed_at; /* when one of these was seen to change; 0 */
 	int64 served; /* number of the round that last served it */
-	int64 seen; /* number of the look that last found it */
+	int64 seen; /* number of the last lookup that found it */
 	int64 busy_until; /* clock_ms(); 0: not known to be busy */
 } Memory;
 
-/* What the worker remembers besides. */
+/* The worker's other state. */
 typedef struct WorkerState
 {
 	char *database; /* its name, when the worker started */
 	List *memories;
 	MemoryContext memories_context;
-	int64 looks; /* at the sources */
+	int64 looks; /* lookups of the sources */
 	int64 round_number;
 	TimestampTz started_changed_at; /* LauncherOrder.changed_at */
 	DateADT pruned_on;
 
-	/* logged since it became so */
+	/* already logged */
 	bool said_absent;
 	bool said_version;
 	bool said_copy;
@@ -103,7 +105,7 @@ typedef struct Round
 	MemoryContext context; /* reset before each */
 	Choice best; /* of all sources; its schedule is NULL when there is none */
 	long sleep; /* ms until the next */
-	long pause; /* ms of it that nobody can cut short */
+	long pause; /* the part of it, in ms, that a wake-up does not cut short */
 } Round;
 
 static Memory *
@@ -120,14 +122,14 @@ memory_of(const LedgerSchedule *schedule)
 	memory = palloc0(sizeof(Memory));
 	strlcpy(memory->name, schedule->source.name, sizeof(memory->name));
 	memory->version = schedule->version;
-	/* one that was not there at the first look is new */
+	/* one that did not exist at the first lookup is new */
 	memory->changed_at = state.looks > 1 ? settings_now() : state.started_changed_at;
 	state.memories = lappend(state.memories, memory);
 	MemoryContextSwitchTo(old);
 	return memory;
 }
 
-/* What was not found by the last look is not there any more. */
+/* Free the sources that the last lookup did not find. */
 static void
 forget_others(void)
 {
@@ -144,13 +146,13 @@ forget_others(void)
 	}
 }
 
-/* A number that changes when a file is replaced; 0: there is none. */
+/* A number that changes when a file is replaced; 0: the file does not exist. */
 static uint64
 version_of_file(const char *path)
 {
 	struct stat st;
 
-	/* the keyword metadata is no path: nothing to look at */
+	/* the keyword metadata is not a path: there is no file */
 	if (!is_absolute_path(path) || stat(path, &st) != 0)
 		return 0;
 	return hash_combine64(hash_combine64((uint64) st.st_ino, (uint64) st.st_mtime), (uint64) st.st_size) | 1;
@@ -180,8 +182,8 @@ consider(LedgerSchedule *schedule, TimestampTz now)
 }
 
 /*
- * Of two sources that are due, the one served longer ago, so that none holds up
- * another; otherwise the one due first.
+ * If two sources are due, the one that was served longer ago is better, so that
+ * none delays the others; otherwise the one that is due first.
  */
 static bool
 is_better(const Choice *a, const Choice *b, TimestampTz now)
@@ -206,8 +208,8 @@ ms_until(TimestampTz due, TimestampTz now)
 }
 
 /*
- * Sources and ledger are another server's: what is due it loads, and the rows come
- * with its own.
+ * Whether sources and ledger are replicated from another server: that server does
+ * the loads, and their rows are replicated as well.
  */
 static bool
 is_a_copy(void)
@@ -216,13 +218,13 @@ is_a_copy(void)
 
 	if (subscribed && !state.said_copy)
 		ereport(LOG, (errmsg("a subscription brings rows of contratos_sources, contratos_runs or contratos_rejects: "
-							 "the worker loads nothing here"),
+							 "the worker loads nothing in this database"),
 					  errhint("Publish the tables that are loaded, without contratos' own.")));
 	state.said_copy = subscribed;
 	return subscribed;
 }
 
-/* The extension is there, of our version, and not a copy of another server's. */
+/* Whether the extension is installed, in this library's version, and not a copy from another server. */
 static bool
 is_ours(MemoryContext context)
 {
@@ -232,7 +234,7 @@ is_ours(MemoryContext context)
 	{
 		if (!state.said_absent)
 			ereport(LOG, (errmsg("extension \"contratos\" is not installed in database \"%s\"", state.database),
-						  errdetail("The worker state.looks again within the hour; CREATE EXTENSION wakes it.")));
+						  errdetail("The worker looks again within the hour; CREATE EXTENSION wakes it.")));
 		state.said_absent = true;
 		return false;
 	}
@@ -271,7 +273,7 @@ recover(void *arg)
 	attempt_recover(round->context);
 }
 
-/* All sources considered: the one to serve, or to wait for. */
+/* Consider all sources, and choose the one to serve, or to wait for. */
 static void
 choose_source(void *arg)
 {
@@ -316,7 +318,7 @@ prune(void *arg)
 
 /* -------------------------------------------------------------------------- */
 
-/* What has kept a day's attempt out of the ledger is trouble like that of the other steps. */
+/* Treats the error that prevented a day's attempt from being recorded like that of a step. */
 static void
 record_step(void *arg)
 {
@@ -339,7 +341,7 @@ serve_source(Choice *best, MemoryContext context)
 		(void) housekeeping("recording", record_step, unrecorded, context);
 }
 
-/* After a round, or a part of it, that failed: what wakes the worker need not be a cure. */
+/* After a round, or a part of it, that failed: a wake-up does not mean that the cause has been removed. */
 static void
 rest(Round *round)
 {
@@ -347,9 +349,7 @@ rest(Round *round)
 	round->pause = FAILED_ROUND_PAUSE_MS;
 }
 
-/*
- * One round.  Pruning comes when nothing is due: a load must not wait for it.
- */
+/* One round.  Pruning is done when nothing is due: a load must not wait for it. */
 static void
 work(void *arg)
 {
@@ -380,9 +380,9 @@ work(void *arg)
 }
 
 /*
- * Sleep.  On a reload an idle worker leaves and the launcher starts it anew, so
- * that it sees what ALTER DATABASE … SET says too.  A stray cancel is no
- * reason to do anything.
+ * Sleep.  On a reload an idle worker exits and the launcher starts it again, so
+ * that it gets the settings of ALTER DATABASE … SET as well.  A stray cancel
+ * request is ignored.
  */
 static void
 sleep_until_something(const Round *round)
@@ -408,14 +408,14 @@ sleep_until_something(const Round *round)
 		proc_exit(0);
 }
 
-/* What besides settings_pin() no ALTER DATABASE or ALTER ROLE may change for a load. */
+/* Pin the settings, besides those of settings_pin(), that no ALTER DATABASE or ALTER ROLE may change for a load. */
 static void
 pin_session(void)
 {
 	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_OVERRIDE);
 	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_OVERRIDE);
-	/* ours is searched by name nowhere; but an event trigger of somebody's may be fired by us */
+	/* our own objects are never looked up by search_path; but the worker may fire a user's event trigger */
 	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
 }
 
@@ -461,7 +461,7 @@ contratos_worker_main(Datum arg pg_attribute_unused())
 		Round round = {.context = context, .sleep = MAX_SLEEP_MS};
 
 		MemoryContextReset(context);
-		/* who wakes us from here on is seen by this round, or ends the sleep after it */
+		/* a wake-up after this point is seen by this round, or ends the sleep after it */
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (!housekeeping("round", work, &round, context))

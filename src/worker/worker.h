@@ -1,6 +1,6 @@
 /*
  * worker.h
- *	  The worker of one database: decides when, never how.
+ *	  The worker of one database: it decides when a day is loaded, not how.
  */
 #ifndef CONTRATOS_WORKER_H
 #define CONTRATOS_WORKER_H

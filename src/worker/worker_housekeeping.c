@@ -1,11 +1,11 @@
 /*
  * worker_housekeeping.c
- *	  Steps of a round, each with a recovery of its own: one that fails keeps
- *	  neither the others nor the loads from going on.
+ *	  Steps of a round, each with its own error recovery: a step that fails does
+ *	  not prevent the others, nor the loads.
  *
- * A step is tried in every round, and fails until somebody has removed the
- * cause.  So an error is logged once and not with each round; after an hour it
- * is logged again, as who reads the log may not see what is older.
+ * A failing step is tried again in every round, and fails until somebody has
+ * removed the cause.  So an error is logged once and not in each round; after an
+ * hour it is logged again, as a reader of the log may not see older lines.
  */
 #include "postgres.h"
 
@@ -23,12 +23,12 @@
 
 #define LOG_AGAIN_MS (60 * 60 * 1000)
 
-/* What the worker remembers of a step; all of it can be lost. */
+/* The worker's state of a step; all of it can be lost. */
 typedef struct Step
 {
 	const char *name;
-	bool well; /* it has been done since it failed last; false at first */
-	uint64 error; /* hash of what it failed with last; 0: it is well, or has not been tried */
+	bool well; /* it has succeeded since its last failure; false at first */
+	uint64 error; /* hash of its last error; 0: it succeeded, or has not been tried */
 	int64 logged_at; /* clock_ms() */
 } Step;
 
@@ -47,7 +47,7 @@ step_called(const char *name)
 	return &steps[i];
 }
 
-/* In PG_CATCH: whether the error is worth telling, which is then noted. */
+/* In PG_CATCH: whether the error must be logged; if so, it is remembered. */
 static bool
 is_news(Step *step, const ErrorData *edata)
 {
@@ -63,7 +63,7 @@ is_news(Step *step, const ErrorData *edata)
 	return true;
 }
 
-/* Message, DETAIL and HINT: what the server's log has. */
+/* Message, DETAIL and HINT, as in the server log. */
 static char *
 error_text(const ErrorData *edata)
 {
@@ -71,7 +71,7 @@ error_text(const ErrorData *edata)
 					edata->hint != NULL ? edata->hint : "");
 }
 
-/* A step that is being done. */
+/* A step that is being run. */
 typedef struct Doing
 {
 	void (*function)(void *arg);
@@ -80,10 +80,10 @@ typedef struct Doing
 	Step *step;
 	bool is_news;
 	MemoryContext context;
-	const ErrorData *edata; /* to be noted; NULL: it has been done */
+	const ErrorData *edata; /* to be recorded; NULL: the step succeeded */
 } Doing;
 
-/* What contratos_status and contratos_check tell of it. */
+/* Record the result, which contratos_status and contratos_check report. */
 static void
 note_in_ledger(void *arg)
 {
@@ -105,7 +105,7 @@ do_step(void *arg)
 	doing->function(doing->arg);
 }
 
-/* Once, and not with each round. */
+/* Log the error once, and not in each round. */
 static void
 report_step(void *arg, ErrorData *edata)
 {
@@ -130,7 +130,7 @@ housekeeping(const char *name, void (*function)(void *arg), void *arg, MemoryCon
 		doing.step->error = 0;
 	}
 	doing.edata = edata;
-	/* the step's own error is in the log; that of noting it need not be */
+	/* the step's own error has been logged; that of recording it need not be */
 	if (doing.is_news || is_well_again)
 		(void) catch_with_transactions(note_in_ledger, &doing, NULL);
 	return edata == NULL;

@@ -1,6 +1,6 @@
 /*
  * worker_internal.h
- *	  Between the files of the worker room.
+ *	  Functions that the worker*.c files share.
  */
 #ifndef CONTRATOS_WORKER_INTERNAL_H
 #define CONTRATOS_WORKER_INTERNAL_H
@@ -8,10 +8,10 @@
 #include "postgres.h"
 
 /*
- * Run a step of a round.  What goes wrong in it is caught, undone and logged:
- * the same error (by SQLSTATE and message) once, and again after an hour.  True
- * when it went well.  `name` is a literal that tells it from others; `context`
- * is current afterwards.
+ * Run a step of a round.  Its errors are caught, rolled back and logged: the same
+ * error (by SQLSTATE and message) once, and again after an hour.  True when it
+ * succeeded.  `name` is a literal that identifies the step; `context` is current
+ * afterwards.
  */
 extern bool housekeeping(const char *name, void (*function)(void *arg), void *arg, MemoryContext context);
 

@@ -36,7 +36,7 @@ like($f->query($told), qr/^warning\|set-up failed at .*: server "bigquery" exist
 wake();
 $f->query('BEGIN; ALTER SERVER bigquery RENAME TO mine; CREATE SEQUENCE tokens; COMMIT');
 wake();
-my $sequence = qr/ERROR:  public\.tokens exists and is no table that can be loaded\n/;
+my $sequence = qr/ERROR:  public\.tokens exists and is not a table that can be loaded\n/;
 ok($node->wait_for_log($sequence), 'another error of set-up is logged');
 wake();
 $f->query('DROP SEQUENCE tokens');

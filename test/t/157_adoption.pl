@@ -128,7 +128,7 @@ like($f->messages(q(UPDATE contratos_sources SET target_table = 'stamped' WHERE 
 is($f->query(q(SELECT status FROM contratos_check('fits') WHERE check_name = 'unfilled_columns')), 'ok', 'contratos_check() does not warn of a column that a trigger may fill');
 (my $hashed = $fields) =~ s/block_hash text/block_hash varchar(66)/;
 $f->query(qq(CREATE TABLE by_hash ($hashed) PARTITION BY LIST (block_hash); CREATE TABLE by_hash_rest PARTITION OF by_hash DEFAULT; CREATE VIEW by_hash_view AS SELECT * FROM by_hash));
-for my $case ([ 'by_hash', 'Make the table anew: public.by_hash is partitioned by one of them' ], [ 'by_hash_rest', 'Widen the columns of the table that public.by_hash_rest is part of' ], [ 'by_hash_view', 'Widen the columns of the table that public.by_hash_view shows' ])
+for my $case ([ 'by_hash', 'Recreate the table: public.by_hash is partitioned by one of them' ], [ 'by_hash_rest', 'Widen the columns of the table that public.by_hash_rest is part of' ], [ 'by_hash_view', 'Widen the columns of the table that public.by_hash_view shows' ])
 {
 	like($f->messages("UPDATE contratos_sources SET target_table = '$case->[0]' WHERE name = 'fits'"), qr/ block_hash character varying\(66\) \(text\)\nHINT:  \Q$case->[1]\E/, "no statement widens the columns of $case->[0]");
 }
@@ -261,7 +261,7 @@ for my $table (qw(large parted_a bare))
 	my $target = $table eq 'bare' ? 'viewed' : $table eq 'large' ? 'large' : 'parted';
 	my $before = $target eq 'parted' ? q(DELETE FROM contratos_sources WHERE name = 'parted'; ) : '';
 	like($f->messages("SET statement_timeout = '60s'; BEGIN; $before" . $source->('patient', $target) . '; SHOW lock_timeout; ROLLBACK'),
-		qr/WARNING:  55P03: what a load of source "patient" will meet cannot be told now\nDETAIL:  Another session has locked/, "$table is locked: the row is stored all the same");
+		qr/WARNING:  55P03: source "patient" could not be checked now\nDETAIL:  Another session has locked/, "$table is locked: the row is stored all the same");
 	$locker->query('ROLLBACK');
 }
 $locker->quit;

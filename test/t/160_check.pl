@@ -234,8 +234,8 @@ says(checks()->{columns}, 'failed', qr/^column "block_number" of .* is of anothe
 $bq->reset;
 $bq->alter(undef, add => [ { name => 'tag', type => 'STRING' } ], change => { block_hash => { mode => 'NULLABLE' } });
 $c = checks();
-says($c->{columns}, 'warning', qr/tag \(STRING\) is new there/, qr/ADD COLUMN tag text OPTIONS \(type 'STRING'\); ALTER TABLE public\.tokens ADD COLUMN IF NOT EXISTS tag text;/);
-like($c->{columns}{found}, qr/block_hash may be NULL there/, 'a column that becomes NULLABLE is reported');
+says($c->{columns}, 'warning', qr/tag \(STRING\) is new in BigQuery/, qr/ADD COLUMN tag text OPTIONS \(type 'STRING'\); ALTER TABLE public\.tokens ADD COLUMN IF NOT EXISTS tag text;/);
+like($c->{columns}{found}, qr/block_hash may be NULL in BigQuery/, 'a column that becomes NULLABLE is reported');
 is(having($c, 'failed'), '', 'new columns: no check fails');
 $bq->reset;
 $bq->drop_table;
@@ -388,7 +388,7 @@ my %snap = map { $_->{check_name} => $_ } grep { ($_->{source} // '') eq 'snap' 
 says($snap{source}, 'ok', qr/^public\.snap into public\.snapped, as a whole$/);
 says($snap{index}, 'skipped', qr{as a whole});
 says($snap{missing_days}, 'warning', qr/^1 of 1 days from 2026-11-20 to 2026-11-20: 2026-11-20$/, qr/contratos_backfill_range\('2026-11-20', '2026-11-20', 'snap'/);
-like($snap{columns}{found}, qr/symbol \(STRING\), |symbol \(STRING\) is new there/, 'columns that a source leaves out are reported');
+like($snap{columns}{found}, qr/symbol \(STRING\), |symbol \(STRING\) is new in BigQuery/, 'columns that a source leaves out are reported');
 @rows = rows(q('snapp'));
 says($rows[-1], 'failed', qr/^source "snapp" does not exist/, qr/^Existing sources: broken, snap, tokens\.$/);
 $f->query(q(DELETE FROM contratos_sources WHERE name <> 'tokens'));

@@ -176,7 +176,7 @@ cmp_ok(scalar(() = $told =~ /NOTICE/g), '<=', 1 + $seconds, 'a short call has no
 $bq->rule({ kind => 'results', start_index => $_ }, { delay_ms => 1100 }) for 1000;
 is($f->messages("SET client_min_messages = warning; $run"), '', 'a call has no NOTICE under client_min_messages = warning');
 like($f->messages(q(SELECT status FROM contratos_backfill(3, only_missing => true))),
-	qr/NOTICE:  00000: backfill of source "tokens": 3 days \(1 succeeded, 2 there already\), 1 rows,/, 'the NOTICE of a backfill counts days already loaded apart');
+	qr/NOTICE:  00000: backfill of source "tokens": 3 days \(1 succeeded, 2 already loaded\), 1 rows,/, 'the NOTICE of a backfill counts days already loaded apart');
 
 $loader->quit;
 $holder->quit;
