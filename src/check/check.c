@@ -205,17 +205,6 @@ look_for_sources(Check *check)
 							  check->schema));
 }
 
-/* The schema prefix of the extension's names in a statement that can be pasted. */
-static const char *
-schema_prefix(void)
-{
-	List *path = fetch_search_path(false);
-	bool found = list_member_oid(path, extension_schema());
-
-	list_free(path);
-	return found ? "" : psprintf("%s.", extension_schema_name());
-}
-
 void
 check_all(const char *source, void (*emit)(void *arg, const CheckRow *row), void *arg)
 {
@@ -225,9 +214,16 @@ check_all(const char *source, void (*emit)(void *arg, const CheckRow *row), void
 
 	extension_lock();
 
+	List *path = fetch_search_path(false);
+	bool found = list_member_oid(path, extension_schema());
 	Check server = {
-		.context = CurrentMemoryContext, .schema = schema_prefix(), .standby = RecoveryInProgress(), .billed = -1};
+		.context = CurrentMemoryContext,
+		.schema = found ? "" : psprintf("%s.", extension_schema_name()),
+		.standby = RecoveryInProgress(),
+		.billed = -1,
+	};
 
+	list_free(path);
 	for (int i = 0; i < (int) lengthof(server_items); i++)
 		run(&server, &server_items[i], &sink);
 	if (source != NULL)

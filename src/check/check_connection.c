@@ -47,18 +47,6 @@ builtin_server(void)
 	return ours ? server : InvalidOid;
 }
 
-static BqConnection *
-connection_to_check(const Check *check)
-{
-	Oid server;
-
-	if (check->table != NULL)
-		return options_connection(check->table->relid, loader(check));
-	server = builtin_server();
-	return OidIsValid(server) ? options_server_connection(server, loader(check))
-							  : options_new_server_connection(SETUP_SERVER, loader(check));
-}
-
 /* A connection with a short timeout, since a user is waiting. */
 static Bigquery *
 open_with_short_timeout(const BqConnection *connection, MemoryContext parent)
@@ -96,7 +84,15 @@ check_credentials_file(Check *check)
 	if (skip_unknown_server(check))
 		return;
 
-	check->connection = connection_to_check(check);
+	if (check->table != NULL)
+		check->connection = options_connection(check->table->relid, loader(check));
+	else
+	{
+		Oid server = builtin_server();
+
+		check->connection = OidIsValid(server) ? options_server_connection(server, loader(check))
+											   : options_new_server_connection(SETUP_SERVER, loader(check));
+	}
 	check->bq = open_with_short_timeout(check->connection, check->context);
 
 	const char *file = check->connection->credentials_file;
@@ -144,14 +140,6 @@ check_credentials(Check *check)
  * -------------------------------------------------------------------------- */
 
 static void
-note_clock(Check *check, int64 before, int64 remote, int64 after)
-{
-	check->has_clock = remote > 0;
-	/* it may have been any time between the request and the answer */
-	check->ahead_s = remote < before ? before - remote : remote > after ? after - remote : 0;
-}
-
-static void
 say_status(Check *check, const char *endpoint, int status)
 {
 	char *found = psprintf("%s answers with HTTP status %d", endpoint, status);
@@ -174,6 +162,7 @@ check_endpoint(Check *check)
 	Failure f;
 	int64 remote;
 	int64 before = (int64) time(NULL);
+	int64 after;
 	int status;
 
 	if (skip_unknown_server(check))
@@ -191,7 +180,10 @@ check_endpoint(Check *check)
 									  route->endpoint));
 		return;
 	}
-	note_clock(check, before, remote, (int64) time(NULL));
+	after = (int64) time(NULL);
+	check->has_clock = remote > 0;
+	/* it may have been any time between the request and the answer */
+	check->ahead_s = remote < before ? before - remote : remote > after ? after - remote : 0;
 	say_status(check, route->endpoint, status);
 	check->reachable = check->status != CHECK_FAILED;
 }

@@ -76,32 +76,18 @@ check_table(Check *check)
  * Columns
  * -------------------------------------------------------------------------- */
 
-static const BqField *
-field_of(const BqTable *remote, const RemoteColumn *column)
-{
-	for (int i = 0; i < remote->nfields; i++)
-		if (pg_strcasecmp(remote->fields[i].name, column->remote_name) == 0)
-			return &remote->fields[i];
-	return NULL;
-}
-
-/* _PARTITIONTIME and similar columns are not in the schema. */
-static bool
-is_hidden(const BqTable *remote, const RemoteColumn *column)
-{
-	return column->remote_name[0] == '_' && (remote->ingestion_time || strcmp(remote->type, "EXTERNAL") == 0);
-}
-
 /* Whether a load's query would find a column as it is declared; if not, sets *f. */
 static bool
 column_fits(const Check *check, int i, Failure *f)
 {
-	const RemoteColumn *column = &check->plan->table->columns[i];
-	const BqField *field = field_of(check->remote, column);
+	const BqTable *remote = check->remote;
+	const char *name = check->plan->table->columns[i].remote_name;
 
-	if (field != NULL)
-		return drift_check_type(check->plan, i, field, f);
-	if (is_hidden(check->remote, column))
+	for (int r = 0; r < remote->nfields; r++)
+		if (pg_strcasecmp(remote->fields[r].name, name) == 0)
+			return drift_check_type(check->plan, i, &remote->fields[r], f);
+	/* _PARTITIONTIME and similar columns are not in the schema */
+	if (name[0] == '_' && (remote->ingestion_time || strcmp(remote->type, "EXTERNAL") == 0))
 		return true;
 	drift_column_gone(check->plan, i, f);
 	return false;

@@ -194,14 +194,6 @@ check_subscription(Check *check)
  * The source
  * -------------------------------------------------------------------------- */
 
-static LedgerSchedule *
-find_schedule(const char *name)
-{
-	List *found = ledger_schedules(name);
-
-	return found != NIL ? linitial(found) : NULL;
-}
-
 /* Nothing is set up: report what sets it up, and what may prevent that. */
 static void
 report_builtin(Check *check)
@@ -221,11 +213,12 @@ report_builtin(Check *check)
 void
 check_source(Check *check)
 {
+	List *found = ledger_schedules(check->source);
 	const LedgerSource *source;
 
-	check->schedule = find_schedule(check->source);
-	if (check->schedule != NULL)
+	if (found != NIL)
 	{
+		check->schedule = linitial(found);
 		source = &check->schedule->source;
 		load_report_undecided(source, ERROR);
 		check_report(check, CHECK_OK,

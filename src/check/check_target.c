@@ -76,16 +76,6 @@ check_unfilled_columns(Check *check)
  * Privileges
  * -------------------------------------------------------------------------- */
 
-/* This uses the SQL function: the C function beneath it has another name from PostgreSQL 16 on. */
-static bool
-may_use_schema(Oid role, Oid relid)
-{
-	Datum may = DirectFunctionCall3(has_schema_privilege_id_id, ObjectIdGetDatum(role),
-									ObjectIdGetDatum(get_rel_namespace(relid)), CStringGetTextDatum("USAGE"));
-
-	return DatumGetBool(may);
-}
-
 /* An owner may lack privileges that it has revoked from itself; returns NULL if it has them all. */
 static const char *
 missing_privilege(const LoadPlan *plan)
@@ -94,9 +84,15 @@ missing_privilege(const LoadPlan *plan)
 	const Oid relids[] = {plan->target, plan->table->relid};
 
 	for (int i = 0; i < (int) lengthof(relids); i++)
-		if (!may_use_schema(plan->owner, relids[i]))
-			return psprintf("GRANT USAGE ON SCHEMA %s TO %s;",
-							quote_identifier(get_namespace_name(get_rel_namespace(relids[i]))), role);
+	{
+		Oid schema = get_rel_namespace(relids[i]);
+		/* the C function beneath this SQL function has another name from PostgreSQL 16 on */
+		Datum usable = DirectFunctionCall3(has_schema_privilege_id_id, ObjectIdGetDatum(plan->owner),
+										   ObjectIdGetDatum(schema), CStringGetTextDatum("USAGE"));
+
+		if (!DatumGetBool(usable))
+			return psprintf("GRANT USAGE ON SCHEMA %s TO %s;", quote_identifier(get_namespace_name(schema)), role);
+	}
 	if (pg_class_aclmask(plan->target, plan->owner, ACL_SELECT | ACL_INSERT | ACL_DELETE, ACLMASK_ALL) !=
 		(ACL_SELECT | ACL_INSERT | ACL_DELETE))
 		return psprintf("GRANT SELECT, INSERT, DELETE ON %s TO %s;", plan->target_name, role);
@@ -260,20 +256,6 @@ check_index(Check *check)
  * Missing days
  * -------------------------------------------------------------------------- */
 
-/*
- * The last day that should have been loaded by now: a day that the worker will load
- * when it is due is not missing before.
- */
-static DateADT
-last_wanted(const Check *check, TimestampTz now)
-{
-	const ScheduleRules *rules = &check->schedule->rules;
-	DateADT yesterday = day_yesterday(now);
-	bool awaited = check->worker != 0 && rules->enabled && schedule_due_at(rules, yesterday) > now;
-
-	return awaited ? yesterday - 1 : yesterday;
-}
-
 static char *
 name_days(const LedgerGaps *gaps)
 {
@@ -305,6 +287,8 @@ void
 check_missing_days(Check *check)
 {
 	TimestampTz now = settings_now();
+	DateADT yesterday = day_yesterday(now);
+	const ScheduleRules *rules;
 	DateADT first;
 	DateADT last;
 	LedgerGaps gaps;
@@ -314,11 +298,15 @@ check_missing_days(Check *check)
 		check_report(check, CHECK_SKIPPED, "nothing is set up yet", NULL);
 		return;
 	}
+	rules = &check->schedule->rules;
 	first = check->schedule->source.start_date;
-	last = last_wanted(check, now);
+	last = yesterday;
+	/* a day that the worker will load when it is due is not missing before */
+	if (check->worker != 0 && rules->enabled && schedule_due_at(rules, yesterday) > now)
+		last = yesterday - 1;
 	/* a full-table source has no day but yesterday */
-	if (check->schedule->rules.snapshot)
-		first = Max(first, day_yesterday(now));
+	if (rules->snapshot)
+		first = Max(first, yesterday);
 	ledger_gaps(check->source, first, last, &gaps);
 	if (first > last)
 		check_report(check, CHECK_OK, psprintf("no day is due before %s", day_text(first + 1)), NULL);

@@ -1,6 +1,6 @@
 /*
  * fdw.c
- *	  The foreign-data wrapper: planning and EXPLAIN.
+ *	  The foreign-data wrapper: planning, EXPLAIN, and the refusal to write.
  *
  * A foreign table is read by one BigQuery query that names only the columns used (they
  * determine the bill) and the conditions that may be pushed down.  All conditions are
@@ -12,12 +12,19 @@
 #include "access/sysattr.h"
 #include "foreign/fdwapi.h"
 #include "nodes/makefuncs.h"
+#include "nodes/plannodes.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
 #include "optimizer/planmain.h"
 #include "optimizer/restrictinfo.h"
+#include "parser/parsetree.h"
+#include "storage/lmgr.h"
+#include "tcop/pquery.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/portal.h"
+#include "utils/rel.h"
 
 #include "base/compat.h"
 #include "base/failure.h"
@@ -39,6 +46,10 @@
 
 /* The number of elements of a list that EXPLAIN shows. */
 #define SHOWN_ELEMENTS 20
+
+/* --------------------------------------------------------------------------
+ * Planning
+ * -------------------------------------------------------------------------- */
 
 static void
 get_rel_size(PlannerInfo *root, RelOptInfo *rel, Oid relid)
@@ -91,6 +102,10 @@ get_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid pg_attribute_unused(),
 							NIL, NIL, outer_plan);
 }
 
+/* --------------------------------------------------------------------------
+ * EXPLAIN
+ * -------------------------------------------------------------------------- */
+
 /* The text, which is UTF-8 for BigQuery, in the server's encoding. */
 static char *
 shown(const char *text)
@@ -141,16 +156,6 @@ explain_parameter(const BqParam *param)
 }
 
 static void
-explain_query(ForeignScanState *node, ExplainState *es)
-{
-	BqQuery *query = scan_query(node);
-
-	ExplainPropertyText("GoogleSQL", shown(query->text), es);
-	for (int i = 0; i < query->nparams; i++)
-		ExplainPropertyText(psprintf("Parameter @%s", query->params[i].name), explain_parameter(&query->params[i]), es);
-}
-
-static void
 explain_scan(ForeignScanState *node, ExplainState *es)
 {
 	int pages;
@@ -158,7 +163,14 @@ explain_scan(ForeignScanState *node, ExplainState *es)
 	const BqJob *job;
 
 	if (es->verbose)
-		explain_query(node, es);
+	{
+		BqQuery *query = scan_query(node);
+
+		ExplainPropertyText("GoogleSQL", shown(query->text), es);
+		for (int i = 0; i < query->nparams; i++)
+			ExplainPropertyText(psprintf("Parameter @%s", query->params[i].name), explain_parameter(&query->params[i]),
+								es);
+	}
 	if (!es->analyze)
 		return;
 	job = scan_job(node, &pages, &bytes);
@@ -175,6 +187,78 @@ explain_scan(ForeignScanState *node, ExplainState *es)
 	ExplainPropertyInteger("Bytes Received", "B", bytes, es);
 }
 
+/* --------------------------------------------------------------------------
+ * Writing: BigQuery's tables are read-only.  PostgreSQL itself rejects writing to a
+ * foreign table without callbacks for it, but only at execution, and without a hint.
+ * These callbacks reject it while the statement is planned.
+ * -------------------------------------------------------------------------- */
+
+static void
+refuse_modify(Oid relid, const char *what)
+{
+	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					errmsg("cannot %s foreign table \"%s\": BigQuery tables are read-only", what, get_rel_name(relid)),
+					errhint("Change the rows in BigQuery itself, or copy them into a local table: "
+							"INSERT INTO ... SELECT ... FROM the foreign table.")));
+}
+
+static const char *
+verb(CmdType command)
+{
+	switch (command)
+	{
+		case CMD_INSERT:
+			return "insert into";
+		case CMD_DELETE:
+			return "delete from";
+		default:
+			return "update";
+	}
+}
+
+/* The statement is being planned, possibly for EXPLAIN. */
+static List *
+plan_modify(PlannerInfo *root, ModifyTable *plan, Index relation, int subplan pg_attribute_unused())
+{
+	refuse_modify(planner_rt_fetch(relation, root)->relid, verb(plan->operation));
+	return NIL;
+}
+
+/*
+ * Nothing is updatable.  COPY FROM and rows routed to a partition are not planned; for
+ * them this is the first of our callbacks that is called.
+ */
+static int
+updatable(Relation rel)
+{
+	/* the executor has locked a table that it is about to write; the views of the information schema only read */
+	if (ActivePortal != NULL && CheckRelationLockedByMe(rel, RowExclusiveLock, false) &&
+		(ActivePortal->commandTag == CMDTAG_COPY || ActivePortal->commandTag == CMDTAG_INSERT ||
+		 ActivePortal->commandTag == CMDTAG_UPDATE))
+		refuse_modify(RelationGetRelid(rel), verb(CMD_INSERT));
+	return 0;
+}
+
+/* Never called, since nothing is updatable; without it updatable() would not be called. */
+static TupleTableSlot *
+insert_row(EState *estate pg_attribute_unused(), ResultRelInfo *target, TupleTableSlot *slot,
+		   TupleTableSlot *plan_slot pg_attribute_unused())
+{
+	refuse_modify(RelationGetRelid(target->ri_RelationDesc), verb(CMD_INSERT));
+	return slot;
+}
+
+static void
+truncate_tables(List *relations, DropBehavior behavior pg_attribute_unused(),
+				bool restart_sequences pg_attribute_unused())
+{
+	refuse_modify(RelationGetRelid((Relation) linitial(relations)), "truncate");
+}
+
+/* --------------------------------------------------------------------------
+ * The callbacks
+ * -------------------------------------------------------------------------- */
+
 FdwRoutine *
 fdw_routine(void)
 {
@@ -188,7 +272,10 @@ fdw_routine(void)
 	routine->ReScanForeignScan = scan_again;
 	routine->EndForeignScan = scan_end;
 	routine->ExplainForeignScan = explain_scan;
-	fdw_refuse_writing(routine);
+	routine->PlanForeignModify = plan_modify;
+	routine->IsForeignRelUpdatable = updatable;
+	routine->ExecForeignInsert = insert_row;
+	routine->ExecForeignTruncate = truncate_tables;
 	routine->ImportForeignSchema = fdw_import;
 	return routine;
 }

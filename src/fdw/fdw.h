@@ -1,6 +1,7 @@
 /*
  * fdw.h
- *	  The foreign-data wrapper: planning and EXPLAIN.  The scan itself is in scan.c.
+ *	  The foreign-data wrapper: planning, EXPLAIN, and the refusal to write.  The scan
+ *	  itself is in scan.c.
  */
 #ifndef CONTRATOS_FDW_H
 #define CONTRATOS_FDW_H

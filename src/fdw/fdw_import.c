@@ -55,23 +55,12 @@ compare_listed(const void *a, const void *b)
 	return strcmp((*(Candidate *const *) a)->name.remote, (*(Candidate *const *) b)->name.remote);
 }
 
-/* Remove duplicates: a table created while the list was read may be listed twice. */
-static void
-drop_duplicates(Import *import)
-{
-	int kept = 0;
-
-	for (int i = 0; i < import->nlisted; i++)
-		if (kept == 0 || compare_listed(&import->listed[kept - 1], &import->listed[i]) != 0)
-			import->listed[kept++] = import->listed[i];
-	import->nlisted = kept;
-}
-
 static void
 list_tables(Import *import)
 {
 	List *tables;
 	ListCell *cell;
+	int kept = 0;
 	Failure f;
 
 	if (import->nlisted >= 0)
@@ -94,7 +83,11 @@ list_tables(Import *import)
 						  "Its name has characters that the encoding of this database lacks");
 	}
 	qsort(import->listed, import->nlisted, sizeof(Candidate *), compare_listed);
-	drop_duplicates(import);
+	/* a table created while the list was read may be listed twice */
+	for (int i = 0; i < import->nlisted; i++)
+		if (kept == 0 || compare_listed(&import->listed[kept - 1], &import->listed[i]) != 0)
+			import->listed[kept++] = import->listed[i];
+	import->nlisted = kept;
 	fdw_name_locally((FdwName **) import->listed, import->nlisted, NULL);
 }
 
@@ -283,22 +276,15 @@ check_dataset_location(Import *import, const char *location)
 					  errhint("Set option \"location\" of the server to '%s'.", failure_to_server(location))));
 }
 
-static bool
-describe_table(const Import *import, const char *name, BqTable *described, Failure *f)
-{
-	char *table = pg_server_to_any(name, strlen(name), PG_UTF8);
-
-	return bigquery_table(import->bq, psprintf("%s.%s", import->dataset, table), described, f);
-}
-
 /* Request the description of a table, and add its command.  Returns false if the table does not exist. */
 static bool
 add_table(Import *import, const FdwName *name, MemoryContext scratch)
 {
 	MemoryContext old = MemoryContextSwitchTo(scratch);
+	char *table = pg_server_to_any(name->remote, strlen(name->remote), PG_UTF8);
 	BqTable described;
 	Failure f;
-	bool found = describe_table(import, name->remote, &described, &f);
+	bool found = bigquery_table(import->bq, psprintf("%s.%s", import->dataset, table), &described, &f);
 	char *command = NULL;
 
 	if (!found && f.sqlstate != ERRCODE_UNDEFINED_TABLE)

@@ -47,23 +47,15 @@ take(HTAB *taken, const char *name)
 	return !found;
 }
 
-static HTAB *
-make_taken(int n, const char *const *reserved)
-{
-	HASHCTL control = {.keysize = NAMEDATALEN, .entrysize = NAMEDATALEN, .hcxt = CurrentMemoryContext};
-	HTAB *taken = hash_create("contratos names", n, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-
-	for (; reserved != NULL && *reserved != NULL; reserved++)
-		(void) take(taken, *reserved);
-	return taken;
-}
-
 void
 fdw_name_locally(FdwName *names[], int n, const char *const *reserved)
 {
-	HTAB *taken = make_taken(n, reserved);
+	HASHCTL control = {.keysize = NAMEDATALEN, .entrysize = NAMEDATALEN, .hcxt = CurrentMemoryContext};
+	HTAB *taken = hash_create("contratos names", n, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 	Digest *digest = digest_create();
 
+	for (; reserved != NULL && *reserved != NULL; reserved++)
+		(void) take(taken, *reserved);
 	/* names that fit come first, so that no other column or table can take them */
 	for (int i = 0; i < n; i++)
 	{
@@ -197,24 +189,14 @@ append_column(StringInfo buf, const ImportColumn *column)
 	appendStringInfo(buf, ")%s", field->required ? " NOT NULL" : "");
 }
 
-/* The column by which BigQuery partitions the table, or NULL. */
-static const ImportColumn *
-partition_column(const BqTable *described, ImportColumn **columns, int n)
-{
-	const char *name = described->ingestion_time ? "_PARTITIONTIME" : described->partition_field;
-
-	for (int i = 0; name != NULL && i < n; i++)
-		if (pg_strcasecmp(columns[i]->field->name, name) == 0)
-			return columns[i];
-	return NULL;
-}
-
 char *
 fdw_import_command(const char *server, const char *dataset, const FdwName *table, const BqTable *described)
 {
 	ImportColumn **columns = palloc(sizeof(ImportColumn *) * (described->nfields + 1));
 	int n = make_columns(table, described, columns);
-	const ImportColumn *partition = partition_column(described, columns, n);
+	/* the column by which BigQuery partitions the table */
+	const char *partitioned_by = described->ingestion_time ? "_PARTITIONTIME" : described->partition_field;
+	const ImportColumn *partition = NULL;
 	StringInfoData buf;
 
 	if (n == 0)
@@ -229,6 +211,8 @@ fdw_import_command(const char *server, const char *dataset, const FdwName *table
 		if (i > 0)
 			appendStringInfoChar(&buf, ',');
 		append_column(&buf, columns[i]);
+		if (partition == NULL && partitioned_by != NULL && pg_strcasecmp(columns[i]->field->name, partitioned_by) == 0)
+			partition = columns[i];
 	}
 	appendStringInfo(&buf, "\n) SERVER %s OPTIONS (", quote_identifier(server));
 	append_option(&buf, "table", psprintf("%s.%s", failure_to_server(dataset), table->remote));

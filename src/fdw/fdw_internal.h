@@ -1,8 +1,7 @@
 /*
  * fdw_internal.h
- *	  Shared by fdw.c (reading), fdw_modify.c (rejects writing) and the files of IMPORT
- *	  FOREIGN SCHEMA: fdw_import.c (the dialogue with BigQuery), fdw_import_command.c
- *	  (the commands) and fdw_import_names.c (local names).
+ *	  Shared by fdw.c and the files of IMPORT FOREIGN SCHEMA: fdw_import.c (the dialogue
+ *	  with BigQuery) and fdw_import_command.c (the commands, and the names in them).
  */
 #ifndef CONTRATOS_FDW_INTERNAL_H
 #define CONTRATOS_FDW_INTERNAL_H
@@ -12,9 +11,6 @@
 
 #include "bigquery/message.h"
 #include "fdw/fdw.h"
-
-/* Set the callbacks for INSERT, UPDATE, DELETE, TRUNCATE and COPY FROM: all of them raise 0A000. */
-extern void fdw_refuse_writing(FdwRoutine *routine);
 
 /* A remote name and its local counterpart. */
 typedef struct FdwName

@@ -160,29 +160,21 @@ typedef struct Operand
 	Oid family; /* the family that the comparison's operator must belong to */
 } Operand;
 
-/* The integer column under a cast to numeric, or NULL. */
-static Node *
-under_numeric(Node *node)
-{
-	FuncExpr *call = (FuncExpr *) node;
-
-	if (!IsA(node, FuncExpr))
-		return NULL;
-	if (call->funcid != F_NUMERIC_INT2 && call->funcid != F_NUMERIC_INT4 && call->funcid != F_NUMERIC_INT8)
-		return NULL;
-	return linitial(call->args);
-}
-
 static bool
 find_operand(const Search *search, Node *node, Operand *operand)
 {
-	Node *integer = under_numeric(node);
+	FuncExpr *call = (FuncExpr *) node;
+	/* an integer column that is cast to numeric */
+	bool integer = IsA(node, FuncExpr) &&
+				   (call->funcid == F_NUMERIC_INT2 || call->funcid == F_NUMERIC_INT4 || call->funcid == F_NUMERIC_INT8);
 	const RemoteColumn *column;
 
+	if (integer)
+		node = linitial(call->args);
 	/* varchar is compared as text, with the same bytes */
-	if (IsA(node, RelabelType) && ((RelabelType *) node)->resulttype == TEXTOID)
+	else if (IsA(node, RelabelType) && ((RelabelType *) node)->resulttype == TEXTOID)
 		node = (Node *) ((RelabelType *) node)->arg;
-	column = find_column(search, integer ? integer : node);
+	column = find_column(search, node);
 	if (column == NULL)
 		return false;
 	operand->column = column;

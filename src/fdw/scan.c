@@ -122,18 +122,6 @@ prepare_columns(BqScan *scan)
 }
 
 /*
- * The load's own scan reads all rows, so that a reader worker may read ahead; other
- * scans may stop at any row.
- */
-static int64
-parallel_size(const BqScan *scan)
-{
-	if (scan->role != SCAN_REPORTING || settings_min_parallel_load_size < 0)
-		return -1;
-	return (int64) settings_min_parallel_load_size * 1024 * 1024;
-}
-
-/*
  * The shape of tuples of the foreign table for the load's rows; NULL when they cannot
  * be made without the database.
  */
@@ -162,15 +150,6 @@ tuple_shape(ForeignScanState *node, const BqScan *scan)
 	return shape;
 }
 
-/* NULL if BigQuery could not compute the same. */
-static RowHash *
-make_row_hash(const BqScan *scan)
-{
-	char *forms = fingerprint_forms(scan->table, scan->adoption->columns, scan->adoption->ncolumns, scan->job->fields);
-
-	return forms != NULL ? rowhash_create(forms) : NULL;
-}
-
 /* Start reading: the first row is needed. */
 static void
 start(ForeignScanState *node, BqScan *scan)
@@ -183,11 +162,23 @@ start(ForeignScanState *node, BqScan *scan)
 		if (!scan_adopt(scan))
 			ask_for_rows(scan);
 		prepare_columns(scan);
-		if (scan->role == SCAN_REPORTING && scan->row_hash == NULL)
-			scan->row_hash = make_row_hash(scan);
-		scan->reader =
-			reader_open(scan->job, scan->row_hash, scan->role == SCAN_REPORTING ? tuple_shape(node, scan) : NULL,
-						parallel_size(scan), scan->context);
+
+		bool reporting = scan->role == SCAN_REPORTING;
+		int64 parallel_size = -1;
+
+		if (reporting && scan->row_hash == NULL)
+		{
+			char *forms =
+				fingerprint_forms(scan->table, scan->adoption->columns, scan->adoption->ncolumns, scan->job->fields);
+
+			/* without forms BigQuery could not compute the same */
+			scan->row_hash = forms != NULL ? rowhash_create(forms) : NULL;
+		}
+		/* the load's own scan reads all rows, so that a reader worker may read ahead; others may stop at any row */
+		if (reporting && settings_min_parallel_load_size >= 0)
+			parallel_size = (int64) settings_min_parallel_load_size * 1024 * 1024;
+		scan->reader = reader_open(scan->job, scan->row_hash, reporting ? tuple_shape(node, scan) : NULL, parallel_size,
+								   scan->context);
 	}
 	scan->started = true;
 	MemoryContextSwitchTo(old);

@@ -93,26 +93,19 @@ scan_adopt_position(const ScanAdoption *adoption, AttrNumber attnum)
 	return -1;
 }
 
-/* Whether the load's job has all columns and rows that this scan reads. */
-static bool
-is_held_by(const BqScan *scan, const ScanAdoption *adoption)
-{
-	if (strcmp(scan->rows_key, adoption->rows_key) != 0)
-		return false;
-	for (int i = 0; i < scan->ncolumns; i++)
-		if (scan_adopt_position(adoption, scan->attnums[i]) < 0)
-			return false;
-	return true;
-}
-
 bool
 scan_adopt(BqScan *scan)
 {
 	ScanAdoption *adoption = offered;
+	bool held;
 
 	if (adoption == NULL || adoption->relid != scan->table->relid)
 		return false;
-	if (!is_held_by(scan, adoption))
+	/* the load's job must have all rows and columns that this scan reads */
+	held = strcmp(scan->rows_key, adoption->rows_key) == 0;
+	for (int i = 0; i < scan->ncolumns && held; i++)
+		held = scan_adopt_position(adoption, scan->attnums[i]) >= 0;
+	if (!held)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("a load reads other rows of foreign table \"%s\" than those it requested from BigQuery",
 							   get_rel_name(scan->table->relid)),

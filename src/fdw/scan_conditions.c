@@ -152,16 +152,6 @@ scan_query(ForeignScanState *node)
  * require_filter
  * -------------------------------------------------------------------------- */
 
-/* Whether a condition lets BigQuery leave partitions out: IS NOT NULL keeps all partitions with data. */
-static bool
-is_pruned(const BqScan *scan, const RemoteColumn *column)
-{
-	for (int i = 0; i < scan->nconditions; i++)
-		if (scan->conditions[i].attnum == column->attnum && strcmp(scan->conditions[i].op, "IS NOT NULL") != 0)
-			return true;
-	return false;
-}
-
 /* The cost of the query, as the end of a sentence; NULL if BigQuery does not report it. */
 static char *
 estimate_unfiltered(const BqScan *scan, const BqConnection *connection, const BqQuery *query)
@@ -227,6 +217,11 @@ scan_check_filter(const BqScan *scan, const BqConnection *connection, const BqQu
 	RemoteTable *table = scan->table;
 	const RemoteColumn *column = table->partition_column ? options_column(table, table->partition_column) : NULL;
 
-	if (table->require_filter && column != NULL && !is_pruned(scan, column))
-		refuse_without_filter(scan, column, connection, query);
+	if (!table->require_filter || column == NULL)
+		return;
+	/* any condition lets BigQuery leave partitions out but IS NOT NULL, which keeps all partitions with data */
+	for (int i = 0; i < scan->nconditions; i++)
+		if (scan->conditions[i].attnum == column->attnum && strcmp(scan->conditions[i].op, "IS NOT NULL") != 0)
+			return;
+	refuse_without_filter(scan, column, connection, query);
 }

@@ -196,19 +196,13 @@ natural_scalar(const BqField *field)
 	return field->type == BQ_RANGE ? bqtypes[field->range_element].range : bqtypes[field->type].local;
 }
 
-static Oid
-natural_oid(const BqField *field)
-{
-	Oid scalar = natural_scalar(field);
-
-	return OidIsValid(scalar) && field->repeated && field->type != BQ_STRUCT ? get_array_type(scalar) : scalar;
-}
-
 const char *
 values_natural_sql(const BqField *field)
 {
-	Oid type = natural_oid(field);
+	Oid type = natural_scalar(field);
 
+	if (OidIsValid(type) && field->repeated && field->type != BQ_STRUCT)
+		type = get_array_type(type);
 	return OidIsValid(type) ? format_type_be(type) : NULL;
 }
 
@@ -322,41 +316,30 @@ scalar_reader(const BqField *field, Oid type, int32 typmod, const char *column, 
 	return reader;
 }
 
-static bool
-is_nested(const BqField *field, Oid type)
-{
-	return field->repeated || field->type == BQ_STRUCT || field->type == BQ_RANGE ||
-		   (field->type == BQ_JSON && (type == JSONBOID || type == JSONOID));
-}
-
-/* jsonb_in() silently drops all but the last of equal keys: such a STRING is read like a JSON. */
-static const BqField *
-as_document(const BqField *field, Oid type)
-{
-	BqField *document;
-
-	if (type != JSONBOID || field->repeated || field->type != BQ_STRING)
-		return field;
-	document = palloc(sizeof(BqField));
-	*document = *field;
-	document->type = BQ_JSON;
-	return document;
-}
-
 ValueReader *
 values_reader(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f)
 {
 	int32 base_typmod = typmod;
 	Oid base = getBaseTypeAndTypmod(type, &base_typmod);
 
-	field = as_document(field, base);
+	/* jsonb_in() silently drops all but the last of equal keys: such a STRING is read like a JSON */
+	if (base == JSONBOID && field->type == BQ_STRING && !field->repeated)
+	{
+		BqField *document = palloc(sizeof(BqField));
+
+		*document = *field;
+		document->type = BQ_JSON;
+		field = document;
+	}
 
 	/* array_in() is used for the texts of STRING only */
 	if (!field->repeated && OidIsValid(get_element_type(base)) && field->type != BQ_STRING)
 		return values_refuse(field, type, typmod, column, f);
 
-	ValueReader *reader = is_nested(field, base) ? values_nested_reader(field, base, base_typmod, column, f)
-												 : scalar_reader(field, base, base_typmod, column, f);
+	bool nested = field->repeated || field->type == BQ_STRUCT || field->type == BQ_RANGE ||
+				  (field->type == BQ_JSON && (base == JSONBOID || base == JSONOID));
+	ValueReader *reader = nested ? values_nested_reader(field, base, base_typmod, column, f)
+								 : scalar_reader(field, base, base_typmod, column, f);
 
 	return reader == NULL || base == type ? reader : values_domain_reader(reader, type);
 }

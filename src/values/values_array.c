@@ -41,33 +41,18 @@ typedef struct ArrayState
 
 #define FIRST_ROOM 64
 
-static void
-begin_elements(ArrayState *state)
-{
-	state->n = 0;
-	state->room = FIRST_ROOM;
-	state->values = palloc(sizeof(Datum) * FIRST_ROOM);
-	state->nulls = palloc(sizeof(bool) * FIRST_ROOM);
-}
-
-/* Make room for one more element. */
-static void
-make_room(ArrayState *state)
-{
-	if (state->n < state->room)
-		return;
-	state->room *= 2;
-	state->values = repalloc_huge(state->values, sizeof(Datum) * (Size) state->room);
-	state->nulls = repalloc_huge(state->nulls, sizeof(bool) * (Size) state->room);
-}
-
 /* Read one element; VALUE_BAD when it is bad, or exceeds the limit. */
 static ValueResult
 read_element(ArrayState *state, const RowsCell *cell, const char **reason)
 {
 	ValueResult result;
 
-	make_room(state);
+	if (state->n == state->room)
+	{
+		state->room *= 2;
+		state->values = repalloc_huge(state->values, sizeof(Datum) * (Size) state->room);
+		state->nulls = repalloc_huge(state->nulls, sizeof(bool) * (Size) state->room);
+	}
 	result = values_read(state->element, cell, &state->values[state->n], &state->nulls[state->n], reason);
 	if (result == VALUE_OK && state->nulls[state->n] && !values_allows_null(state->element))
 		return values_bad(reason, "the array's elements cannot be NULL");
@@ -85,7 +70,10 @@ read_elements(ArrayState *state, const RowsCell *cell, const char **reason)
 	uint64_t offset;
 	int ncells;
 
-	begin_elements(state);
+	state->n = 0;
+	state->room = FIRST_ROOM;
+	state->values = palloc(sizeof(Datum) * FIRST_ROOM);
+	state->nulls = palloc(sizeof(bool) * FIRST_ROOM);
 	rows_array(state->decoder, cell->data, cell->len);
 	while (rows_elements(state->decoder, &cells, &ncells))
 		for (int i = 0; i < ncells; i++)

@@ -48,15 +48,6 @@ call_check(void *arg)
 	domain_check(state->value, state->isnull, state->domain, &state->constraints, state->context);
 }
 
-/* A check that throws cannot free its memory, which would grow with the number of bad values. */
-static void
-forget_constraints(DomainState *state)
-{
-	MemoryContextReset(state->context);
-	state->constraints = NULL;
-	state->refusals = 0;
-}
-
 static bool
 passes(ValueReader *reader, Datum value, bool isnull, const char **reason)
 {
@@ -66,8 +57,13 @@ passes(ValueReader *reader, Datum value, bool isnull, const char **reason)
 	state->isnull = isnull;
 	if (values_guarded(reader, call_check, state, reason))
 		return true;
+	/* a check that throws cannot free its memory, which would grow with the number of bad values */
 	if (++state->refusals >= REFUSALS_KEPT)
-		forget_constraints(state);
+	{
+		MemoryContextReset(state->context);
+		state->constraints = NULL;
+		state->refusals = 0;
+	}
 	return false;
 }
 

@@ -76,18 +76,6 @@ blames_value(int sqlstate)
 	}
 }
 
-/* The error cannot be rolled back: it ends the statement, as an error of the column. */
-static void
-fail_in_parallel(const ValueReader *reader, const ErrorData *error)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-			 errmsg("value of column \"%s\" cannot be stored without loss", reader->column),
-			 errdetail("%s.", error->message),
-			 errhint("For on_bad_value 'null' to take effect, run SET max_parallel_workers_per_gather = 0 before "
-					 "the query.")));
-}
-
 typedef struct Guarded
 {
 	void (*body)(void *arg);
@@ -144,8 +132,14 @@ values_guarded(ValueReader *reader, void (*body)(void *arg), void *arg, const ch
 		return true;
 	if (!blames_value(error->sqlerrcode))
 		ReThrowError(error);
+	/* the error cannot be rolled back: it ends the statement, as an error of the column */
 	if (!sub)
-		fail_in_parallel(reader, error);
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("value of column \"%s\" cannot be stored without loss", reader->column),
+				 errdetail("%s.", error->message),
+				 errhint("For on_bad_value 'null' to take effect, run SET max_parallel_workers_per_gather = 0 before "
+						 "the query.")));
 	(void) values_bad_message(reason, error->message);
 	return false;
 }
@@ -187,19 +181,6 @@ is_careless(Oid type)
 	}
 }
 
-/* The type of the parts of a container; InvalidOid if the type is not a container. */
-static Oid
-part_type(Oid type)
-{
-	Oid part = get_element_type(type);
-
-	if (!OidIsValid(part) && type_is_range(type))
-		part = get_range_subtype(type);
-	if (!OidIsValid(part) && type_is_multirange(type))
-		part = get_range_subtype(get_multirange_range(type));
-	return part;
-}
-
 /*
  * array_in() and similar functions pass the typmod, or that of their parts' domain, to
  * the parts' input functions, which round: so the parts of a container must not have
@@ -208,12 +189,17 @@ part_type(Oid type)
 bool
 values_input_fits(const BqField *field, Oid type, int32 typmod)
 {
-	Oid part = part_type(type);
+	/* the type of the parts, if the type is a container */
+	Oid part = get_element_type(type);
 
 	if (type_is_rowtype(type) || is_careless(type) || get_typtype(type) == TYPTYPE_PSEUDO)
 		return false;
 	if (field->type == BQ_BYTES)
 		return false;
+	if (!OidIsValid(part) && type_is_range(type))
+		part = get_range_subtype(type);
+	if (!OidIsValid(part) && type_is_multirange(type))
+		part = get_range_subtype(get_multirange_range(type));
 	if (!OidIsValid(part))
 		return true;
 	part = getBaseTypeAndTypmod(part, &typmod);
@@ -239,16 +225,6 @@ call_input(void *arg)
 	Input *input = arg;
 
 	input->made = InputFunctionCall(&input->function, input->given, input->ioparam, input->typmod);
-}
-
-/*
- * A built-in function of a built-in type reports softly if the version supports that
- * (16); array_in() for a type of an extension is built in, and still throws.
- */
-static bool
-is_soft(Oid function, Oid type)
-{
-	return has_soft_input_compat() && function < FirstUnpinnedObjectId && type < FirstUnpinnedObjectId;
 }
 
 static bool
@@ -307,7 +283,12 @@ values_input_reader(const BqField *field, Oid type, int32 typmod, const char *co
 	getTypeInputInfo(type, &function, &input->ioparam);
 	fmgr_info(function, &input->function);
 	input->typmod = typmod;
-	input->soft = is_soft(function, type);
+
+	/*
+	 * A built-in function of a built-in type reports softly if the version supports that
+	 * (16); array_in() for a type of an extension is built in, and still throws.
+	 */
+	input->soft = has_soft_input_compat() && function < FirstUnpinnedObjectId && type < FirstUnpinnedObjectId;
 	initStringInfo(&input->text);
 	reader->state = input;
 	return reader;

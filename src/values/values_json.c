@@ -4,9 +4,9 @@
  *
  * PostgreSQL makes both from text, with functions that throw on invalid input; and they
  * cannot make a jsonb from a text with an escaped U+0000.  So this file puts the pieces
- * together (text: values_json_text.c), within limits below those where the functions
- * used would throw: the parts of a jsonb have at most 256 MB, and its lists grow by
- * doubling within 1 GB, which VALUES_MAX_MEMORY keeps them far from.
+ * together, within limits below those where the functions used would throw: the parts
+ * of a jsonb have at most 256 MB, and its lists grow by doubling within 1 GB, which
+ * VALUES_MAX_MEMORY keeps them far from.
  */
 #include "postgres.h"
 
@@ -146,17 +146,89 @@ put_json_number(JsonMaker *m, const char *data, size_t len)
 		put(m, &number);
 }
 
-/* At the end of an object jsonb drops all but the last of equal keys. */
-static void
-end_jsonb(JsonMaker *m, bool list)
-{
-	int pairs = list ? 0 : m->state->contVal.val.object.nPairs;
-	JsonbValue *made = pushJsonbValue(&m->state, list ? WJB_END_ARRAY : WJB_END_OBJECT, NULL);
+/* --------------------------------------------------------------------------
+ * As text.  With the names of its fields a text can be many times as long as the cells
+ * it is made from; so everything is appended by these functions, within a limit.
+ * -------------------------------------------------------------------------- */
 
-	if (!list && made->val.object.nPairs < pairs)
-		m->altered = "holds a key twice";
-	if (m->state == NULL)
-		m->root = made;
+static void
+append_text(JsonMaker *m, const char *data, size_t len)
+{
+	if (m->bad != NULL)
+		return;
+	if (len > VALUES_MAX_MEMORY - (Size) m->text.len)
+		values_json_fail(m, "takes more than 256 MB to be put together");
+	else
+		appendBinaryStringInfo(&m->text, data, (int) len);
+}
+
+/* A comma if the next item needs one before it. */
+static void
+append_comma(JsonMaker *m)
+{
+	if (m->comma)
+		append_text(m, ",", 1);
+	m->comma = true;
+}
+
+/* The JSON escape for a character that must be escaped, and its length. */
+static size_t
+escape(unsigned char c, char *buf)
+{
+	static const char letters[] = "\"\\\b\f\n\r\t", escapes[] = "\"\\bfnrt";
+	const char *letter = memchr(letters, c, sizeof(letters) - 1);
+
+	if (letter == NULL)
+		return (size_t) sprintf(buf, "\\u%04x", c);
+	buf[0] = '\\';
+	buf[1] = escapes[letter - letters];
+	return 2;
+}
+
+/* A string, with its quotes and escapes. */
+static void
+append_quoted(JsonMaker *m, const char *data, size_t len)
+{
+	const char *end = data + len, *run = data;
+	char buf[8];
+
+	append_text(m, "\"", 1);
+	for (const char *p = data; p < end; p++)
+	{
+		unsigned char c = (unsigned char) *p;
+
+		if (c >= 0x20 && c != '"' && c != '\\')
+			continue;
+		append_text(m, run, p - run);
+		append_text(m, buf, escape(c, buf));
+		run = p + 1;
+	}
+	append_text(m, run, end - run);
+	append_text(m, "\"", 1);
+}
+
+/* A decimal number in JSON's grammar: a digit on either side of the point, no sign but -. */
+static void
+append_decimal(JsonMaker *m, const char *data, size_t len)
+{
+	Decimal d = {.plain = true};
+	char exponent[32];
+
+	if (!values_parse_decimal(data, data + len, &d))
+	{
+		values_json_fail(m, "not a number");
+		return;
+	}
+	if (d.negative)
+		append_text(m, "-", 1);
+	append_text(m, d.nbefore > 0 ? d.before : "0", Max(d.nbefore, 1));
+	if (d.nafter > 0)
+	{
+		append_text(m, ".", 1);
+		append_text(m, d.after, d.nafter);
+	}
+	if (d.exponent != 0)
+		append_text(m, exponent, snprintf(exponent, sizeof(exponent), "e" INT64_FORMAT, d.exponent));
 }
 
 /* --------------------------------------------------------------------------
@@ -170,8 +242,8 @@ values_json_open(JsonMaker *m, bool list)
 		return;
 	if (!m->jsonb)
 	{
-		values_json_comma(m);
-		values_json_append(m, list ? "[" : "{", 1);
+		append_comma(m);
+		append_text(m, list ? "[" : "{", 1);
 		m->comma = false;
 	}
 	else if (claim_key(m, sizeof(uint32)))
@@ -183,11 +255,21 @@ values_json_close(JsonMaker *m, bool list)
 {
 	if (m->bad != NULL)
 		return;
-	if (m->jsonb)
-		end_jsonb(m, list);
-	else
-		values_json_append(m, list ? "]" : "}", 1);
 	m->comma = true;
+	if (!m->jsonb)
+	{
+		append_text(m, list ? "]" : "}", 1);
+		return;
+	}
+
+	int pairs = list ? 0 : m->state->contVal.val.object.nPairs;
+	JsonbValue *made = pushJsonbValue(&m->state, list ? WJB_END_ARRAY : WJB_END_OBJECT, NULL);
+
+	/* at the end of an object jsonb drops all but the last of equal keys */
+	if (!list && made->val.object.nPairs < pairs)
+		m->altered = "holds a key twice";
+	if (m->state == NULL)
+		m->root = made;
 }
 
 void
@@ -203,9 +285,9 @@ values_json_key(JsonMaker *m, const char *data, size_t len)
 			pushJsonbValue(&m->state, WJB_KEY, &key);
 		return;
 	}
-	values_json_comma(m);
-	values_json_quoted(m, data, len);
-	values_json_append(m, ":", 1);
+	append_comma(m);
+	append_quoted(m, data, len);
+	append_text(m, ":", 1);
 	m->comma = false;
 }
 
@@ -222,8 +304,8 @@ values_json_string(JsonMaker *m, const char *data, size_t len)
 			put(m, &string);
 		return;
 	}
-	values_json_comma(m);
-	values_json_quoted(m, data, len);
+	append_comma(m);
+	append_quoted(m, data, len);
 }
 
 void
@@ -236,8 +318,8 @@ values_json_number(JsonMaker *m, const char *data, size_t len)
 		put_json_number(m, data, len);
 		return;
 	}
-	values_json_comma(m);
-	values_json_decimal(m, data, len);
+	append_comma(m);
+	append_decimal(m, data, len);
 }
 
 void
@@ -253,8 +335,8 @@ values_json_bool(JsonMaker *m, bool truth)
 			put(m, &value);
 		return;
 	}
-	values_json_comma(m);
-	values_json_append(m, truth ? "true" : "false", truth ? 4 : 5);
+	append_comma(m);
+	append_text(m, truth ? "true" : "false", truth ? 4 : 5);
 }
 
 void
@@ -270,8 +352,8 @@ values_json_null(JsonMaker *m)
 			put(m, &value);
 		return;
 	}
-	values_json_comma(m);
-	values_json_append(m, "null", 4);
+	append_comma(m);
+	append_text(m, "null", 4);
 }
 
 static void
@@ -326,8 +408,8 @@ values_json_document(JsonMaker *m, RowsJson *reader, const char *data, size_t le
 	}
 	if (m->jsonb || m->bad != NULL)
 		return;
-	values_json_comma(m);
-	values_json_append(m, data, len);
+	append_comma(m);
+	append_text(m, data, len);
 }
 
 ValueResult

@@ -147,18 +147,13 @@ static const PutScalar scalars[] = {
 
 StaticAssertDecl(lengthof(scalars) == BQ_NTYPES, "each type needs its scalar, or none");
 
-PutScalar
-values_nested_scalar(const BqField *field)
-{
-	return scalars[field->type];
-}
-
 /* --------------------------------------------------------------------------
- * Trees
+ * Reading values along the schema
  * -------------------------------------------------------------------------- */
 
-void *
-values_alloc(void *context, void *ptr, size_t size)
+/* Memory from a MemoryContext for the rows module (RowsAlloc). */
+static void *
+alloc_nested(void *context, void *ptr, size_t size)
 {
 	if (size == 0)
 	{
@@ -168,10 +163,6 @@ values_alloc(void *context, void *ptr, size_t size)
 	}
 	return ptr ? repalloc_huge(ptr, size) : MemoryContextAllocHuge(context, size);
 }
-
-/* --------------------------------------------------------------------------
- * Reading values along the schema
- * -------------------------------------------------------------------------- */
 
 static void put_cell(NestedState *state, const NestedNode *node, const RowsCell *cell);
 
@@ -279,13 +270,6 @@ read_json(ValueReader *reader, const RowsCell *cell, Datum *value, const char **
 
 static bool make_node(NestedState *state, NestedNode *node, const BqField *field, int level, bool element, Failure *f);
 
-/* The name that BigQuery itself gives a field without a name. */
-static char *
-field_name(const BqField *field, int number)
-{
-	return field->name && *field->name ? field->name : psprintf("_field_%d", number);
-}
-
 static int
 field_by_name(const void *a, const void *b)
 {
@@ -319,8 +303,11 @@ make_fields(NestedState *state, NestedNode *node, int level, Failure *f)
 	node->nodes = palloc0(sizeof(NestedNode) * Max(node->nnodes, 1));
 	for (int i = 0; i < node->nnodes; i++)
 	{
-		node->nodes[i].name = field_name(&node->field->fields[i], i + 1);
-		if (!make_node(state, &node->nodes[i], &node->field->fields[i], level + 1, false, f))
+		const BqField *field = &node->field->fields[i];
+
+		/* a field without a name has the name that BigQuery itself gives it */
+		node->nodes[i].name = field->name && *field->name ? field->name : psprintf("_field_%d", i + 1);
+		if (!make_node(state, &node->nodes[i], field, level + 1, false, f))
 			return false;
 	}
 	twice = name_of_two(node);
@@ -344,7 +331,7 @@ make_node(NestedState *state, NestedNode *node, const BqField *field, int level,
 	node->level = level;
 	if (!array && field->type != BQ_STRUCT)
 	{
-		node->put = values_nested_scalar(field);
+		node->put = scalars[field->type];
 		if (node->put == NULL)
 			values_refuse(field, state->maker->reader->type, -1, state->maker->reader->column, f);
 		return node->put != NULL;
@@ -375,7 +362,7 @@ make_json_reader(const BqField *field, Oid type, int32 typmod, const char *colum
 	number->type = BQ_FLOAT64;
 	state->context = CurrentMemoryContext;
 	state->scratch = AllocSetContextCreate(CurrentMemoryContext, "contratos nested value", ALLOCSET_DEFAULT_SIZES);
-	state->json = rows_json_create(values_alloc, CurrentMemoryContext);
+	state->json = rows_json_create(alloc_nested, CurrentMemoryContext);
 	state->maker = values_json_maker(reader, f);
 	state->number = values_make(values_read_float, number, FLOAT8OID, -1, column, f);
 	state->input = by_input ? values_input_reader(field, type, typmod, column, f) : NULL;

@@ -2,9 +2,8 @@
  * values_nested.h
  *	  Shared by the files for nested values only.
  *
- * values_nested.c follows a schema, values_nested_scalar.c handles the scalars in it,
- * values_json.c builds JSON from them, values_array.c and values_range.c build arrays
- * and ranges.
+ * values_nested.c follows a schema, values_json.c builds JSON along it, values_array.c
+ * and values_range.c build arrays and ranges.
  */
 #ifndef CONTRATOS_VALUES_NESTED_H
 #define CONTRATOS_VALUES_NESTED_H
@@ -75,14 +74,6 @@ extern void values_json_fail(JsonMaker *m, const char *why);
  */
 extern ValueResult values_json_finish(JsonMaker *m, MemoryContext context, Datum *value, const char **reason);
 
-/* values_json_text.c: append to the text, with a comma before it if one is needed */
-extern void values_json_append(JsonMaker *m, const char *data, size_t len);
-extern void values_json_comma(JsonMaker *m);
-/* a string, with its quotes and escapes */
-extern void values_json_quoted(JsonMaker *m, const char *data, size_t len);
-/* a decimal number in JSON's grammar: a digit on either side of the point, no sign but - */
-extern void values_json_decimal(JsonMaker *m, const char *data, size_t len);
-
 /* --------------------------------------------------------------------------
  * Reading values along a schema
  * -------------------------------------------------------------------------- */
@@ -120,12 +111,6 @@ struct NestedState
 	MemoryContext context; /* the reader's */
 	MemoryContext scratch; /* for the value being built */
 };
-
-/* values_nested_scalar.c: the function for a scalar; NULL if its type is unknown. */
-extern PutScalar values_nested_scalar(const BqField *field);
-
-/* Memory from a MemoryContext for the rows module (RowsAlloc). */
-extern void *values_alloc(void *context, void *ptr, size_t size);
 
 /* values_array.c: an ARRAY as a PostgreSQL array. */
 extern ValueReader *values_array_reader(const BqField *field, Oid type, int32 typmod, const char *column, Failure *f);

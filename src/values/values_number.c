@@ -154,16 +154,6 @@ same_number(const Decimal *a, const char *shown, int len)
 	return true;
 }
 
-static Datum
-make_special_float(const ValueReader *reader, const char *p)
-{
-	double number = *p == '-' ? -INFINITY : INFINITY;
-
-	if (*p == 'n' || *p == 'N')
-		number = NAN;
-	return reader->type == FLOAT8OID ? Float8GetDatum(number) : Float4GetDatum((float4) number);
-}
-
 bool
 values_parse_double(const Decimal *d, const char *text, double *number)
 {
@@ -215,9 +205,13 @@ values_read_float(ValueReader *reader, const RowsCell *cell, Datum *value, const
 	values_trim(&p, &end);
 	if (!values_parse_decimal(p, end, &d))
 	{
+		double special = *p == '-' ? -INFINITY : INFINITY;
+
 		if (!values_is_special_number(p, end))
 			return values_bad(reason, "not a number");
-		*value = make_special_float(reader, p);
+		if (*p == 'n' || *p == 'N')
+			special = NAN;
+		*value = reader->type == FLOAT8OID ? Float8GetDatum(special) : Float4GetDatum((float4) special);
 		return VALUE_OK;
 	}
 

@@ -300,44 +300,24 @@ values_numeric_layout_known(void)
 }
 
 /*
- * Whether numeric(precision, scale) can hold the number without rounding it.  The scale
- * may be negative: then as many digits before the point must be 0.
+ * A number with a typmod has exactly the number of decimal places that it says, and
+ * must not be rounded to it.  The scale may be negative: then as many digits before the
+ * point must be 0.
  */
-static bool
-fits_typmod(const Decimal *d, int precision, int scale, bool *exact)
+static ValueResult
+make_with_typmod(ValueReader *reader, const char *p, const char *end, Decimal *d, Datum *value, const char **reason)
 {
+	/* in the encoding of numeric.c */
+	int precision = ((reader->typmod - VARHDRSZ) >> 16) & 0xffff;
+	int scale = (((reader->typmod - VARHDRSZ) & 0x7ff) ^ 1024) - 1024;
+	size_t dscale = Max(scale, 0);
 	size_t first, ndigits;
 	int64 places;
 
 	values_significant(d, &first, &ndigits, &places);
-	*exact = ndigits == 0 || (int64) ndigits - places <= scale;
-	return ndigits == 0 || places <= precision - scale;
-}
-
-/* The two numbers of a typmod, in the encoding of numeric.c. */
-static int
-typmod_precision(int32 typmod)
-{
-	return ((typmod - VARHDRSZ) >> 16) & 0xffff;
-}
-
-static int
-typmod_scale(int32 typmod)
-{
-	return (((typmod - VARHDRSZ) & 0x7ff) ^ 1024) - 1024;
-}
-
-/* A number with a typmod has exactly the number of decimal places that it says. */
-static ValueResult
-make_with_typmod(ValueReader *reader, const char *p, const char *end, Decimal *d, Datum *value, const char **reason)
-{
-	int scale = typmod_scale(reader->typmod);
-	size_t dscale = Max(scale, 0);
-	bool exact;
-
-	if (!fits_typmod(d, typmod_precision(reader->typmod), scale, &exact))
+	if (ndigits > 0 && places > precision - scale)
 		return values_out_of_range(reader, reason);
-	if (!exact)
+	if (ndigits > 0 && (int64) ndigits - places > scale)
 		return values_inexact(reader, reason);
 	/* only zeros are cut off */
 	if (reader->by_hand && fits_short(d) && dscale <= SHORT_DSCALE_MAX)
@@ -347,18 +327,6 @@ make_with_typmod(ValueReader *reader, const char *p, const char *end, Decimal *d
 	}
 	else
 		*value = by_numeric_in(p, end - p, reader->typmod);
-	return VALUE_OK;
-}
-
-/* NaN, which any numeric can be, or an infinity, which only a numeric without typmod can be. */
-static ValueResult
-make_special_numeric(ValueReader *reader, const char *p, const char *end, Datum *value, const char **reason)
-{
-	if (!values_is_special_number(p, end))
-		return values_bad(reason, "not a number");
-	if (reader->typmod >= (int32) VARHDRSZ && *p != 'n' && *p != 'N')
-		return values_out_of_range(reader, reason);
-	*value = by_numeric_in(p, end - p, -1);
 	return VALUE_OK;
 }
 
@@ -372,7 +340,15 @@ values_read_numeric(ValueReader *reader, const RowsCell *cell, Datum *value, con
 	Decimal d = {.plain = (size_t) (end - p) == cell->len};
 
 	if (!values_parse_decimal(p, end, &d))
-		return make_special_numeric(reader, p, end, value, reason);
+	{
+		if (!values_is_special_number(p, end))
+			return values_bad(reason, "not a number");
+		/* any numeric can be NaN, but only one without typmod an infinity */
+		if (reader->typmod >= (int32) VARHDRSZ && *p != 'n' && *p != 'N')
+			return values_out_of_range(reader, reason);
+		*value = by_numeric_in(p, end - p, -1);
+		return VALUE_OK;
+	}
 	if (!is_in_range(&d))
 		return values_bad(reason, "out of range of numeric");
 	if (reader->typmod >= (int32) VARHDRSZ)

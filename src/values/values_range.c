@@ -24,12 +24,14 @@
 #include "values/values_internal.h"
 #include "values/values_nested.h"
 
-/* The two bounds, as texts. */
-typedef struct RangeText
+/* The two bounds, as texts and as values. */
+typedef struct Range
 {
-	RowsCell lower; /* ROWS_NULL: unbounded */
-	RowsCell upper;
-} RangeText;
+	RowsCell lower_text; /* ROWS_NULL: unbounded */
+	RowsCell upper_text;
+	RangeBound lower; /* the value of an infinite one is undefined */
+	RangeBound upper;
+} Range;
 
 typedef struct RangeState
 {
@@ -57,58 +59,30 @@ bound_of(const char *data, size_t len)
 	return (RowsCell){.data = data, .len = len, .kind = ROWS_STRING};
 }
 
-/* [LOWER, UPPER) */
+/* Take [LOWER, UPPER) apart, and read both bounds. */
 static bool
-take_range_apart(const char *data, size_t len, RangeText *range)
+read_range_text(ValueReader *bound, const char *data, size_t len, Range *range, const char **reason)
 {
-	const char *comma = len > 0 ? memchr(data, ',', len) : NULL;
+	const char *comma = len >= 4 ? memchr(data, ',', len) : NULL;
+	RangeBound *lower = &range->lower, *upper = &range->upper;
 
 	if (comma == NULL || data[0] != '[' || data[len - 1] != ')' || comma[1] != ' ')
-		return false;
-	range->lower = bound_of(data + 1, comma - data - 1);
-	range->upper = bound_of(comma + 2, data + len - 1 - (comma + 2));
-	return true;
-}
-
-/* Read both bounds; the value of an infinite one is undefined. */
-static bool
-read_bounds(ValueReader *bound, const char *data, size_t len, RangeText *text, RangeBound *lower, RangeBound *upper,
-			const char **reason)
-{
-	bool isnull;
-
-	*lower = (RangeBound){.inclusive = true, .lower = true};
-	*upper = (RangeBound){.inclusive = false, .lower = false};
-	if (len < 4 || !take_range_apart(data, len, text))
 	{
 		*reason = "not a range";
 		return false;
 	}
-	if (values_read(bound, &text->lower, &lower->val, &lower->infinite, reason) == VALUE_BAD ||
-		values_read(bound, &text->upper, &upper->val, &isnull, reason) == VALUE_BAD)
+	range->lower_text = bound_of(data + 1, comma - data - 1);
+	range->upper_text = bound_of(comma + 2, data + len - 1 - (comma + 2));
+	*lower = (RangeBound){.inclusive = true, .lower = true};
+	*upper = (RangeBound){.inclusive = false, .lower = false};
+	if (values_read(bound, &range->lower_text, &lower->val, &lower->infinite, reason) == VALUE_BAD ||
+		values_read(bound, &range->upper_text, &upper->val, &upper->infinite, reason) == VALUE_BAD)
 		return false;
-	upper->infinite = isnull;
-	return true;
-}
-
-/* Whether the lower bound is below the upper one: for all three types this compares integers. */
-static bool
-in_order(Oid type, const RangeBound *lower, const RangeBound *upper)
-{
 	if (lower->infinite || upper->infinite)
 		return true;
-	if (type == DATEOID)
-		return DatumGetDateADT(lower->val) < DatumGetDateADT(upper->val);
-	return DatumGetTimestamp(lower->val) < DatumGetTimestamp(upper->val);
-}
-
-static bool
-read_range_text(ValueReader *bound, const char *data, size_t len, RangeText *text, RangeBound *lower, RangeBound *upper,
-				const char **reason)
-{
-	if (!read_bounds(bound, data, len, text, lower, upper, reason))
-		return false;
-	if (in_order(bound->type, lower, upper))
+	/* for all three types this compares integers */
+	if (bound->type == DATEOID ? DatumGetDateADT(lower->val) < DatumGetDateADT(upper->val)
+							   : DatumGetTimestamp(lower->val) < DatumGetTimestamp(upper->val))
 		return true;
 	*reason = "lower bound of the range is not below the upper one";
 	return false;
@@ -140,13 +114,13 @@ append_bound(const BqField *element, const RowsCell *bound, StringInfo buf, cons
 }
 
 static bool
-append_range(const BqField *element, const RangeText *text, StringInfo buf, const char **reason)
+append_range(const BqField *element, const Range *range, StringInfo buf, const char **reason)
 {
-	appendStringInfoChar(buf, text->lower.kind == ROWS_NULL ? '(' : '[');
-	if (!append_bound(element, &text->lower, buf, reason))
+	appendStringInfoChar(buf, range->lower_text.kind == ROWS_NULL ? '(' : '[');
+	if (!append_bound(element, &range->lower_text, buf, reason))
 		return false;
 	appendStringInfoChar(buf, ',');
-	if (!append_bound(element, &text->upper, buf, reason))
+	if (!append_bound(element, &range->upper_text, buf, reason))
 		return false;
 	appendStringInfoChar(buf, ')');
 	return true;
@@ -158,8 +132,7 @@ values_range_text(const BqField *field, const char *data, size_t len, StringInfo
 	int start = buf->len;
 	BqField element = {.type = field->range_element};
 	Oid local = bqtypes[element.type].local;
-	RangeBound lower, upper;
-	RangeText text;
+	Range range;
 
 	if (!OidIsValid(bqtypes[element.type].range))
 	{
@@ -169,7 +142,7 @@ values_range_text(const BqField *field, const char *data, size_t len, StringInfo
 
 	ValueReader bound = {.read = values_find_read(element.type, local), .field = &element, .type = local, .typmod = -1};
 
-	if (read_range_text(&bound, data, len, &text, &lower, &upper, reason) && append_range(&element, &text, buf, reason))
+	if (read_range_text(&bound, data, len, &range, reason) && append_range(&element, &range, buf, reason))
 		return true;
 	buf->len = start;
 	return false;
@@ -200,14 +173,13 @@ static ValueResult
 read_range(ValueReader *reader, const RowsCell *cell, Datum *value, const char **reason)
 {
 	RangeState *state = reader->state;
-	RangeBound lower, upper;
-	RangeText text;
+	Range range;
 
 	if (state->type == NULL)
 		return make_range_text(reader, cell, value, reason);
-	if (!read_range_text(state->bound, cell->data, cell->len, &text, &lower, &upper, reason))
+	if (!read_range_text(state->bound, cell->data, cell->len, &range, reason))
 		return VALUE_BAD;
-	*value = RangeTypePGetDatum(make_range_compat(state->type, &lower, &upper));
+	*value = RangeTypePGetDatum(make_range_compat(state->type, &range.lower, &range.upper));
 	return VALUE_OK;
 }
 

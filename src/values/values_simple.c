@@ -54,17 +54,12 @@ static const SimplePair pairs[][MAX_PAIRS] = {
 
 StaticAssertDecl(lengthof(pairs) == BQ_NTYPES, "each type needs its simple pairs, or none");
 
-/* Whether the bytes of a text are the same in PostgreSQL and in BigQuery. */
-static bool
-keeps_utf8(void)
-{
-	return GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII;
-}
-
 ValueSimple
 values_simple(const BqField *field, Oid type, int32 typmod)
 {
 	const SimplePair *pair = pairs[field->type];
+	/* the bytes of a text are the same in PostgreSQL and in BigQuery */
+	bool keeps_utf8 = GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII;
 
 	if (field->repeated || typmod != -1)
 		return VALUE_NOT_SIMPLE;
@@ -72,7 +67,7 @@ values_simple(const BqField *field, Oid type, int32 typmod)
 	{
 		if (pair[i].local != type)
 			continue;
-		if ((pair[i].simple == VALUE_SIMPLE_TEXT && !keeps_utf8()) ||
+		if ((pair[i].simple == VALUE_SIMPLE_TEXT && !keeps_utf8) ||
 			(pair[i].simple == VALUE_SIMPLE_NUMERIC && !values_numeric_layout_known()))
 			return VALUE_NOT_SIMPLE;
 		return pair[i].simple;

@@ -147,19 +147,14 @@ values_read_string(ValueReader *reader, const RowsCell *cell, Datum *value, cons
 	return result;
 }
 
-/* Whether values_text() returns the text unchanged, and accepts any text. */
-static bool
-is_any_text(const BqField *field)
-{
-	return field->type == BQ_STRING || field->type == BQ_JSON || field->type == BQ_GEOGRAPHY;
-}
-
 ValueResult
 values_read_text(ValueReader *reader, const RowsCell *cell, Datum *value, const char **reason)
 {
+	BqType type = reader->field->type;
 	StringInfoData buf;
 
-	if (is_any_text(reader->field))
+	/* values_text() accepts any text, and would return it unchanged */
+	if (type == BQ_STRING || type == BQ_JSON || type == BQ_GEOGRAPHY)
 		return values_read_string(reader, cell, value, reason);
 	initStringInfo(&buf);
 
