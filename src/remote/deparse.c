@@ -83,7 +83,7 @@ compare_conditions(const void *a, const void *b)
 		diff = strcmp(y->op, x->op); /* lower bounds first, as is usual in handwritten queries */
 	if (diff == 0)
 		diff = (x->value != NULL) - (y->value != NULL);
-	if (diff == 0 && x->value != NULL)
+	if (diff == 0 && x->value != NULL && y->value != NULL)
 		diff = strcmp(x->value, y->value);
 	if (diff == 0)
 		diff = x->nvalues - y->nvalues;

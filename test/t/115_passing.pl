@@ -93,7 +93,7 @@ rules([ { kind => 'results', times => 1 }, $gone ]);
 is($f->query(q(SELECT status FROM contratos_run('2026-11-02'))), 'succeeded', 'a job that is gone: a call succeeds');
 is(jobs_asked_for(), 2, 'a job that is gone: a call makes a new job');
 rules([ { kind => 'results' }, $gone ]);
-like($f->fails(q(SELECT contratos_run('2026-11-02'))), qr/HV000: BigQuery: Not found: Job .*HINT: .*gone.*try again/s,
+like($f->fails(q(SELECT contratos_run('2026-11-02'))), qr/HV000: BigQuery: Not found: Job .*HINT: .*no longer exists.*try again/s,
 	'jobs that go again and again: the error says so');
 is(jobs_asked_for(), 3, 'jobs that go again and again: a call makes a few of them');
 $f->day('2026-11-15', 50);

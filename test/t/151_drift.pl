@@ -173,7 +173,7 @@ $bq->rule({ kind => 'insert' },
 		message => 'No matching signature for function BYTE_LENGTH for argument types: INT64. Supported signatures: BYTE_LENGTH(STRING); BYTE_LENGTH(BYTES) at [1:'
 		  . index_of_code() . ']' } });
 ok($f->at('2026-11-21 14:30'), 'the worker rechecks a column of another type');
-is($f->query(q(SELECT cause, status, sqlstate, error ~ '^column "code" of foreign table .* is of another type in BigQuery\nDETAIL:  It is INT64 there' FROM contratos_runs
+is($f->query(q(SELECT cause, status, sqlstate, error ~ '^column "code" of foreign table .* is of another type in BigQuery\nDETAIL:  Its type in BigQuery is INT64' FROM contratos_runs
 	ORDER BY id DESC LIMIT 1)), 'recheck|failed|42804|t', 'a recheck of a column of another type fails and names it');
 kept();
 
