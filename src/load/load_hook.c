@@ -229,6 +229,7 @@ call(const LoadPlan *plan, Hook *hook, Datum *values)
 	ErrorContextCallback context = {.previous = error_context_stack, .callback = say_which, .arg = hook};
 	StatementObjects routine;
 	Oid types[MAX_ARGS];
+	StatementArgs args = {.n = hook->nargs, .types = types, .values = values};
 	char *name;
 	char *sql;
 	int code;
@@ -237,7 +238,7 @@ call(const LoadPlan *plan, Hook *hook, Datum *values)
 	error_context_stack = &context;
 	/* again: it may have been dropped while BigQuery was queried */
 	sql = resolve_hook(plan, hook, &name, &routine, &code);
-	statement_execute(sql, hook->nargs, types, values, NULL, &routine, code);
+	statement_execute(sql, &args, &routine, code);
 	error_context_stack = context.previous;
 }
 

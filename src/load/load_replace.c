@@ -345,10 +345,10 @@ check_deleted(const LoadPlan *plan, DateADT day)
 static void
 explain_statement(const LoadPlan *plan, const char *sql, LoadWindow window)
 {
+	StatementArgs args = {.n = window.nargs, .types = window.types, .values = window.values};
 	StatementObjects objects = load_objects(plan);
 
-	statement_execute(psprintf("EXPLAIN %s", sql), window.nargs, window.types, window.values, NULL, &objects,
-					  SPI_OK_UTILITY);
+	statement_execute(psprintf("EXPLAIN %s", sql), &args, &objects, SPI_OK_UTILITY);
 }
 
 /*

@@ -52,7 +52,7 @@ set_constraints_immediate(void)
 {
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	statement_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, NULL, NULL, SPI_OK_UTILITY);
+	statement_execute("SET CONSTRAINTS ALL IMMEDIATE", NULL, NULL, SPI_OK_UTILITY);
 	SPI_finish();
 }
 
@@ -121,8 +121,9 @@ load_objects(const LoadPlan *plan)
 int64
 load_execute(const LoadPlan *plan, const char *sql, LoadWindow window)
 {
+	StatementArgs args = {.n = window.nargs, .types = window.types, .values = window.values};
 	StatementObjects objects = load_objects(plan);
-	int code = statement_run(sql, window.nargs, window.types, window.values, NULL, &objects);
+	int code = statement_run(sql, &args, &objects);
 
 	/* a rule may have replaced the statement */
 	if (code != SPI_OK_DELETE && code != SPI_OK_INSERT && code != SPI_OK_REWRITTEN && code != SPI_OK_SELECT)
