@@ -211,14 +211,6 @@ setup_execute(const char *format, ...)
 	statement_execute(sql.data, NULL, NULL, SPI_OK_UTILITY);
 }
 
-static void
-setup_make_server(void)
-{
-	setup_execute("CREATE SERVER %s FOREIGN DATA WRAPPER contratos", SETUP_SERVER);
-	setup_execute("COMMENT ON SERVER %s IS 'BigQuery'", SETUP_SERVER);
-	ereport(NOTICE, (errmsg("created server %s", SETUP_SERVER)));
-}
-
 /* Add comments to the columns that both tables have. */
 static void
 setup_comment_columns(const char *schema, const char *table)
@@ -290,7 +282,11 @@ setup_make_objects(const Setup *setup)
 	{
 		SPI_connect();
 		if (!OidIsValid(setup->server))
-			setup_make_server();
+		{
+			setup_execute("CREATE SERVER %s FOREIGN DATA WRAPPER contratos", SETUP_SERVER);
+			setup_execute("COMMENT ON SERVER %s IS 'BigQuery'", SETUP_SERVER);
+			ereport(NOTICE, (errmsg("created server %s", SETUP_SERVER)));
+		}
 		if (!OidIsValid(setup->remote))
 			setup_make_remote(setup->schema_name);
 		if (!OidIsValid(setup->target))
