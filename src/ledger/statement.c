@@ -107,8 +107,6 @@ statement_init(void)
 int
 statement_run(const char *sql, const StatementArgs *args, const StatementObjects *objects)
 {
-	const StatementArgs none = {0};
-	const StatementArgs *given = args != NULL ? args : &none;
 	Judged mine = {.sql = sql, .objects = objects};
 	Judged *before = judged;
 	volatile int result = 0;
@@ -116,7 +114,7 @@ statement_run(const char *sql, const StatementArgs *args, const StatementObjects
 	judged = objects != NULL ? &mine : NULL;
 	PG_TRY();
 	{
-		result = SPI_execute_with_args(sql, given->n, given->types, given->values, given->nulls, false, 0);
+		result = SPI_execute_with_args(sql, args->n, args->types, args->values, args->nulls, false, 0);
 	}
 	PG_FINALLY();
 	{

@@ -27,7 +27,7 @@ typedef struct StatementObjects
 	Oid routine; /* the function or procedure that it calls; InvalidOid: none */
 } StatementObjects;
 
-/* The arguments of a statement. */
+/* The arguments of a statement; {0}: none. */
 typedef struct StatementArgs
 {
 	int n;
@@ -41,10 +41,9 @@ extern void statement_init(void);
 
 /*
  * Run one statement through SPI (the caller has connected); returns its SPI_OK_…
- * code, with the rows in SPI_processed and SPI_tuptable.  `args` NULL: it has no
- * arguments.  55006 when it names a relation or function that is neither among
- * `objects` nor PostgreSQL's own.  `objects` NULL: a utility statement, which may
- * name any object.
+ * code, with the rows in SPI_processed and SPI_tuptable.  55006 when it names a
+ * relation or function that is neither among `objects` nor PostgreSQL's own.
+ * `objects` NULL: a utility statement, which may name any object.
  */
 extern int statement_run(const char *sql, const StatementArgs *args, const StatementObjects *objects);
 

@@ -138,7 +138,7 @@ load_scope_enter(LoadScope *scope, const LoadPlan *plan, bool background)
 		{
 			if (SPI_connect() != SPI_OK_CONNECT)
 				elog(ERROR, "SPI_connect failed");
-			statement_execute("SET CONSTRAINTS ALL IMMEDIATE", NULL, NULL, SPI_OK_UTILITY);
+			statement_execute("SET CONSTRAINTS ALL IMMEDIATE", &(StatementArgs){0}, NULL, SPI_OK_UTILITY);
 			SPI_finish();
 		}
 		SetUserIdAndSecContext(plan->owner, scope->context | SECURITY_RESTRICTED_OPERATION);

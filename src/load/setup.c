@@ -208,7 +208,7 @@ setup_execute(const char *format, ...)
 			break;
 		enlargeStringInfo(&sql, more);
 	}
-	statement_execute(sql.data, NULL, NULL, SPI_OK_UTILITY);
+	statement_execute(sql.data, &(StatementArgs){0}, NULL, SPI_OK_UTILITY);
 }
 
 /* Add comments to the columns that both tables have. */
