@@ -12,6 +12,7 @@
 #include "base/failure.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
+#include "bigquery/connection.h"
 #include "bigquery/message.h"
 #include "call/run.h"
 #include "call/run_internal.h"
@@ -26,28 +27,6 @@
  * clustered table.
  * -------------------------------------------------------------------------- */
 
-static RunEstimate
-estimate_day(const LoadPlan *plan, Bigquery *bq, DateADT day)
-{
-	RunEstimate estimate = {.day = day};
-	Failure f;
-
-	if (!bigquery_estimate(bq, load_query(plan, day), &estimate.bytes_processed, &f))
-		failure_throw(&f);
-	estimate.bytes_billed = message_billed(estimate.bytes_processed);
-	return estimate;
-}
-
-/* Warn before the load is refused. */
-static void
-say_cap(const LoadPlan *plan, const RunEstimate *estimate)
-{
-	ereport(NOTICE, (errmsg("a load of %s would be refused", day_text(estimate->day)),
-					 errdetail("It would bill " INT64_FORMAT " bytes, and %s allows " INT64_FORMAT ".",
-							   estimate->bytes_billed, plan->connection->cap_name, plan->connection->max_bytes_billed),
-					 errhint("Raise %s before loading.", plan->connection->cap_name)));
-}
-
 void
 run_estimate(const char *source, DateADT first, DateADT last, void (*emit)(void *arg, const RunEstimate *estimate),
 			 void *arg)
@@ -59,10 +38,11 @@ run_estimate(const char *source, DateADT first, DateADT last, void (*emit)(void 
 	run_check_day(found, last);
 
 	LoadPlan *plan = load_plan(found);
+	const BqConnection *connection = plan->connection;
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext per_day = AllocSetContextCreate(context, "contratos estimate", ALLOCSET_DEFAULT_SIZES);
-	Bigquery *bq = bigquery_open(plan->connection, context);
-	bool said = plan->connection->max_bytes_billed == 0;
+	Bigquery *bq = bigquery_open(connection, context);
+	bool said = connection->max_bytes_billed == 0;
 
 	for (DateADT day = first; day <= last; day++)
 	{
@@ -70,11 +50,21 @@ run_estimate(const char *source, DateADT first, DateADT last, void (*emit)(void 
 		MemoryContextReset(per_day);
 		MemoryContextSwitchTo(per_day);
 
-		RunEstimate estimate = estimate_day(plan, bq, day);
+		RunEstimate estimate = {.day = day};
+		Failure f;
 
-		if (!said && estimate.bytes_billed > plan->connection->max_bytes_billed)
-			say_cap(plan, &estimate);
-		said |= estimate.bytes_billed > plan->connection->max_bytes_billed;
+		if (!bigquery_estimate(bq, load_query(plan, day), &estimate.bytes_processed, &f))
+			failure_throw(&f);
+		estimate.bytes_billed = message_billed(estimate.bytes_processed);
+		/* warn before the load is refused */
+		if (!said && estimate.bytes_billed > connection->max_bytes_billed)
+		{
+			said = true;
+			ereport(NOTICE, (errmsg("a load of %s would be refused", day_text(day)),
+							 errdetail("It would bill " INT64_FORMAT " bytes, and %s allows " INT64_FORMAT ".",
+									   estimate.bytes_billed, connection->cap_name, connection->max_bytes_billed),
+							 errhint("Raise %s before loading.", connection->cap_name)));
+		}
 		emit(arg, &estimate);
 	}
 	MemoryContextSwitchTo(context);
@@ -102,16 +92,6 @@ check_arguments(const char *name, DateADT first, DateADT last)
 						errmsg("cannot compare more than %d days", MAX_VERIFIED_DAYS),
 						errdetail("From first to last there are %d.", last - first + 1)));
 	return source;
-}
-
-static void
-say_cost(const LedgerSource *source, const VerifyJob *job)
-{
-	if (job->bytes_billed < 0)
-		return;
-	ereport(NOTICE, (errmsg("BigQuery bills " INT64_FORMAT " bytes for comparing source \"%s\"", job->bytes_billed,
-							source->name),
-					 errdetail("They are not in the ledger, and do not count for contratos.max_bytes_per_day.")));
 }
 
 /* Errors of BigQuery are for everybody, the target's errors about its rows are not. */
@@ -156,7 +136,10 @@ run_verify(const char *source, DateADT first, DateADT last, void (*emit)(void *a
 	VerifyDay *days = compare_hiding_rows(plan, bq, first, last, &job);
 
 	bigquery_close(bq);
-	say_cost(found, &job);
+	if (job.bytes_billed >= 0)
+		ereport(NOTICE, (errmsg("BigQuery bills " INT64_FORMAT " bytes for comparing source \"%s\"", job.bytes_billed,
+								found->name),
+						 errdetail("They are not in the ledger, and do not count for contratos.max_bytes_per_day.")));
 	for (DateADT day = first; day <= last; day++)
 		emit(arg, &days[day - first]);
 }

@@ -32,6 +32,24 @@ typedef struct RunRow
 	bool confirmed;
 } RunRow;
 
+/* The columns, by which read_attempt() finds them. */
+#define DAYS_COLUMNS                                                                                                   \
+	"r.id, d.day, r.status, r.attempt, r.started_at, r.finished_at, r.next_attempt_at, r.confirmed_at, "               \
+	"r.cause = 'recheck'"
+
+enum
+{
+	DAYS_ID = 1,
+	DAYS_DAY,
+	DAYS_STATUS,
+	DAYS_ATTEMPT,
+	DAYS_STARTED_AT,
+	DAYS_FINISHED_AT,
+	DAYS_NEXT_ATTEMPT_AT,
+	DAYS_CONFIRMED_AT,
+	DAYS_IS_RECHECK
+};
+
 /* The days found so far. */
 typedef struct Days
 {
@@ -103,42 +121,21 @@ note_attempt(ScheduleDay *d, const RunRow *a)
 		note_failure(d, a);
 }
 
-/* An open row takes precedence over every attempt since it was written. */
-static void
-note_open(ScheduleDay *d, const RunRow *a)
-{
-	take_over(d, a, a->status == RUN_QUEUED ? SCHEDULE_QUEUED : SCHEDULE_WAITING);
-	d->waits_since = a->started_at;
-}
-
 static RunRow
 read_attempt(uint64 row)
 {
 	bool isnull;
-	RunRow a = {.id = ledger_value_int64(row, 1, 0)};
+	RunRow a = {.id = ledger_value_int64(row, DAYS_ID, 0)};
 	if (a.id != 0)
-		a.status = ledger_status(ledger_value_text(row, 3));
-	a.day = DatumGetDateADT(ledger_value(row, 2, &isnull));
-	a.attempt = DatumGetInt32(ledger_value(row, 4, &isnull));
-	a.started_at = ledger_value_time(row, 5);
-	a.finished_at = ledger_value_time(row, 6);
-	a.next_attempt_at = ledger_value_time(row, 7);
-	a.confirmed = ledger_value_time(row, 8) != 0;
-	a.recheck = DatumGetBool(ledger_value(row, 9, &isnull)) && !isnull;
+		a.status = ledger_status(ledger_value_text(row, DAYS_STATUS));
+	a.day = DatumGetDateADT(ledger_value(row, DAYS_DAY, &isnull));
+	a.attempt = DatumGetInt32(ledger_value(row, DAYS_ATTEMPT, &isnull));
+	a.started_at = ledger_value_time(row, DAYS_STARTED_AT);
+	a.finished_at = ledger_value_time(row, DAYS_FINISHED_AT);
+	a.next_attempt_at = ledger_value_time(row, DAYS_NEXT_ATTEMPT_AT);
+	a.confirmed = ledger_value_time(row, DAYS_CONFIRMED_AT) != 0;
+	a.recheck = DatumGetBool(ledger_value(row, DAYS_IS_RECHECK, &isnull)) && !isnull;
 	return a;
-}
-
-static void
-add_day(Days *days, DateADT day)
-{
-	if (days->ndays == days->allocated)
-	{
-		days->allocated *= 2;
-		days->days = repalloc(days->days, days->allocated * sizeof(ScheduleDay));
-	}
-	ScheduleDay *d = &days->days[days->ndays++];
-	memset(d, 0, sizeof(ScheduleDay));
-	d->day = day;
 }
 
 /* Rows are ordered by day and then by attempt; each day has at least one. */
@@ -153,15 +150,26 @@ read_days(void *result)
 	{
 		RunRow a = read_attempt(row);
 		if (days->ndays == 0 || days->days[days->ndays - 1].day != a.day)
-			add_day(days, a.day);
+		{
+			if (days->ndays == days->allocated)
+			{
+				days->allocated *= 2;
+				days->days = repalloc(days->days, days->allocated * sizeof(ScheduleDay));
+			}
+			days->days[days->ndays++] = (ScheduleDay){.day = a.day};
+		}
 		ScheduleDay *d = &days->days[days->ndays - 1];
 		if (a.id == 0)
 			continue; /* a day without attempts */
 		note_attempt(d, &a);
 		if (d->run == a.id)
 			open = a;
+		/* an open row takes precedence over every attempt since it was written */
 		if (d->run != 0)
-			note_open(d, &open);
+		{
+			take_over(d, &open, open.status == RUN_QUEUED ? SCHEDULE_QUEUED : SCHEDULE_WAITING);
+			d->waits_since = open.started_at;
+		}
 	}
 }
 
@@ -174,8 +182,7 @@ ledger_days(const char *source, DateADT first, DateADT last, int *ndays)
 	ledger_arg(&args, "first", DATEOID, DateADTGetDatum(first), false);
 	ledger_arg(&args, "last", DATEOID, DateADTGetDatum(last), false);
 	ledger_execute("contratos_runs",
-				   "SELECT r.id, d.day, r.status, r.attempt, r.started_at, r.finished_at, r.next_attempt_at, "
-				   "r.confirmed_at, r.cause = 'recheck' FROM (SELECT $2 + i AS day FROM generate_series(0, $3 - $2) i "
+				   "SELECT " DAYS_COLUMNS " FROM (SELECT $2 + i AS day FROM generate_series(0, $3 - $2) i "
 				   "UNION SELECT o.day FROM %1$s.contratos_runs o WHERE o.source = $1 AND o.day < least($2, $3 + 1) "
 				   "AND (o.status IN ('queued', 'running', 'waiting') OR (o.next_attempt_at IS NOT NULL "
 				   "AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = $1 AND n.day = o.day "

@@ -71,6 +71,22 @@ extern void ledger_read_text(void *result);
 	"name, remote_table, target_table, timestamp_column, start_date, max_shrink, allow_empty, after_load, snapshot, "  \
 	"registered_at"
 
+/* Their numbers; other columns of such a result begin at SOURCE_NEXT. */
+enum
+{
+	SOURCE_NAME = 1,
+	SOURCE_REMOTE_TABLE,
+	SOURCE_TARGET_TABLE,
+	SOURCE_TIMESTAMP_COLUMN,
+	SOURCE_START_DATE,
+	SOURCE_MAX_SHRINK,
+	SOURCE_ALLOW_EMPTY,
+	SOURCE_AFTER_LOAD,
+	SOURCE_SNAPSHOT,
+	SOURCE_REGISTERED_AT,
+	SOURCE_NEXT
+};
+
 /* A source from a row of the result; for readers. */
 extern void ledger_fill_source(LedgerSource *source, uint64 row);
 

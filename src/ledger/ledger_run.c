@@ -178,23 +178,16 @@ ledger_record_rejects(int64 run, const LedgerReject *rejects, int nrejects)
  * Runs that are recorded at their beginning
  * -------------------------------------------------------------------------- */
 
-/* Add the columns that change when a run begins. */
-static void
-add_beginning(LedgerArgs *args, const char *cause, int attempt, const char *job_id)
-{
-	ledger_text(args, "status", ledger_status_name(RUN_RUNNING));
-	ledger_text(args, "cause", cause);
-	ledger_arg(args, "attempt", INT4OID, Int32GetDatum(attempt), false);
-	ledger_text(args, "job_id", job_id);
-	ledger_time(args, "started_at", settings_now(), false);
-}
-
 int64
 ledger_begin(int64 run, const char *source, DateADT day, const char *cause, int attempt, const char *job_id)
 {
 	LedgerArgs args = {0};
 	int64 id = 0;
-	add_beginning(&args, cause, attempt, job_id);
+	ledger_text(&args, "status", ledger_status_name(RUN_RUNNING));
+	ledger_text(&args, "cause", cause);
+	ledger_arg(&args, "attempt", INT4OID, Int32GetDatum(attempt), false);
+	ledger_text(&args, "job_id", job_id);
+	ledger_time(&args, "started_at", settings_now(), false);
 	ledger_text(&args, "source", source);
 	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(day), false);
 	if (run == 0)

@@ -63,16 +63,16 @@ void
 ledger_fill_source(LedgerSource *source, uint64 row)
 {
 	bool isnull;
-	source->name = ledger_value_text(row, 1);
-	source->remote_table = ledger_value_text(row, 2);
-	source->target_table = ledger_value_text(row, 3);
-	source->timestamp_column = ledger_value_text(row, 4);
-	source->start_date = DatumGetDateADT(ledger_value(row, 5, &isnull));
-	source->max_shrink = DatumGetFloat8(ledger_value(row, 6, &isnull));
-	source->allow_empty = DatumGetBool(ledger_value(row, 7, &isnull));
-	source->after_load = ledger_value_text(row, 8);
-	source->snapshot = DatumGetBool(ledger_value(row, 9, &isnull));
-	source->registered_at = ledger_value_time(row, 10);
+	source->name = ledger_value_text(row, SOURCE_NAME);
+	source->remote_table = ledger_value_text(row, SOURCE_REMOTE_TABLE);
+	source->target_table = ledger_value_text(row, SOURCE_TARGET_TABLE);
+	source->timestamp_column = ledger_value_text(row, SOURCE_TIMESTAMP_COLUMN);
+	source->start_date = DatumGetDateADT(ledger_value(row, SOURCE_START_DATE, &isnull));
+	source->max_shrink = DatumGetFloat8(ledger_value(row, SOURCE_MAX_SHRINK, &isnull));
+	source->allow_empty = DatumGetBool(ledger_value(row, SOURCE_ALLOW_EMPTY, &isnull));
+	source->after_load = ledger_value_text(row, SOURCE_AFTER_LOAD);
+	source->snapshot = DatumGetBool(ledger_value(row, SOURCE_SNAPSHOT, &isnull));
+	source->registered_at = ledger_value_time(row, SOURCE_REGISTERED_AT);
 }
 
 /* Into a LedgerSource *, which stays NULL when there is no row. */
@@ -194,6 +194,23 @@ ledger_normalize_name(const char *name, const char *column)
  * Sources with their schedules
  * -------------------------------------------------------------------------- */
 
+/* A schedule's columns of contratos_sources, with their numbers after those of the source. */
+#define SCHEDULE_COLUMNS                                                                                               \
+	"run_at, enabled, catchup_days, recheck_days, (extract(epoch FROM ready_timeout) * 1000000)::bigint, "             \
+	"(extract(epoch FROM ready_interval) * 1000000)::bigint, on_failure, xmin::text::bigint"
+
+enum
+{
+	SOURCE_RUN_AT = SOURCE_NEXT,
+	SOURCE_ENABLED,
+	SOURCE_CATCHUP_DAYS,
+	SOURCE_RECHECK_DAYS,
+	SOURCE_READY_TIMEOUT,
+	SOURCE_READY_INTERVAL,
+	SOURCE_ON_FAILURE,
+	SOURCE_VERSION
+};
+
 /* Into a List * of LedgerSchedule. */
 static void
 read_schedules(void *result)
@@ -208,14 +225,14 @@ read_schedules(void *result)
 		ledger_fill_source(&schedule->source, row);
 		schedule->rules.start_date = schedule->source.start_date;
 		schedule->rules.snapshot = schedule->source.timestamp_column == NULL;
-		schedule->rules.run_at = DatumGetTimeADT(ledger_value(row, 11, &isnull));
-		schedule->rules.enabled = DatumGetBool(ledger_value(row, 12, &isnull));
-		schedule->rules.catchup_days = DatumGetInt32(ledger_value(row, 13, &isnull));
-		schedule->rules.recheck_days = DatumGetInt32(ledger_value(row, 14, &isnull));
-		schedule->rules.ready_timeout = ledger_value_int64(row, 15, 0);
-		schedule->rules.ready_interval = ledger_value_int64(row, 16, 0);
-		schedule->on_failure = ledger_value_text(row, 17);
-		schedule->version = (uint64) ledger_value_int64(row, 18, 0);
+		schedule->rules.run_at = DatumGetTimeADT(ledger_value(row, SOURCE_RUN_AT, &isnull));
+		schedule->rules.enabled = DatumGetBool(ledger_value(row, SOURCE_ENABLED, &isnull));
+		schedule->rules.catchup_days = DatumGetInt32(ledger_value(row, SOURCE_CATCHUP_DAYS, &isnull));
+		schedule->rules.recheck_days = DatumGetInt32(ledger_value(row, SOURCE_RECHECK_DAYS, &isnull));
+		schedule->rules.ready_timeout = ledger_value_int64(row, SOURCE_READY_TIMEOUT, 0);
+		schedule->rules.ready_interval = ledger_value_int64(row, SOURCE_READY_INTERVAL, 0);
+		schedule->on_failure = ledger_value_text(row, SOURCE_ON_FAILURE);
+		schedule->version = (uint64) ledger_value_int64(row, SOURCE_VERSION, 0);
 		schedules = lappend(schedules, schedule);
 	}
 	*(List **) result = schedules;
@@ -228,10 +245,8 @@ ledger_schedules(const char *name)
 	List *schedules;
 	ledger_text(&args, "name", name);
 	ledger_execute("contratos_sources",
-				   "SELECT " LEDGER_SOURCE_COLUMNS ", run_at, enabled, catchup_days, recheck_days, "
-				   "(extract(epoch FROM ready_timeout) * 1000000)::bigint, "
-				   "(extract(epoch FROM ready_interval) * 1000000)::bigint, on_failure, "
-				   "xmin::text::bigint FROM %s.contratos_sources WHERE $1 IS NULL OR name = $1 ORDER BY name",
+				   "SELECT " LEDGER_SOURCE_COLUMNS ", " SCHEDULE_COLUMNS
+				   " FROM %s.contratos_sources WHERE $1 IS NULL OR name = $1 ORDER BY name",
 				   &args, SPI_OK_SELECT, read_schedules, &schedules);
 	return schedules;
 }
@@ -240,15 +255,6 @@ ledger_schedules(const char *name)
  * The next action: the only place that combines a source's row, the settings, its
  * days and the schedule's rules, for the worker and for contratos_status.
  * -------------------------------------------------------------------------- */
-
-static int64
-open_run_of(const ScheduleDay *days, int ndays, DateADT day)
-{
-	for (int i = 0; i < ndays; i++)
-		if (days[i].day == day && (days[i].state == SCHEDULE_QUEUED || days[i].state == SCHEDULE_WAITING))
-			return days[i].run;
-	return 0;
-}
 
 /* From run_at on, yesterday's load comes first: a queue that stopped at the byte budget continues after it. */
 static TimestampTz
@@ -274,6 +280,9 @@ ledger_next(LedgerSchedule *schedule, TimestampTz changed_at, TimestampTz now, i
 	rules->queue_from = queue_from(schedule, now);
 	days = ledger_days(schedule->source.name, schedule_first_day(rules, now), day_yesterday(now), &ndays);
 	action = schedule_next(rules, days, ndays, now);
-	*open_run = open_run_of(days, ndays, action.day);
+	*open_run = 0;
+	for (int i = 0; i < ndays; i++)
+		if (days[i].day == action.day && (days[i].state == SCHEDULE_QUEUED || days[i].state == SCHEDULE_WAITING))
+			*open_run = days[i].run;
 	return action;
 }

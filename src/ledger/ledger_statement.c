@@ -88,6 +88,7 @@ void
 ledger_execute(const char *table, const char *sql, LedgerArgs *args, int expected, LedgerReader read, void *result)
 {
 	Oid relid = extension_relation(table);
+	StatementArgs given = {.n = args->n, .types = args->types, .values = args->values, .nulls = args->nulls};
 	StatementObjects objects = ledger_objects();
 	StringInfoData text;
 	initStringInfo(&text);
@@ -103,7 +104,7 @@ ledger_execute(const char *table, const char *sql, LedgerArgs *args, int expecte
 		ledger_become_owner(relid, user, context);
 		trust_check(relid, GetUserId(), expected == SPI_OK_SELECT ? AccessShareLock : RowExclusiveLock, NULL);
 		SPI_connect();
-		statement_execute(text.data, args->n, args->types, args->values, args->nulls, &objects, expected);
+		statement_execute(text.data, &given, &objects, expected);
 		if (read)
 		{
 			MemoryContextSwitchTo(caller);

@@ -100,32 +100,22 @@ count(SubTransactionId subtransaction, int64 *bytes)
 	return n;
 }
 
-/*
- * Whether the queue has room for that many bytes, with some left.  No message
- * crosses the end of a page, so a page may be left half empty at worst.
- */
-static bool
-queue_has_room(int64 bytes, double *usage)
-{
-	const char *setting = GetConfigOption("max_notify_queue_pages", true, false);
-	double pages = setting != NULL ? strtod(setting, NULL) : QUEUE_PAGES;
-
-	*usage = DatumGetFloat8(OidFunctionCall0(F_PG_NOTIFICATION_QUEUE_USAGE));
-	return *usage + (2.0 * bytes / BLCKSZ + 1) / pages < settings_notify_limit;
-}
-
 /* Pass the messages to PostgreSQL, in this transaction; false, with a WARNING, when the queue has no room. */
 static bool
 enqueue(SubTransactionId subtransaction)
 {
 	int64 bytes;
 	int n = count(subtransaction, &bytes);
+	const char *setting = GetConfigOption("max_notify_queue_pages", true, false);
+	double pages = setting != NULL ? strtod(setting, NULL) : QUEUE_PAGES;
 	double usage;
 	dlist_iter iter;
 
 	if (n == 0)
 		return true;
-	if (!queue_has_room(bytes, &usage))
+	usage = DatumGetFloat8(OidFunctionCall0(F_PG_NOTIFICATION_QUEUE_USAGE));
+	/* whether they fit, with some room left; no message crosses the end of a page: at worst each is half empty */
+	if (usage + (2.0 * bytes / BLCKSZ + 1) / pages >= settings_notify_limit)
 	{
 		if (!has_warned)
 			ereport(

@@ -231,14 +231,6 @@ choose_recheck(const View *view, const ScheduleDay *day, Choice *choice)
 	return true;
 }
 
-static bool
-choose_action(const View *view, const ScheduleDay *day, Choice *choice)
-{
-	if (choose_begun(view, day, choice))
-		return true;
-	return day->loaded ? choose_recheck(view, day, choice) : choose_gap(view, day, choice);
-}
-
 /* Due actions come first; the others in order of due time. */
 static bool
 goes_before(const Choice *a, const Choice *b, TimestampTz now)
@@ -256,26 +248,24 @@ goes_before(const Choice *a, const Choice *b, TimestampTz now)
 	return a->action.day < b->action.day;
 }
 
-/* The next day: today, or the source's first. */
-static Choice
-coming(const View *view)
-{
-	ScheduleDay day = {.day = Max(day_of(view->now), view->rules->start_date)};
-	return load_at(view, &day, schedule_due_at(view->rules, day.day));
-}
-
 ScheduleAction
 schedule_next(const ScheduleRules *rules, const ScheduleDay *days, int ndays, TimestampTz now)
 {
 	View view = view_of(rules, days, ndays, now);
+	/* the next day: today, or the source's first */
+	ScheduleDay coming = {.day = Max(day_of(now), rules->start_date)};
 	Choice best;
 	if (!rules->enabled)
 		return (ScheduleAction){.what = SCHEDULE_NOTHING, .due = DT_NOEND};
-	best = coming(&view);
+	best = load_at(&view, &coming, schedule_due_at(rules, coming.day));
 	for (int i = 0; i < ndays; i++)
 	{
+		const ScheduleDay *day = &days[i];
 		Choice choice;
-		if (choose_action(&view, &days[i], &choice) && goes_before(&choice, &best, now))
+		bool chosen = choose_begun(&view, day, &choice);
+		if (!chosen)
+			chosen = day->loaded ? choose_recheck(&view, day, &choice) : choose_gap(&view, day, &choice);
+		if (chosen && goes_before(&choice, &best, now))
 			best = choice;
 	}
 	return best.action;

@@ -75,26 +75,22 @@ check_names(Node *node, void *context)
 	return expression_tree_walker(node, check_names, context);
 }
 
-/* A CALL is analyzed with its arguments, an EXPLAIN with its statement. */
-static void
-check_utility(Node *statement, const StatementObjects *objects)
-{
-	if (IsA(statement, CallStmt))
-		(void) check_names((Node *) ((CallStmt *) statement)->funcexpr, unconstify(StatementObjects *, objects));
-	else if (IsA(statement, ExplainStmt))
-		(void) check_names(((ExplainStmt *) statement)->query, unconstify(StatementObjects *, objects));
-}
-
 static void
 at_analysis(ParseState *pstate, Query *query, JumbleState *jstate)
 {
 	/* statements of triggers are analyzed as well, while ours runs */
 	if (judged != NULL && pstate->p_sourcetext != NULL && strcmp(pstate->p_sourcetext, judged->sql) == 0)
 	{
-		if (query->commandType == CMD_UTILITY)
-			check_utility(query->utilityStmt, judged->objects);
-		else
-			(void) check_names((Node *) query, unconstify(StatementObjects *, judged->objects));
+		StatementObjects *objects = unconstify(StatementObjects *, judged->objects);
+		Node *utility = query->utilityStmt;
+
+		/* a CALL is analyzed with its arguments, an EXPLAIN with its statement */
+		if (query->commandType != CMD_UTILITY)
+			(void) check_names((Node *) query, objects);
+		else if (IsA(utility, CallStmt))
+			(void) check_names((Node *) ((CallStmt *) utility)->funcexpr, objects);
+		else if (IsA(utility, ExplainStmt))
+			(void) check_names(((ExplainStmt *) utility)->query, objects);
 		judged->seen = true;
 	}
 	if (next_hook != NULL)
@@ -109,7 +105,7 @@ statement_init(void)
 }
 
 int
-statement_run(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls, const StatementObjects *objects)
+statement_run(const char *sql, const StatementArgs *args, const StatementObjects *objects)
 {
 	Judged mine = {.sql = sql, .objects = objects};
 	Judged *before = judged;
@@ -118,7 +114,7 @@ statement_run(const char *sql, int nargs, Oid *types, Datum *values, const char 
 	judged = objects != NULL ? &mine : NULL;
 	PG_TRY();
 	{
-		result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
+		result = SPI_execute_with_args(sql, args->n, args->types, args->values, args->nulls, false, 0);
 	}
 	PG_FINALLY();
 	{
@@ -132,10 +128,9 @@ statement_run(const char *sql, int nargs, Oid *types, Datum *values, const char 
 }
 
 void
-statement_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls,
-				  const StatementObjects *objects, int expected)
+statement_execute(const char *sql, const StatementArgs *args, const StatementObjects *objects, int expected)
 {
-	int result = statement_run(sql, nargs, types, values, nulls, objects);
+	int result = statement_run(sql, args, objects);
 
 	if (result != expected)
 		elog(ERROR, "contratos: %s instead of %s from \"%s\"", SPI_result_code_string(result),

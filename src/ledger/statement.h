@@ -27,21 +27,28 @@ typedef struct StatementObjects
 	Oid routine; /* the function or procedure that it calls; InvalidOid: none */
 } StatementObjects;
 
+/* The arguments of a statement; {0}: none. */
+typedef struct StatementArgs
+{
+	int n;
+	Oid *types;
+	Datum *values;
+	const char *nulls; /* as SPI has it; NULL: none is null */
+} StatementArgs;
+
 /* Called once by _PG_init. */
 extern void statement_init(void);
 
 /*
  * Run one statement through SPI (the caller has connected); returns its SPI_OK_…
- * code, with the rows in SPI_processed and SPI_tuptable.  Arguments are given by
- * type, value and a nulls array as SPI has it (NULL: none is null).  55006 when it
- * names a relation or function that is neither among `objects` nor PostgreSQL's
- * own.  `objects` NULL: a utility statement, which may name any object.
+ * code, with the rows in SPI_processed and SPI_tuptable.  55006 when it names a
+ * relation or function that is neither among `objects` nor PostgreSQL's own.
+ * `objects` NULL: a utility statement, which may name any object.
  */
-extern int statement_run(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls,
-						 const StatementObjects *objects);
+extern int statement_run(const char *sql, const StatementArgs *args, const StatementObjects *objects);
 
 /* The same, and any code but `expected` is an internal error. */
-extern void statement_execute(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls,
-							  const StatementObjects *objects, int expected);
+extern void statement_execute(const char *sql, const StatementArgs *args, const StatementObjects *objects,
+							  int expected);
 
 #endif /* CONTRATOS_STATEMENT_H */

@@ -214,40 +214,30 @@ reach_rules(Trust *trust, Relation relation)
 	}
 }
 
-/* Triggers on them are copied to their partitions, so their owners can create triggers on this table. */
-static void
-check_ancestors(const Trust *trust, Oid relid)
-{
-	ListCell *cell;
-
-	foreach (cell, get_partition_ancestors(relid))
-	{
-		lock_relation(trust, lfirst_oid(cell), AccessShareLock);
-		LockRelationOid(lfirst_oid(cell), AccessShareLock);
-		check_owner(trust, lfirst_oid(cell));
-	}
-}
-
-/* The rows of the referencing table may be deleted or changed together with these, and are always read. */
-static void
-reach_referencing(Trust *trust, const Trigger *trigger)
-{
-	if (OidIsValid(trigger->tgconstrrelid) && RI_FKey_trigger_type(trigger->tgfoid) == RI_TRIGGER_PK)
-		reach(trust, trigger->tgconstrrelid);
-}
-
 static void
 check_trusted(Trust *trust, Relation relation)
 {
+	ListCell *cell;
+
 	check_owner(trust, RelationGetRelid(relation));
 	check_statistics(trust->role, relation);
+	/* triggers on them are copied to their partitions, so their owners can create triggers on this table */
 	if (relation->rd_rel->relispartition)
-		check_ancestors(trust, RelationGetRelid(relation));
+		foreach (cell, get_partition_ancestors(RelationGetRelid(relation)))
+		{
+			lock_relation(trust, lfirst_oid(cell), AccessShareLock);
+			LockRelationOid(lfirst_oid(cell), AccessShareLock);
+			check_owner(trust, lfirst_oid(cell));
+		}
 	reach_rules(trust, relation);
 	for (int i = 0; relation->trigdesc != NULL && i < relation->trigdesc->numtriggers; i++)
 	{
-		check_trigger(trust, relation, &relation->trigdesc->triggers[i]);
-		reach_referencing(trust, &relation->trigdesc->triggers[i]);
+		const Trigger *trigger = &relation->trigdesc->triggers[i];
+
+		check_trigger(trust, relation, trigger);
+		/* the rows of the referencing table may be deleted or changed together with these, and are always read */
+		if (OidIsValid(trigger->tgconstrrelid) && RI_FKey_trigger_type(trigger->tgfoid) == RI_TRIGGER_PK)
+			reach(trust, trigger->tgconstrrelid);
 	}
 }
 

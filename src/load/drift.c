@@ -130,33 +130,29 @@ target_refuses_null(const LoadPlan *plan, const char *column)
 	return refuses;
 }
 
-/* NULLs are to be expected, and the target has its NOT NULL from the foreign table. */
-static void
-say_nullable(Comparison *drift, const RemoteColumn *column)
-{
-	const LoadPlan *plan = drift->plan;
-	const char *name = quote_identifier(column->name);
-
-	appendStringInfo(&drift->what, "%s may be NULL in BigQuery", name);
-	appendStringInfo(&drift->remedy, "ALTER FOREIGN TABLE %s ALTER COLUMN %s DROP NOT NULL; ", plan->remote_name, name);
-	if (target_refuses_null(plan, column->name))
-		appendStringInfo(&drift->remedy, "ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL; ", plan->target_name, name);
-}
-
 static void
 say_changed(Comparison *drift, int i, const BqField *field)
 {
-	const RemoteColumn *column = &drift->plan->table->columns[i];
+	const LoadPlan *plan = drift->plan;
+	const RemoteColumn *column = &plan->table->columns[i];
+	const char *name = quote_identifier(column->name);
 	Failure f;
 
-	if (!drift_check_type(drift->plan, i, field, &f) && has_room_for(drift))
+	if (!drift_check_type(plan, i, field, &f) && has_room_for(drift))
 	{
-		appendStringInfo(&drift->what, "%s is %s in BigQuery, not %s", quote_identifier(column->name),
+		appendStringInfo(&drift->what, "%s is %s in BigQuery, not %s", name,
 						 failure_to_server(message_field_type(field)), bqtype_text(column->remote_type));
 		appendStringInfo(&drift->remedy, "%s ", failure_to_server(f.hint));
 	}
 	if (column->not_null && !field->required && has_room_for(drift))
-		say_nullable(drift, column);
+	{
+		/* NULLs are to be expected, and the target has its NOT NULL from the foreign table */
+		appendStringInfo(&drift->what, "%s may be NULL in BigQuery", name);
+		appendStringInfo(&drift->remedy, "ALTER FOREIGN TABLE %s ALTER COLUMN %s DROP NOT NULL; ", plan->remote_name,
+						 name);
+		if (target_refuses_null(plan, column->name))
+			appendStringInfo(&drift->remedy, "ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL; ", plan->target_name, name);
+	}
 }
 
 bool

@@ -43,15 +43,6 @@ column_named_in(const LoadPlan *plan, const char *name, size_t len)
 	return -1;
 }
 
-/* "X at [1:8]", "X; Did you mean Y? at [1:8]", X perhaps between backticks. */
-static int
-column_gone(const LoadPlan *plan, const char *said)
-{
-	size_t len = *said == '`' ? strcspn(++said, "`") : strcspn(said, "; ");
-
-	return column_named_in(plan, said, len);
-}
-
 /* Y of "Did you mean Y?"; NULL: the message has no such guess. */
 static char *
 renamed_to(const char *said)
@@ -160,27 +151,16 @@ drift_explain(const LoadPlan *plan, const char *text, Failure *f)
 {
 	if (strncmp(f->message, SAYS_GONE, strlen(SAYS_GONE)) == 0)
 	{
-		int i = column_gone(plan, f->message + strlen(SAYS_GONE));
+		/* "X at [1:8]", "X; Did you mean Y? at [1:8]", X perhaps between backticks */
+		const char *name = f->message + strlen(SAYS_GONE);
+		size_t len = *name == '`' ? strcspn(++name, "`") : strcspn(name, "; ");
+		int i = column_named_in(plan, name, len);
 
 		if (i >= 0)
 			explain_gone(plan, i, pstrdup(f->message), f);
 	}
 	else if (strncmp(f->message, SAYS_MISMATCH, strlen(SAYS_MISMATCH)) == 0)
 		explain_mismatch(plan, text, f);
-}
-
-/* Add to the hint the statement that the target needs, if any. */
-static void
-explain_target(const LoadPlan *plan, const RemoteColumn *column, const char *needed, Failure *f)
-{
-	Oid from = DatumGetObjectId(DirectFunctionCall1(regtypein, CStringGetDatum(needed)));
-	Oid to = get_atttype(plan->target, get_attnum(plan->target, column->name));
-	char *hint = pstrdup(f->hint);
-	const char *name = failure_from_server(quote_identifier(column->name));
-
-	if (!can_coerce_type(1, &from, &to, COERCION_ASSIGNMENT))
-		failure_hint(f, "%s ALTER TABLE %s ALTER COLUMN %s TYPE %s USING %s::text::%s;", hint,
-					 failure_from_server(plan->target_name), name, needed, name, needed);
 }
 
 bool
@@ -191,8 +171,18 @@ drift_check_type(const LoadPlan *plan, int i, const BqField *field, Failure *f)
 
 	if (schema_check_column(plan->remote_name, column, field, &needed, f))
 		return true;
+	/* add to the hint the statement that the target needs, if any */
 	if (needed != NULL)
-		explain_target(plan, column, needed, f);
+	{
+		Oid from = DatumGetObjectId(DirectFunctionCall1(regtypein, CStringGetDatum(needed)));
+		Oid to = get_atttype(plan->target, get_attnum(plan->target, column->name));
+		char *hint = pstrdup(f->hint);
+		const char *name = failure_from_server(quote_identifier(column->name));
+
+		if (!can_coerce_type(1, &from, &to, COERCION_ASSIGNMENT))
+			failure_hint(f, "%s ALTER TABLE %s ALTER COLUMN %s TYPE %s USING %s::text::%s;", hint,
+						 failure_from_server(plan->target_name), name, needed, name, needed);
+	}
 	return false;
 }
 

@@ -177,19 +177,6 @@ refuse_shrunk(LoadDay *load)
 					errhint("If BigQuery is right, load the day with allow_shrink => true.")));
 }
 
-/* The last load of the rows that this one replaces: those of the day or, for a full-table source, all rows. */
-static LedgerSuccess
-last_load(const LoadPlan *plan, DateADT day)
-{
-	LedgerSuccess last;
-
-	if (plan->timestamp != NULL)
-		ledger_last_successes(plan->source->name, day, day, &last);
-	else
-		(void) ledger_newest_success(plan->source->name, &last);
-	return last;
-}
-
 /* Whether more rows would be lost than the source, and the caller, allow. */
 static bool
 shrinks_too_far(const LoadDay *load, int64 before, int64 rows)
@@ -198,16 +185,6 @@ shrinks_too_far(const LoadDay *load, int64 before, int64 rows)
 	double allowed = (double) before * load->plan->source->max_shrink * (1 + 1e-12);
 
 	return !load->allow_shrink && before > 0 && (double) (before - rows) > allowed;
-}
-
-/* Checked before anything is written: whether the job has enough rows to replace those of the last load. */
-static void
-guard(LoadDay *load)
-{
-	if (load->job->total_rows == 0 && !load->plan->source->allow_empty)
-		refuse_empty(load);
-	if (load->last.run != 0 && shrinks_too_far(load, load->last.loaded.rows, load->job->total_rows))
-		refuse_shrunk(load);
 }
 
 static void
@@ -322,9 +299,22 @@ load_resume(LoadDay *load, const char *job_id)
 static void
 replace_day(LoadDay *load)
 {
-	load->last = last_load(load->plan, load->day);
-	drift_check_types(load->plan, load->job);
-	guard(load);
+	const LoadPlan *plan = load->plan;
+	LedgerSuccess *last = &load->last;
+	int64 rows = load->job->total_rows;
+
+	/* the last load of the rows that this one replaces: those of the day or, for a full-table source, all rows */
+	if (plan->timestamp != NULL)
+		ledger_last_successes(plan->source->name, load->day, load->day, last);
+	else
+		(void) ledger_newest_success(plan->source->name, last);
+	drift_check_types(plan, load->job);
+
+	/* before anything is written: whether the job has enough rows to replace those of the last load */
+	if (rows == 0 && !plan->source->allow_empty)
+		refuse_empty(load);
+	if (last->run != 0 && shrinks_too_far(load, last->loaded.rows, rows))
+		refuse_shrunk(load);
 	load_replace_rows(load);
 }
 

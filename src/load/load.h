@@ -133,7 +133,7 @@ extern void load_check_hooks(const LoadPlan *plan, const char *on_failure);
 extern void load_check_statements(const LoadPlan *plan, DateADT day);
 
 /* --------------------------------------------------------------------------
- * load_lock.c: the worker's waits for locks on users' tables
+ * load_sql.c: the worker's waits for locks on users' tables
  * -------------------------------------------------------------------------- */
 
 /*

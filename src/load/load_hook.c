@@ -86,16 +86,6 @@ check_execute(const LoadPlan *plan, const Hook *hook, const char *name, Oid func
 				 errhint("GRANT EXECUTE ON ROUTINE %s TO %s;", name, quote_identifier(role))));
 }
 
-/* The statement that calls a function; *code is the result of SPI that means success. */
-static char *
-call_text(const Hook *hook, const char *name, char kind, int *code)
-{
-	const char *args = hook->nargs == 2 ? "$1, $2" : "$1, $2, $3";
-
-	*code = kind == PROKIND_PROCEDURE ? SPI_OK_UTILITY : SPI_OK_SELECT;
-	return psprintf("%s %s(%s)", kind == PROKIND_PROCEDURE ? "CALL" : "SELECT", name, args);
-}
-
 static void
 check_routine_kind(const LoadPlan *plan, const Hook *hook, char kind)
 {
@@ -122,7 +112,7 @@ find(const Hook *hook, List *name)
  * Find the function and make sure that the current user, the target's owner, may
  * call it.  Returns the statement that calls it; *name is its name with its
  * schema, *routine the routine that the statement must still refer to when it is
- * run.
+ * run, *code the result of SPI that means success.
  */
 static char *
 resolve_hook(const LoadPlan *plan, const Hook *hook, char **name, StatementObjects *routine, int *code)
@@ -147,7 +137,9 @@ resolve_hook(const LoadPlan *plan, const Hook *hook, char **name, StatementObjec
 		refuse_owner(plan, hook, *name, form.proowner);
 	check_execute(plan, hook, *name, function);
 	*routine = (StatementObjects){.routine = function};
-	return call_text(hook, *name, form.prokind, code);
+	*code = form.prokind == PROKIND_PROCEDURE ? SPI_OK_UTILITY : SPI_OK_SELECT;
+	return psprintf("%s %s(%s)", form.prokind == PROKIND_PROCEDURE ? "CALL" : "SELECT", *name,
+					hook->nargs == 2 ? "$1, $2" : "$1, $2, $3");
 }
 
 /*
@@ -229,6 +221,7 @@ call(const LoadPlan *plan, Hook *hook, Datum *values)
 	ErrorContextCallback context = {.previous = error_context_stack, .callback = say_which, .arg = hook};
 	StatementObjects routine;
 	Oid types[MAX_ARGS];
+	StatementArgs args = {.n = hook->nargs, .types = types, .values = values};
 	char *name;
 	char *sql;
 	int code;
@@ -237,7 +230,7 @@ call(const LoadPlan *plan, Hook *hook, Datum *values)
 	error_context_stack = &context;
 	/* again: it may have been dropped while BigQuery was queried */
 	sql = resolve_hook(plan, hook, &name, &routine, &code);
-	statement_execute(sql, hook->nargs, types, values, NULL, &routine, code);
+	statement_execute(sql, &args, &routine, code);
 	error_context_stack = context.previous;
 }
 

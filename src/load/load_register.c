@@ -93,12 +93,6 @@ shown_by(Oid relid, bool *filtered)
 	return shown;
 }
 
-static bool
-has_rows_of(Oid one, Oid other)
-{
-	return one == other || is_below(one, other) || is_below(other, one);
-}
-
 /*
  * Whether the loads of one would delete rows of the other.  Two views of one table
  * that both have a WHERE clause may well show different rows.
@@ -115,7 +109,9 @@ shares_rows(Oid one, Oid other)
 
 		for (int j = 0; OidIsValid(shown) && j < MAX_VIEWS; j++)
 		{
-			if (!(one_filtered && other_filtered) && has_rows_of(one, shown))
+			bool overlap = one == shown || is_below(one, shown) || is_below(shown, one);
+
+			if (overlap && !(one_filtered && other_filtered))
 				return true;
 			shown = shown_by(shown, &other_filtered);
 		}
@@ -160,15 +156,6 @@ report_rival(const LedgerSource *source, const LedgerTarget *rival, int elevel, 
 			 errhint("Give source \"%s\" a table of its own, or delete one of the sources.", source->name)));
 }
 
-static void
-refuse_rival(const LedgerSource *source, bool restoring)
-{
-	const LedgerTarget *rival = find_rival(source, ledger_targets(!restoring), false);
-
-	if (rival != NULL)
-		report_rival(source, rival, restoring ? WARNING : ERROR, ERRCODE_UNIQUE_VIOLATION);
-}
-
 void
 load_check_rivals(const LoadPlan *plan)
 {
@@ -181,18 +168,6 @@ load_check_rivals(const LoadPlan *plan)
 /* --------------------------------------------------------------------------
  * Problems of its loads
  * -------------------------------------------------------------------------- */
-
-/* A plan for a source that cannot be loaded yet: its target, locked as in count_rows(). */
-static LoadPlan *
-plan_target(const LedgerSource *source)
-{
-	LoadPlan *plan = palloc0(sizeof(LoadPlan));
-
-	plan->source = source;
-	load_find_target(plan, true);
-	list_free(find_all_inheritors(plan->target, AccessShareLock, NULL));
-	return plan;
-}
 
 /*
  * The source resolved.  Other registrations wait for this one, so its waits for
@@ -208,18 +183,18 @@ plan_soon(const LedgerSource *source, bool whole)
 	if (LockTimeout == 0 || LockTimeout > LOCK_TIMEOUT_MS)
 		(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
 								 false);
-	plan = whole ? load_plan_tables(source) : plan_target(source);
+	if (whole)
+		plan = load_plan_tables(source);
+	else
+	{
+		/* a source that cannot be loaded yet: its target, locked as in count_rows() */
+		plan = palloc0(sizeof(LoadPlan));
+		plan->source = source;
+		load_find_target(plan, true);
+		list_free(find_all_inheritors(plan->target, AccessShareLock, NULL));
+	}
 	AtEOXact_GUC(false, nest_level);
 	return plan;
-}
-
-static void
-report_locked(const LedgerSource *source)
-{
-	ereport(WARNING,
-			(errcode(ERRCODE_LOCK_NOT_AVAILABLE), errmsg("source \"%s\" could not be checked now", source->name),
-			 errdetail("Another session has locked one of its tables."),
-			 errhint("Check it later: SELECT * FROM contratos_check('%s');", source->name)));
 }
 
 typedef struct Planning
@@ -254,7 +229,10 @@ try_plan(const LedgerSource *source, bool whole, bool *locked)
 	if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
 	{
 		*locked = true;
-		report_locked(source);
+		ereport(WARNING,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE), errmsg("source \"%s\" could not be checked now", source->name),
+				 errdetail("Another session has locked one of its tables."),
+				 errhint("Check it later: SELECT * FROM contratos_check('%s');", source->name)));
 		return NULL;
 	}
 	ereport(WARNING,
@@ -290,15 +268,6 @@ count_table(Oid relid, int64 limit)
 	return rows;
 }
 
-/* To count them would run users' code, or wait for another server. */
-static bool
-cannot_count(Oid relid)
-{
-	char kind = get_rel_relkind(relid);
-
-	return kind == RELKIND_VIEW || kind == RELKIND_FOREIGN_TABLE;
-}
-
 /* Rows of the target and its descendants, at most one more than MAX_COUNTED; -1: not known. */
 static int64
 count_rows(Oid target)
@@ -307,19 +276,17 @@ count_rows(Oid target)
 	List *tables = find_all_inheritors(target, AccessShareLock, NULL);
 	ListCell *cell;
 
+	/* to count their rows would run users' code, or wait for another server */
 	foreach (cell, tables)
-		if (cannot_count(lfirst_oid(cell)))
+	{
+		char kind = get_rel_relkind(lfirst_oid(cell));
+
+		if (kind == RELKIND_VIEW || kind == RELKIND_FOREIGN_TABLE)
 			return -1;
+	}
 	foreach (cell, tables)
 		rows += count_table(lfirst_oid(cell), MAX_COUNTED + 1 - rows);
 	return rows;
-}
-
-static bool
-may_see_rows(Oid target)
-{
-	return pg_class_aclcheck(target, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
-		   check_enable_rls(target, InvalidOid, true) != RLS_ENABLED;
 }
 
 /* Report what a load does to the existing rows. */
@@ -327,7 +294,9 @@ static void
 report_rows(const LoadPlan *plan)
 {
 	const LedgerSource *source = plan->source;
-	int64 rows = may_see_rows(plan->target) ? count_rows(plan->target) : 0;
+	bool may_see_rows = pg_class_aclcheck(plan->target, GetUserId(), ACL_SELECT) == ACLCHECK_OK &&
+						check_enable_rls(plan->target, InvalidOid, true) != RLS_ENABLED;
+	int64 rows = may_see_rows ? count_rows(plan->target) : 0;
 	char *number = rows > MAX_COUNTED ? psprintf("more than %d", MAX_COUNTED) : psprintf(INT64_FORMAT, rows);
 	DateADT yesterday = day_yesterday(settings_now());
 
@@ -346,25 +315,13 @@ report_rows(const LoadPlan *plan)
 				 day_text(source->snapshot ? yesterday : yesterday - 6), day_text(yesterday), source->name)));
 }
 
-static void
-report_misfits(const LoadPlan *plan)
-{
-	ListCell *cell;
-
-	foreach (cell, load_misfits(plan, true))
-	{
-		const LoadMisfit *misfit = lfirst(cell);
-
-		ereport(NOTICE, (errmsg_internal("%s", misfit->what), errhint("%s", misfit->hint)));
-	}
-}
-
 /* Missing tables have already been reported when the row's names were normalized. */
 void
 load_tell(const LedgerSource *source)
 {
 	LoadPlan *plan = NULL;
 	bool locked = false;
+	ListCell *cell;
 
 	load_report_undecided(source, WARNING);
 	if ((source->timestamp_column == NULL && !source->snapshot) ||
@@ -373,7 +330,14 @@ load_tell(const LedgerSource *source)
 	if (OidIsValid(load_find_relation(source->remote_table)))
 		plan = try_plan(source, true, &locked);
 	if (plan != NULL)
-		report_misfits(plan);
+	{
+		foreach (cell, load_misfits(plan, true))
+		{
+			const LoadMisfit *misfit = lfirst(cell);
+
+			ereport(NOTICE, (errmsg_internal("%s", misfit->what), errhint("%s", misfit->hint)));
+		}
+	}
 	else if (!locked)
 		plan = try_plan(source, false, &locked);
 	if (plan != NULL)
@@ -384,8 +348,10 @@ void
 load_registered(const LedgerSource *source)
 {
 	bool restoring = !check_function_bodies;
+	const LedgerTarget *rival = find_rival(source, ledger_targets(!restoring), false);
 
-	refuse_rival(source, restoring);
+	if (rival != NULL)
+		report_rival(source, rival, restoring ? WARNING : ERROR, ERRCODE_UNIQUE_VIOLATION);
 	if (restoring)
 		load_report_undecided(source, WARNING);
 	else

@@ -166,30 +166,6 @@ say_row(void *arg)
  * Replace
  * -------------------------------------------------------------------------- */
 
-static int64
-insert_adopting(LoadDay *load, const char *sql, LoadWindow window, ScanAdoption *adoption)
-{
-	ErrorContextCallback context = {.previous = error_context_stack, .callback = say_row, .arg = adoption};
-	volatile int64 inserted = 0;
-
-	scan_offer(adoption);
-	PG_TRY();
-	{
-		/* PG_END_TRY() restores the previous one */
-		error_context_stack = &context;
-		inserted = load_execute(load->plan, sql, window);
-	}
-	PG_FINALLY();
-	{
-		scan_withdraw();
-		load_note_cost(load, load->job);
-	}
-	PG_END_TRY();
-	/* a trigger's NOTICE has set it as well */
-	load->at_row = 0;
-	return inserted;
-}
-
 static void
 check_counts(const LoadDay *load, const ScanAdoption *adoption)
 {
@@ -210,15 +186,6 @@ check_counts(const LoadDay *load, const ScanAdoption *adoption)
 				 errhint("Check timestamp_column in contratos_sources and the foreign table's option row_filter.")));
 }
 
-static void
-take_from_scan(LoadDay *load, const ScanAdoption *adoption)
-{
-	load->run.loaded = adoption->figures;
-	load->run.values_altered = adoption->values_altered;
-	load->run.pages = adoption->pages;
-	load->bytes_received = adoption->bytes;
-}
-
 static char *
 delete_text(const LoadPlan *plan)
 {
@@ -233,74 +200,87 @@ insert_text(const LoadPlan *plan)
 					plan->column_list, plan->remote_name, load_window_clause(plan));
 }
 
-/* For an error message, so in a context that survives the error. */
-static const char *
-narrow_columns(const LoadPlan *plan, MemoryContext context)
-{
-	const char *columns = load_narrow_columns(plan);
-
-	return columns != NULL ? MemoryContextStrdup(context, columns) : NULL;
-}
-
-/* The INSERT, whose scan reads the judged job and reports its progress. */
-static void
-insert(LoadDay *load)
+/* What the scan of the INSERT reads and reports. */
+static ScanAdoption
+adoption_of(const LoadDay *load, Progress *progress)
 {
 	const LoadPlan *plan = load->plan;
-	DateADT day = load->day;
 	RemoteCondition conditions[2];
-	Progress progress = {.load = load, .started = clock_ms()};
-	ScanAdoption adoption = {
+	int n = load_window(plan, load->day, load->day, conditions);
+
+	return (ScanAdoption){
 		.relid = plan->table->relid,
-		.rows_key = deparse_rows_key(plan->table, conditions, load_window(plan, day, day, conditions)),
+		.rows_key = deparse_rows_key(plan->table, conditions, n),
 		.ncolumns = plan->ncolumns,
 		.columns = plan->columns,
 		.timestamp_column = plan->timestamp ? plan->timestamp->attnum : InvalidAttrNumber,
 		.job = load->job,
 		.progress = show_progress,
 		.reject = keep_reject,
-		.arg = &progress,
+		.arg = progress,
 	};
-
-	load->narrow = narrow_columns(plan, load->context);
-	load->in_batches = load_may_batch(plan->target);
-	progress_receive();
-	load->run.rows_inserted = insert_adopting(
-		load, insert_text(plan), load_window_here(plan, plan->timestamp ? plan->timestamp->type : InvalidOid, day, day),
-		&adoption);
-	check_counts(load, &adoption);
-	take_from_scan(load, &adoption);
 }
 
-/*
- * The day's figures in the target now.  If nothing can have changed the inserted
- * rows, their own figures are used instead of reading them again.
- */
-static DayFigures
-measure_inserted(const LoadDay *load)
+/* The INSERT, whose scan reads the judged job and reports its progress. */
+static void
+insert_day(LoadDay *load)
 {
 	const LoadPlan *plan = load->plan;
-	DayFigures inserted = load->run.loaded;
+	Oid type = plan->timestamp ? plan->timestamp->type : InvalidOid;
+	Progress progress = {.load = load, .started = clock_ms()};
+	ScanAdoption adoption = adoption_of(load, &progress);
+	ErrorContextCallback context = {.previous = error_context_stack, .callback = say_row, .arg = &adoption};
+	const char *narrow = load_narrow_columns(plan);
 
-	if (plan->timestamp == NULL || plan->timestamp->type != plan->timestamp_target || !load_is_plain(plan->target))
-		return load_measure_now(plan, load->day);
-	inserted.rows = load->run.rows_inserted;
-	inserted.fingerprint[0] = '\0';
-	return inserted;
+	/* for an error message, so in a context that survives the error */
+	load->narrow = narrow != NULL ? MemoryContextStrdup(load->context, narrow) : NULL;
+	load->in_batches = load_may_batch(plan->target);
+	progress_receive();
+	scan_offer(&adoption);
+	PG_TRY();
+	{
+		/* PG_END_TRY() restores the previous one */
+		error_context_stack = &context;
+		load->run.rows_inserted =
+			load_execute(plan, insert_text(plan), load_window_here(plan, type, load->day, load->day));
+	}
+	PG_FINALLY();
+	{
+		scan_withdraw();
+		load_note_cost(load, load->job);
+	}
+	PG_END_TRY();
+	/* a trigger's NOTICE has set it as well */
+	load->at_row = 0;
+	check_counts(load, &adoption);
+	load->run.loaded = adoption.figures;
+	load->run.values_altered = adoption.values_altered;
+	load->run.pages = adoption.pages;
+	load->bytes_received = adoption.bytes;
 }
 
 /*
- * The guard checks the rows that triggers and rules have kept before after_load
- * runs, which may change the day in any way.
+ * The day's figures in the target now, and after_load.  The guard checks the rows
+ * that triggers and rules have kept before after_load runs, which may change the
+ * day in any way.
  */
 static void
 finish_day(LoadDay *load)
 {
 	const LoadPlan *plan = load->plan;
+	bool is_plain = load_is_plain(plan->target);
 
-	if (plan->after_load == NULL || !load_is_plain(plan->target))
+	if (plan->after_load == NULL || !is_plain)
 	{
-		load->run.target = measure_inserted(load);
+		/* if nothing can have changed the inserted rows, their own figures are used instead of reading them again */
+		if (plan->timestamp != NULL && plan->timestamp->type == plan->timestamp_target && is_plain)
+		{
+			load->run.target = load->run.loaded;
+			load->run.target.rows = load->run.rows_inserted;
+			load->run.target.fingerprint[0] = '\0';
+		}
+		else
+			load->run.target = load_measure_now(plan, load->day);
 		load_guard_left(load, load->run.target.rows);
 	}
 	if (plan->after_load != NULL)
@@ -311,27 +291,21 @@ finish_day(LoadDay *load)
 	}
 }
 
-/*
- * Delete the day; returns how many rows it had.  A trigger or rule may delete them
- * by itself and report a count of zero.
- */
-static int64
-delete_rows(const LoadPlan *plan, DateADT day)
-{
-	int64 stood = load_may_keep(plan->target) ? load_measure_now(plan, day).rows : 0;
-	int64 deleted = load_execute(plan, delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
-
-	return Max(stood, deleted);
-}
-
-/* Rows that a trigger or rule keeps would be duplicated. */
+/* Delete the day, and make sure that no trigger or rule keeps rows of it, which would be duplicated. */
 static void
-check_deleted(const LoadPlan *plan, DateADT day)
+delete_day(LoadDay *load)
 {
+	const LoadPlan *plan = load->plan;
+	DateADT day = load->day;
+	LoadWindow window = load_window_here(plan, plan->timestamp_target, day, day);
+	int64 stood = load_may_keep(plan->target) ? load_measure_now(plan, day).rows : 0;
+	int64 deleted = load_execute(plan, delete_text(plan), window);
+
+	/* a trigger or rule may delete them by itself and report a count of zero */
+	load->run.rows_replaced = Max(stood, deleted);
 	if (!load_may_keep(plan->target))
 		return;
-	load_execute(plan, psprintf("SELECT FROM %s%s LIMIT 1", plan->target_name, load_window_clause(plan)),
-				 load_window_here(plan, plan->timestamp_target, day, day));
+	load_execute(plan, psprintf("SELECT FROM %s%s LIMIT 1", plan->target_name, load_window_clause(plan)), window);
 	if (SPI_processed > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -345,10 +319,10 @@ check_deleted(const LoadPlan *plan, DateADT day)
 static void
 explain_statement(const LoadPlan *plan, const char *sql, LoadWindow window)
 {
+	StatementArgs args = {.n = window.nargs, .types = window.types, .values = window.values};
 	StatementObjects objects = load_objects(plan);
 
-	statement_execute(psprintf("EXPLAIN %s", sql), window.nargs, window.types, window.values, NULL, &objects,
-					  SPI_OK_UTILITY);
+	statement_execute(psprintf("EXPLAIN %s", sql), &args, &objects, SPI_OK_UTILITY);
 }
 
 /*
@@ -365,36 +339,28 @@ lock_target(const LoadPlan *plan, DateADT day)
 	trust_check(plan->target, plan->owner, RowExclusiveLock, load_lock);
 }
 
-/* As the current user, with the settings pinned. */
-static void
-replace(LoadDay *load)
-{
-	const LoadPlan *plan = load->plan;
-
-	progress_delete(load->job->total_rows);
-	lock_target(plan, load->day);
-	load_show("deleting from %s", plan->target_name);
-	load->run.rows_replaced = delete_rows(plan, load->day);
-	check_deleted(plan, load->day);
-	load_guard_deleted(load);
-	load_show("inserting into %s", plan->target_name);
-	insert(load);
-	progress_finish();
-	finish_day(load);
-}
-
 void
 load_replace_rows(LoadDay *load)
 {
+	const LoadPlan *plan = load->plan;
 	LoadScope scope;
 
 	if (load->next_notice == 0)
 		load->next_notice = clock_ms() + NOTICE_MS;
-	load_scope_enter(&scope, load->plan, load->background);
+	load_scope_enter(&scope, plan, load->background);
 	replacing = true;
 	PG_TRY();
 	{
-		replace(load);
+		/* as the target's owner, with the settings pinned */
+		progress_delete(load->job->total_rows);
+		lock_target(plan, load->day);
+		load_show("deleting from %s", plan->target_name);
+		delete_day(load);
+		load_guard_deleted(load);
+		load_show("inserting into %s", plan->target_name);
+		insert_day(load);
+		progress_finish();
+		finish_day(load);
 	}
 	PG_FINALLY();
 	{

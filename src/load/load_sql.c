@@ -1,22 +1,101 @@
 /*
  * load_sql.c
- *	  Statements on the target: the role and the settings under which they run,
- *	  and the day's figures that they find.
+ *	  Statements on the target: the locks they wait for, the role and the settings
+ *	  under which they run, and the day's figures that they find.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "base/day.h"
+#include "base/settings.h"
 #include "ledger/extension.h"
 #include "ledger/schedule.h"
 #include "load/load.h"
 #include "load/load_internal.h"
+
+/* --------------------------------------------------------------------------
+ * Waiting for locks on users' tables: for how long, and what is shown meanwhile.
+ *
+ * A worker serves many sources, and a table that somebody has locked must not stop
+ * them all.  Its waits for locks on users' tables are bounded.  Those on its
+ * ledger are not, because a load that has been paid for would be thrown away.
+ * -------------------------------------------------------------------------- */
+
+/* The worker's task: "tokens 2026-11-29"; NULL: none, or this process is not a worker. */
+static char *task = NULL;
+
+/* The current step of the task. */
+static char shown[256] = "";
+
+void
+load_show_begin(const char *source, DateADT day)
+{
+	load_show_end();
+	task = MemoryContextStrdup(TopMemoryContext, psprintf("%s %s", source, day_text(day)));
+	load_show("beginning");
+}
+
+void
+load_show_end(void)
+{
+	if (task == NULL)
+		return;
+	pfree(task);
+	task = NULL;
+	shown[0] = '\0';
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+void
+load_show(const char *format, ...)
+{
+	va_list args;
+
+	if (task == NULL)
+		return;
+	va_start(args, format);
+	vsnprintf(shown, sizeof(shown), format, args);
+	va_end(args);
+
+	char *text = psprintf("%s: %s", task, shown);
+
+	pgstat_report_activity(STATE_RUNNING, text);
+	pfree(text);
+}
+
+const char *
+load_shown(void)
+{
+	return shown;
+}
+
+int
+load_bound_waits(void)
+{
+	int nest_level = NewGUCNestLevel();
+
+	(void) set_config_option("lock_timeout", psprintf("%d", settings_lock_timeout), PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	return nest_level;
+}
+
+void
+load_lock(Oid relid, LOCKMODE mode, const char *name)
+{
+	if (ConditionalLockRelationOid(relid, mode))
+		return;
+	load_show("waiting for a lock on %s", name);
+	LockRelationOid(relid, mode);
+}
 
 /* --------------------------------------------------------------------------
  * The security context
@@ -43,19 +122,6 @@ pin_settings(bool background)
 	return nest_level;
 }
 
-/*
- * Deferred triggers would fail inside the security-restricted operation, or
- * run at commit as the worker, outside of it.
- */
-static void
-set_constraints_immediate(void)
-{
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	statement_execute("SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, NULL, NULL, SPI_OK_UTILITY);
-	SPI_finish();
-}
-
 void
 load_scope_enter(LoadScope *scope, const LoadPlan *plan, bool background)
 {
@@ -64,8 +130,17 @@ load_scope_enter(LoadScope *scope, const LoadPlan *plan, bool background)
 	GetUserIdAndSecContext(&scope->user, &scope->context);
 	if (scope->user != plan->owner)
 	{
+		/*
+		 * deferred triggers would fail inside the security-restricted operation, or
+		 * run at commit as the worker, outside of it
+		 */
 		if (background)
-			set_constraints_immediate();
+		{
+			if (SPI_connect() != SPI_OK_CONNECT)
+				elog(ERROR, "SPI_connect failed");
+			statement_execute("SET CONSTRAINTS ALL IMMEDIATE", &(StatementArgs){0}, NULL, SPI_OK_UTILITY);
+			SPI_finish();
+		}
 		SetUserIdAndSecContext(plan->owner, scope->context | SECURITY_RESTRICTED_OPERATION);
 	}
 	if (SPI_connect() != SPI_OK_CONNECT)
@@ -121,8 +196,9 @@ load_objects(const LoadPlan *plan)
 int64
 load_execute(const LoadPlan *plan, const char *sql, LoadWindow window)
 {
+	StatementArgs args = {.n = window.nargs, .types = window.types, .values = window.values};
 	StatementObjects objects = load_objects(plan);
-	int code = statement_run(sql, window.nargs, window.types, window.values, NULL, &objects);
+	int code = statement_run(sql, &args, &objects);
 
 	/* a rule may have replaced the statement */
 	if (code != SPI_OK_DELETE && code != SPI_OK_INSERT && code != SPI_OK_REWRITTEN && code != SPI_OK_SELECT)
@@ -170,23 +246,6 @@ load_measure(const LoadPlan *plan, DateADT day)
 	return figures;
 }
 
-/*
- * The number of the day among those requested.  The condition ensures that it is
- * one of them, unless a function of a view has changed TimeZone between the
- * condition and the cast.
- */
-static int
-number_of_day(const LoadPlan *plan, DateADT day, DateADT first, DateADT last)
-{
-	if (day < first || day > last)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("%s returned a row of %s, outside the requested days %s to %s", plan->target_name,
-							   day_text(day), day_text(first), day_text(last)),
-						errdetail("A function that it calls has changed TimeZone."),
-						errhint("Let the function leave TimeZone as it was.")));
-	return day - first;
-}
-
 /* A day without rows stays as it is. */
 static void
 measure_by_day(const LoadPlan *plan, DateADT first, DateADT last, DayFigures *figures)
@@ -201,9 +260,16 @@ measure_by_day(const LoadPlan *plan, DateADT first, DateADT last, DayFigures *fi
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		bool isnull;
-		Datum day = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &isnull);
+		DateADT day = DatumGetDateADT(SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 1, &isnull));
 
-		figures[number_of_day(plan, DatumGetDateADT(day), first, last)] = read_measure(row, 2);
+		/* possible only if a function of a view has changed TimeZone between the condition and the cast */
+		if (day < first || day > last)
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("%s returned a row of %s, outside the requested days %s to %s", plan->target_name,
+								   day_text(day), day_text(first), day_text(last)),
+							errdetail("A function that it calls has changed TimeZone."),
+							errhint("Let the function leave TimeZone as it was.")));
+		figures[day - first] = read_measure(row, 2);
 	}
 }
 

@@ -208,15 +208,7 @@ setup_execute(const char *format, ...)
 			break;
 		enlargeStringInfo(&sql, more);
 	}
-	statement_execute(sql.data, 0, NULL, NULL, NULL, NULL, SPI_OK_UTILITY);
-}
-
-static void
-setup_make_server(void)
-{
-	setup_execute("CREATE SERVER %s FOREIGN DATA WRAPPER contratos", SETUP_SERVER);
-	setup_execute("COMMENT ON SERVER %s IS 'BigQuery'", SETUP_SERVER);
-	ereport(NOTICE, (errmsg("created server %s", SETUP_SERVER)));
+	statement_execute(sql.data, &(StatementArgs){0}, NULL, SPI_OK_UTILITY);
 }
 
 /* Add comments to the columns that both tables have. */
@@ -290,7 +282,11 @@ setup_make_objects(const Setup *setup)
 	{
 		SPI_connect();
 		if (!OidIsValid(setup->server))
-			setup_make_server();
+		{
+			setup_execute("CREATE SERVER %s FOREIGN DATA WRAPPER contratos", SETUP_SERVER);
+			setup_execute("COMMENT ON SERVER %s IS 'BigQuery'", SETUP_SERVER);
+			ereport(NOTICE, (errmsg("created server %s", SETUP_SERVER)));
+		}
 		if (!OidIsValid(setup->remote))
 			setup_make_remote(setup->schema_name);
 		if (!OidIsValid(setup->target))

@@ -1,6 +1,7 @@
 /*
  * setup_adopt.c
- *	  Whether an existing table tokens can be loaded.
+ *	  What contratos_setup() finds in the database: whether an existing table
+ *	  tokens can be loaded, and event triggers that may fail.
  *
  * A team that already has these rows from elsewhere keeps its table: it is enough
  * that an INSERT of the eight columns can succeed.  All problems are reported at
@@ -11,15 +12,22 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/table.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_event_trigger.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "commands/event_trigger.h"
+#include "commands/trigger.h"
 #include "lib/stringinfo.h"
 #include "nodes/nodes.h"
 #include "parser/parse_coerce.h"
 #include "rewrite/rewriteHandler.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "load/setup.h"
 #include "load/setup_internal.h"
@@ -141,15 +149,6 @@ setup_has_index(Relation table, const char *column)
 	return found;
 }
 
-static void
-setup_check_index(Relation target, const char *name)
-{
-	char kind = target->rd_rel->relkind;
-	if ((kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) && !setup_has_index(target, SETUP_TIMESTAMP))
-		ereport(NOTICE, (errmsg("%s has no index on %s: each load reads all of it", name, SETUP_TIMESTAMP),
-						 errhint("CREATE INDEX ON %s (%s);", name, SETUP_TIMESTAMP)));
-}
-
 void
 setup_adopt(Oid target_id, Oid remote_id)
 {
@@ -171,8 +170,102 @@ setup_adopt(Oid target_id, Oid remote_id)
 						errhint("Change these columns, or rename the table, and call contratos_setup() again.")));
 
 	ereport(NOTICE, (errmsg("using existing %s", name)));
-	setup_check_index(target, name);
+	char kind = target->rd_rel->relkind;
+	if ((kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) && !setup_has_index(target, SETUP_TIMESTAMP))
+		ereport(NOTICE, (errmsg("%s has no index on %s: each load reads all of it", name, SETUP_TIMESTAMP),
+						 errhint("CREATE INDEX ON %s (%s);", name, SETUP_TIMESTAMP)));
 	if (remote)
 		relation_close(remote, NoLock);
 	relation_close(target, NoLock);
+}
+
+/* --------------------------------------------------------------------------
+ * Event triggers that are fired while the built-in source is created.  They run
+ * with the search_path of the command that fires them, pg_catalog and pg_temp,
+ * which is a secure one.  A function that names its tables without their schema
+ * does not find them, and its error does not tell why.
+ * -------------------------------------------------------------------------- */
+
+/* Whether a function has a search_path of its own. */
+static bool
+has_search_path(Oid function)
+{
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	bool isnull = true;
+	Datum config =
+		HeapTupleIsValid(tuple) ? SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proconfig, &isnull) : (Datum) 0;
+	bool found = false;
+
+	if (!isnull)
+	{
+		Datum *settings;
+		int n;
+
+		deconstruct_array(DatumGetArrayTypeP(config), TEXTOID, -1, false, TYPALIGN_INT, &settings, NULL, &n);
+		for (int i = 0; i < n; i++)
+			found |= strncmp(TextDatumGetCString(settings[i]), "search_path=", strlen("search_path=")) == 0;
+	}
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return found;
+}
+
+List *
+setup_event_functions(void)
+{
+	Relation catalog = table_open(EventTriggerRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
+	List *functions = NIL;
+	HeapTuple tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_event_trigger trigger = (Form_pg_event_trigger) GETSTRUCT(tuple);
+		const char *event = NameStr(trigger->evtevent);
+		SetupEventFunction *function;
+
+		if (trigger->evtenabled == TRIGGER_DISABLED || strncmp(event, "ddl_command_", strlen("ddl_command_")) != 0 ||
+			has_search_path(trigger->evtfoid))
+			continue;
+		function = palloc(sizeof(SetupEventFunction));
+		function->trigger = pstrdup(NameStr(trigger->evtname));
+		function->name = pstrdup(quote_identifier(get_func_name(trigger->evtfoid)));
+		function->qualified = quote_qualified_identifier(get_namespace_name(get_func_namespace(trigger->evtfoid)),
+														 get_func_name(trigger->evtfoid));
+		functions = lappend(functions, function);
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return functions;
+}
+
+char *
+setup_event_cure(const SetupEventFunction *function)
+{
+	return psprintf(
+		"Function %s() runs with search_path pg_catalog, pg_temp then: let it name its tables and functions "
+		"with their schema, or give it a search_path of its own: ALTER FUNCTION %s() SET search_path = ...;",
+		function->qualified, function->qualified);
+}
+
+void
+setup_blame_event_trigger(const List *functions, ErrorData *edata)
+{
+	ListCell *cell;
+
+	if (edata->context == NULL)
+		return;
+	foreach (cell, functions)
+	{
+		const SetupEventFunction *function = lfirst(cell);
+
+		/* the error's CONTEXT has it by either of its names */
+		if (strstr(edata->context, psprintf("function %s(", function->qualified)) == NULL &&
+			strstr(edata->context, psprintf("function %s(", function->name)) == NULL)
+			continue;
+		edata->message = psprintf("event trigger \"%s\", function %s(), failed while source \"%s\" was set up: %s",
+								  function->trigger, function->qualified, SETUP_SOURCE, edata->message);
+		edata->hint = setup_event_cure(function);
+		return;
+	}
 }

@@ -31,7 +31,7 @@ extern const SetupColumn setup_columns[SETUP_NCOLUMNS];
 extern void setup_adopt(Oid target, Oid remote);
 
 /* --------------------------------------------------------------------------
- * setup_event.c: event triggers
+ * setup_adopt.c: event triggers
  * -------------------------------------------------------------------------- */
 
 /*

@@ -80,19 +80,6 @@ read_there(const RowsCell *cells)
 	return remote;
 }
 
-/* One row of three. */
-static void
-read_one_day(RowStream *stream, const BqJob *job, DayFigures *remote)
-{
-	const RowsCell *cells = stream_next(stream);
-
-	if (cells == NULL || job->nfields != 3 || job->total_rows != 1)
-		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer to a recheck is not one row of three")));
-	*remote = read_there(cells);
-	/* to the end of the page, which has the cost */
-	(void) stream_next(stream);
-}
-
 /* A row of four columns for each day that has rows; the first is d of fingerprint_query_by_day(). */
 static void
 read_figures_by_day(RowStream *stream, const BqJob *job, DateADT first, DateADT last, DayFigures *remote)
@@ -162,8 +149,14 @@ verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *asked, Da
 	BqJob *job = ask_figures(
 		plan, bq, fingerprint_query(plan->table, plan->columns, plan->ncolumns, timestamp_of(plan), window, n), asked);
 	RowStream *stream = stream_open(job, job->context);
+	const RowsCell *cells;
 
-	read_one_day(stream, job, remote);
+	cells = stream_next(stream);
+	if (cells == NULL || job->nfields != 3 || job->total_rows != 1)
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer to a recheck is not one row of three")));
+	*remote = read_there(cells);
+	/* to the end of the page, which has the cost */
+	(void) stream_next(stream);
 	finish(stream, job, asked);
 }
 
@@ -235,51 +228,18 @@ verify_target(const LoadPlan *plan, DateADT day, const LedgerSuccess *success)
  * Several days at once
  * -------------------------------------------------------------------------- */
 
-static void
-ask_all(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job, DayFigures *remote)
-{
-	if (plan->timestamp == NULL)
-		verify_ask(plan, bq, first, job, remote);
-	else
-		ask_days(plan, bq, first, last, job, remote);
-}
-
-static void
-look_up_days(const LoadPlan *plan, DateADT first, DateADT last, LedgerSuccess *days)
-{
-	if (plan->timestamp == NULL)
-		(void) ledger_newest_success(plan->source->name, days);
-	else
-		ledger_last_successes(plan->source->name, first, last, days);
-}
-
-/* The figures that the target can have: a date column has no time of day. */
-static DayFigures
-as_kept(const LoadPlan *plan, DayFigures remote)
-{
-	if (remote.has_max && plan->timestamp_target == DATEOID)
-		remote.max_timestamp = day_start(day_of(remote.max_timestamp));
-	return remote;
-}
-
 /* Whether the target has the expected rows: those that the load left in it, if they are known. */
 static bool
 is_kept(const LoadPlan *plan, const VerifyDay *day)
 {
-	DayFigures wanted =
-		day->ledger.run != 0 && day->ledger.target.rows >= 0 ? day->ledger.target : as_kept(plan, day->remote);
+	DayFigures wanted = day->remote;
 
+	if (day->ledger.run != 0 && day->ledger.target.rows >= 0)
+		wanted = day->ledger.target;
+	/* a date column has no time of day */
+	else if (wanted.has_max && plan->timestamp_target == DATEOID)
+		wanted.max_timestamp = day_start(day_of(wanted.max_timestamp));
 	return day->target.rows == wanted.rows && day_same_max(&day->target, &wanted);
-}
-
-static VerifyDay
-compare_days(const LoadPlan *plan, DateADT day, const DayFigures *remote, const DayFigures *local,
-			 const LedgerSuccess *ledger)
-{
-	VerifyDay result = {.day = day, .remote = *remote, .target = *local, .ledger = *ledger};
-
-	result.agrees = (ledger->run == 0 || verify_source(remote, ledger) == NULL) && is_kept(plan, &result);
-	return result;
 }
 
 VerifyDay *
@@ -291,10 +251,23 @@ verify_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, Ver
 	DayFigures *local = palloc(sizeof(DayFigures) * n);
 	LedgerSuccess *ledger = palloc(sizeof(LedgerSuccess) * n);
 
-	ask_all(plan, bq, first, last, job, remote);
-	look_up_days(plan, first, last, ledger);
+	if (plan->timestamp == NULL)
+	{
+		verify_ask(plan, bq, first, job, remote);
+		(void) ledger_newest_success(plan->source->name, ledger);
+	}
+	else
+	{
+		ask_days(plan, bq, first, last, job, remote);
+		ledger_last_successes(plan->source->name, first, last, ledger);
+	}
 	load_measure_days(plan, first, last, local);
 	for (int i = 0; i < n; i++)
-		days[i] = compare_days(plan, first + i, &remote[i], &local[i], &ledger[i]);
+	{
+		VerifyDay *day = &days[i];
+
+		*day = (VerifyDay){.day = first + i, .remote = remote[i], .target = local[i], .ledger = ledger[i]};
+		day->agrees = (day->ledger.run == 0 || verify_source(&day->remote, &day->ledger) == NULL) && is_kept(plan, day);
+	}
 	return days;
 }

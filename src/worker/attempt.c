@@ -70,20 +70,6 @@ attempt_must_begin(Attempt *attempt)
 	MemoryContextSwitchTo(attempt->load.context);
 }
 
-/*
- * Resolve the source, and take the lock of a load, which is released at commit: if
- * the table is locked, the attempt fails before BigQuery is queried.
- */
-static void
-resolve_source(Attempt *attempt)
-{
-	int nest_level = load_bound_waits();
-
-	attempt->load.plan = load_plan(&attempt->schedule->source);
-	load_lock(attempt->load.plan->target, RowExclusiveLock, attempt->load.plan->target_name);
-	AtEOXact_GUC(false, nest_level);
-}
-
 /* Raise the errors of a load's statements, and take all its locks, before the query is sent. */
 static void
 check_statements(Attempt *attempt)
@@ -101,9 +87,20 @@ check_statements(Attempt *attempt)
 static bool
 open_run(Attempt *attempt)
 {
+	int nest_level;
+
 	attempt_must_begin(attempt);
 	attempt->kept_job = attempt->open != 0 ? ledger_kept_job(attempt->open, settings_now()) : NULL;
-	resolve_source(attempt);
+
+	/*
+	 * Resolve the source, and take the lock of a load, which is released at commit:
+	 * if the table is locked, the attempt fails before BigQuery is queried.
+	 */
+	nest_level = load_bound_waits();
+	attempt->load.plan = load_plan(&attempt->schedule->source);
+	load_lock(attempt->load.plan->target, RowExclusiveLock, attempt->load.plan->target_name);
+	AtEOXact_GUC(false, nest_level);
+
 	/* the run may have begun on an earlier day, and BigQuery may have other contents now */
 	if (attempt->action->what == SCHEDULE_LOAD)
 		load_check_snapshot(&attempt->schedule->source, attempt->load.day);
@@ -288,24 +285,14 @@ recheck(Attempt *attempt)
 	}
 }
 
-/* Take the claim in a transaction; false when the source is busy. */
-static bool
-claim_for_attempt(Attempt *attempt)
-{
-	bool claimed;
-
-	attempt_must_begin(attempt);
-	claimed = ledger_try_claim(attempt->schedule->source.name);
-	attempt_commit(attempt->load.context);
-	return claimed;
-}
-
 static void
 try_day(void *arg)
 {
 	Attempt *attempt = arg;
 
-	attempt->claimed = claim_for_attempt(attempt);
+	attempt_must_begin(attempt);
+	attempt->claimed = ledger_try_claim(attempt->schedule->source.name);
+	attempt_commit(attempt->load.context);
 	attempt->busy = !attempt->claimed || !open_run(attempt);
 	if (attempt->busy)
 		return;

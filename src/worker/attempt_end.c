@@ -60,14 +60,6 @@ struct Ending
 	int64 begun; /* its row, before the end was recorded; 0: there was none */
 };
 
-/* Add the lock to the message, in which PostgreSQL does not name it. */
-static void
-name_lock(ErrorData *edata)
-{
-	if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && load_shown()[0])
-		edata->message = psprintf("%s (%s)", edata->message, load_shown());
-}
-
 static Ending *
 judge(Attempt *attempt, ErrorData *edata)
 {
@@ -340,7 +332,9 @@ attempt_report(void *arg, ErrorData *edata)
 {
 	Attempt *attempt = arg;
 
-	name_lock(edata);
+	/* PostgreSQL does not name the lock */
+	if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && load_shown()[0])
+		edata->message = psprintf("%s (%s)", edata->message, load_shown());
 	attempt->ending = judge(attempt, edata);
 	if (attempt->ending->status == RUN_WAITING || (attempt->run == 0 && unrecordable))
 		return;

@@ -30,30 +30,29 @@ schedule_of(const List *schedules, const char *source)
 	return NULL; /* deleted meanwhile */
 }
 
-static LedgerRun
-interrupted(const LedgerStaleRun *stale)
-{
-	LedgerRun run = ledger_new_run(stale->source, stale->day, RUN_INTERRUPTED);
-
-	run.sqlstate = unpack_sql_state(ERRCODE_CRASH_SHUTDOWN);
-	run.error = "the process that loaded the day ended before it was done";
-	run.message = run.error;
-	return run;
-}
-
 /* End a stale run.  Returns the error to pass to on_failure; NULL: there is another attempt, or no function. */
 static const char *
 end_dead(const LedgerSchedule *schedule, const LedgerStaleRun *stale)
 {
 	const AttemptUnrecorded *known = attempt_unrecorded(stale->run);
-	LedgerRun run = known ? known->end : interrupted(stale);
+	LedgerRun run;
 	TimestampTz next = 0;
 	bool stays;
 
-	run.source = stale->source;
 	if (known != NULL)
+	{
+		run = known->end;
+		run.source = stale->source;
 		next = known->next;
-	else if (schedule != NULL)
+	}
+	else
+	{
+		run = ledger_new_run(stale->source, stale->day, RUN_INTERRUPTED);
+		run.sqlstate = unpack_sql_state(ERRCODE_CRASH_SHUTDOWN);
+		run.error = "the process that loaded the day ended before it was done";
+		run.message = run.error;
+	}
+	if (known == NULL && schedule != NULL)
 		next = schedule_retry_at(&schedule->rules, stale->attempt, true, settings_now());
 	run.untold = next == 0 && schedule != NULL && schedule->on_failure != NULL;
 	stays = ledger_end(stale->run, &run, next);

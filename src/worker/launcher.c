@@ -106,18 +106,6 @@ place_of(const char *name)
 	return place;
 }
 
-/* Mark the databases that the setting names now. */
-static void
-read_setting(void)
-{
-	ListCell *cell;
-
-	foreach (cell, places)
-		((Place *) lfirst(cell))->wanted = false;
-	foreach (cell, settings_database_names())
-		place_of(lfirst(cell))->wanted = true;
-}
-
 /*
  * The OID of a database that accepts connections, whether it is a template, and
  * the worker's role; in a transaction of its own.
@@ -147,18 +135,6 @@ find_database(const char *name, bool *is_template, Oid *role)
 	*role = settings_role[0] ? get_role_oid(settings_role, true) : InvalidOid;
 	CommitTransactionCommand();
 	return found;
-}
-
-static bool
-is_running(Place *place)
-{
-	pid_t pid;
-	BgwHandleStatus status;
-
-	if (place->handle == NULL)
-		return false;
-	status = GetBackgroundWorkerPid(place->handle, &pid);
-	return status == BGWH_STARTED || status == BGWH_NOT_YET_STARTED;
 }
 
 /* Its worker has ended: decide when the next one may be started. */
@@ -245,28 +221,21 @@ look_up_database(Place *place)
 	return settings_role[0] && !OidIsValid(place->order.role) ? COMPLAINT_NO_ROLE : COMPLAINT_NONE;
 }
 
-/* Whether it can be served; if not, that is logged once. */
-static bool
-can_serve(Place *place)
-{
-	Complaint complaint = look_up_database(place);
-
-	if (complaint == COMPLAINT_NONE)
-		return true;
-	if (complaint != place->said)
-		complain(place, complaint);
-	place->said = complaint;
-	return false;
-}
-
 /* Start or stop the worker of one database as needed; returns after how many ms to look again (-1: no limit). */
 static long
 tend(Place *place)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	Complaint complaint;
 
-	if (place->handle != NULL && !is_running(place))
-		note_death(place);
+	if (place->handle != NULL)
+	{
+		pid_t pid;
+		BgwHandleStatus status = GetBackgroundWorkerPid(place->handle, &pid);
+
+		if (status != BGWH_STARTED && status != BGWH_NOT_YET_STARTED)
+			note_death(place);
+	}
 	if (!place->wanted)
 	{
 		if (place->handle != NULL)
@@ -277,8 +246,15 @@ tend(Place *place)
 		return -1;
 	if (place->not_before > now)
 		return TimestampDifferenceMilliseconds(now, place->not_before) + 1;
-	if (!can_serve(place))
+	complaint = look_up_database(place);
+	if (complaint != COMPLAINT_NONE)
+	{
+		/* logged once */
+		if (complaint != place->said)
+			complain(place, complaint);
+		place->said = complaint;
 		return LOOK_AGAIN_MS;
+	}
 	start_database_worker(place);
 	return place->handle != NULL ? -1 : LOOK_AGAIN_MS;
 }
@@ -338,7 +314,11 @@ contratos_launcher_main(Datum arg pg_attribute_unused())
 		ListCell *cell;
 
 		MemoryContextReset(loop);
-		read_setting();
+		/* mark the databases that the setting names now */
+		foreach (cell, places)
+			((Place *) lfirst(cell))->wanted = false;
+		foreach (cell, settings_database_names())
+			place_of(lfirst(cell))->wanted = true;
 		foreach (cell, places)
 		{
 			long mine = tend(lfirst(cell));

@@ -45,7 +45,6 @@
 #include "worker/attempt.h"
 #include "worker/launcher.h"
 #include "worker/worker.h"
-#include "worker/worker_internal.h"
 
 /* The longest sleep: a clock change is noticed after it at the latest. */
 #define MAX_SLEEP_MS (60 * 60 * 1000)
@@ -158,26 +157,20 @@ version_of_file(const char *path)
 	return hash_combine64(hash_combine64((uint64) st.st_ino, (uint64) st.st_mtime), (uint64) st.st_size) | 1;
 }
 
-/* See whether the source's row or key file has changed since it was last looked at. */
-static void
-note_changes(const LedgerSchedule *schedule, Memory *memory)
+static Choice
+consider(LedgerSchedule *schedule, TimestampTz now)
 {
+	Memory *memory = memory_of(schedule);
+	Choice choice = {.schedule = schedule, .memory = memory};
 	uint64 key_version = version_of_file(memory->key_file);
 
+	memory->seen = state.looks;
+	/* whether the source's row or key file has changed since it was last looked at */
 	if (schedule->version != memory->version || key_version != memory->key_version)
 		memory->changed_at = settings_now();
 	memory->version = schedule->version;
 	memory->key_version = key_version;
-}
-
-static Choice
-consider(LedgerSchedule *schedule, TimestampTz now)
-{
-	Choice choice = {.schedule = schedule, .memory = memory_of(schedule)};
-
-	choice.memory->seen = state.looks;
-	note_changes(schedule, choice.memory);
-	choice.action = ledger_next(schedule, choice.memory->changed_at, now, &choice.open_run);
+	choice.action = ledger_next(schedule, memory->changed_at, now, &choice.open_run);
 	return choice;
 }
 
@@ -199,36 +192,12 @@ is_better(const Choice *a, const Choice *b, TimestampTz now)
 	return a_due ? a->memory->served < b->memory->served : a->action.due < b->action.due;
 }
 
-static long
-ms_until(TimestampTz due, TimestampTz now)
-{
-	if (due <= now)
-		return 0;
-	return (long) Min((due - now) / 1000 + 1, (int64) MAX_SLEEP_MS);
-}
-
-/*
- * Whether sources and ledger are replicated from another server: that server does
- * the loads, and their rows are replicated as well.
- */
-static bool
-is_a_copy(void)
-{
-	bool subscribed = ledger_is_subscribed();
-
-	if (subscribed && !state.said_copy)
-		ereport(LOG, (errmsg("a subscription brings rows of contratos_sources, contratos_runs or contratos_rejects: "
-							 "the worker loads nothing in this database"),
-					  errhint("Publish the tables that are loaded, without contratos' own.")));
-	state.said_copy = subscribed;
-	return subscribed;
-}
-
 /* Whether the extension is installed, in this library's version, and not a copy from another server. */
 static bool
 is_ours(MemoryContext context)
 {
 	bool fits;
+	bool subscribed = false;
 
 	if (!attempt_begin_transaction())
 	{
@@ -242,9 +211,20 @@ is_ours(MemoryContext context)
 	fits = extension_fits_library(state.said_version ? 0 : LOG);
 	state.said_version = !fits;
 	if (fits)
-		fits = !is_a_copy();
+	{
+		/*
+		 * whether sources and ledger are replicated from another server: that server
+		 * does the loads, and their rows are replicated as well
+		 */
+		subscribed = ledger_is_subscribed();
+		if (subscribed && !state.said_copy)
+			ereport(LOG, (errmsg("a subscription brings rows of contratos_sources, contratos_runs or "
+								 "contratos_rejects: the worker loads nothing in this database"),
+						  errhint("Publish the tables that are loaded, without contratos' own.")));
+		state.said_copy = subscribed;
+	}
 	attempt_commit(context);
-	return fits;
+	return fits && !subscribed;
 }
 
 /* --------------------------------------------------------------------------
@@ -372,7 +352,8 @@ work(void *arg)
 	}
 	(void) housekeeping("pruning", prune, round, round->context);
 	if (best->schedule != NULL)
-		round->sleep = ms_until(best->action.due, now);
+		round->sleep =
+			best->action.due <= now ? 0 : (long) Min((best->action.due - now) / 1000 + 1, (int64) MAX_SLEEP_MS);
 	if (attempt_tells_at() != 0)
 		round->sleep = Min(round->sleep, (long) Max(attempt_tells_at() - clock_ms(), 1));
 	if (!well)

@@ -19,7 +19,7 @@
 #include "ledger/ledger_housekeeping.h"
 #include "load/error_class.h"
 #include "worker/attempt.h"
-#include "worker/worker_internal.h"
+#include "worker/worker.h"
 
 #define LOG_AGAIN_MS (60 * 60 * 1000)
 
