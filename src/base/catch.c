@@ -15,6 +15,7 @@ catch_in_subtransaction(void (*body)(void *arg), void *arg, bool keep)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+
 	ErrorData *volatile edata = NULL;
 
 	BeginInternalSubTransaction(NULL);
@@ -49,6 +50,7 @@ ErrorData *
 catch_with_transactions(void (*body)(void *arg), void *arg, void (*report)(void *arg, ErrorData *edata))
 {
 	MemoryContext context = CurrentMemoryContext;
+
 	ErrorData *volatile edata = NULL;
 
 	PG_TRY();

@@ -20,6 +20,7 @@ DateADT
 day_of(TimestampTz now)
 {
 	int64 day = now / USECS_PER_DAY;
+
 	if (now % USECS_PER_DAY < 0)
 		day--;
 	return (DateADT) day;
@@ -36,6 +37,7 @@ TimestampTz
 day_start(DateADT day)
 {
 	int64 start;
+
 	if (DATE_NOT_FINITE(day) || pg_mul_s64_overflow(day, USECS_PER_DAY, &start) || !IS_VALID_TIMESTAMP(start))
 		return day < 0 ? DT_NOBEGIN : DT_NOEND;
 	return start;
@@ -45,6 +47,7 @@ char *
 day_text(DateADT day)
 {
 	char text[MAXDATELEN + 1];
+
 	if (DATE_NOT_FINITE(day))
 		EncodeSpecialDate(day, text);
 	else

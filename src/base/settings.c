@@ -119,6 +119,7 @@ name_list_problem(const char *text)
 	char *copy = pstrdup(text);
 	List *names;
 	const char *why = NULL;
+
 	if (!SplitGUCList(copy, ',', &names))
 		why = "A list consists of names separated by commas; a name with a comma or a blank in it is in double quotes.";
 	ListCell *cell;
@@ -299,6 +300,7 @@ settings_database_names(void)
 	List *names;
 	List *distinct = NIL;
 	char *copy = pstrdup(settings_databases ? settings_databases : "");
+
 	if (!SplitGUCList(copy, ',', &names))
 		elog(ERROR, "contratos.databases is not a list"); /* its check hook has rejected that */
 	ListCell *cell;

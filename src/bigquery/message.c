@@ -7,6 +7,9 @@
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
 #include "utils/memutils.h"
 
 #include "base/failure.h"
@@ -220,4 +223,10 @@ message_read_cost(BqJob *job, const JsonDoc *doc)
 	/* if the answer has no bill, apply BigQuery's own rule for one table */
 	if (job->bytes_billed < 0 && job->bytes_processed >= 0)
 		job->bytes_billed = job->cache_hit ? 0 : message_billed(job->bytes_processed);
+}
+
+char *
+message_size_text(int64 bytes)
+{
+	return text_to_cstring(DatumGetTextPP(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes))));
 }

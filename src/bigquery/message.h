@@ -40,6 +40,9 @@ typedef struct BqListed
 #define MESSAGE_MAX_NESTING 15
 #define MESSAGE_MAX_FIELDS 10000
 
+/* Bytes as pg_size_pretty() writes them ("8192 kB"), in CurrentMemoryContext. */
+extern char *message_size_text(int64 bytes);
+
 /* jobs.insert */
 extern char *message_insert_path(const char *project);
 extern char *message_insert_body(const BqJob *job, const char *label);

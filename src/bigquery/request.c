@@ -73,7 +73,7 @@ judge_exchange(Failure *f, HttpExchange *exchange, int status, const BqConnectio
 }
 
 /* One try: the request, and the destination of the answer, by kind of request. */
-typedef struct Attempt
+typedef struct RequestTry
 {
 	const char *path;
 	const char *body; /* NULL: GET */
@@ -82,11 +82,11 @@ typedef struct Attempt
 	MemoryContext parent;
 	HttpExchange *begun; /* already started, as the first try; or NULL */
 	int max_tries; /* 0: as many as time allows */
-} Attempt;
+} RequestTry;
 
 /* Its header, if it has one, is in CurrentMemoryContext. */
 static HttpRequest
-make_request(const BqConnection *connection, const Attempt *attempt, const char *token, int timeout_ms)
+make_request(const BqConnection *connection, const RequestTry *attempt, const char *token, int timeout_ms)
 {
 	bool has_body = attempt->body != NULL && attempt->body[0] != '\0';
 	const char *quota_project = token ? auth_quota_project(token) : NULL;
@@ -116,7 +116,7 @@ make_request(const BqConnection *connection, const Attempt *attempt, const char 
 }
 
 static bool
-try_whole(Requester *requester, const HttpRequest *request, Attempt *attempt, Failure *f)
+try_whole(Requester *requester, const HttpRequest *request, RequestTry *attempt, Failure *f)
 {
 	HttpResponse *response = attempt->response;
 
@@ -131,7 +131,7 @@ try_whole(Requester *requester, const HttpRequest *request, Attempt *attempt, Fa
 
 /* Wait for the headers; an exchange without a 200 answer is finished. */
 static bool
-accept_answer(Requester *requester, HttpExchange *exchange, Attempt *attempt, Failure *f)
+accept_answer(Requester *requester, HttpExchange *exchange, RequestTry *attempt, Failure *f)
 {
 	int status = http_wait_status(exchange, f);
 
@@ -147,7 +147,7 @@ accept_answer(Requester *requester, HttpExchange *exchange, Attempt *attempt, Fa
 }
 
 static bool
-try_open(Requester *requester, const HttpRequest *request, Attempt *attempt, Failure *f)
+try_open(Requester *requester, const HttpRequest *request, RequestTry *attempt, Failure *f)
 {
 	HttpExchange *exchange = http_start(requester->http, request, attempt->parent, f);
 
@@ -177,7 +177,7 @@ get_token(Requester *requester, uint64 refused, int timeout_ms, const char **tok
  * replaced meanwhile.
  */
 static bool
-take_begun(Requester *requester, Attempt *attempt, const char *token, bool *ok, Failure *f)
+take_begun(Requester *requester, RequestTry *attempt, const char *token, bool *ok, Failure *f)
 {
 	HttpExchange *begun = attempt->begun;
 	bool is_current;
@@ -191,7 +191,7 @@ take_begun(Requester *requester, Attempt *attempt, const char *token, bool *ok, 
 }
 
 static bool
-try_once(Requester *requester, Attempt *attempt, uint64 *refused, int timeout_ms, Failure *f)
+try_once(Requester *requester, RequestTry *attempt, uint64 *refused, int timeout_ms, Failure *f)
 {
 	const char *token;
 	HttpRequest request;
@@ -245,7 +245,7 @@ report_waiting(const Failure *f, int left_ms, bool *reported)
 
 /* Try until it succeeds, fails permanently, or the time is up. */
 static bool
-try_until(Requester *requester, Attempt *attempt, int *spent_ms, Failure *f)
+try_until(Requester *requester, RequestTry *attempt, int *spent_ms, Failure *f)
 {
 	int budget = requester->connection->request_timeout_ms;
 	uint64 refused = 0;
@@ -284,7 +284,7 @@ try_until(Requester *requester, Attempt *attempt, int *spent_ms, Failure *f)
 bool
 request_fetch(Requester *requester, const char *path, const char *body, HttpResponse *response, Failure *f)
 {
-	Attempt attempt = {.path = path, .body = body, .response = response};
+	RequestTry attempt = {.path = path, .body = body, .response = response};
 	int spent_ms = 0;
 
 	return try_until(requester, &attempt, &spent_ms, f);
@@ -293,7 +293,7 @@ request_fetch(Requester *requester, const char *path, const char *body, HttpResp
 HttpExchange *
 request_open(Requester *requester, const char *path, const RequestOpening *opening, Failure *f)
 {
-	Attempt attempt = {
+	RequestTry attempt = {
 		.path = path,
 		.parent = opening->parent,
 		.begun = opening->begun,
@@ -308,7 +308,7 @@ request_open(Requester *requester, const char *path, const RequestOpening *openi
 HttpExchange *
 request_start(Requester *requester, const char *path, MemoryContext parent, Failure *f)
 {
-	Attempt attempt = {.path = path, .parent = parent};
+	RequestTry attempt = {.path = path, .parent = parent};
 	int timeout_ms = requester->connection->request_timeout_ms;
 	const char *token;
 	HttpRequest request;
@@ -323,7 +323,7 @@ request_start(Requester *requester, const char *path, MemoryContext parent, Fail
 bool
 request_once(Requester *requester, const char *path, const char *body, int timeout_ms, HttpResponse *response)
 {
-	Attempt attempt = {.path = path, .body = body, .response = response};
+	RequestTry attempt = {.path = path, .body = body, .response = response};
 	uint64 refused = 0;
 	Failure f;
 
@@ -336,7 +336,7 @@ request_once(Requester *requester, const char *path, const char *body, int timeo
 bool
 request_probe(Requester *requester, const char *path, int timeout_ms, HttpResponse *response, Failure *f)
 {
-	Attempt attempt = {.path = path};
+	RequestTry attempt = {.path = path};
 	HttpRequest request = make_request(requester->connection, &attempt, NULL, timeout_ms);
 
 	return http_fetch(requester->http, &request, response, f);

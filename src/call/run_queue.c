@@ -57,6 +57,7 @@ bool
 run_cancel(int64 run)
 {
 	bool running;
+
 	begin_queueing("contratos_cancel()");
 	if (!ledger_cancel(run, &running))
 		return false;

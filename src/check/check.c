@@ -102,12 +102,6 @@ check_report_failure(Check *check, const Failure *f, const char *hint)
 				 f->hint[0] != '\0' ? failure_to_server(f->hint) : hint);
 }
 
-char *
-check_size(int64 bytes)
-{
-	return text_to_cstring(DatumGetTextPP(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes))));
-}
-
 /* --------------------------------------------------------------------------
  * A single check
  * -------------------------------------------------------------------------- */

@@ -87,9 +87,6 @@ extern void check_report(Check *check, CheckStatus status, const char *found, co
 /* Set the result `failed` with the texts of a Failure; `hint` is used if it has none of its own. */
 extern void check_report_failure(Check *check, const Failure *f, const char *hint);
 
-/* "8192 kB": in the form of pg_size_pretty(). */
-extern char *check_size(int64 bytes);
-
 /*
  * The checks themselves.  Each has one result; an error becomes `failed`.
  */

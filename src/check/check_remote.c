@@ -204,13 +204,13 @@ check_byte_cap(Check *check)
 	if (!estimate_yesterday(check, day))
 		return;
 	cap = check->connection->max_bytes_billed;
-	found = psprintf("loading %s would bill %s", day_text(day), check_size(check->billed));
+	found = psprintf("loading %s would bill %s", day_text(day), message_size_text(check->billed));
 	if (cap == 0)
 		check_report(check, CHECK_OK, psprintf("%s; there is no cap", found), NULL);
 	else if (check->billed <= cap)
-		check_report(check, CHECK_OK, psprintf("%s of at most %s", found, check_size(cap)), NULL);
+		check_report(check, CHECK_OK, psprintf("%s of at most %s", found, message_size_text(cap)), NULL);
 	else
-		check_report(check, CHECK_FAILED, psprintf("%s, but %s are allowed", found, check_size(cap)),
+		check_report(check, CHECK_FAILED, psprintf("%s, but %s are allowed", found, message_size_text(cap)),
 					 psprintf("Raise %s to at least '" INT64_FORMAT "MB'.", check->connection->cap_name,
 							  (check->billed + MEGABYTE - 1) / MEGABYTE));
 }
@@ -220,18 +220,19 @@ check_budget(Check *check)
 {
 	int64 cap = settings_bytes_per_day();
 	int64 billed = ledger_billed_today(check->source, settings_now());
-	char *found = psprintf("%s billed today", check_size(billed));
+	char *found = psprintf("%s billed today", message_size_text(billed));
 	static const char cure[] = "Raise contratos.max_bytes_per_day, or wait until tomorrow (UTC).";
 
 	if (cap == 0)
 		check_report(check, CHECK_OK, psprintf("%s; there is no limit (contratos.max_bytes_per_day)", found), NULL);
 	else if (billed >= cap)
-		check_report(check, CHECK_FAILED, psprintf("%s, and %s are allowed: used up", found, check_size(cap)), cure);
+		check_report(check, CHECK_FAILED, psprintf("%s, and %s are allowed: used up", found, message_size_text(cap)),
+					 cure);
 	else if (check->billed > 0 && billed + check->billed > cap)
 		check_report(check, CHECK_WARNING,
-					 psprintf("%s of %s: not enough left for another load of %s", found, check_size(cap),
-							  check_size(check->billed)),
+					 psprintf("%s of %s: not enough left for another load of %s", found, message_size_text(cap),
+							  message_size_text(check->billed)),
 					 cure);
 	else
-		check_report(check, CHECK_OK, psprintf("%s of %s", found, check_size(cap)), NULL);
+		check_report(check, CHECK_OK, psprintf("%s of %s", found, message_size_text(cap)), NULL);
 }

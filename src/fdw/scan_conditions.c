@@ -168,7 +168,7 @@ estimate_unfiltered(const BqScan *scan, const BqConnection *connection, const Bq
 	bigquery_close(bq);
 	if (!ok)
 		return NULL;
-	return text_to_cstring(DatumGetTextPP(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes))));
+	return message_size_text(bytes);
 }
 
 /* A sufficient condition, for the hint. */

@@ -32,6 +32,7 @@ extension_find(Oid *schema, char **version)
 {
 	Relation catalog = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
+
 	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ, CStringGetDatum("contratos"));
 	SysScanDesc scan = systable_beginscan(catalog, ExtensionNameIndexId, true, NULL, 1, &key);
 
@@ -61,6 +62,7 @@ static Oid
 extension_must_find(Oid *schema, char **version)
 {
 	Oid extension = extension_find(schema, version);
+
 	if (!OidIsValid(extension))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("extension \"contratos\" is not installed in this database"),
@@ -88,6 +90,7 @@ Oid
 extension_schema(void)
 {
 	Oid schema;
+
 	extension_must_find(&schema, NULL);
 	return schema;
 }
@@ -123,6 +126,7 @@ extension_schema_name(void)
 {
 	Oid schema = extension_schema();
 	char *name = get_namespace_name(schema);
+
 	if (name == NULL)
 		elog(ERROR, "cache lookup failed for namespace %u", schema);
 	return pstrdup(quote_identifier(name));
@@ -132,6 +136,7 @@ Oid
 extension_relation(const char *name)
 {
 	Oid relid = get_relname_relid(name, extension_schema());
+
 	if (!OidIsValid(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE), errmsg("table \"%s\" of extension \"contratos\" is missing", name),
@@ -143,6 +148,7 @@ Oid
 extension_relation_owner(Oid relid)
 {
 	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for relation %u", relid);
 	Oid owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;

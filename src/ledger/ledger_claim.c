@@ -44,6 +44,7 @@ static void
 source_tag(LOCKTAG *tag, const char *source, uint16 space)
 {
 	uint32 key = DatumGetUInt32(hash_any((const unsigned char *) source, strlen(source)));
+
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, extension_relation("contratos_sources"), key, space);
 }
 
@@ -63,6 +64,7 @@ ledger_tell_holder(const LOCKTAG *tag, const char *source)
 {
 	LedgerArgs args = {0};
 	char *holder = NULL;
+
 	ledger_count(&args, "database", tag->locktag_field1);
 	ledger_count(&args, "classid", tag->locktag_field2);
 	ledger_count(&args, "objid", tag->locktag_field3);
@@ -82,6 +84,7 @@ void
 ledger_claim(const char *source)
 {
 	LOCKTAG tag;
+
 	source_tag(&tag, source, LEDGER_CLAIM_SPACE);
 	if (LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
 		return;
@@ -93,6 +96,7 @@ bool
 ledger_try_claim(const char *source)
 {
 	LOCKTAG tag;
+
 	source_tag(&tag, source, LEDGER_CLAIM_SPACE);
 
 	/* allocated first: a lock must not be lost when memory runs out */
@@ -112,6 +116,7 @@ void
 ledger_unclaim(const char *source)
 {
 	slist_mutable_iter iter;
+
 	slist_foreach_modify(iter, &held_claims)
 	{
 		HeldClaim *held = slist_container(HeldClaim, node, iter.cur);
@@ -128,6 +133,7 @@ bool
 ledger_claim_is_free(const char *source)
 {
 	LOCKTAG tag;
+
 	source_tag(&tag, source, LEDGER_CLAIM_SPACE);
 	switch (LockAcquire(&tag, ExclusiveLock, false, true))
 	{
@@ -145,6 +151,7 @@ bool
 ledger_lock_queue(const char *source, bool wait)
 {
 	LOCKTAG tag;
+
 	source_tag(&tag, source, LEDGER_QUEUE_SPACE);
 	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }

@@ -126,6 +126,7 @@ read_attempt(uint64 row)
 {
 	bool isnull;
 	RunRow a = {.id = ledger_value_int64(row, DAYS_ID, 0)};
+
 	if (a.id != 0)
 		a.status = ledger_status(ledger_value_text(row, DAYS_STATUS));
 	a.day = DatumGetDateADT(ledger_value(row, DAYS_DAY, &isnull));
@@ -144,6 +145,7 @@ read_days(void *result)
 {
 	Days *days = result;
 	RunRow open = {0}; /* the day's, once d->run is set */
+
 	days->allocated = 64;
 	days->days = palloc(days->allocated * sizeof(ScheduleDay));
 	for (uint64 row = 0; row < SPI_processed; row++)
@@ -178,6 +180,7 @@ ledger_days(const char *source, DateADT first, DateADT last, int *ndays)
 {
 	LedgerArgs args = {0};
 	Days days = {0};
+
 	ledger_text(&args, "source", source);
 	ledger_arg(&args, "first", DATEOID, DateADTGetDatum(first), false);
 	ledger_arg(&args, "last", DATEOID, DateADTGetDatum(last), false);

@@ -43,6 +43,7 @@ read_figures(uint64 row, int rows, int max)
 {
 	DayFigures figures = {.rows = ledger_value_int64(row, rows, -1), .max_timestamp = ledger_value_time(row, max)};
 	bool isnull;
+
 	(void) ledger_value(row, max, &isnull);
 	figures.has_max = !isnull;
 	return figures;
@@ -52,6 +53,7 @@ static void
 fill_success(LedgerSuccess *success, uint64 row)
 {
 	char *fingerprint = ledger_value_text(row, 4);
+
 	success->run = ledger_value_int64(row, 1, 0);
 	success->loaded = read_figures(row, 2, 3);
 	if (fingerprint != NULL)
@@ -64,6 +66,7 @@ static void
 read_success(void *result)
 {
 	LedgerSuccess *success = result;
+
 	if (SPI_processed == 0)
 		return;
 	fill_success(success, 0);
@@ -74,6 +77,7 @@ bool
 ledger_last_success(const char *source, DateADT day, LedgerSuccess *success)
 {
 	LedgerArgs args = {0};
+
 	ledger_text(&args, "source", source);
 	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(day), false);
 	memset(success, 0, sizeof(LedgerSuccess));
@@ -104,6 +108,7 @@ static void
 read_successes(void *result)
 {
 	Successes *successes = result;
+
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		bool isnull;
@@ -117,6 +122,7 @@ ledger_last_successes(const char *source, DateADT first, DateADT last, LedgerSuc
 {
 	LedgerArgs args = {0};
 	Successes successes = {first, days};
+
 	ledger_text(&args, "source", source);
 	ledger_arg(&args, "first", DATEOID, DateADTGetDatum(first), false);
 	ledger_arg(&args, "last", DATEOID, DateADTGetDatum(last), false);
@@ -132,6 +138,7 @@ bool
 ledger_newest_success(const char *source, LedgerSuccess *success)
 {
 	LedgerArgs args = {0};
+
 	ledger_text(&args, "source", source);
 	memset(success, 0, sizeof(LedgerSuccess));
 	ledger_execute("contratos_runs",
@@ -146,6 +153,7 @@ ledger_last_rows(const char *source, DateADT day)
 {
 	LedgerArgs args = {0};
 	int64 rows = -1;
+
 	ledger_text(&args, "source", source);
 	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(day), false);
 	ledger_execute("contratos_runs",
@@ -165,6 +173,7 @@ read_gaps(void *result)
 {
 	LedgerGaps *gaps = result;
 	bool isnull;
+
 	for (uint64 row = 0; row < SPI_processed && row < LEDGER_GAPS_NAMED; row++)
 	{
 		gaps->named[gaps->nnamed++] = DatumGetDateADT(ledger_value(row, 1, &isnull));
@@ -177,6 +186,7 @@ void
 ledger_gaps(const char *source, DateADT first, DateADT last, LedgerGaps *gaps)
 {
 	LedgerArgs args = {0};
+
 	memset(gaps, 0, sizeof(*gaps));
 	ledger_text(&args, "source", source);
 	ledger_arg(&args, "first", DATEOID, DateADTGetDatum(first), false);
@@ -198,6 +208,7 @@ void
 ledger_confirm(const char *source, DateADT day)
 {
 	LedgerArgs args = {0};
+
 	ledger_text(&args, "source", source);
 	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(day), false);
 	ledger_time(&args, "confirmed_at", settings_now(), false);
@@ -213,6 +224,7 @@ ledger_rechecked_today(const char *source, TimestampTz now)
 	LedgerArgs args = {0};
 	DateADT today = day_of(now);
 	bool found = false;
+
 	ledger_text(&args, "source", source);
 	ledger_time(&args, "from", day_start(today), false);
 	ledger_time(&args, "to", day_start(today + 1), false);
@@ -229,6 +241,7 @@ ledger_last_error(const char *source, const char *reason)
 {
 	LedgerArgs args = {0};
 	char *error = NULL;
+
 	ledger_text(&args, "source", source);
 	ledger_text(&args, "reason", reason);
 	ledger_execute("contratos_runs",
@@ -243,6 +256,7 @@ ledger_billed_today(const char *source, TimestampTz now)
 	LedgerArgs args = {0};
 	DateADT today = day_of(now);
 	int64 bytes = 0;
+
 	ledger_text(&args, "source", source);
 	ledger_time(&args, "from", day_start(today), false);
 	ledger_time(&args, "to", day_start(today + 1), false);
@@ -258,6 +272,7 @@ ledger_ran_out(const char *source, TimestampTz now)
 {
 	LedgerArgs args = {0};
 	int64 cap = settings_bytes_per_day(), failures = 0;
+
 	if (cap == 0 || ledger_billed_today(source, now) < cap)
 		return false;
 	ledger_text(&args, "source", source);
@@ -276,6 +291,7 @@ ledger_prune(int days, TimestampTz now)
 {
 	LedgerArgs args = {0};
 	int64 removed = 0;
+
 	ledger_arg(&args, "days", INT4OID, Int32GetDatum(days), false);
 	ledger_time(&args, "now", now, false);
 	trust_check(extension_relation("contratos_rejects"), extension_relation_owner(extension_relation("contratos_runs")),

@@ -25,6 +25,7 @@ void
 ledger_note_step(const char *step, int sqlerrcode, const char *error)
 {
 	LedgerArgs args = {0};
+
 	ledger_text(&args, "step", step);
 	if (error == NULL)
 	{
@@ -48,6 +49,7 @@ ledger_failed_steps(void)
 {
 	LedgerArgs args = {0};
 	char *steps = NULL;
+
 	ledger_execute(
 		"_contratos_housekeeping",
 		"SELECT string_agg(format('%%s failed at %%s: %%s', step, failed_at, translate(error, E'\\n', ' ')), '; ' "
@@ -65,6 +67,7 @@ is_subscribed(Oid relid)
 	ScanKeyData key;
 	SysScanDesc scan;
 	bool found;
+
 	ScanKeyInit(&key, Anum_pg_subscription_rel_srrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
 	scan = systable_beginscan(catalog, InvalidOid, false, NULL, 1, &key);
 	found = HeapTupleIsValid(systable_getnext(scan));

@@ -24,6 +24,7 @@ ledger_enqueue(const char *source, DateADT first, DateADT last, bool only_missin
 {
 	LedgerArgs args = {0};
 	int64 queued = 0;
+
 	(void) ledger_lock_queue(source, true);
 	ledger_text(&args, "source", source);
 	ledger_arg(&args, "first", DATEOID, DateADTGetDatum(first), false);
@@ -51,6 +52,7 @@ static void
 read_canceled(void *result)
 {
 	Canceled *canceled = result;
+
 	if (SPI_processed == 0)
 		return;
 	bool isnull;
@@ -64,6 +66,7 @@ ledger_cancel(int64 run, bool *running)
 {
 	LedgerArgs args = {0};
 	Canceled canceled = {0};
+
 	ledger_arg(&args, "id", INT8OID, Int64GetDatum(run), false);
 	ledger_time(&args, "finished_at", settings_now(), false);
 	/* its old status is read under the row's lock; a failed run can be canceled only if no later one follows */

@@ -90,6 +90,7 @@ static char *
 ledger_insert_text(const char *table, const LedgerArgs *args)
 {
 	StringInfoData names, places;
+
 	initStringInfo(&names);
 	initStringInfo(&places);
 	for (int i = 0; i < args->n; i++)
@@ -123,6 +124,7 @@ int64
 ledger_record(const LedgerRun *run)
 {
 	LedgerArgs args = {0};
+
 	ledger_text(&args, "source", run->source);
 	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(run->day), false);
 	ledger_text(&args, "cause", run->cause);
@@ -183,6 +185,7 @@ ledger_begin(int64 run, const char *source, DateADT day, const char *cause, int 
 {
 	LedgerArgs args = {0};
 	int64 id = 0;
+
 	ledger_text(&args, "status", ledger_status_name(RUN_RUNNING));
 	ledger_text(&args, "cause", cause);
 	ledger_arg(&args, "attempt", INT4OID, Int32GetDatum(attempt), false);
@@ -219,6 +222,7 @@ ledger_kept_job(int64 run, TimestampTz now)
 {
 	LedgerArgs args = {0};
 	char *job_id;
+
 	ledger_count(&args, "id", run);
 	ledger_time(&args, "from", now - LEDGER_JOB_HOURS * USECS_PER_HOUR, false);
 	ledger_execute("contratos_runs",
@@ -232,6 +236,7 @@ void
 ledger_next_job(int64 run, const char *job_id, int64 bytes_processed, int64 bytes_billed)
 {
 	LedgerArgs args = {0};
+
 	ledger_count(&args, "id", run);
 	ledger_text(&args, "job_id", job_id);
 	ledger_count(&args, "bytes_processed", bytes_processed);
@@ -302,6 +307,7 @@ ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_at)
 {
 	RunStatus was;
 	bool canceled = end_run_row(id, run, next_attempt_at, &was) && was == RUN_CANCELED;
+
 	if (canceled && run->status == RUN_SUCCEEDED)
 		ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("run %lld has been canceled", (long long) id),
 						errdetail("It was canceled with contratos_cancel() while it was loading its day.")));
@@ -319,6 +325,7 @@ static void
 append_cut_string(StringInfo buf, const char *text, int room)
 {
 	StringInfoData one;
+
 	initStringInfo(&one);
 	appendStringInfoChar(buf, '"');
 	for (room -= 2; *text; text += pg_mblen(text))
@@ -340,6 +347,7 @@ void
 ledger_notify(const LedgerRun *run, int64 id)
 {
 	StringInfoData buf;
+
 	initStringInfo(&buf);
 	appendStringInfoString(&buf, "{\"source\": ");
 	json_append_string(&buf, run->source);
@@ -371,6 +379,7 @@ void
 ledger_told(int64 run)
 {
 	LedgerArgs args = {0};
+
 	ledger_count(&args, "id", run);
 	ledger_execute("contratos_runs", "UPDATE %s.contratos_runs SET untold = false WHERE id = $1 AND untold", &args,
 				   SPI_OK_UPDATE, NULL, NULL);
@@ -381,6 +390,7 @@ static void
 read_untold(void *result)
 {
 	List *runs = NIL;
+
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		bool isnull;
@@ -398,6 +408,7 @@ void
 ledger_tell_later(int64 run)
 {
 	LedgerArgs args = {0};
+
 	ledger_count(&args, "id", run);
 	ledger_execute("contratos_runs", "UPDATE %s.contratos_runs SET untold = true WHERE id = $1", &args, SPI_OK_UPDATE,
 				   NULL, NULL);
@@ -408,6 +419,7 @@ ledger_take_untold(void)
 {
 	LedgerArgs args = {0};
 	List *runs;
+
 	ledger_execute("contratos_runs",
 				   "UPDATE %s.contratos_runs SET untold = false WHERE untold RETURNING source, day, error, id", &args,
 				   SPI_OK_UPDATE_RETURNING, read_untold, &runs);
@@ -423,6 +435,7 @@ static void
 read_running(void *result)
 {
 	List *runs = NIL;
+
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		bool isnull;
@@ -443,6 +456,7 @@ ledger_stale_runs(void)
 	LedgerArgs args = {0};
 	List *running;
 	List *stale = NIL;
+
 	ledger_execute("contratos_runs",
 				   "SELECT id, source, day, attempt, job_id FROM %s.contratos_runs WHERE status = 'running' "
 				   "ORDER BY source, id",

@@ -40,6 +40,7 @@ ledger_is_untouched(void)
 {
 	LedgerArgs args = {0};
 	bool found;
+
 	ledger_execute("contratos_sources", "SELECT 1 FROM %s.contratos_sources LIMIT 1", &args, SPI_OK_SELECT,
 				   ledger_read_found, &found);
 	if (!found)
@@ -53,6 +54,7 @@ ledger_has_source(const char *name)
 {
 	LedgerArgs args = {0};
 	bool found;
+
 	ledger_text(&args, "name", name);
 	ledger_execute("contratos_sources", "SELECT 1 FROM %s.contratos_sources WHERE name = $1", &args, SPI_OK_SELECT,
 				   ledger_read_found, &found);
@@ -63,6 +65,7 @@ void
 ledger_fill_source(LedgerSource *source, uint64 row)
 {
 	bool isnull;
+
 	source->name = ledger_value_text(row, SOURCE_NAME);
 	source->remote_table = ledger_value_text(row, SOURCE_REMOTE_TABLE);
 	source->target_table = ledger_value_text(row, SOURCE_TARGET_TABLE);
@@ -92,6 +95,7 @@ ledger_no_such_source(const char *name)
 {
 	LedgerArgs args = {0};
 	char *names;
+
 	ledger_execute("contratos_sources",
 				   "SELECT string_agg(name, ', ' ORDER BY name) FROM (SELECT name FROM %s.contratos_sources "
 				   "ORDER BY name LIMIT 20) s",
@@ -107,6 +111,7 @@ ledger_source(const char *name)
 {
 	LedgerArgs args = {0};
 	LedgerSource *source = NULL;
+
 	ledger_text(&args, "name", name);
 	ledger_execute("contratos_sources", "SELECT " LEDGER_SOURCE_COLUMNS " FROM %s.contratos_sources WHERE name = $1",
 				   &args, SPI_OK_SELECT, ledger_read_source, &source);
@@ -120,6 +125,7 @@ ledger_add_source(const char *name, const char *remote_table, const char *target
 {
 	LedgerArgs args = {0};
 	bool added;
+
 	ledger_text(&args, "name", name);
 	ledger_text(&args, "remote_table", remote_table);
 	ledger_text(&args, "target_table", target_table);
@@ -135,6 +141,7 @@ static char *
 slot_text(TupleTableSlot *slot, Oid relid, const char *column)
 {
 	bool isnull;
+
 	return TextDatumGetCString(slot_getattr(slot, get_attnum(relid, column), &isnull)); /* NOT NULL, all of them */
 }
 
@@ -145,6 +152,7 @@ ledger_targets(bool alone)
 	Relation sources =
 		table_open(extension_relation("contratos_sources"), alone ? ShareUpdateExclusiveLock : AccessShareLock);
 	Oid relid = RelationGetRelid(sources);
+
 	CommandCounterIncrement();
 	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TableScanDesc scan = table_beginscan(sources, snapshot, 0, NULL);
@@ -170,6 +178,7 @@ ledger_normalize_name(const char *name, const char *column)
 {
 	RangeVar *range = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
 	Oid relid = RangeVarGetRelid(range, NoLock, true);
+
 	if (OidIsValid(relid))
 	{
 		char *schema = get_namespace_name(get_rel_namespace(relid));
@@ -216,6 +225,7 @@ static void
 read_schedules(void *result)
 {
 	List *schedules = NIL;
+
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		bool isnull;
@@ -243,6 +253,7 @@ ledger_schedules(const char *name)
 {
 	LedgerArgs args = {0};
 	List *schedules;
+
 	ledger_text(&args, "name", name);
 	ledger_execute("contratos_sources",
 				   "SELECT " LEDGER_SOURCE_COLUMNS ", " SCHEDULE_COLUMNS

@@ -62,6 +62,7 @@ static void
 ledger_become_owner(Oid relid, Oid user, int context)
 {
 	Oid owner = extension_relation_owner(relid);
+
 	if (owner == user)
 		return;
 	context |= SECURITY_LOCAL_USERID_CHANGE;
@@ -78,6 +79,7 @@ ledger_objects(void)
 										 "_contratos_housekeeping"};
 	Oid schema = extension_schema();
 	StatementObjects objects = {.nrelations = lengthof(tables)};
+
 	StaticAssertStmt(lengthof(tables) <= STATEMENT_MAX_RELATIONS, "too many tables");
 	for (int i = 0; i < objects.nrelations; i++)
 		objects.relations[i] = get_relname_relid(tables[i], schema);
@@ -91,6 +93,7 @@ ledger_execute(const char *table, const char *sql, LedgerArgs *args, int expecte
 	StatementArgs given = {.n = args->n, .types = args->types, .values = args->values, .nulls = args->nulls};
 	StatementObjects objects = ledger_objects();
 	StringInfoData text;
+
 	initStringInfo(&text);
 	appendStringInfo(&text, sql, extension_schema_name()); /* our own printf: knows %1$s everywhere */
 
@@ -138,6 +141,7 @@ ledger_value_int64(uint64 row, int column, int64 missing)
 {
 	bool isnull;
 	Datum value = ledger_value(row, column, &isnull);
+
 	return isnull ? missing : DatumGetInt64(value);
 }
 
@@ -146,6 +150,7 @@ ledger_value_time(uint64 row, int column)
 {
 	bool isnull;
 	Datum value = ledger_value(row, column, &isnull);
+
 	return isnull ? 0 : DatumGetTimestampTz(value);
 }
 

@@ -15,6 +15,7 @@ TimestampTz
 schedule_due_at(const ScheduleRules *rules, DateADT day)
 {
 	TimestampTz end = day_start(day + 1);
+
 	return TIMESTAMP_NOT_FINITE(end) ? end : end + rules->run_at;
 }
 
@@ -29,6 +30,7 @@ schedule_first_day(const ScheduleRules *rules, TimestampTz now)
 {
 	DateADT yesterday = day_yesterday(now);
 	DateADT kept = Max(rules->start_date, yesterday - Max(rules->catchup_days, DAYS_TO_CONFIRM));
+
 	return Max(DAY_FIRST, Min(kept, yesterday - rules->recheck_days + 1));
 }
 
@@ -40,6 +42,7 @@ TimestampTz
 schedule_retry_at(const ScheduleRules *rules, int attempt, bool interrupted, TimestampTz now)
 {
 	int64 wait = Max(rules->retry_delay, SHORTEST_WAIT);
+
 	if (attempt > rules->retries)
 		return 0;
 	for (int i = 1; interrupted && i < attempt && wait < LONGEST_BACKOFF; i++)

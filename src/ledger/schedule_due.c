@@ -59,6 +59,7 @@ view_of(const ScheduleRules *rules, const ScheduleDay *days, int ndays, Timestam
 		.first_provisional = schedule_first_day(rules, now),
 		.first_recheck = yesterday - rules->recheck_days + 1,
 	};
+
 	for (int i = 0; i < ndays && rules->snapshot; i++)
 		if (days[i].loaded && days[i].day <= yesterday)
 		{
@@ -110,6 +111,7 @@ again_at(const View *view, const ScheduleDay *day)
 {
 	const ScheduleRules *rules = view->rules;
 	TimestampTz at;
+
 	if (day->ended_at > view->now + USECS_PER_DAY)
 		return view->now;
 	at = day_start(day_of(day->ended_at)) + rules->run_at;
@@ -158,6 +160,7 @@ load_at(const View *view, const ScheduleDay *day, TimestampTz due)
 		.urgency = URGENCY_QUEUE,
 		.run = day->run,
 	};
+
 	if (missing)
 	{
 		choice.urgency = yesterday ? URGENCY_YESTERDAY : URGENCY_GAP;
@@ -190,6 +193,7 @@ choose_begun(const View *view, const ScheduleDay *day, Choice *choice)
 {
 	TimestampTz end = day_start(day->day + 1);
 	TimestampTz due = Max(end, view->rules->queue_from);
+
 	if (day->state == SCHEDULE_WAITING || (is_pending(day) && !day->recheck))
 		due = Max(end, next_at(view, day));
 	else if (day->state != SCHEDULE_QUEUED)
@@ -204,6 +208,7 @@ static bool
 choose_gap(const View *view, const ScheduleDay *day, Choice *choice)
 {
 	TimestampTz due = schedule_due_at(view->rules, day->day);
+
 	if (day->day < view->first_gap || day->day > view->yesterday || day->state == SCHEDULE_CANCELED)
 		return false;
 	if (has_failed(day))
@@ -219,6 +224,7 @@ choose_recheck(const View *view, const ScheduleDay *day, Choice *choice)
 	bool settled = day->confirmed || day->differs;
 	int64 wait = settled ? RECHECK_WAIT : PROVISIONAL_WAIT;
 	TimestampTz due = after(day->checked_at, wait, view->now);
+
 	if (day->day < (settled ? view->first_recheck : view->first_provisional) || day->day > view->yesterday)
 		return false;
 	if (is_pending(day))
@@ -237,6 +243,7 @@ goes_before(const Choice *a, const Choice *b, TimestampTz now)
 {
 	bool a_due = a->action.due <= now;
 	bool b_due = b->action.due <= now;
+
 	if (a_due != b_due)
 		return a_due;
 	if (!a_due && a->action.due != b->action.due)
@@ -255,6 +262,7 @@ schedule_next(const ScheduleRules *rules, const ScheduleDay *days, int ndays, Ti
 	/* the next day: today, or the source's first */
 	ScheduleDay coming = {.day = Max(day_of(now), rules->start_date)};
 	Choice best;
+
 	if (!rules->enabled)
 		return (ScheduleAction){.what = SCHEDULE_NOTHING, .due = DT_NOEND};
 	best = load_at(&view, &coming, schedule_due_at(rules, coming.day));

@@ -52,6 +52,7 @@ bool
 worker_signal_lock(void)
 {
 	LOCKTAG tag;
+
 	worker_tag(&tag);
 	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
 }
@@ -64,6 +65,7 @@ int
 worker_signal_pid(void)
 {
 	LOCKTAG tag;
+
 	worker_tag(&tag);
 	LockData *locks = GetLockStatusData();
 	int pid = 0;
@@ -150,6 +152,7 @@ void
 worker_signal_at_commit(void)
 {
 	static bool registered = false;
+
 	if (!registered)
 	{
 		RegisterXactCallback(wake_at_transaction, NULL);

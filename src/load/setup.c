@@ -83,6 +83,7 @@ static bool
 setup_can_be_part(Relation target, const char *column)
 {
 	Oid type = get_atttype(RelationGetRelid(target), get_attnum(RelationGetRelid(target), column));
+
 	return setup_is_text(type) || type == INT4OID || type == INT8OID || type == NUMERICOID;
 }
 
@@ -92,6 +93,7 @@ setup_fill_column(const char *remote, const char *name, Relation target, const c
 	Oid relid = RelationGetRelid(target);
 	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(target), get_attnum(relid, column) - 1);
 	Oid timestamp = get_atttype(relid, get_attnum(relid, SETUP_TIMESTAMP));
+
 	if (strcmp(remote, SETUP_TABLE) != 0 || strcmp(column, SETUP_BLOCK_COLUMN) != 0 ||
 		target->rd_rel->relkind == RELKIND_VIEW || attribute->attinhcount > 0 || !setup_is_text(attribute->atttypid) ||
 		(timestamp != TIMESTAMPTZOID && timestamp != TIMESTAMPOID) || !setup_can_be_part(target, "block_hash") ||
@@ -145,6 +147,7 @@ setup_look(void)
 		.target = get_relname_relid(SETUP_TARGET, schema),
 		.has_source = ledger_has_source(SETUP_SOURCE),
 	};
+
 	setup_check_kind(&setup);
 	return setup;
 }
@@ -159,6 +162,7 @@ setup_need(StringInfo missing, PGFunction has_privilege, Oid object, const char 
 		   const char *name)
 {
 	Datum has = DirectFunctionCall2(has_privilege, ObjectIdGetDatum(object), CStringGetTextDatum(right));
+
 	if (!DatumGetBool(has))
 		appendStringInfo(missing, "%s%s on %s %s", missing->len > 0 ? ", " : "", right, kind, name);
 }
@@ -168,6 +172,7 @@ static void
 setup_check_rights(const Setup *setup)
 {
 	StringInfoData missing;
+
 	initStringInfo(&missing);
 	if (!OidIsValid(setup->remote) || !OidIsValid(setup->target))
 		setup_need(&missing, has_schema_privilege_id, setup->schema, "CREATE", "schema", setup->schema_name);
@@ -197,6 +202,7 @@ static void
 setup_execute(const char *format, ...)
 {
 	StringInfoData sql;
+
 	initStringInfo(&sql);
 	for (;;)
 	{
@@ -224,6 +230,7 @@ static void
 setup_make_remote(const char *schema)
 {
 	StringInfoData columns;
+
 	initStringInfo(&columns);
 	for (int i = 0; i < SETUP_NCOLUMNS; i++)
 		appendStringInfo(&columns, "%s%s %s", i > 0 ? ", " : "", setup_columns[i].name,
@@ -245,6 +252,7 @@ static void
 setup_make_index(const Setup *setup, const char *column, const char *operator_class, const char *comment)
 {
 	const char *name = quote_identifier(ChooseRelationName(SETUP_TARGET, column, "idx", setup->schema, false));
+
 	setup_execute("CREATE INDEX %s ON %s.%s (%s %s)", name, setup->schema_name, SETUP_TARGET, column, operator_class);
 	setup_execute("COMMENT ON INDEX %s.%s IS '%s'", setup->schema_name, name, comment);
 }
@@ -255,6 +263,7 @@ setup_make_target(const Setup *setup)
 {
 	const char *schema = setup->schema_name;
 	StringInfoData columns;
+
 	initStringInfo(&columns);
 	for (int i = 0; i < SETUP_NCOLUMNS; i++)
 		appendStringInfo(&columns, "%s %s, ", setup_columns[i].name, setup_columns[i].definition);
@@ -278,6 +287,7 @@ setup_make_objects(const Setup *setup)
 	MemoryContext context = CurrentMemoryContext;
 	List *event_functions = setup_event_functions();
 	int level = extension_pin_settings();
+
 	PG_TRY();
 	{
 		SPI_connect();
@@ -330,6 +340,7 @@ void
 setup_if_untouched(void)
 {
 	Oid extension = extension_lock();
+
 	if (!ledger_is_untouched())
 		return;
 	LockDatabaseObject(ExtensionRelationId, extension, 0, ShareUpdateExclusiveLock);

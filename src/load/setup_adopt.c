@@ -72,6 +72,7 @@ static bool
 setup_takes(const SetupColumn *column, Oid from, Oid to)
 {
 	Oid base = getBaseType(to);
+
 	if (strcmp(column->name, SETUP_TIMESTAMP) == 0)
 		return base == TIMESTAMPTZOID || base == TIMESTAMPOID || base == DATEOID;
 	return can_coerce_type(1, &from, &to, COERCION_ASSIGNMENT);
@@ -83,6 +84,7 @@ setup_check_column(StringInfo misfits, const SetupColumn *column, TupleDesc targ
 	Form_pg_attribute from = remote ? setup_attribute(remote, column->name) : NULL;
 	Oid type = from ? from->atttypid : column->remote_local_type;
 	Form_pg_attribute to = setup_attribute(target, column->name);
+
 	if (to == NULL)
 		setup_misfit(misfits, "%s: missing, wanted %s", column->name, format_type_be(type));
 	else if (to->attgenerated || to->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)
@@ -115,6 +117,7 @@ setup_check_relation(Relation target, const char *name)
 	char kind = target->rd_rel->relkind;
 	bool may_fit = kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE || kind == RELKIND_FOREIGN_TABLE ||
 				   kind == RELKIND_VIEW;
+
 	if (!may_fit)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("%s exists and is not a table that can be loaded", name),
@@ -137,6 +140,7 @@ setup_has_index(Relation table, const char *column)
 	List *indexes = RelationGetIndexList(table);
 	bool found = false;
 	ListCell *cell;
+
 	foreach (cell, indexes)
 	{
 		Relation index = index_open(lfirst_oid(cell), AccessShareLock);
@@ -156,6 +160,7 @@ setup_adopt(Oid target_id, Oid remote_id)
 	Relation remote = OidIsValid(remote_id) ? relation_open(remote_id, AccessShareLock) : NULL;
 	const char *name =
 		quote_qualified_identifier(get_namespace_name(RelationGetNamespace(target)), RelationGetRelationName(target));
+
 	setup_check_relation(target, name);
 
 	StringInfoData misfits;

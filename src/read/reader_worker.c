@@ -279,6 +279,7 @@ static void
 serve_reader(Sender *sender, const ReaderTask *task)
 {
 	MemoryContext old = CurrentMemoryContext;
+
 	ErrorData *volatile edata = NULL;
 
 	PG_TRY();

@@ -101,6 +101,7 @@ catch_in_parallel(Guarded *guarded)
 {
 	MemoryContext context = CurrentMemoryContext;
 	int nest_level = NewGUCNestLevel();
+
 	ErrorData *volatile error = NULL;
 
 	PG_TRY();
