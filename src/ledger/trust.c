@@ -217,6 +217,8 @@ reach_rules(Trust *trust, Relation relation)
 static void
 check_trusted(Trust *trust, Relation relation)
 {
+	/* a copy: while locks are taken below, a new trigger may have the relation cache free its own */
+	TriggerDesc *triggers = CopyTriggerDesc(relation->trigdesc);
 	ListCell *cell;
 
 	check_owner(trust, RelationGetRelid(relation));
@@ -230,9 +232,9 @@ check_trusted(Trust *trust, Relation relation)
 			check_owner(trust, lfirst_oid(cell));
 		}
 	reach_rules(trust, relation);
-	for (int i = 0; relation->trigdesc != NULL && i < relation->trigdesc->numtriggers; i++)
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
-		const Trigger *trigger = &relation->trigdesc->triggers[i];
+		const Trigger *trigger = &triggers->triggers[i];
 
 		check_trigger(trust, relation, trigger);
 		/* the rows of the referencing table may be deleted or changed together with these, and are always read */
