@@ -200,7 +200,7 @@ insert_text(const LoadPlan *plan)
 					plan->column_list, plan->remote_name, load_window_clause(plan));
 }
 
-/* What the scan of the INSERT reads and reports. */
+/* The job that the scan of the INSERT reads, and the functions it reports to. */
 static ScanAdoption
 adoption_of(const LoadDay *load, Progress *progress)
 {

@@ -87,7 +87,7 @@ compare_conditions(const void *a, const void *b)
 		diff = strcmp(x->value, y->value);
 	if (diff == 0)
 		diff = x->nvalues - y->nvalues;
-	for (int i = 0; i < x->nvalues && diff == 0; i++)
+	for (int i = 0; diff == 0 && x->values != NULL && y->values != NULL && i < x->nvalues; i++)
 		diff = strcmp(x->values[i], y->values[i]);
 	return diff;
 }

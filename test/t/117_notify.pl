@@ -137,10 +137,9 @@ is(heard(), '14 succeeded', 'NOTIFY: the next day when there is room, and none o
 
 # ---- one that is
 
-SKIP:
+# Only from PostgreSQL 17 on can the queue be made small; before it has 8 GB, which no test fills.
+if ($small)
 {
-	skip 'PostgreSQL 17 and newer have a queue that can be made small', 14 unless $small;
-
 	my $usage = q(SELECT round(pg_notification_queue_usage()::numeric, 1));
 	my $fill = sub {
 		$listener->query('BEGIN');
