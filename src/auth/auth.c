@@ -37,7 +37,7 @@ static uint64 uses = 0;
 static uint64 numbers = 0;
 
 static void
-forget_token(CachedToken *cached)
+free_token(CachedToken *cached)
 {
 	char *token = cached->token;
 	char *file = cached->file;
@@ -68,7 +68,7 @@ find_token(const char *file, const AuthFileId *id, uint64 refused)
 		if (memcmp(&c->id, id, sizeof(*id)) == 0 && c->expires_at - clock_ms() >= MIN_LEFT_MS && c->number != refused)
 			found = c;
 		else
-			forget_token(c);
+			free_token(c);
 	}
 	return found;
 }
@@ -88,7 +88,7 @@ keep_token(const char *file, const AuthFileId *id, const AuthToken *token, const
 	for (CachedToken *c = cache; c < cache + MAX_CACHED; c++)
 		if (c->used < place->used) /* 0 if free */
 			place = c;
-	forget_token(place);
+	free_token(place);
 	*place = kept;
 	memcpy(&place->id, id, sizeof(*id));
 	return place;

@@ -243,7 +243,7 @@ bigquery_query(Bigquery *bq, const BqQuestion *question, MemoryContext parent, F
 		MemoryContextSwitchTo(old);
 		if (ok)
 			return job;
-		bigquery_forget(job);
+		bigquery_free_job(job);
 		if (f->retry != FAILURE_NEW_JOB || tries + 1 >= question->max_jobs || clock_ms() + pause >= deadline)
 			return NULL;
 		http_pause(pause);
@@ -265,7 +265,7 @@ bigquery_page_start(BqJob *job, int64 start, int max_rows, MemoryContext parent,
 }
 
 void
-bigquery_forget(BqJob *job)
+bigquery_free_job(BqJob *job)
 {
 	if (job != NULL)
 		MemoryContextDelete(job->context);

@@ -135,7 +135,7 @@ extern void bigquery_cancel_by_id(Bigquery *bq, const char *job_id);
 extern void bigquery_learn_cost(BqJob *job);
 
 /* Free the job and its open exchanges; BigQuery keeps the job itself. */
-extern void bigquery_forget(BqJob *job);
+extern void bigquery_free_job(BqJob *job);
 
 /* A decoder whose memory comes from `context`. */
 extern RowsDecoder *bigquery_decoder(MemoryContext context);

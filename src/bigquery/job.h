@@ -50,7 +50,7 @@ typedef struct BqJob
 	/* written when it is made */
 	struct Bigquery *bq;
 	const BqConnection *connection; /* of bq */
-	MemoryContext context; /* the job's own; bigquery_forget() deletes it */
+	MemoryContext context; /* the job's own; bigquery_free_job() deletes it */
 	char job_id[128];
 	char *project; /* the billed project */
 	char *location; /* as configured, then as BigQuery reports it */

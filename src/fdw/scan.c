@@ -312,7 +312,7 @@ stop_reading(BqScan *scan)
 	scan->reader = NULL;
 	if (scan->bq != NULL)
 	{
-		bigquery_forget(scan->job);
+		bigquery_free_job(scan->job);
 		bigquery_close(scan->bq);
 	}
 	scan_adopt_leave(scan);

@@ -60,7 +60,7 @@ ledger_read_holder(void *result)
 
 /* Report which session is waited for, unless it has ended by now. */
 static void
-ledger_tell_holder(const LOCKTAG *tag, const char *source)
+ledger_report_holder(const LOCKTAG *tag, const char *source)
 {
 	LedgerArgs args = {0};
 	char *holder = NULL;
@@ -88,7 +88,7 @@ ledger_claim(const char *source)
 	source_tag(&tag, source, LEDGER_CLAIM_SPACE);
 	if (LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
 		return;
-	ledger_tell_holder(&tag, source);
+	ledger_report_holder(&tag, source);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 

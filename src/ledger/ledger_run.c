@@ -376,7 +376,7 @@ ledger_notify(const LedgerRun *run, int64 id)
  * -------------------------------------------------------------------------- */
 
 void
-ledger_told(int64 run)
+ledger_mark_reported(int64 run)
 {
 	LedgerArgs args = {0};
 
@@ -385,16 +385,16 @@ ledger_told(int64 run)
 				   SPI_OK_UPDATE, NULL, NULL);
 }
 
-/* Into a List * of LedgerUntold. */
+/* Into a List * of LedgerUnreported. */
 static void
-read_untold(void *result)
+read_unreported(void *result)
 {
 	List *runs = NIL;
 
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		bool isnull;
-		LedgerUntold *untold = palloc(sizeof(LedgerUntold));
+		LedgerUnreported *untold = palloc(sizeof(LedgerUnreported));
 		untold->source = ledger_value_text(row, 1);
 		untold->day = DatumGetDateADT(ledger_value(row, 2, &isnull));
 		untold->error = ledger_value_text(row, 3);
@@ -405,7 +405,7 @@ read_untold(void *result)
 }
 
 void
-ledger_tell_later(int64 run)
+ledger_report_later(int64 run)
 {
 	LedgerArgs args = {0};
 
@@ -415,14 +415,14 @@ ledger_tell_later(int64 run)
 }
 
 List *
-ledger_take_untold(void)
+ledger_take_unreported(void)
 {
 	LedgerArgs args = {0};
 	List *runs;
 
 	ledger_execute("contratos_runs",
 				   "UPDATE %s.contratos_runs SET untold = false WHERE untold RETURNING source, day, error, id", &args,
-				   SPI_OK_UPDATE_RETURNING, read_untold, &runs);
+				   SPI_OK_UPDATE_RETURNING, read_unreported, &runs);
 	return runs;
 }
 

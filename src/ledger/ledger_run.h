@@ -123,24 +123,24 @@ extern bool ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_
 extern void ledger_notify(const LedgerRun *run, int64 id);
 
 /* on_failure has been called for a run, successfully or not. */
-extern void ledger_told(int64 run);
+extern void ledger_mark_reported(int64 run);
 
 /* It could not be called: it must be called later. */
-extern void ledger_tell_later(int64 run);
+extern void ledger_report_later(int64 run);
 
 /*
  * Runs for which it has not been called, because the process died before the call,
  * or because of a lock; from now on they count as reported.
  */
-typedef struct LedgerUntold
+typedef struct LedgerUnreported
 {
 	char *source;
 	DateADT day;
 	char *error;
 	int64 run;
-} LedgerUntold;
+} LedgerUnreported;
 
-extern List *ledger_take_untold(void);
+extern List *ledger_take_unreported(void);
 
 /*
  * Stale runs: rows `running` of sources whose claim nobody holds, not even the

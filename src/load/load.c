@@ -141,7 +141,7 @@ load_end(LoadDay *load)
 	/* a day that fails is billed as well */
 	bigquery_learn_cost(load->job);
 	load_note_cost(load, load->job);
-	bigquery_forget(load->job);
+	bigquery_free_job(load->job);
 	load->job = NULL;
 }
 

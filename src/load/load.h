@@ -206,7 +206,7 @@ extern List *load_misfits(const LoadPlan *plan, bool doubtful);
 extern void load_registered(const LedgerSource *source);
 
 /* The same without the comparison with other sources. */
-extern void load_tell(const LedgerSource *source);
+extern void load_report(const LedgerSource *source);
 
 /*
  * 55000 when an older source has the same target, or one that shares rows with it.
@@ -281,6 +281,6 @@ extern void load_measure_days(const LoadPlan *plan, DateADT first, DateADT last,
  * Call a source's on_failure, `name`, in the current transaction, as the target's
  * owner.  The target must exist; nothing else of the source needs to be valid.
  */
-extern void load_tell_failure(const LedgerSource *source, DateADT day, const char *name, const char *error);
+extern void load_report_failure(const LedgerSource *source, DateADT day, const char *name, const char *error);
 
 #endif /* CONTRATOS_LOAD_H */

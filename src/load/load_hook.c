@@ -263,18 +263,18 @@ load_call_after_load(const LoadPlan *plan, DateADT day)
 }
 
 void
-load_tell_failure(const LedgerSource *source, DateADT day, const char *name, const char *error)
+load_report_failure(const LedgerSource *source, DateADT day, const char *name, const char *error)
 {
 	Hook hook = {.column = "on_failure", .name = name, .nargs = 3};
 	Datum values[MAX_ARGS] = {CStringGetTextDatum(source->name), DateADTGetDatum(day), CStringGetTextDatum(error)};
 	LoadPlan plan = {.source = source};
-	LoadScope scope;
+	LoadSecurityContext scope;
 
 	/* a session that has locked the target must not prevent the notification */
 	load_find_target(&plan, false);
 	hook.name = qualified_hook(&plan, &hook);
 	load_show("calling %s", hook.name);
-	load_scope_enter(&scope, &plan, true);
+	load_enter_security_context(&scope, &plan, true);
 	call(&plan, &hook, values);
-	load_scope_leave(&scope);
+	load_leave_security_context(&scope);
 }

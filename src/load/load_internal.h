@@ -122,19 +122,19 @@ extern bool load_may_keep(Oid relid);
  * accepts only one role in a transaction).  User and settings need no PG_TRY: an
  * error ends the (sub)transaction, which restores both.
  */
-typedef struct LoadScope
+typedef struct LoadSecurityContext
 {
 	Oid user;
 	int context;
 	int nest_level;
-} LoadScope;
+} LoadSecurityContext;
 
 /*
  * Checks the tables again first (load_check_again()).  SPI is connected until
- * load_scope_leave(). background: in the worker.
+ * load_leave_security_context(). background: in the worker.
  */
-extern void load_scope_enter(LoadScope *scope, const LoadPlan *plan, bool background);
-extern void load_scope_leave(const LoadScope *scope);
+extern void load_enter_security_context(LoadSecurityContext *scope, const LoadPlan *plan, bool background);
+extern void load_leave_security_context(const LoadSecurityContext *scope);
 
 /* --------------------------------------------------------------------------
  * load_hook.c: the functions that a source names

@@ -317,7 +317,7 @@ report_rows(const LoadPlan *plan)
 
 /* Missing tables have already been reported when the row's names were normalized. */
 void
-load_tell(const LedgerSource *source)
+load_report(const LedgerSource *source)
 {
 	LoadPlan *plan = NULL;
 	bool locked = false;
@@ -355,5 +355,5 @@ load_registered(const LedgerSource *source)
 	if (restoring)
 		load_report_undecided(source, WARNING);
 	else
-		load_tell(source);
+		load_report(source);
 }

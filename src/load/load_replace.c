@@ -75,7 +75,7 @@ typedef struct Progress
 
 /* Report progress to the calling session, or in the worker's pg_stat_activity. */
 static void
-tell_progress(const Progress *progress, int64 rows, int64 bytes, int64 now)
+report_progress(const Progress *progress, int64 rows, int64 bytes, int64 now)
 {
 	bool background = progress->load->background;
 
@@ -101,7 +101,7 @@ show_progress(void *arg, int64 rows, int64 bytes, int pages)
 	if (now < progress->load->next_notice || rows == 0)
 		return;
 	progress->load->next_notice = now + NOTICE_MS;
-	tell_progress(progress, rows, bytes, now);
+	report_progress(progress, rows, bytes, now);
 }
 
 static void
@@ -152,7 +152,7 @@ load_error_text(const LoadDay *load, const ErrorData *edata)
 
 /* Called while rows are inserted.  It must not access a catalog. */
 static void
-say_row(void *arg)
+report_row(void *arg)
 {
 	ScanAdoption *adoption = arg;
 	LoadDay *load = ((Progress *) adoption->arg)->load;
@@ -229,7 +229,7 @@ insert_day(LoadDay *load)
 	Oid type = plan->timestamp ? plan->timestamp->type : InvalidOid;
 	Progress progress = {.load = load, .started = clock_ms()};
 	ScanAdoption adoption = adoption_of(load, &progress);
-	ErrorContextCallback context = {.previous = error_context_stack, .callback = say_row, .arg = &adoption};
+	ErrorContextCallback context = {.previous = error_context_stack, .callback = report_row, .arg = &adoption};
 	const char *narrow = load_narrow_columns(plan);
 
 	/* for an error message, so in a context that survives the error */
@@ -343,11 +343,11 @@ void
 load_replace_rows(LoadDay *load)
 {
 	const LoadPlan *plan = load->plan;
-	LoadScope scope;
+	LoadSecurityContext scope;
 
 	if (load->next_notice == 0)
 		load->next_notice = clock_ms() + NOTICE_MS;
-	load_scope_enter(&scope, plan, load->background);
+	load_enter_security_context(&scope, plan, load->background);
 	replacing = true;
 	PG_TRY();
 	{
@@ -367,17 +367,17 @@ load_replace_rows(LoadDay *load)
 		replacing = false;
 	}
 	PG_END_TRY();
-	load_scope_leave(&scope);
+	load_leave_security_context(&scope);
 }
 
 void
 load_check_statements(const LoadPlan *plan, DateADT day)
 {
-	LoadScope scope;
+	LoadSecurityContext scope;
 	Oid type = plan->timestamp ? plan->timestamp->type : InvalidOid;
 
-	load_scope_enter(&scope, plan, false);
+	load_enter_security_context(&scope, plan, false);
 	lock_target(plan, day);
 	explain_statement(plan, insert_text(plan), load_window_here(plan, type, day, day));
-	load_scope_leave(&scope);
+	load_leave_security_context(&scope);
 }

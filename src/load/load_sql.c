@@ -123,7 +123,7 @@ pin_settings(bool background)
 }
 
 void
-load_scope_enter(LoadScope *scope, const LoadPlan *plan, bool background)
+load_enter_security_context(LoadSecurityContext *scope, const LoadPlan *plan, bool background)
 {
 	scope->nest_level = pin_settings(background);
 	load_check_again(plan);
@@ -148,7 +148,7 @@ load_scope_enter(LoadScope *scope, const LoadPlan *plan, bool background)
 }
 
 void
-load_scope_leave(const LoadScope *scope)
+load_leave_security_context(const LoadSecurityContext *scope)
 {
 	SPI_finish();
 	/* not as at a commit: settings that a trigger has SET would stay in the session */
@@ -237,12 +237,12 @@ load_measure_now(const LoadPlan *plan, DateADT day)
 DayFigures
 load_measure(const LoadPlan *plan, DateADT day)
 {
-	LoadScope scope;
+	LoadSecurityContext scope;
 	DayFigures figures;
 
-	load_scope_enter(&scope, plan, true);
+	load_enter_security_context(&scope, plan, true);
 	figures = load_measure_now(plan, day);
-	load_scope_leave(&scope);
+	load_leave_security_context(&scope);
 	return figures;
 }
 
@@ -276,13 +276,13 @@ measure_by_day(const LoadPlan *plan, DateADT first, DateADT last, DayFigures *fi
 void
 load_measure_days(const LoadPlan *plan, DateADT first, DateADT last, DayFigures *figures)
 {
-	LoadScope scope;
+	LoadSecurityContext scope;
 
 	memset(figures, 0, sizeof(DayFigures) * (last - first + 1));
-	load_scope_enter(&scope, plan, false);
+	load_enter_security_context(&scope, plan, false);
 	if (plan->timestamp != NULL)
 		measure_by_day(plan, first, last, figures);
 	else
 		figures[0] = load_measure_now(plan, first);
-	load_scope_leave(&scope);
+	load_leave_security_context(&scope);
 }

@@ -333,7 +333,7 @@ setup_builtin(void)
 		ereport(NOTICE, (errmsg("registered source %s", SETUP_SOURCE)));
 	/* the worker may have set it up, so that nobody has seen what the first load will do */
 	if (setup.has_source && !ledger_newest_success(SETUP_SOURCE, &last))
-		load_tell(ledger_source(SETUP_SOURCE));
+		load_report(ledger_source(SETUP_SOURCE));
 }
 
 void

@@ -132,7 +132,7 @@ finish(RowStream *stream, BqJob *job, VerifyJob *asked)
 	strlcpy(asked->job_id, job->job_id, sizeof(asked->job_id));
 	asked->bytes_processed = job->bytes_processed;
 	asked->bytes_billed = job->bytes_billed;
-	bigquery_forget(job);
+	bigquery_free_job(job);
 }
 
 static AttrNumber

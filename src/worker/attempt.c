@@ -104,8 +104,8 @@ open_run(Attempt *attempt)
 	/* the run may have begun on an earlier day, and BigQuery may have other contents now */
 	if (attempt->action->what == SCHEDULE_LOAD)
 		load_check_snapshot(&attempt->schedule->source, attempt->load.day);
-	attempt->looks = attempt->action->what == SCHEDULE_RECHECK &&
-					 !ledger_rechecked_today(attempt->schedule->source.name, settings_now());
+	attempt->compare_columns = attempt->action->what == SCHEDULE_RECHECK &&
+							   !ledger_rechecked_today(attempt->schedule->source.name, settings_now());
 	/* if the waiting run of a recheck has kept a load's job, the comparison is done */
 	attempt->reloads = load_resume(&attempt->load, attempt->kept_job) && attempt->action->what == SCHEDULE_RECHECK;
 	/* the comparison comes first: its job must not be one that a load would continue */
@@ -145,7 +145,7 @@ note_drift(const Attempt *attempt, LedgerRun *run)
 
 /* Called once the row is committed. */
 static void
-say_drift(const Attempt *attempt)
+report_drift(const Attempt *attempt)
 {
 	if (attempt->drift != NULL)
 		ereport(WARNING, (errmsg("source \"%s\": %s", attempt->schedule->source.name, attempt->drift->what),
@@ -198,7 +198,7 @@ load(Attempt *attempt)
 	ledger_record_rejects(attempt->run, attempt->load.rejects, attempt->load.nrejects);
 	attempt_commit(attempt->load.context);
 	attempt_log_end(attempt, RUN_SUCCEEDED, 0, NULL);
-	say_drift(attempt);
+	report_drift(attempt);
 	load_end(&attempt->load);
 }
 
@@ -214,7 +214,7 @@ end_unchanged(Attempt *attempt)
 		ledger_confirm(attempt->schedule->source.name, attempt->load.day);
 	attempt_commit(attempt->load.context);
 	attempt_log_end(attempt, RUN_UNCHANGED, 0, NULL);
-	say_drift(attempt);
+	report_drift(attempt);
 }
 
 /* The day differs even after two reloads: report it with a WARNING, and do not reload it again. */
@@ -229,7 +229,7 @@ end_differs(Attempt *attempt, const char *what)
 	ledger_end(attempt->run, &run, 0);
 	attempt_commit(attempt->load.context);
 	attempt_log_end(attempt, RUN_DIFFERS, 0, NULL);
-	say_drift(attempt);
+	report_drift(attempt);
 	ereport(WARNING, (errmsg("source \"%s\": %s still differs after it was loaded again twice",
 							 attempt->schedule->source.name, day_text(attempt->load.day)),
 					  errdetail("%s.", what),
@@ -257,9 +257,9 @@ recheck(Attempt *attempt)
 	/* billed, even if the recheck fails */
 	attempt->load.run.bytes_processed = job.bytes_processed;
 	attempt->load.run.bytes_billed = job.bytes_billed;
-	attempt->looks = attempt->looks && drift_ask(attempt->load.plan, attempt->load.bq, &remote);
+	attempt->compare_columns = attempt->compare_columns && drift_ask(attempt->load.plan, attempt->load.bq, &remote);
 	attempt_must_begin(attempt);
-	if (attempt->looks)
+	if (attempt->compare_columns)
 		attempt->drift = drift_news(attempt->load.plan, &remote);
 	if (!ledger_last_success(attempt->schedule->source.name, day, &success))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

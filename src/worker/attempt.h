@@ -39,7 +39,7 @@ extern AttemptEnd attempt_run(const LedgerSchedule *schedule, const ScheduleActi
 extern void attempt_recover(MemoryContext context);
 
 /* When attempt_recover() must be called, by clock_ms(), to call on_failure again; 0: it need not. */
-extern int64 attempt_tells_at(void);
+extern int64 attempt_reports_at(void);
 
 /*
  * Begin a transaction of the worker, with its snapshot; the extension is locked.

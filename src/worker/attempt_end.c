@@ -108,18 +108,18 @@ judge(Attempt *attempt, ErrorData *edata)
  * -------------------------------------------------------------------------- */
 
 /* When an on_failure that was stopped by a lock is called again, by clock_ms(); 0: there is none. */
-static int64 tell_again_at = 0;
+static int64 report_again_at = 0;
 
 int64
-attempt_tells_at(void)
+attempt_reports_at(void)
 {
-	return tell_again_at;
+	return report_again_at;
 }
 
 void
-attempt_tells_now(void)
+attempt_reports_now(void)
 {
-	tell_again_at = 0;
+	report_again_at = 0;
 }
 
 /* A call of on_failure. */
@@ -140,38 +140,38 @@ call_on_failure(void *arg)
 	if (!attempt_begin_transaction())
 		return;
 	MemoryContextSwitchTo(alarm->context);
-	load_tell_failure(&alarm->schedule->source, alarm->day, alarm->schedule->on_failure, alarm->error);
-	ledger_told(alarm->run);
+	load_report_failure(&alarm->schedule->source, alarm->day, alarm->schedule->on_failure, alarm->error);
+	ledger_mark_reported(alarm->run);
 	attempt_commit(alarm->context);
 }
 
 /* The function was stopped by a lock: it must be called again. */
 static void
-tell_later(void *arg)
+report_later(void *arg)
 {
 	const Alarm *alarm = arg;
 
 	if (!attempt_begin_transaction())
 		return;
-	ledger_tell_later(alarm->run);
+	ledger_report_later(alarm->run);
 	attempt_commit(alarm->context);
-	tell_again_at = clock_ms() + alarm->schedule->rules.ready_interval / 1000;
+	report_again_at = clock_ms() + alarm->schedule->rules.ready_interval / 1000;
 }
 
 /* The function failed; it is not called again. */
 static void
-give_up_telling(void *arg)
+give_up_reporting(void *arg)
 {
 	const Alarm *alarm = arg;
 
 	if (!attempt_begin_transaction())
 		return;
-	ledger_told(alarm->run);
+	ledger_mark_reported(alarm->run);
 	attempt_commit(alarm->context);
 }
 
 void
-attempt_tell_failure(const LedgerSchedule *schedule, int64 run, DateADT day, const char *error, MemoryContext context)
+attempt_report_failure(const LedgerSchedule *schedule, int64 run, DateADT day, const char *error, MemoryContext context)
 {
 	Alarm alarm = {.schedule = schedule, .run = run, .day = day, .error = error, .context = context};
 	ErrorData *edata;
@@ -181,8 +181,8 @@ attempt_tell_failure(const LedgerSchedule *schedule, int64 run, DateADT day, con
 	load_show_begin(schedule->source.name, day);
 	edata = catch_with_transactions(call_on_failure, &alarm, catch_emit);
 	if (edata != NULL)
-		(void) catch_with_transactions(edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ? tell_later : give_up_telling,
-									   &alarm, catch_emit);
+		(void) catch_with_transactions(
+			edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ? report_later : give_up_reporting, &alarm, catch_emit);
 	load_show_end();
 }
 
@@ -277,8 +277,8 @@ record_end(void *arg)
 	attempt_log_end(attempt, stays ? ending->status : RUN_CANCELED, stays ? ending->next : 0,
 					ending->status == RUN_WAITING ? ending->edata->message : NULL);
 	if (stays && ending->next == 0)
-		attempt_tell_failure(attempt->schedule, attempt->run, attempt->load.day, ending->run.error,
-							 attempt->load.context);
+		attempt_report_failure(attempt->schedule, attempt->run, attempt->load.day, ending->run.error,
+							   attempt->load.context);
 }
 
 /*

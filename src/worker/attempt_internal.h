@@ -27,7 +27,7 @@ typedef struct Attempt
 	char *kept_job; /* of a load that was stopped by a lock; NULL: none */
 	ErrorData *unrecorded; /* why a failed attempt has no row; NULL: it has one */
 	bool reloads; /* a recheck that has already compared, and now only loads */
-	bool looks; /* the first recheck of the source today, which compares its columns, too */
+	bool compare_columns; /* the first recheck of the source today, which compares its columns, too */
 	Drift *drift; /* new differences of the columns; NULL: none */
 	int64 began; /* clock_ms() */
 	bool claimed; /* the source */
@@ -55,14 +55,14 @@ extern void attempt_fail(Attempt *attempt);
  * stopped by a lock (55P03) it is called again after the source's ready_interval.
  * `run`: the row that then counts as reported.
  */
-extern void attempt_tell_failure(const LedgerSchedule *schedule, int64 run, DateADT day, const char *error,
-								 MemoryContext context);
+extern void attempt_report_failure(const LedgerSchedule *schedule, int64 run, DateADT day, const char *error,
+								   MemoryContext context);
 
 /* The ledger has recorded the beginning of a run: the next failure to record is reported again. */
 extern void attempt_has_begun(void);
 
 /* on_failure is about to be called for all days that are left. */
-extern void attempt_tells_now(void);
+extern void attempt_reports_now(void);
 
 /* An end of an attempt of this process that could not be recorded. */
 typedef struct AttemptUnrecorded

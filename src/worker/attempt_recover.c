@@ -135,7 +135,7 @@ cancel_job(void *arg)
  * ended the process.
  */
 static void
-tell_untold(MemoryContext context)
+report_unreported(MemoryContext context)
 {
 	List *untold;
 	List *schedules;
@@ -144,16 +144,16 @@ tell_untold(MemoryContext context)
 	if (!attempt_begin_transaction())
 		return;
 	MemoryContextSwitchTo(context);
-	untold = ledger_take_untold();
+	untold = ledger_take_unreported();
 	schedules = untold != NIL ? ledger_schedules(NULL) : NIL;
 	attempt_commit(context);
 	foreach (cell, untold)
 	{
-		const LedgerUntold *run = lfirst(cell);
+		const LedgerUnreported *run = lfirst(cell);
 		const LedgerSchedule *schedule = schedule_of(schedules, run->source);
 
 		if (schedule != NULL)
-			attempt_tell_failure(schedule, run->run, run->day, run->error, context);
+			attempt_report_failure(schedule, run->run, run->day, run->error, context);
 	}
 }
 
@@ -164,10 +164,10 @@ attempt_recover(MemoryContext context)
 	List *runs;
 	ListCell *cell;
 
-	if (!has_told || (attempt_tells_at() != 0 && attempt_tells_at() <= clock_ms()))
+	if (!has_told || (attempt_reports_at() != 0 && attempt_reports_at() <= clock_ms()))
 	{
-		attempt_tells_now();
-		tell_untold(context);
+		attempt_reports_now();
+		report_unreported(context);
 	}
 	has_told = true;
 	runs = end_all(context);
@@ -176,7 +176,7 @@ attempt_recover(MemoryContext context)
 		const DeadRun *run = lfirst(cell);
 
 		if (run->error != NULL)
-			attempt_tell_failure(run->schedule, run->stale->run, run->stale->day, run->error, context);
+			attempt_report_failure(run->schedule, run->stale->run, run->stale->day, run->error, context);
 	}
 	foreach (cell, runs)
 	{

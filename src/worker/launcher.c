@@ -261,7 +261,7 @@ tend(Place *place)
 
 /* Free the databases that are no longer in the setting, once their workers have ended. */
 static void
-forget_unwanted(void)
+free_unwanted(void)
 {
 	ListCell *cell;
 
@@ -328,7 +328,7 @@ contratos_launcher_main(Datum arg pg_attribute_unused())
 			/* a transaction in it may have switched to another context */
 			MemoryContextSwitchTo(loop);
 		}
-		forget_unwanted();
+		free_unwanted();
 		wait_for_event(wait);
 	}
 }

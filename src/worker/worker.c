@@ -130,7 +130,7 @@ memory_of(const LedgerSchedule *schedule)
 
 /* Free the sources that the last lookup did not find. */
 static void
-forget_others(void)
+free_unseen(void)
 {
 	ListCell *cell;
 
@@ -276,7 +276,7 @@ choose_source(void *arg)
 		if (is_better(&choice, &best, now))
 			best = choice;
 	}
-	forget_others();
+	free_unseen();
 	attempt_commit(round->context);
 	round->best = best;
 }
@@ -354,8 +354,8 @@ work(void *arg)
 	if (best->schedule != NULL)
 		round->sleep =
 			best->action.due <= now ? 0 : (long) Min((best->action.due - now) / 1000 + 1, (int64) MAX_SLEEP_MS);
-	if (attempt_tells_at() != 0)
-		round->sleep = Min(round->sleep, (long) Max(attempt_tells_at() - clock_ms(), 1));
+	if (attempt_reports_at() != 0)
+		round->sleep = Min(round->sleep, (long) Max(attempt_reports_at() - clock_ms(), 1));
 	if (!well)
 		rest(round);
 }
