@@ -1,7 +1,7 @@
 /*
  * bigquery_internal.h
- *	  Shared by bigquery.c (jobs), bigquery_wait.c (waiting for them) and
- *	  bigquery_catalog.c (free calls) only.
+ *	  Shared by bigquery.c (jobs and free calls) and bigquery_wait.c (waiting for
+ *	  jobs) only.
  */
 #ifndef CONTRATOS_BIGQUERY_INTERNAL_H
 #define CONTRATOS_BIGQUERY_INTERNAL_H

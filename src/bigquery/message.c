@@ -9,10 +9,10 @@
 
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-
 #include "utils/memutils.h"
 
 #include "base/failure.h"
+#include "base/json.h"
 #include "bigquery/bqtype.h"
 #include "bigquery/connection.h"
 #include "bigquery/job.h"
@@ -229,4 +229,194 @@ char *
 message_size_text(int64 bytes)
 {
 	return text_to_cstring(DatumGetTextPP(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes))));
+}
+
+/* --------------------------------------------------------------------------
+ * Datasets and tables: tables.list and tables.get (table.proto)
+ * -------------------------------------------------------------------------- */
+
+/* The most that BigQuery returns at once. */
+#define TABLES_PER_PAGE 1000
+
+/* BigQuery's own limit for a table's name, in bytes; types are one word. */
+#define MAX_NAME 1024
+#define MAX_TYPE 64
+
+/*
+ * "/bigquery/v2/projects/…/datasets/…/tables".  The name is split at its last dots: the
+ * domain of a project may contain dots, a dataset may not.
+ */
+static char *
+tables_path(const char *dataset)
+{
+	const char *dot = strrchr(dataset, '.');
+
+	Assert(dot != NULL);
+	return psprintf("/bigquery/v2/projects/%s/datasets/%s/tables", http_escape(pnstrdup(dataset, dot - dataset)),
+					http_escape(dot + 1));
+}
+
+char *
+message_table_path(const char *table)
+{
+	const char *dot = strrchr(table, '.');
+
+	Assert(dot != NULL);
+	return psprintf("%s/%s?prettyPrint=false", tables_path(pnstrdup(table, dot - table)), http_escape(dot + 1));
+}
+
+char *
+message_tables_path(const char *dataset, const char *token)
+{
+	char *path = psprintf("%s?maxResults=%d&prettyPrint=false", tables_path(dataset), TABLES_PER_PAGE);
+
+	return token ? psprintf("%s&pageToken=%s", path, http_escape(token)) : path;
+}
+
+static char *
+copy_table_text(const JsonDoc *doc, const char *path)
+{
+	const char *text = json_string_at(doc, path);
+
+	return text ? pstrdup(text) : NULL;
+}
+
+bool
+message_read_table(const JsonDoc *doc, BqTable *table, Failure *f)
+{
+	*table = (BqTable){.type = copy_table_text(doc, "type"), .location = copy_table_text(doc, "location")};
+	if (table->type == NULL)
+		return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer does not describe a table");
+	table->partition_field = copy_table_text(doc, "timePartitioning.field");
+	table->ingestion_time = json_has(doc, "timePartitioning") && table->partition_field == NULL;
+	if (table->partition_field == NULL)
+		table->partition_field = copy_table_text(doc, "rangePartitioning.field");
+	/* a member of the table; the one in timePartitioning is deprecated */
+	table->require_filter = json_bool_at(doc, "requirePartitionFilter", false) ||
+							json_bool_at(doc, "timePartitioning.requirePartitionFilter", false);
+	(void) json_int64_at(doc, "lastModifiedTime", &table->modified_ms);
+	return message_read_fields(doc, "schema.fields", &table->fields, &table->nfields, f);
+}
+
+bool
+message_read_tables(const JsonDoc *doc, List **tables, char **token, Failure *f)
+{
+	int n = json_length_at(doc, "tables");
+
+	for (int i = 0; i < n; i++)
+	{
+		BqListed *listed = palloc0(sizeof(BqListed));
+
+		const char *type = json_string_at(doc, psprintf("tables.%d.type", i));
+
+		listed->name = copy_table_text(doc, psprintf("tables.%d.tableReference.tableId", i));
+		listed->type = type ? pnstrdup(type, MAX_TYPE) : NULL;
+		if (listed->name == NULL || strlen(listed->name) > MAX_NAME)
+			return failure_set(f, ERRCODE_FDW_ERROR,
+							   "BigQuery's answer lists a table without a name, or with one of more than %d bytes",
+							   MAX_NAME);
+		*tables = lappend(*tables, listed);
+	}
+	*token = copy_table_text(doc, "nextPageToken");
+	return true;
+}
+
+/* --------------------------------------------------------------------------
+ * Schemas: the columns of a result or a table, with all nested fields
+ * -------------------------------------------------------------------------- */
+
+const char *
+message_type_name(const BqField *field)
+{
+	return field->type == BQ_UNKNOWN ? field->unknown : bqtypes[field->type].name;
+}
+
+char *
+message_field_type(const BqField *field)
+{
+	if (field->unknown != NULL)
+		return field->repeated ? psprintf("ARRAY<%s>", field->unknown) : pstrdup(field->unknown);
+	return bqtype_text((BqColumnType){
+		.type = field->type,
+		.range_element = field->range_element,
+		.repeated = field->repeated,
+	});
+}
+
+/* RANGE alone leaves its elements open, and fits any. */
+bool
+message_type_fits(BqColumnType declared, const BqField *field)
+{
+	return declared.type == field->type && declared.repeated == field->repeated &&
+		   (declared.range_element == BQ_UNKNOWN || declared.range_element == field->range_element);
+}
+
+static bool read_level(const JsonDoc *doc, const char *path, int depth, int *left, BqField **fields, int *nfields,
+					   Failure *f);
+
+static char *
+copy_at(const JsonDoc *doc, const char *path, const char *member)
+{
+	const char *text = json_string_at(doc, psprintf("%s.%s", path, member));
+
+	return text ? pstrdup(text) : NULL;
+}
+
+/* Returns false if it has none.  A type that this version does not know keeps its name. */
+static bool
+read_type(const JsonDoc *doc, const char *path, BqField *field)
+{
+	const char *type = json_string_at(doc, psprintf("%s.type", path));
+	const char *element = json_string_at(doc, psprintf("%s.rangeElementType.type", path));
+
+	if (type == NULL)
+		return false;
+	field->type = bqtype_find(type);
+	field->range_element = element ? bqtype_find(element) : BQ_UNKNOWN;
+	if (element != NULL && field->range_element == BQ_UNKNOWN)
+		field->unknown = psprintf("%s<%s>", field->type == BQ_UNKNOWN ? type : bqtypes[field->type].name, element);
+	else if (field->type == BQ_UNKNOWN)
+		field->unknown = pstrdup(type);
+	return true;
+}
+
+static bool
+read_field(const JsonDoc *doc, const char *path, int depth, int *left, BqField *field, Failure *f)
+{
+	char *mode = copy_at(doc, path, "mode");
+
+	field->name = copy_at(doc, path, "name");
+	if (field->name == NULL || !read_type(doc, path, field))
+		return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer describes a column without name or type");
+	field->repeated = mode != NULL && strcmp(mode, "REPEATED") == 0;
+	field->required = mode != NULL && strcmp(mode, "REQUIRED") == 0;
+	field->description = copy_at(doc, path, "description");
+	return read_level(doc, psprintf("%s.fields", path), depth + 1, left, &field->fields, &field->nfields, f);
+}
+
+/* `left` is the number of further fields that are allowed. */
+static bool
+read_level(const JsonDoc *doc, const char *path, int depth, int *left, BqField **fields, int *nfields, Failure *f)
+{
+	*nfields = json_length_at(doc, path);
+	*left -= *nfields;
+	if (*left < 0)
+		return failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED, "BigQuery's answer describes more than %d columns",
+						   MESSAGE_MAX_FIELDS);
+	*fields = palloc0(sizeof(BqField) * Max(*nfields, 1));
+	if (depth > MESSAGE_MAX_NESTING && *nfields > 0)
+		return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer nests columns more than %d deep",
+						   MESSAGE_MAX_NESTING);
+	for (int i = 0; i < *nfields; i++)
+		if (!read_field(doc, psprintf("%s.%d", path, i), depth, left, &(*fields)[i], f))
+			return false;
+	return true;
+}
+
+bool
+message_read_fields(const JsonDoc *doc, const char *path, BqField **fields, int *nfields, Failure *f)
+{
+	int left = MESSAGE_MAX_FIELDS;
+
+	return read_level(doc, path, 0, &left, fields, nfields, f);
 }

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
@@ -18,13 +19,14 @@
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
-#include "base/catch.h"
+#include "base/clock.h"
 #include "base/day.h"
 #include "base/failure.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
+#include "bigquery/request.h"
 #include "call/run.h"
 #include "call/run_internal.h"
 #include "ledger/extension.h"
@@ -38,6 +40,79 @@
 #include "load/progress.h"
 #include "load/setup.h"
 
+/* --------------------------------------------------------------------------
+ * Totals: one line at the end of a call
+ * -------------------------------------------------------------------------- */
+
+typedef struct CallTotals
+{
+	int64 began; /* clock_ms() */
+	int days[RUN_NSTATUSES]; /* by status */
+	int skipped; /* days that were already loaded */
+	int64 rows; /* loaded */
+	int64 bytes; /* of BigQuery's responses */
+} CallTotals;
+
+static CallTotals
+totals_begin(void)
+{
+	return (CallTotals){.began = clock_ms()};
+}
+
+/* Add the result of a day; `bytes` were received for it. */
+static void
+totals_add(CallTotals *totals, const RunResult *result, int64 bytes)
+{
+	totals->days[result->status]++;
+	totals->rows += Max(result->rows_loaded, 0);
+	totals->bytes += bytes;
+}
+
+static char *
+how_it_went(const CallTotals *totals)
+{
+	return progress_totals_text(totals->rows, totals->bytes, clock_ms() - totals->began);
+}
+
+/*
+ * A NOTICE with the totals, of one day or (below) of a backfill; nothing is computed
+ * where neither client nor log want a NOTICE.
+ */
+static void
+report_day(const CallTotals *totals, const char *source, DateADT day)
+{
+	if (message_level_is_interesting(NOTICE))
+		ereport(NOTICE, (errmsg("load of source \"%s\", %s: %s", source, day_text(day), how_it_went(totals))));
+}
+
+/* "3 succeeded, 1 failed, 2 already loaded" */
+static char *
+days_text(const CallTotals *totals)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < RUN_NSTATUSES; i++)
+		if (totals->days[i] > 0)
+			appendStringInfo(&buf, "%s%d %s", buf.len > 0 ? ", " : "", totals->days[i],
+							 ledger_status_name((RunStatus) i));
+	if (totals->skipped > 0)
+		appendStringInfo(&buf, "%s%d already loaded", buf.len > 0 ? ", " : "", totals->skipped);
+	return buf.data;
+}
+
+static void
+report_days(const CallTotals *totals, const char *source, int ndays)
+{
+	if (message_level_is_interesting(NOTICE))
+		ereport(NOTICE, (errmsg("backfill of source \"%s\": %d %s (%s), %s", source, ndays, ndays == 1 ? "day" : "days",
+								days_text(totals), how_it_went(totals))));
+}
+
+/* --------------------------------------------------------------------------
+ * A call
+ * -------------------------------------------------------------------------- */
+
 /* A call's source and connections, for all its days. */
 typedef struct Call
 {
@@ -48,7 +123,7 @@ typedef struct Call
 	Bigquery *bq;
 	bool may_see_rows; /* of the target, in an error's detail */
 	int64 next_notice; /* NOTICEs are a second apart, also from one day to the next */
-	RunTotals totals;
+	CallTotals totals;
 } Call;
 
 void
@@ -104,7 +179,7 @@ claim_source(Call *call)
 	call->plan = load_plan(call->source);
 	call->may_see_rows = run_may_see_rows(call->plan);
 	/* the wait for another load does not count for this one */
-	call->totals = run_totals_begin();
+	call->totals = totals_begin();
 	call->bq = bigquery_open(call->plan->connection, call->context);
 }
 
@@ -219,7 +294,7 @@ record_run(Call *call, const LoadDay *load, const LedgerRun *run, const char *me
 	result->rows_replaced = run->rows_replaced;
 	result->message = message;
 	result->run = ledger_record(run);
-	run_totals_add(&call->totals, result, load->bytes_received);
+	totals_add(&call->totals, result, load->bytes_received);
 	progress_end();
 	return result;
 }
@@ -247,7 +322,7 @@ run_day(const char *source, DateADT day, bool allow_shrink)
 	load_only_day(call, load);
 	result = record_success(call, load);
 	end_call(call);
-	run_totals_tell_day(&call->totals, call->source->name, day);
+	report_day(&call->totals, call->source->name, day);
 	return result;
 }
 
@@ -294,7 +369,7 @@ cancel_rest(Call *call, DateADT first, DateADT last, const char *why, Emit emit,
 	{
 		RunResult result = {.day = day, .status = RUN_CANCELED, .rows_loaded = -1, .rows_replaced = -1, .message = why};
 
-		run_totals_add(&call->totals, &result, 0);
+		totals_add(&call->totals, &result, 0);
 		emit(arg, &result);
 	}
 }
@@ -346,5 +421,5 @@ run_days(const char *function, const char *source, DateADT first, DateADT last, 
 	}
 	MemoryContextSwitchTo(call->context);
 	end_call(call);
-	run_totals_tell_days(&call->totals, call->source->name, (int) (last - first + 1));
+	report_days(&call->totals, call->source->name, (int) (last - first + 1));
 }

@@ -1,11 +1,13 @@
 /*
  * run_ask.c
- *	  Days that a call queries without loading them: an estimate of their cost,
- *	  and a comparison with the loaded rows.
+ *	  Calls that load nothing themselves: the estimate of a query's cost, the
+ *	  comparison of days with the loaded rows, and the queue of days for the worker.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
+#include "tcop/utility.h"
 #include "utils/memutils.h"
 
 #include "base/day.h"
@@ -17,8 +19,10 @@
 #include "call/run.h"
 #include "call/run_internal.h"
 #include "ledger/extension.h"
+#include "ledger/ledger_claim.h"
 #include "ledger/ledger_source.h"
 #include "ledger/schedule.h"
+#include "ledger/worker_signal.h"
 #include "load/load.h"
 
 /* --------------------------------------------------------------------------
@@ -142,4 +146,61 @@ run_verify(const char *source, DateADT first, DateADT last, void (*emit)(void *a
 						 errdetail("They are not in the ledger, and do not count for contratos.max_bytes_per_day.")));
 	for (DateADT day = first; day <= last; day++)
 		emit(arg, &days[day - first]);
+}
+
+/* --------------------------------------------------------------------------
+ * Queued days
+ *
+ * Neither call uses the network or waits for the worker: both write to the ledger,
+ * and when that is committed the worker is woken.
+ * -------------------------------------------------------------------------- */
+
+/* A hundred years: a typing error must not fill the ledger. */
+#define MAX_QUEUED_DAYS 36600
+
+static void
+begin_queueing(const char *function)
+{
+	PreventCommandDuringRecovery(function);
+	PreventCommandIfReadOnly(function);
+	extension_lock();
+}
+
+int
+run_enqueue(const char *source, DateADT first, DateADT last, bool only_missing)
+{
+	begin_queueing("contratos_enqueue()");
+	LedgerSource *found = ledger_source(source);
+	run_check_day(found, first);
+	run_check_day(found, last);
+	if (last - first >= MAX_QUEUED_DAYS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cannot queue more than %d days", MAX_QUEUED_DAYS),
+				 errdetail("From first to last there are %d.", last - first + 1),
+				 errhint("Queue them in several calls.")));
+
+	int queued = ledger_enqueue(found->name, first, last, only_missing);
+	if (queued == 0)
+		return 0;
+	worker_signal_at_commit();
+	if (worker_signal_pid() == 0)
+		ereport(NOTICE, (errmsg("no worker is running in this database: the days stay queued"),
+						 errhint("Put contratos into shared_preload_libraries and this database into "
+								 "contratos.databases.")));
+	return queued;
+}
+
+bool
+run_cancel(int64 run)
+{
+	bool running;
+
+	begin_queueing("contratos_cancel()");
+	if (!ledger_cancel(run, &running))
+		return false;
+	if (running)
+		worker_signal_stop_run();
+	else
+		worker_signal_at_commit();
+	return true;
 }

@@ -26,29 +26,4 @@ extern bool run_may_see_rows(const LoadPlan *plan);
  */
 extern void run_hide_rows(ErrorData *edata);
 
-/* --------------------------------------------------------------------------
- * run_totals.c: the line at the end of a call
- * -------------------------------------------------------------------------- */
-
-typedef struct RunTotals
-{
-	int64 began; /* clock_ms() */
-	int days[RUN_NSTATUSES]; /* by status */
-	int skipped; /* days that were already loaded */
-	int64 rows; /* loaded */
-	int64 bytes; /* of BigQuery's responses */
-} RunTotals;
-
-extern RunTotals run_totals_begin(void);
-
-/* Add the result of a day; `bytes` were received for it. */
-extern void run_totals_add(RunTotals *totals, const RunResult *result, int64 bytes);
-
-/*
- * A NOTICE with the totals, of one day or of a backfill; nothing is computed where
- * neither client nor log want a NOTICE.
- */
-extern void run_totals_tell_day(const RunTotals *totals, const char *source, DateADT day);
-extern void run_totals_tell_days(const RunTotals *totals, const char *source, int ndays);
-
 #endif /* CONTRATOS_RUN_INTERNAL_H */

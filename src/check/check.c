@@ -19,7 +19,6 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
-#include "base/catch.h"
 #include "base/failure.h"
 #include "check/check_internal.h"
 #include "ledger/extension.h"

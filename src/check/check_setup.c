@@ -19,7 +19,7 @@
 #include "check/check_internal.h"
 #include "http/http.h"
 #include "ledger/extension.h"
-#include "ledger/ledger_housekeeping.h"
+#include "ledger/ledger_history.h"
 #include "ledger/schedule.h"
 #include "ledger/worker_signal.h"
 #include "load/setup.h"

@@ -30,11 +30,8 @@ extern const PushdownKind pushdown_kinds[];
 /* The type as which a column is compared, and its parameters are sent; BQ_UNKNOWN: comparisons are not pushed down. */
 extern BqType pushdown_sends_as(const RemoteTable *table, const RemoteColumn *column);
 
-/* A condition as fdw_private holds it, and its parts. */
+/* A condition as fdw_private holds it. */
 extern List *pushdown_make(const RemoteColumn *column, const char *op, BqType type);
-extern AttrNumber pushdown_column(const List *condition);
-extern const char *pushdown_operator(const List *condition);
-extern BqType pushdown_type(const List *condition);
 
 /* Whether an expression has the same value for all rows and rescans of a scan. */
 extern bool pushdown_is_constant(PlannerInfo *root, Expr *expr);

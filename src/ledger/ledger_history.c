@@ -4,11 +4,13 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_subscription_rel.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
@@ -16,6 +18,7 @@
 #include "nodes/pg_list.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -306,4 +309,75 @@ ledger_prune(int days, TimestampTz now)
 		"DELETE FROM %1$s.contratos_runs r USING gone WHERE r.id = gone.id",
 		&args, SPI_OK_DELETE, ledger_read_count, &removed);
 	return removed;
+}
+
+/* --------------------------------------------------------------------------
+ * Failed steps of the worker's housekeeping
+ *
+ * These steps have no day, so the ledger has no row for them.  A step that has
+ * failed is kept in a table of its own until it succeeds: a worker that is running
+ * but makes no progress must not look healthy.
+ * -------------------------------------------------------------------------- */
+
+void
+ledger_note_step(const char *step, int sqlerrcode, const char *error)
+{
+	LedgerArgs args = {0};
+
+	ledger_text(&args, "step", step);
+	if (error == NULL)
+	{
+		/* usually there is nothing to delete: then nothing is written */
+		ledger_execute("_contratos_housekeeping", "DELETE FROM %s._contratos_housekeeping WHERE step = $1", &args,
+					   SPI_OK_DELETE, NULL, NULL);
+		return;
+	}
+	ledger_text(&args, "sqlstate", unpack_sql_state(sqlerrcode));
+	ledger_text(&args, "error", error);
+	ledger_time(&args, "failed_at", settings_now(), false);
+	ledger_execute("_contratos_housekeeping",
+				   "INSERT INTO %s._contratos_housekeeping (step, sqlstate, error, failed_at) VALUES ($1, $2, $3, $4) "
+				   "ON CONFLICT (step) DO UPDATE SET sqlstate = excluded.sqlstate, error = excluded.error, "
+				   "failed_at = excluded.failed_at",
+				   &args, SPI_OK_INSERT, NULL, NULL);
+}
+
+char *
+ledger_failed_steps(void)
+{
+	LedgerArgs args = {0};
+	char *steps = NULL;
+
+	ledger_execute(
+		"_contratos_housekeeping",
+		"SELECT string_agg(format('%%s failed at %%s: %%s', step, failed_at, translate(error, E'\\n', ' ')), '; ' "
+		"ORDER BY failed_at) "
+		"FROM %s._contratos_housekeeping",
+		&args, SPI_OK_SELECT, ledger_read_text, &steps);
+	return steps;
+}
+
+/* Whether rows of that table come from a subscription of this database. */
+static bool
+is_subscribed(Oid relid)
+{
+	Relation catalog = table_open(SubscriptionRelRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool found;
+
+	ScanKeyInit(&key, Anum_pg_subscription_rel_srrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(catalog, InvalidOid, false, NULL, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return found;
+}
+
+bool
+ledger_is_subscribed(void)
+{
+	return is_subscribed(extension_relation("contratos_sources")) ||
+		   is_subscribed(extension_relation("contratos_runs")) ||
+		   is_subscribed(extension_relation("contratos_rejects"));
 }

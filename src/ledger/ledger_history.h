@@ -1,6 +1,6 @@
 /*
  * ledger_history.h
- *	  The history of a source's days in contratos_runs.
+ *	  The history of a source's days in contratos_runs, and of the housekeeping's steps.
  */
 #ifndef CONTRATOS_LEDGER_HISTORY_H
 #define CONTRATOS_LEDGER_HISTORY_H
@@ -95,5 +95,24 @@ extern bool ledger_ran_out(const char *source, TimestampTz now);
  * of rows removed.
  */
 extern int64 ledger_prune(int days, TimestampTz now);
+
+/* --------------------------------------------------------------------------
+ * Failed steps of the worker's housekeeping, and whether the ledger is a copy
+ * -------------------------------------------------------------------------- */
+
+/*
+ * Record that a step of the worker's housekeeping has failed with this SQLSTATE
+ * and error, or (NULL) succeeded.
+ */
+extern void ledger_note_step(const char *step, int sqlerrcode, const char *error);
+
+/* The failed steps that have not succeeded since, as text; NULL: none. */
+extern char *ledger_failed_steps(void);
+
+/*
+ * Whether a subscription replicates rows of the extension's own tables from
+ * another server, whose worker has written them.
+ */
+extern bool ledger_is_subscribed(void);
 
 #endif /* CONTRATOS_LEDGER_HISTORY_H */

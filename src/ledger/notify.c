@@ -16,7 +16,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
-#include "base/catch.h"
+#include "base/failure.h"
 #include "base/settings.h"
 #include "ledger/notify.h"
 

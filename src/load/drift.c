@@ -12,23 +12,28 @@
 #include "access/htup_details.h"
 #include "catalog/heap.h"
 #include "catalog/pg_attribute.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "parser/parse_coerce.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 #include "base/crypto.h"
 #include "base/failure.h"
-#include "base/names.h"
 #include "bigquery/bigquery.h"
 #include "bigquery/bqtype.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
+#include "fdw/fdw_internal.h"
+#include "fdw/scan.h"
 #include "ledger/ledger_history.h"
 #include "load/drift.h"
 #include "load/load.h"
 #include "load/verify.h"
 #include "remote/options.h"
+#include "remote/schema.h"
 #include "values/values.h"
 
 /* The maximum number of columns that one message names. */
@@ -203,4 +208,187 @@ drift_news(const LoadPlan *plan, const BqTable *remote)
 	char *said = drift != NULL ? ledger_last_error(plan->source->name, DRIFT_REASON) : NULL;
 
 	return said != NULL && strstr(said, drift->what) != NULL ? NULL : drift;
+}
+
+/* --------------------------------------------------------------------------
+ * Columns that no longer exist, or have another type, in BigQuery
+ *
+ * BigQuery reports it as an error of our query, which the user has never seen, or
+ * by the schema of a result that does not fit.  In both cases nothing has been
+ * written yet, and the user needs the statement to run.
+ * -------------------------------------------------------------------------- */
+
+/* Prefixes of BigQuery's messages (failure.h puts "BigQuery: " before them). */
+#define SAYS "BigQuery: "
+#define SAYS_GONE SAYS "Unrecognized name: "
+#define SAYS_MISMATCH SAYS "No matching signature for "
+
+/* The column whose BigQuery name is this one of `len` bytes; -1: there is none. */
+static int
+column_named_in(const LoadPlan *plan, const char *name, size_t len)
+{
+	for (int i = 0; i < plan->ncolumns; i++)
+	{
+		const char *remote = plan->table->columns[i].remote_name;
+
+		if (strlen(remote) == len && pg_strncasecmp(remote, name, len) == 0)
+			return i;
+	}
+	return -1;
+}
+
+/* Y of "Did you mean Y?"; NULL: the message has no such guess. */
+static char *
+renamed_to(const char *said)
+{
+	static const char guess[] = "Did you mean ";
+	const char *name = strstr(said, guess);
+
+	return name ? pnstrdup(name + strlen(guess), strcspn(name + strlen(guess), "?")) : NULL;
+}
+
+/* `said`: the evidence, for the detail. */
+static void
+explain_gone(const LoadPlan *plan, int i, const char *said, Failure *f)
+{
+	const RemoteColumn *column = &plan->table->columns[i];
+	const char *name = failure_from_server(quote_identifier(column->name));
+	const char *table = failure_from_server(plan->remote_name);
+	char *guess = renamed_to(said);
+	char *reason = pstrdup(f->reason);
+	const char *alter_target = "";
+
+	if (plan->needed[i])
+		alter_target =
+			psprintf(" ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL;", failure_from_server(plan->target_name), name);
+	failure_set(f, ERRCODE_UNDEFINED_COLUMN, "column \"%s\" of foreign table %s is gone from BigQuery",
+				failure_from_server(column->name), table);
+	failure_detail(f, "%s", said);
+	if (column == plan->timestamp)
+		failure_hint(f,
+					 "It is the timestamp_column of source \"%s\": name another in contratos_sources, or set the "
+					 "column's option name to what it is called now.",
+					 plan->source->name);
+	else
+		failure_hint(f,
+					 "ALTER FOREIGN TABLE %s DROP COLUMN %s;%s Or, if it has another name now: ALTER FOREIGN TABLE "
+					 "%s ALTER COLUMN %s OPTIONS (%s name '%s');",
+					 table, name, alter_target, table, name,
+					 strcmp(column->name, column->remote_name) == 0 ? "ADD" : "SET", guess ? guess : "...");
+	failure_reason(f, reason);
+	f->every_day = true;
+}
+
+void
+drift_column_gone(const LoadPlan *plan, int i, Failure *f)
+{
+	memset(f, 0, sizeof(*f));
+	explain_gone(
+		plan, i,
+		psprintf("BigQuery's table %s has no column \"%s\".", plan->table->table, plan->table->columns[i].remote_name),
+		f);
+}
+
+/*
+ * The column that a mismatch is about: the first one that our text names at or
+ * after the position "at [1:N]", which is that of the function or operator.
+ */
+static int
+column_mismatched(const LoadPlan *plan, const char *text, const char *said)
+{
+	const char *place = strstr(said, " at [1:");
+	size_t position = place ? strtoul(place + strlen(" at [1:"), NULL, 10) : 0;
+	const char *name = position > 0 && position <= strlen(text) ? strchr(text + position - 1, '`') : NULL;
+	int column = name ? column_named_in(plan, name + 1, strcspn(name + 1, "`")) : -1;
+
+	/* an operator: only the window and the row filter have operators */
+	if (column < 0 && plan->timestamp != NULL && plan->table->row_filter == NULL)
+		column = (int) (plan->timestamp - plan->table->columns);
+	return column;
+}
+
+/* The first of "argument types: INT64, STRING. …"; false when the message has none. */
+static bool
+type_said(const char *said, BqField *field)
+{
+	static const char types[] = "rgument types: ";
+	const char *type = strstr(said, types);
+	size_t len;
+
+	if (type == NULL)
+		return false;
+	type += strlen(types);
+	field->repeated = strncmp(type, "ARRAY<", strlen("ARRAY<")) == 0;
+	type += field->repeated ? strlen("ARRAY<") : 0;
+	len = strspn(type, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789");
+	field->type = bqtype_find(pnstrdup(type, len));
+	field->unknown = field->type == BQ_UNKNOWN ? pnstrdup(type, len) : NULL;
+	return len > 0;
+}
+
+static void
+explain_mismatch(const LoadPlan *plan, const char *text, Failure *f)
+{
+	int i = column_mismatched(plan, text, f->message);
+	char *reason = pstrdup(f->reason);
+	BqField field = {0};
+
+	/* of the declared type: then the row filter is at fault, and BigQuery's message explains it best */
+	if (i < 0 || !type_said(f->message, &field))
+		return;
+	(void) schema_changed_type(plan->remote_name, &plan->table->columns[i], &field, f);
+	failure_reason(f, reason);
+}
+
+void
+drift_explain(const LoadPlan *plan, const char *text, Failure *f)
+{
+	if (strncmp(f->message, SAYS_GONE, strlen(SAYS_GONE)) == 0)
+	{
+		/* "X at [1:8]", "X; Did you mean Y? at [1:8]", X perhaps between backticks */
+		const char *name = f->message + strlen(SAYS_GONE);
+		size_t len = *name == '`' ? strcspn(++name, "`") : strcspn(name, "; ");
+		int i = column_named_in(plan, name, len);
+
+		if (i >= 0)
+			explain_gone(plan, i, pstrdup(f->message), f);
+	}
+	else if (strncmp(f->message, SAYS_MISMATCH, strlen(SAYS_MISMATCH)) == 0)
+		explain_mismatch(plan, text, f);
+}
+
+bool
+drift_check_type(const LoadPlan *plan, int i, const BqField *field, Failure *f)
+{
+	const RemoteColumn *column = &plan->table->columns[i];
+	const char *needed;
+
+	if (schema_check_column(plan->remote_name, column, field, &needed, f))
+		return true;
+	/* add to the hint the statement that the target needs, if any */
+	if (needed != NULL)
+	{
+		Oid from = DatumGetObjectId(DirectFunctionCall1(regtypein, CStringGetDatum(needed)));
+		Oid to = get_atttype(plan->target, get_attnum(plan->target, column->name));
+		char *hint = pstrdup(f->hint);
+		const char *name = failure_from_server(quote_identifier(column->name));
+
+		if (!can_coerce_type(1, &from, &to, COERCION_ASSIGNMENT))
+			failure_hint(f, "%s ALTER TABLE %s ALTER COLUMN %s TYPE %s USING %s::text::%s;", hint,
+						 failure_from_server(plan->target_name), name, needed, name, needed);
+	}
+	return false;
+}
+
+void
+drift_check_types(const LoadPlan *plan, const BqJob *job)
+{
+	Failure f;
+
+	if (job->nfields != plan->ncolumns)
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer has %d columns where %d were asked for",
+														   job->nfields, plan->ncolumns)));
+	for (int i = 0; i < plan->ncolumns; i++)
+		if (!drift_check_type(plan, i, &job->fields[i], &f))
+			failure_throw(&f);
 }

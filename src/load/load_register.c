@@ -27,8 +27,8 @@
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 
-#include "base/catch.h"
 #include "base/day.h"
+#include "base/failure.h"
 #include "base/settings.h"
 #include "ledger/ledger_source.h"
 #include "ledger/schedule.h"

@@ -31,7 +31,6 @@
 #include "ledger/statement.h"
 #include "load/load.h"
 #include "load/setup.h"
-#include "load/setup_internal.h"
 
 #define SETUP_REMOTE "bigquery_tokens"
 #define SETUP_TARGET "tokens"

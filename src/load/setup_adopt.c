@@ -30,7 +30,6 @@
 #include "utils/syscache.h"
 
 #include "load/setup.h"
-#include "load/setup_internal.h"
 
 static void setup_misfit(StringInfo misfits, const char *format, ...) pg_attribute_printf(2, 3);
 

@@ -14,7 +14,7 @@
 #include "storage/shm_toc.h"
 #include "utils/memutils.h"
 
-#include "base/catch.h"
+#include "base/failure.h"
 #include "bigquery/connection.h"
 #include "read/reader_internal.h"
 #include "rows/rows.h"

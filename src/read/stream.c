@@ -3,7 +3,7 @@
  *	  A finished job → its rows, in order, each exactly once.
  *
  * Pages are requested by startIndex and not by pageToken: the position is then known,
- * so pages can be requested ahead (stream_window.c), a page whose connection is lost is
+ * so pages can be requested ahead, a page whose connection is lost is
  * continued at the next row, and a page that the service cut short is followed by a
  * request for the rest of it.  A page whose connection is lost after its last row is
  * not complete, either: that row is then requested again.  In any case the number of
@@ -17,12 +17,97 @@
 #include "base/clock.h"
 #include "base/failure.h"
 #include "base/json.h"
+#include "base/settings.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "bigquery/request.h"
 #include "http/http.h"
 #include "read/stream.h"
-#include "read/stream_window.h"
+
+/* --------------------------------------------------------------------------
+ * Pages requested ahead of the one being read
+ *
+ * This hides the latency of the network: answers arrive in any order into fixed
+ * buffers, and are read in theirs.  It uses HTTP/1.1 with a connection for each page:
+ * in HTTP/2 a page that is not being read holds up the others of its connection.  The
+ * failure of a page requested ahead does not matter before the page is read; it is then
+ * requested again, alone.
+ * -------------------------------------------------------------------------- */
+
+/* Some rows of a result, and the request for them. */
+typedef struct StreamPage
+{
+	HttpExchange *exchange; /* NULL: not requested */
+	int64 first; /* number of its first row, from 0 */
+	int64 end; /* number of the first row after it, as planned: the service
+				* may cut a page short */
+} StreamPage;
+
+/* Pages ahead, ascending, without a gap. */
+typedef struct StreamWindow
+{
+	bool stuck; /* the last request could not be started: none is tried before a page is taken */
+	int npages;
+	StreamPage pages[SETTINGS_MAX_PARALLEL_PAGES];
+} StreamWindow;
+
+/*
+ * Request more pages of the job, up to its connection's parallel_pages, each of up to
+ * `rows` rows.  The first begins at row `next`, or after the last page in the window;
+ * none begins at row `end` or later.  Never waits for an answer; a page that cannot be
+ * requested now is requested when it is read.
+ */
+static void
+window_fill(StreamWindow *window, BqJob *job, int64 next, int64 end, int rows, MemoryContext context)
+{
+	int64 first = window->npages > 0 ? window->pages[window->npages - 1].end : next;
+	Failure ignored;
+
+	while (!window->stuck && window->npages < job->connection->parallel_pages && first < end)
+	{
+		StreamPage page = {.first = first, .end = first + rows};
+
+		page.exchange = bigquery_page_start(job, first, (int) (page.end - first), context, &ignored);
+		/*
+		 * this runs for each piece of a page: do not retry each time if, for example,
+		 * no token can be obtained
+		 */
+		window->stuck = page.exchange == NULL;
+		if (window->stuck)
+			break;
+		window->pages[window->npages++] = page;
+		first = page.end;
+	}
+}
+
+/* Take out the first page; if there is none, the exchange is NULL and the rows are 0 to 0. */
+static StreamPage
+window_take(StreamWindow *window)
+{
+	StreamPage page = {0};
+
+	window->stuck = false;
+	if (window->npages == 0)
+		return page;
+	page = window->pages[0];
+	window->npages--;
+	memmove(&window->pages[0], &window->pages[1], sizeof(StreamPage) * window->npages);
+	return page;
+}
+
+/* Drop all of them. */
+static void
+window_clear(StreamWindow *window)
+{
+	for (int i = 0; i < window->npages; i++)
+		http_finish(window->pages[i].exchange);
+	window->npages = 0;
+	window->stuck = false;
+}
+
+/* --------------------------------------------------------------------------
+ * The stream
+ * -------------------------------------------------------------------------- */
 
 struct RowStream
 {
@@ -113,7 +198,7 @@ stream_close(RowStream *stream)
 	if (stream == NULL)
 		return;
 	drop_page(stream);
-	stream_window_clear(&stream->ahead);
+	window_clear(&stream->ahead);
 	MemoryContextDelete(stream->context);
 }
 
@@ -125,7 +210,7 @@ stream_rewind(RowStream *stream)
 	if (stream->next == 0)
 		return;
 	drop_page(stream);
-	stream_window_clear(&stream->ahead);
+	window_clear(&stream->ahead);
 	stream->page = (StreamPage){0};
 	stream->broke_off = false;
 	stream->next = 0;
@@ -183,8 +268,7 @@ look_ahead(RowStream *stream)
 {
 	if (stream->given == 0)
 		return;
-	stream_window_fill(&stream->ahead, stream->job, stream->page.end, stream->end, rows_of_page(stream),
-					   stream->context);
+	window_fill(&stream->ahead, stream->job, stream->page.end, stream->end, rows_of_page(stream), stream->context);
 }
 
 /*
@@ -205,7 +289,7 @@ open_page(RowStream *stream)
 	else if (stream->next == stream->page.end)
 	{
 		look_ahead(stream);
-		stream->page = stream_window_take(&stream->ahead);
+		stream->page = window_take(&stream->ahead);
 		if (stream->page.exchange == NULL)
 			stream->page = (StreamPage){.first = stream->next, .end = stream->next + rows_of_page(stream)};
 	}

@@ -7,6 +7,8 @@
 #define CONTRATOS_OPTIONS_H
 
 #include "access/attnum.h"
+#include "foreign/foreign.h"
+#include "nodes/pg_list.h"
 
 #include "bigquery/bigquery.h"
 #include "bigquery/bqtype.h"
@@ -79,5 +81,18 @@ extern RemoteColumn *options_column(RemoteTable *table, const char *name);
 
 /* The validator: `options` is a text[], `catalog` the catalog that they belong to. */
 extern void options_validate(Datum options, Oid catalog);
+
+/* --------------------------------------------------------------------------
+ * For options*.c only
+ * -------------------------------------------------------------------------- */
+
+/* The value of an option in a list of DefElem, or NULL. */
+extern const char *options_find(List *options, const char *name);
+
+/* The problem with the name of a dataset, as a sentence, or NULL. */
+extern const char *options_dataset_problem(const char *name);
+
+/* 'error' or 'null'; false for anything else.  null_on_bad_value may be NULL. */
+extern bool options_parse_on_bad_value(const char *value, bool *null_on_bad_value);
 
 #endif /* CONTRATOS_OPTIONS_H */

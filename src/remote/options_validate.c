@@ -26,7 +26,7 @@
 #include "bigquery/bqtype.h"
 #include "bigquery/message.h"
 #include "http/http.h"
-#include "remote/options_internal.h"
+#include "remote/options.h"
 
 /* Where an option may be set */
 #define ON_SERVER 0x01

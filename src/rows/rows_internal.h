@@ -1,7 +1,7 @@
 /*
  * rows_internal.h
  *	  Shared by rows.c (memory, cells, the envelope), rows_grammar.c (the structure of a
- *	  page), rows_token.c (strings, numbers, literals), rows_cell.c and rows_json.c.
+ *	  page), rows_token.c (strings, numbers, literals) and rows_cell.c.
  *	  The interface of the module is rows.h.
  */
 #ifndef CONTRATOS_ROWS_INTERNAL_H

@@ -37,7 +37,7 @@
 #include "load/setup.h"
 #include "remote/options.h"
 #include "sql/contratos_internal.h"
-#include "worker/launcher.h"
+#include "worker/worker.h"
 
 /* A single backfill may not go back further. */
 #define MAX_DAYS 3660

@@ -19,7 +19,6 @@
 #include "utils/lsyscache.h"
 #include "utils/resowner.h"
 
-#include "base/catch.h"
 #include "base/compat.h"
 #include "base/failure.h"
 #include "bigquery/bqtype.h"

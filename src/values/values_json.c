@@ -21,7 +21,6 @@
 #include "rows/rows.h"
 #include "values/values.h"
 #include "values/values_internal.h"
-#include "values/values_nested.h"
 
 /* A value in a jsonb takes an entry of 4 bytes, and up to 3 bytes for alignment. */
 #define ENTRY_SIZE 7

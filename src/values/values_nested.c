@@ -30,7 +30,7 @@
 #include "bigquery/message.h"
 #include "rows/rows.h"
 #include "values/values.h"
-#include "values/values_nested.h"
+#include "values/values_internal.h"
 
 /* --------------------------------------------------------------------------
  * Scalars inside ARRAY and STRUCT, as JSON

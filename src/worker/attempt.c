@@ -16,9 +16,9 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#include "base/catch.h"
 #include "base/clock.h"
 #include "base/day.h"
+#include "base/failure.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
 #include "bigquery/job.h"

@@ -9,7 +9,6 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "base/catch.h"
 #include "base/clock.h"
 #include "base/day.h"
 #include "base/failure.h"

@@ -9,9 +9,9 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
-#include "base/catch.h"
 #include "base/clock.h"
 #include "base/day.h"
+#include "base/failure.h"
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
 #include "ledger/ledger_run.h"

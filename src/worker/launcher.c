@@ -31,7 +31,7 @@
 
 #include "base/compat.h"
 #include "base/settings.h"
-#include "worker/launcher.h"
+#include "worker/worker.h"
 
 /* How often a missing database is looked for. */
 #define LOOK_AGAIN_MS (60 * 1000)

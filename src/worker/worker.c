@@ -35,7 +35,6 @@
 #include "bigquery/request.h"
 #include "ledger/extension.h"
 #include "ledger/ledger_history.h"
-#include "ledger/ledger_housekeeping.h"
 #include "ledger/ledger_source.h"
 #include "ledger/notify.h"
 #include "ledger/schedule.h"
@@ -43,7 +42,6 @@
 #include "load/load.h"
 #include "load/setup.h"
 #include "worker/attempt.h"
-#include "worker/launcher.h"
 #include "worker/worker.h"
 
 /* The longest sleep: a clock change is noticed after it at the latest. */

@@ -1,11 +1,14 @@
 /*
  * worker.h
- *	  The worker of one database: it decides when a day is loaded, not how.
+ *	  The worker of one database, which decides when a day is loaded, not how; and the
+ *	  launcher, which starts a worker for each database in contratos.databases.
  */
 #ifndef CONTRATOS_WORKER_H
 #define CONTRATOS_WORKER_H
 
 #include "postgres.h"
+
+#include "datatype/timestamp.h"
 
 /* Entry point, by name from the launcher's registration. */
 extern PGDLLEXPORT void contratos_worker_main(Datum arg);
@@ -17,5 +20,23 @@ extern PGDLLEXPORT void contratos_worker_main(Datum arg);
  * afterwards.
  */
 extern bool housekeeping(const char *name, void (*function)(void *arg), void *arg, MemoryContext context);
+
+/* --------------------------------------------------------------------------
+ * The launcher
+ * -------------------------------------------------------------------------- */
+
+/* The launcher's parameters for a worker, in bgw_extra. */
+typedef struct LauncherOrder
+{
+	Oid database;
+	Oid role; /* of contratos.role; InvalidOid: the bootstrap superuser */
+	TimestampTz changed_at; /* the configuration was reloaded then; 0: it was not */
+} LauncherOrder;
+
+/* Register the launcher; from _PG_init while libraries are preloaded. */
+extern void launcher_register(void);
+
+/* Entry point, by name from the postmaster. */
+extern PGDLLEXPORT void contratos_launcher_main(Datum arg);
 
 #endif /* CONTRATOS_WORKER_H */

@@ -13,10 +13,10 @@
 #include "common/hashfn.h"
 #include "utils/memutils.h"
 
-#include "base/catch.h"
 #include "base/clock.h"
+#include "base/failure.h"
 #include "bigquery/request.h"
-#include "ledger/ledger_housekeeping.h"
+#include "ledger/ledger_history.h"
 #include "load/error_class.h"
 #include "worker/attempt.h"
 #include "worker/worker.h"
