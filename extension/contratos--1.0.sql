@@ -137,7 +137,7 @@ CREATE TABLE @extschema@.contratos_runs (
 	sqlstate text,
 	reason text,
 	error text,
-	untold boolean NOT NULL DEFAULT false,
+	unreported boolean NOT NULL DEFAULT false,
 	CONSTRAINT contratos_runs_day_check CHECK (isfinite(day)),
 	CONSTRAINT contratos_runs_cause_check
 		CHECK (cause IN ('schedule', 'catchup', 'recheck', 'queue', 'manual', 'backfill')),
@@ -196,7 +196,7 @@ COMMENT ON COLUMN @extschema@.contratos_runs.reason IS
 'BigQuery''s word for the error, such as accessDenied; schemaDrift: the column error tells which columns are new there, or changed';
 COMMENT ON COLUMN @extschema@.contratos_runs.error IS
 'the error, in words; of a recheck that ended well, what has become of the columns there';
-COMMENT ON COLUMN @extschema@.contratos_runs.untold IS
+COMMENT ON COLUMN @extschema@.contratos_runs.unreported IS
 'true: on_failure is still to be called for it';
 
 -- No foreign key on `run`: pg_restore -j fills an extension's tables in any

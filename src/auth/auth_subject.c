@@ -240,7 +240,7 @@ from_url(const AuthSource *source, AuthAsker *asker, Failure *f)
 						   .url = auth_source_text(source, "credential_source.url"),
 						   .headers = headers,
 						   .metadata = true,
-						   .untold = true};
+						   .hide_path = true};
 	HttpResponse answer;
 	StringInfo text;
 	const char *token;

@@ -235,12 +235,12 @@ run_hide_rows(ErrorData *edata)
 static void
 hide_rows(const Call *call, const LoadDay *load, ErrorData *edata)
 {
-	bool told = edata->context != NULL;
+	bool had_context = edata->context != NULL;
 
 	if (call->may_see_rows || load->refused)
 		return;
 	run_hide_rows(edata);
-	if (told && edata->context == NULL && load->at_row > 0)
+	if (had_context && edata->context == NULL && load->at_row > 0)
 		edata->context = load_row_text(load, edata->sqlerrcode);
 }
 

@@ -46,7 +46,7 @@ run_estimate(const char *source, DateADT first, DateADT last, void (*emit)(void 
 	MemoryContext context = CurrentMemoryContext;
 	MemoryContext per_day = AllocSetContextCreate(context, "contratos estimate", ALLOCSET_DEFAULT_SIZES);
 	Bigquery *bq = bigquery_open(connection, context);
-	bool said = connection->max_bytes_billed == 0;
+	bool warned = connection->max_bytes_billed == 0;
 
 	for (DateADT day = first; day <= last; day++)
 	{
@@ -61,9 +61,9 @@ run_estimate(const char *source, DateADT first, DateADT last, void (*emit)(void 
 			failure_throw(&f);
 		estimate.bytes_billed = message_billed(estimate.bytes_processed);
 		/* warn before the load is refused */
-		if (!said && estimate.bytes_billed > connection->max_bytes_billed)
+		if (!warned && estimate.bytes_billed > connection->max_bytes_billed)
 		{
-			said = true;
+			warned = true;
 			ereport(NOTICE, (errmsg("a load of %s would be refused", day_text(day)),
 							 errdetail("It would bill " INT64_FORMAT " bytes, and %s allows " INT64_FORMAT ".",
 									   estimate.bytes_billed, connection->cap_name, connection->max_bytes_billed),

@@ -140,7 +140,7 @@ check_credentials(Check *check)
  * -------------------------------------------------------------------------- */
 
 static void
-say_status(Check *check, const char *endpoint, int status)
+report_status(Check *check, const char *endpoint, int status)
 {
 	char *found = psprintf("%s answers with HTTP status %d", endpoint, status);
 
@@ -184,7 +184,7 @@ check_endpoint(Check *check)
 	check->has_clock = remote > 0;
 	/* it may have been any time between the request and the answer */
 	check->ahead_s = remote < before ? before - remote : remote > after ? after - remote : 0;
-	say_status(check, route->endpoint, status);
+	report_status(check, route->endpoint, status);
 	check->reachable = check->status != CHECK_FAILED;
 }
 

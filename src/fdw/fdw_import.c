@@ -18,6 +18,7 @@
 
 #include "base/compat.h"
 #include "base/failure.h"
+#include "base/names.h"
 #include "bigquery/bigquery.h"
 #include "bigquery/connection.h"
 #include "bigquery/request.h"

@@ -8,7 +8,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -16,6 +15,7 @@
 
 #include "base/crypto.h"
 #include "base/failure.h"
+#include "base/names.h"
 #include "bigquery/bqtype.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
@@ -23,7 +23,7 @@
 #include "values/values.h"
 
 /* --------------------------------------------------------------------------
- * Local names for remote ones
+ * Names
  * -------------------------------------------------------------------------- */
 
 #define DATE_DIGITS 8
@@ -223,47 +223,4 @@ fdw_import_command(const char *server, const char *dataset, const FdwName *table
 	}
 	appendStringInfoChar(&buf, ')');
 	return buf.data;
-}
-
-/* --------------------------------------------------------------------------
- * BigQuery's names as PostgreSQL names
- *
- * This does not append a number as makeObjectName() does for indexes: the number of a
- * name would depend on the names made before it, and finding it takes as many lookups
- * as there are names with the same beginning.
- * -------------------------------------------------------------------------- */
-
-/*
- * Hexadecimal digits of the hash: 10,000 names with the same beginning differ with a
- * probability of 99.995 %.
- */
-#define HASH_BYTES 5
-
-bool
-names_fit(const char *name)
-{
-	return strlen(name) < NAMEDATALEN;
-}
-
-char *
-names_cut(Digest *digest, const char *name, int round)
-{
-	/* UTF-8: the same in each database */
-	const char *text = pg_server_to_any(name, (int) strlen(name), PG_UTF8);
-	int len = (int) strlen(name);
-	int room = NAMEDATALEN - 1 - (1 + 2 * HASH_BYTES);
-	uint8 hash[DIGEST_BYTES];
-	StringInfoData cut;
-
-	digest_begin(digest);
-	digest_add(digest, text, strlen(text));
-	for (int i = 0; i < round; i++)
-		digest_add(digest, "", 1);
-	digest_end(digest, hash);
-	initStringInfo(&cut);
-	appendBinaryStringInfo(&cut, name, len <= room ? len : pg_mbcliplen(name, len, room));
-	appendStringInfoChar(&cut, '_');
-	for (int i = 0; i < HASH_BYTES; i++)
-		appendStringInfo(&cut, "%02x", hash[i]);
-	return cut.data;
 }

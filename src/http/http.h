@@ -49,7 +49,7 @@ typedef struct HttpRequest
 	size_t max_body; /* decoded bytes; 0: no limit (streamed) */
 	bool metadata; /* plain http may also reach the metadata server:
 								 * metadata.google.internal, 169.254.169.254 */
-	bool untold; /* its path is not logged, at any level */
+	bool hide_path; /* do not log its path, at any level */
 	bool ahead; /* it is optional: started only if that leaves descriptors
 				 * for required requests */
 } HttpRequest;

@@ -293,7 +293,7 @@ http_setup(HttpExchange *exchange, const HttpRequest *request, Failure *f)
 	exchange->host = MemoryContextStrdup(exchange->context, url.host);
 	exchange->port = url.port;
 	exchange->method = strcmp(request->method, "GET") == 0 ? "GET" : "POST";
-	exchange->path = request->untold ? NULL : http_log_path(exchange->context, request->url);
+	exchange->path = request->hide_path ? NULL : http_log_path(exchange->context, request->url);
 	exchange->ca_file = request->ca_file ? MemoryContextStrdup(exchange->context, request->ca_file) : NULL;
 	/* through a proxy, loopback would be the proxy itself, and the metadata server that of its machine */
 	exchange->proxied = request->proxy != NULL && request->proxy[0] != '\0' && !url.loopback && !url.metadata;

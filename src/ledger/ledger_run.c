@@ -285,13 +285,13 @@ end_run_row(int64 id, const LedgerRun *run, TimestampTz next_attempt_at, RunStat
 	ledger_text(&args, "job_id", run->job_id);
 	ledger_time(&args, "finished_at", settings_now(), waits);
 	ledger_time(&args, "next_attempt_at", next_attempt_at, next_attempt_at == 0);
-	ledger_arg(&args, "untold", BOOLOID, BoolGetDatum(run->untold), false);
+	ledger_arg(&args, "unreported", BOOLOID, BoolGetDatum(run->unreported), false);
 	/* greatest(): the clock may have been set back; that must not undo a load */
 	appendStringInfo(&sql,
 					 ", job_id = coalesce($%d, r.job_id)"
 					 ", finished_at = greatest($%d, r.finished_at, CASE WHEN $%d IS NOT NULL THEN r.started_at END)"
 					 ", next_attempt_at = CASE WHEN r.status = 'running' THEN $%d END"
-					 ", untold = r.status = 'running' AND $%d"
+					 ", unreported = r.status = 'running' AND $%d"
 					 ", status = CASE WHEN r.status = 'running' THEN $%d ELSE r.status END"
 					 " FROM (SELECT id, status FROM %%1$s.contratos_runs WHERE id = $%d FOR UPDATE) old"
 					 " WHERE r.id = old.id AND old.status IN ('running', 'canceled') RETURNING old.status",
@@ -381,8 +381,8 @@ ledger_mark_reported(int64 run)
 	LedgerArgs args = {0};
 
 	ledger_count(&args, "id", run);
-	ledger_execute("contratos_runs", "UPDATE %s.contratos_runs SET untold = false WHERE id = $1 AND untold", &args,
-				   SPI_OK_UPDATE, NULL, NULL);
+	ledger_execute("contratos_runs", "UPDATE %s.contratos_runs SET unreported = false WHERE id = $1 AND unreported",
+				   &args, SPI_OK_UPDATE, NULL, NULL);
 }
 
 /* Into a List * of LedgerUnreported. */
@@ -394,12 +394,12 @@ read_unreported(void *result)
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		bool isnull;
-		LedgerUnreported *untold = palloc(sizeof(LedgerUnreported));
-		untold->source = ledger_value_text(row, 1);
-		untold->day = DatumGetDateADT(ledger_value(row, 2, &isnull));
-		untold->error = ledger_value_text(row, 3);
-		untold->run = ledger_value_int64(row, 4, 0);
-		runs = lappend(runs, untold);
+		LedgerUnreported *unreported = palloc(sizeof(LedgerUnreported));
+		unreported->source = ledger_value_text(row, 1);
+		unreported->day = DatumGetDateADT(ledger_value(row, 2, &isnull));
+		unreported->error = ledger_value_text(row, 3);
+		unreported->run = ledger_value_int64(row, 4, 0);
+		runs = lappend(runs, unreported);
 	}
 	*(List **) result = runs;
 }
@@ -410,8 +410,8 @@ ledger_report_later(int64 run)
 	LedgerArgs args = {0};
 
 	ledger_count(&args, "id", run);
-	ledger_execute("contratos_runs", "UPDATE %s.contratos_runs SET untold = true WHERE id = $1", &args, SPI_OK_UPDATE,
-				   NULL, NULL);
+	ledger_execute("contratos_runs", "UPDATE %s.contratos_runs SET unreported = true WHERE id = $1", &args,
+				   SPI_OK_UPDATE, NULL, NULL);
 }
 
 List *
@@ -421,8 +421,8 @@ ledger_take_unreported(void)
 	List *runs;
 
 	ledger_execute("contratos_runs",
-				   "UPDATE %s.contratos_runs SET untold = false WHERE untold RETURNING source, day, error, id", &args,
-				   SPI_OK_UPDATE_RETURNING, read_unreported, &runs);
+				   "UPDATE %s.contratos_runs SET unreported = false WHERE unreported RETURNING source, day, error, id",
+				   &args, SPI_OK_UPDATE_RETURNING, read_unreported, &runs);
 	return runs;
 }
 

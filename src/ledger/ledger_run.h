@@ -56,7 +56,7 @@ typedef struct LedgerRun
 	const char *reason; /* BigQuery's, or NULL */
 	const char *error; /* message and detail, or NULL */
 	const char *message; /* the message alone, which NOTIFY may send to anybody; or NULL */
-	bool untold; /* on_failure must be called for it; only for a run that has ended */
+	bool unreported; /* on_failure must be called for it; only for a run that has ended */
 } LedgerRun;
 
 /* A run with nothing else known. */

@@ -118,13 +118,12 @@ enqueue(SubTransactionId subtransaction)
 	if (usage + (2.0 * bytes / BLCKSZ + 1) / pages >= settings_notify_limit)
 	{
 		if (!has_warned)
-			ereport(
-				WARNING,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("nobody is notified: the NOTIFY queue is %.0f%% full", usage * 100),
-				 errdetail("%d messages do not go into it. The ledger, contratos_runs, has what they would tell.", n),
-				 errhint("A session that has executed LISTEN has been in a transaction for long: pg_stat_activity "
-						 "shows those that are idle in one. The queue cannot be emptied until it ends.")));
+			ereport(WARNING,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("nobody is notified: the NOTIFY queue is %.0f%% full", usage * 100),
+					 errdetail("%d messages do not go into it. The ledger, contratos_runs, has their contents.", n),
+					 errhint("A session that has executed LISTEN has been in a transaction for long: pg_stat_activity "
+							 "shows those that are idle in one. The queue cannot be emptied until it ends.")));
 		return false;
 	}
 	dlist_foreach (iter, &messages)

@@ -81,7 +81,7 @@ worker_signal_pid(void)
 }
 
 static void
-forget_wishes(void)
+drop_requests(void)
 {
 	wake_wanted = false;
 	stop_wanted = InvalidSubTransactionId;
@@ -91,7 +91,7 @@ forget_wishes(void)
 
 /* After the commit: allocates nothing, raises nothing. */
 static void
-fulfil_wishes(void)
+send_requests(void)
 {
 	PGPROC *worker = worker_pid != 0 ? BackendPidGetProc(worker_pid) : NULL;
 
@@ -102,7 +102,7 @@ fulfil_wishes(void)
 			(void) kill(worker_pid, SIGINT);
 		SetLatch(&worker->procLatch);
 	}
-	forget_wishes();
+	drop_requests();
 }
 
 static void
@@ -120,7 +120,7 @@ wake_at_transaction(XactEvent event, void *arg pg_attribute_unused())
 			break;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE: /* the worker finds the work when its sleep is over */
-			forget_wishes();
+			drop_requests();
 			break;
 		default:
 			break;
@@ -132,7 +132,7 @@ at_release(ResourceReleasePhase phase, bool is_commit pg_attribute_unused(), boo
 		   void *arg pg_attribute_unused())
 {
 	if (committed && phase == RESOURCE_RELEASE_AFTER_LOCKS)
-		fulfil_wishes();
+		send_requests();
 }
 
 /* A request to stop a run ends with its subtransaction, or is passed on to the parent. */

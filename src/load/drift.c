@@ -22,11 +22,11 @@
 
 #include "base/crypto.h"
 #include "base/failure.h"
+#include "base/names.h"
 #include "bigquery/bigquery.h"
 #include "bigquery/bqtype.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
-#include "fdw/fdw_internal.h"
 #include "fdw/scan.h"
 #include "ledger/ledger_history.h"
 #include "load/drift.h"
@@ -96,7 +96,7 @@ local_name(const RemoteTable *table, const char *remote)
 
 /* Add the statements that add the column to both tables. */
 static void
-say_how_to_add(Comparison *drift, const char *remote, const char *type, const char *natural)
+add_statement(Comparison *drift, const char *remote, const char *type, const char *natural)
 {
 	const LoadPlan *plan = drift->plan;
 	const char *local = local_name(plan->table, remote);
@@ -111,7 +111,7 @@ say_how_to_add(Comparison *drift, const char *remote, const char *type, const ch
 }
 
 static void
-say_new(Comparison *drift, const BqField *field)
+add_new_column(Comparison *drift, const BqField *field)
 {
 	const char *name = quote_identifier(failure_to_server(field->name));
 	const char *type = failure_to_server(message_field_type(field));
@@ -121,7 +121,7 @@ say_new(Comparison *drift, const BqField *field)
 		return;
 	appendStringInfo(&drift->what, "%s (%s) is new in BigQuery", name, type);
 	if (natural != NULL)
-		say_how_to_add(drift, failure_to_server(field->name), type, natural);
+		add_statement(drift, failure_to_server(field->name), type, natural);
 }
 
 static bool
@@ -136,7 +136,7 @@ target_refuses_null(const LoadPlan *plan, const char *column)
 }
 
 static void
-say_changed(Comparison *drift, int i, const BqField *field)
+add_changed_column(Comparison *drift, int i, const BqField *field)
 {
 	const LoadPlan *plan = drift->plan;
 	const RemoteColumn *column = &plan->table->columns[i];
@@ -185,9 +185,9 @@ drift_differences(const LoadPlan *plan, const BqTable *remote)
 		int column = column_of(plan->table, &remote->fields[i]);
 
 		if (column < 0)
-			say_new(&drift, &remote->fields[i]);
+			add_new_column(&drift, &remote->fields[i]);
 		else
-			say_changed(&drift, column, &remote->fields[i]);
+			add_changed_column(&drift, column, &remote->fields[i]);
 	}
 	if (drift.unnamed > 0)
 		appendStringInfo(&drift.what, ", and %d more", drift.unnamed);
@@ -205,9 +205,9 @@ Drift *
 drift_news(const LoadPlan *plan, const BqTable *remote)
 {
 	Drift *drift = drift_differences(plan, remote);
-	char *said = drift != NULL ? ledger_last_error(plan->source->name, DRIFT_REASON) : NULL;
+	char *reported = drift != NULL ? ledger_last_error(plan->source->name, DRIFT_REASON) : NULL;
 
-	return said != NULL && strstr(said, drift->what) != NULL ? NULL : drift;
+	return reported != NULL && strstr(reported, drift->what) != NULL ? NULL : drift;
 }
 
 /* --------------------------------------------------------------------------
@@ -239,22 +239,22 @@ column_named_in(const LoadPlan *plan, const char *name, size_t len)
 
 /* Y of "Did you mean Y?"; NULL: the message has no such guess. */
 static char *
-renamed_to(const char *said)
+renamed_to(const char *evidence)
 {
 	static const char guess[] = "Did you mean ";
-	const char *name = strstr(said, guess);
+	const char *name = strstr(evidence, guess);
 
 	return name ? pnstrdup(name + strlen(guess), strcspn(name + strlen(guess), "?")) : NULL;
 }
 
-/* `said`: the evidence, for the detail. */
+/* `evidence`: the evidence, for the detail. */
 static void
-explain_gone(const LoadPlan *plan, int i, const char *said, Failure *f)
+explain_gone(const LoadPlan *plan, int i, const char *evidence, Failure *f)
 {
 	const RemoteColumn *column = &plan->table->columns[i];
 	const char *name = failure_from_server(quote_identifier(column->name));
 	const char *table = failure_from_server(plan->remote_name);
-	char *guess = renamed_to(said);
+	char *guess = renamed_to(evidence);
 	char *reason = pstrdup(f->reason);
 	const char *alter_target = "";
 
@@ -263,7 +263,7 @@ explain_gone(const LoadPlan *plan, int i, const char *said, Failure *f)
 			psprintf(" ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL;", failure_from_server(plan->target_name), name);
 	failure_set(f, ERRCODE_UNDEFINED_COLUMN, "column \"%s\" of foreign table %s is gone from BigQuery",
 				failure_from_server(column->name), table);
-	failure_detail(f, "%s", said);
+	failure_detail(f, "%s", evidence);
 	if (column == plan->timestamp)
 		failure_hint(f,
 					 "It is the timestamp_column of source \"%s\": name another in contratos_sources, or set the "
@@ -294,9 +294,9 @@ drift_column_gone(const LoadPlan *plan, int i, Failure *f)
  * after the position "at [1:N]", which is that of the function or operator.
  */
 static int
-column_mismatched(const LoadPlan *plan, const char *text, const char *said)
+column_mismatched(const LoadPlan *plan, const char *text, const char *evidence)
 {
-	const char *place = strstr(said, " at [1:");
+	const char *place = strstr(evidence, " at [1:");
 	size_t position = place ? strtoul(place + strlen(" at [1:"), NULL, 10) : 0;
 	const char *name = position > 0 && position <= strlen(text) ? strchr(text + position - 1, '`') : NULL;
 	int column = name ? column_named_in(plan, name + 1, strcspn(name + 1, "`")) : -1;
@@ -309,10 +309,10 @@ column_mismatched(const LoadPlan *plan, const char *text, const char *said)
 
 /* The first of "argument types: INT64, STRING. …"; false when the message has none. */
 static bool
-type_said(const char *said, BqField *field)
+type_in_message(const char *evidence, BqField *field)
 {
 	static const char types[] = "rgument types: ";
-	const char *type = strstr(said, types);
+	const char *type = strstr(evidence, types);
 	size_t len;
 
 	if (type == NULL)
@@ -334,7 +334,7 @@ explain_mismatch(const LoadPlan *plan, const char *text, Failure *f)
 	BqField field = {0};
 
 	/* of the declared type: then the row filter is at fault, and BigQuery's message explains it best */
-	if (i < 0 || !type_said(f->message, &field))
+	if (i < 0 || !type_in_message(f->message, &field))
 		return;
 	(void) schema_changed_type(plan->remote_name, &plan->table->columns[i], &field, f);
 	failure_reason(f, reason);

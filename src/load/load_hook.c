@@ -207,7 +207,7 @@ qualified_hook(const LoadPlan *plan, const Hook *hook)
 }
 
 static void
-say_which(void *arg)
+hook_context(void *arg)
 {
 	const Hook *hook = arg;
 
@@ -218,7 +218,7 @@ say_which(void *arg)
 static void
 call(const LoadPlan *plan, Hook *hook, Datum *values)
 {
-	ErrorContextCallback context = {.previous = error_context_stack, .callback = say_which, .arg = hook};
+	ErrorContextCallback context = {.previous = error_context_stack, .callback = hook_context, .arg = hook};
 	StatementObjects routine;
 	Oid types[MAX_ARGS];
 	StatementArgs args = {.n = hook->nargs, .types = types, .values = values};

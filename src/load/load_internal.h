@@ -54,7 +54,7 @@ typedef struct LoadWindow
 } LoadWindow;
 
 /* The window from first to last, for a timestamp column of that type. */
-extern LoadWindow load_window_here(const LoadPlan *plan, Oid type, DateADT first, DateADT last);
+extern LoadWindow load_local_window(const LoadPlan *plan, Oid type, DateADT first, DateADT last);
 
 /* " WHERE column >= $1 AND column < $2", or "" for a full-table source. */
 extern char *load_window_clause(const LoadPlan *plan);

@@ -242,7 +242,7 @@ insert_day(LoadDay *load)
 		/* PG_END_TRY() restores the previous one */
 		error_context_stack = &context;
 		load->run.rows_inserted =
-			load_execute(plan, insert_text(plan), load_window_here(plan, type, load->day, load->day));
+			load_execute(plan, insert_text(plan), load_local_window(plan, type, load->day, load->day));
 	}
 	PG_FINALLY();
 	{
@@ -297,7 +297,7 @@ delete_day(LoadDay *load)
 {
 	const LoadPlan *plan = load->plan;
 	DateADT day = load->day;
-	LoadWindow window = load_window_here(plan, plan->timestamp_target, day, day);
+	LoadWindow window = load_local_window(plan, plan->timestamp_target, day, day);
 	int64 stood = load_may_keep(plan->target) ? load_measure_now(plan, day).rows : 0;
 	int64 deleted = load_execute(plan, delete_text(plan), window);
 
@@ -335,7 +335,7 @@ lock_target(const LoadPlan *plan, DateADT day)
 {
 	load_lock(plan->target, RowExclusiveLock, plan->target_name);
 	load_show("locking what belongs to %s", plan->target_name);
-	explain_statement(plan, delete_text(plan), load_window_here(plan, plan->timestamp_target, day, day));
+	explain_statement(plan, delete_text(plan), load_local_window(plan, plan->timestamp_target, day, day));
 	trust_check(plan->target, plan->owner, RowExclusiveLock, load_lock);
 }
 
@@ -378,6 +378,6 @@ load_check_statements(const LoadPlan *plan, DateADT day)
 
 	load_enter_security_context(&scope, plan, false);
 	lock_target(plan, day);
-	explain_statement(plan, insert_text(plan), load_window_here(plan, type, day, day));
+	explain_statement(plan, insert_text(plan), load_local_window(plan, type, day, day));
 	load_leave_security_context(&scope);
 }

@@ -161,7 +161,7 @@ load_leave_security_context(const LoadSecurityContext *scope)
  * -------------------------------------------------------------------------- */
 
 LoadWindow
-load_window_here(const LoadPlan *plan, Oid type, DateADT first, DateADT last)
+load_local_window(const LoadPlan *plan, Oid type, DateADT first, DateADT last)
 {
 	LoadWindow window = {.nargs = plan->timestamp != NULL ? 2 : 0};
 
@@ -230,7 +230,7 @@ load_measure_now(const LoadPlan *plan, DateADT day)
 	load_execute(plan,
 				 psprintf("SELECT count(*), max(%s)::timestamptz FROM %s%s", column, plan->target_name,
 						  load_window_clause(plan)),
-				 load_window_here(plan, plan->timestamp_target, day, day));
+				 load_local_window(plan, plan->timestamp_target, day, day));
 	return read_measure(0, 1);
 }
 
@@ -256,7 +256,7 @@ measure_by_day(const LoadPlan *plan, DateADT first, DateADT last, DayFigures *fi
 	load_execute(plan,
 				 psprintf("SELECT %s::date, count(*), max(%s)::timestamptz FROM %s%s GROUP BY 1", column, column,
 						  plan->target_name, load_window_clause(plan)),
-				 load_window_here(plan, plan->timestamp_target, first, last));
+				 load_local_window(plan, plan->timestamp_target, first, last));
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		bool isnull;

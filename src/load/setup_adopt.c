@@ -187,7 +187,7 @@ setup_adopt(Oid target_id, Oid remote_id)
  * Event triggers that are fired while the built-in source is created.  They run
  * with the search_path of the command that fires them, pg_catalog and pg_temp,
  * which is a secure one.  A function that names its tables without their schema
- * does not find them, and its error does not tell why.
+ * does not find them, and its error does not give the reason.
  * -------------------------------------------------------------------------- */
 
 /* Whether a function has a search_path of its own. */

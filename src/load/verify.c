@@ -68,7 +68,7 @@ read_max(const RowsCell *cell)
 
 /* n, m, f of fingerprint_query(), in this order. */
 static DayFigures
-read_there(const RowsCell *cells)
+read_remote_day(const RowsCell *cells)
 {
 	DayFigures remote = {.rows = read_count(&cells[0]), .has_max = cells[1].kind != ROWS_NULL};
 	size_t len = Min(cells[2].len, FINGERPRINT_SIZE - 1);
@@ -98,7 +98,7 @@ read_figures_by_day(RowStream *stream, const BqJob *job, DateADT first, DateADT 
 			ereport(ERROR,
 					(errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery returned a row outside the requested days %s to %s",
 														day_text(first), day_text(last))));
-		remote[day - unix_first] = read_there(&cells[1]);
+		remote[day - unix_first] = read_remote_day(&cells[1]);
 	}
 }
 
@@ -154,7 +154,7 @@ verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *asked, Da
 	cells = stream_next(stream);
 	if (cells == NULL || job->nfields != 3 || job->total_rows != 1)
 		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer to a recheck is not one row of three")));
-	*remote = read_there(cells);
+	*remote = read_remote_day(cells);
 	/* to the end of the page, which has the cost */
 	(void) stream_next(stream);
 	finish(stream, job, asked);
@@ -180,48 +180,48 @@ ask_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, Verify
 
 /* "rows 12 instead of 14", … */
 static void
-say_rows(StringInfo said, int64 now, int64 before)
+append_rows(StringInfo difference, int64 now, int64 before)
 {
 	if (now != before)
-		appendStringInfo(said, "%s" INT64_FORMAT " rows instead of " INT64_FORMAT, said->len > 0 ? ", " : "", now,
-						 before);
+		appendStringInfo(difference, "%s" INT64_FORMAT " rows instead of " INT64_FORMAT,
+						 difference->len > 0 ? ", " : "", now, before);
 }
 
 static void
-say_max(StringInfo said, const DayFigures *now, const DayFigures *before)
+append_max(StringInfo difference, const DayFigures *now, const DayFigures *before)
 {
 	if (!day_same_max(now, before))
-		appendStringInfo(said, "%slatest timestamp %s", said->len > 0 ? ", " : "",
+		appendStringInfo(difference, "%slatest timestamp %s", difference->len > 0 ? ", " : "",
 						 now->has_max ? timestamptz_to_str(now->max_timestamp) : "none");
 }
 
 char *
 verify_source(const DayFigures *remote, const LedgerSuccess *success)
 {
-	StringInfoData said;
+	StringInfoData difference;
 
-	initStringInfo(&said);
-	say_rows(&said, remote->rows, success->loaded.rows);
-	say_max(&said, remote, &success->loaded);
+	initStringInfo(&difference);
+	append_rows(&difference, remote->rows, success->loaded.rows);
+	append_max(&difference, remote, &success->loaded);
 	if (success->loaded.fingerprint[0] && strcmp(success->loaded.fingerprint, remote->fingerprint) != 0 &&
-		said.len == 0)
-		appendStringInfoString(&said, "other contents");
-	return said.len > 0 ? psprintf("BigQuery has %s", said.data) : NULL;
+		difference.len == 0)
+		appendStringInfoString(&difference, "other contents");
+	return difference.len > 0 ? psprintf("BigQuery has %s", difference.data) : NULL;
 }
 
 char *
 verify_target(const LoadPlan *plan, DateADT day, const LedgerSuccess *success)
 {
-	StringInfoData said;
+	StringInfoData difference;
 	DayFigures local;
 
 	if (success->target.rows < 0)
 		return NULL;
-	initStringInfo(&said);
+	initStringInfo(&difference);
 	local = load_measure(plan, day);
-	say_rows(&said, local.rows, success->target.rows);
-	say_max(&said, &local, &success->target);
-	return said.len > 0 ? psprintf("%s has %s", plan->target_name, said.data) : NULL;
+	append_rows(&difference, local.rows, success->target.rows);
+	append_max(&difference, &local, &success->target);
+	return difference.len > 0 ? psprintf("%s has %s", plan->target_name, difference.data) : NULL;
 }
 
 /* --------------------------------------------------------------------------

@@ -247,7 +247,7 @@ describe_end(const Attempt *attempt, const Ending *ending)
 	run.message = ending->edata->message;
 	if (attempt->run == 0)
 		run.job_id = attempt->kept_job; /* no other job was ever started */
-	run.untold = ending->next == 0 && attempt->schedule->on_failure != NULL;
+	run.unreported = ending->next == 0 && attempt->schedule->on_failure != NULL;
 	return run;
 }
 

@@ -32,7 +32,7 @@ schedule_of(const List *schedules, const char *source)
 
 /* End a stale run.  Returns the error to pass to on_failure; NULL: there is another attempt, or no function. */
 static const char *
-end_dead(const LedgerSchedule *schedule, const LedgerStaleRun *stale)
+end_stale(const LedgerSchedule *schedule, const LedgerStaleRun *stale)
 {
 	const AttemptUnrecorded *known = attempt_unrecorded(stale->run);
 	LedgerRun run;
@@ -54,13 +54,13 @@ end_dead(const LedgerSchedule *schedule, const LedgerStaleRun *stale)
 	}
 	if (known == NULL && schedule != NULL)
 		next = schedule_retry_at(&schedule->rules, stale->attempt, true, settings_now());
-	run.untold = next == 0 && schedule != NULL && schedule->on_failure != NULL;
+	run.unreported = next == 0 && schedule != NULL && schedule->on_failure != NULL;
 	stays = ledger_end(stale->run, &run, next);
 	ereport(LOG, (errmsg("source \"%s\": %s %s (attempt %d)", stale->source, day_text(stale->day),
 						 ledger_status_name(stays ? run.status : RUN_CANCELED), stale->attempt),
 				  known ? errdetail("That could not be recorded when it happened.")
 						: errdetail("The process that loaded it ended before it was done.")));
-	return stays && run.untold ? run.error : NULL;
+	return stays && run.unreported ? run.error : NULL;
 }
 
 /* A stale run, with its source. */
@@ -97,7 +97,7 @@ end_all(MemoryContext context)
 		DeadRun *run = lfirst(cell);
 
 		run->schedule = schedule_of(schedules, run->stale->source);
-		run->error = end_dead(run->schedule, run->stale);
+		run->error = end_stale(run->schedule, run->stale);
 	}
 	attempt_commit(context);
 	return runs;
@@ -137,17 +137,17 @@ cancel_job(void *arg)
 static void
 report_unreported(MemoryContext context)
 {
-	List *untold;
+	List *unreported;
 	List *schedules;
 	ListCell *cell;
 
 	if (!attempt_begin_transaction())
 		return;
 	MemoryContextSwitchTo(context);
-	untold = ledger_take_unreported();
-	schedules = untold != NIL ? ledger_schedules(NULL) : NIL;
+	unreported = ledger_take_unreported();
+	schedules = unreported != NIL ? ledger_schedules(NULL) : NIL;
 	attempt_commit(context);
-	foreach (cell, untold)
+	foreach (cell, unreported)
 	{
 		const LedgerUnreported *run = lfirst(cell);
 		const LedgerSchedule *schedule = schedule_of(schedules, run->source);
@@ -160,16 +160,16 @@ report_unreported(MemoryContext context)
 void
 attempt_recover(MemoryContext context)
 {
-	static bool has_told = false;
+	static bool has_reported = false;
 	List *runs;
 	ListCell *cell;
 
-	if (!has_told || (attempt_reports_at() != 0 && attempt_reports_at() <= clock_ms()))
+	if (!has_reported || (attempt_reports_at() != 0 && attempt_reports_at() <= clock_ms()))
 	{
 		attempt_reports_now();
 		report_unreported(context);
 	}
-	has_told = true;
+	has_reported = true;
 	runs = end_all(context);
 	foreach (cell, runs)
 	{

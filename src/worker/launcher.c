@@ -63,7 +63,7 @@ typedef struct Place
 	int young_deaths; /* consecutive ones */
 	int reloads; /* number of reloads when it was started */
 	bool wanted; /* by the setting as it is now */
-	Complaint said;
+	Complaint logged;
 } Place;
 
 static List *places = NIL;
@@ -178,11 +178,11 @@ start_database_worker(Place *place)
 
 	place->started = GetCurrentTimestamp();
 	place->reloads = reloads;
-	if (!ok && place->said != COMPLAINT_NO_SLOT)
+	if (!ok && place->logged != COMPLAINT_NO_SLOT)
 		ereport(WARNING, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
 						  errmsg("could not start the contratos worker for database \"%s\"", place->name),
 						  errhint("You might need to increase max_worker_processes.")));
-	place->said = ok ? COMPLAINT_NONE : COMPLAINT_NO_SLOT;
+	place->logged = ok ? COMPLAINT_NONE : COMPLAINT_NO_SLOT;
 	if (!ok)
 		place->not_before = TimestampTzPlusMilliseconds(place->started, LOOK_AGAIN_MS);
 }
@@ -250,9 +250,9 @@ tend(Place *place)
 	if (complaint != COMPLAINT_NONE)
 	{
 		/* logged once */
-		if (complaint != place->said)
+		if (complaint != place->logged)
 			complain(place, complaint);
-		place->said = complaint;
+		place->logged = complaint;
 		return LOOK_AGAIN_MS;
 	}
 	start_database_worker(place);

@@ -80,9 +80,9 @@ typedef struct WorkerState
 	DateADT pruned_on;
 
 	/* already logged */
-	bool said_absent;
-	bool said_version;
-	bool said_copy;
+	bool logged_absent;
+	bool logged_version;
+	bool logged_copy;
 } WorkerState;
 
 static WorkerState state;
@@ -199,15 +199,15 @@ is_ours(MemoryContext context)
 
 	if (!attempt_begin_transaction())
 	{
-		if (!state.said_absent)
+		if (!state.logged_absent)
 			ereport(LOG, (errmsg("extension \"contratos\" is not installed in database \"%s\"", state.database),
 						  errdetail("The worker looks again within the hour; CREATE EXTENSION wakes it.")));
-		state.said_absent = true;
+		state.logged_absent = true;
 		return false;
 	}
-	state.said_absent = false;
-	fits = extension_fits_library(state.said_version ? 0 : LOG);
-	state.said_version = !fits;
+	state.logged_absent = false;
+	fits = extension_fits_library(state.logged_version ? 0 : LOG);
+	state.logged_version = !fits;
 	if (fits)
 	{
 		/*
@@ -215,11 +215,11 @@ is_ours(MemoryContext context)
 		 * does the loads, and their rows are replicated as well
 		 */
 		subscribed = ledger_is_subscribed();
-		if (subscribed && !state.said_copy)
+		if (subscribed && !state.logged_copy)
 			ereport(LOG, (errmsg("a subscription brings rows of contratos_sources, contratos_runs or "
 								 "contratos_rejects: the worker loads nothing in this database"),
 						  errhint("Publish the tables that are loaded, without contratos' own.")));
-		state.said_copy = subscribed;
+		state.logged_copy = subscribed;
 	}
 	attempt_commit(context);
 	return fits && !subscribed;

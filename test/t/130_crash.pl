@@ -194,7 +194,7 @@ for my $number (26, 27)
 }
 is($f->query(q(SELECT string_agg(day::text, ' ') FROM told)), '2026-11-26',
 	'on_failure is called for an interrupted only attempt');
-is($f->query('SELECT count(*) FROM contratos_runs WHERE untold'), 0,
+is($f->query('SELECT count(*) FROM contratos_runs WHERE unreported'), 0,
 	'on_failure is called or was tried for every failure');
 is($f->logged(qr/ERROR:  tell has failed/), 1, 'an error of on_failure after an interruption is logged');
 $f->query(q(SELECT contratos_enqueue('2026-11-25', '2026-11-25', only_missing => false)));
@@ -226,7 +226,7 @@ for my $stops (1, 2)
 	ok($f->settle, 'the worker is done with on_failure');
 	is($f->query("SELECT count(*) FROM told WHERE day = '2026-11-$day'"), $stops == 1 ? 1 : 0,
 		$stops == 1 ? 'on_failure is called once' : 'an on_failure that ends the worker each time is given up');
-	is($f->query('SELECT count(*) FROM contratos_runs WHERE untold'), 0, 'no failure is left without on_failure');
+	is($f->query('SELECT count(*) FROM contratos_runs WHERE unreported'), 0, 'no failure is left without on_failure');
 }
 $holder->quit;
 

@@ -282,7 +282,7 @@ ok($node->wait_for_log(qr/on_failure "dw\.alarm"/) && $f->settle, 'on_failure en
 $holder->query('ROLLBACK');
 ok($f->poll(q(SELECT count(*) = 1 FROM dw.alarms WHERE day = '2026-11-14')),
 	'on_failure is called again when the lock is released');
-ok($f->poll(q(SELECT count(*) = 0 FROM contratos_runs WHERE untold)),
+ok($f->poll(q(SELECT count(*) = 0 FROM contratos_runs WHERE unreported)),
 	'the ledger has no failure left without on_failure');
 $f->query(q(UPDATE contratos_sources SET ready_timeout = '1h', ready_interval = '15min' WHERE name = 'other'));
 $f->settle;
