@@ -51,6 +51,7 @@ CREATE TABLE @extschema@.contratos_sources (
 	enabled boolean NOT NULL DEFAULT true,
 	catchup_days integer NOT NULL DEFAULT 31,
 	recheck_days integer NOT NULL DEFAULT 7,
+	late_checks boolean NOT NULL DEFAULT false,
 	ready_timeout interval NOT NULL DEFAULT '12 hours',
 	ready_interval interval NOT NULL DEFAULT '15 minutes',
 	max_shrink double precision NOT NULL DEFAULT 0.1,
@@ -96,6 +97,8 @@ COMMENT ON COLUMN @extschema@.contratos_sources.catchup_days IS
 'how many days back the worker looks for missing days, to load them; 0: none';
 COMMENT ON COLUMN @extschema@.contratos_sources.recheck_days IS
 'how many days back the worker compares loaded days with BigQuery, once a day; 0: none';
+COMMENT ON COLUMN @extschema@.contratos_sources.late_checks IS
+'whether days older than recheck_days are rechecked 14, 30 and 60 days after their end: three more queries for each day, each of which costs as much as any other recheck of it';
 COMMENT ON COLUMN @extschema@.contratos_sources.ready_timeout IS
 'how long the worker waits for a day that is still empty in BigQuery, before it has failed';
 COMMENT ON COLUMN @extschema@.contratos_sources.ready_interval IS
@@ -137,13 +140,15 @@ CREATE TABLE @extschema@.contratos_runs (
 	sqlstate text,
 	reason text,
 	error text,
+	accepted_by text,
+	why text,
 	unreported boolean NOT NULL DEFAULT false,
 	CONSTRAINT contratos_runs_day_check CHECK (isfinite(day)),
 	CONSTRAINT contratos_runs_cause_check
-		CHECK (cause IN ('schedule', 'catchup', 'recheck', 'queue', 'manual', 'backfill')),
+		CHECK (cause IN ('schedule', 'catchup', 'recheck', 'reload', 'queue', 'manual', 'backfill', 'verify')),
 	CONSTRAINT contratos_runs_status_check
 		CHECK (status IN ('queued', 'running', 'waiting', 'succeeded', 'failed', 'refused',
-						  'interrupted', 'canceled', 'unchanged', 'differs')),
+						  'interrupted', 'canceled', 'unchanged', 'differs', 'accepted')),
 	CONSTRAINT contratos_runs_attempt_check CHECK (attempt >= 0),
 	CONSTRAINT contratos_runs_counts_check
 		CHECK (rows_loaded >= 0 AND rows_replaced >= 0 AND rows_inserted >= 0 AND values_altered >= 0
@@ -151,7 +156,8 @@ CREATE TABLE @extschema@.contratos_runs (
 	CONSTRAINT contratos_runs_times_check CHECK (finished_at >= started_at),
 	CONSTRAINT contratos_runs_sqlstate_check CHECK (sqlstate ~ '^[0-9A-Z]{5}$'),
 	CONSTRAINT contratos_runs_succeeded_check
-		CHECK (status <> 'succeeded' OR (rows_loaded IS NOT NULL AND finished_at IS NOT NULL))
+		CHECK (status <> 'succeeded' OR (rows_loaded IS NOT NULL AND finished_at IS NOT NULL)),
+	CONSTRAINT contratos_runs_accepted_check CHECK ((status = 'accepted') = (accepted_by IS NOT NULL))
 );
 CREATE UNIQUE INDEX contratos_runs_open_idx ON @extschema@.contratos_runs (source, day)
 	WHERE status IN ('queued', 'running', 'waiting');
@@ -166,9 +172,9 @@ COMMENT ON COLUMN @extschema@.contratos_runs.id IS 'number of the attempt; contr
 COMMENT ON COLUMN @extschema@.contratos_runs.source IS 'the source: a name in contratos_sources';
 COMMENT ON COLUMN @extschema@.contratos_runs.day IS 'the UTC day';
 COMMENT ON COLUMN @extschema@.contratos_runs.cause IS
-'who asked: the worker by schedule, catchup, recheck or queue (contratos_enqueue); a call of contratos_run (manual) or of a backfill';
+'why: schedule, catchup, recheck, reload (a recheck has found a difference) or queue (contratos_enqueue), by the worker; manual (contratos_run, contratos_accept), backfill or verify, by a call';
 COMMENT ON COLUMN @extschema@.contratos_runs.status IS
-'queued; running; waiting for rows; succeeded; failed; refused by the guard; interrupted by a crash or shutdown; canceled; of rechecks unchanged, or differs: reported, not loaded';
+'queued; running; waiting for rows; succeeded; failed; refused by the guard; interrupted by a crash or shutdown; canceled; of rechecks unchanged or differs; accepted by contratos_accept';
 COMMENT ON COLUMN @extschema@.contratos_runs.attempt IS 'which attempt at the day this was, from 1; 0: none, it is queued, or the bytes of the day were used up';
 COMMENT ON COLUMN @extschema@.contratos_runs.started_at IS 'when it began';
 COMMENT ON COLUMN @extschema@.contratos_runs.finished_at IS 'when it ended, well or not';
@@ -189,13 +195,15 @@ COMMENT ON COLUMN @extschema@.contratos_runs.target_max_timestamp IS
 'latest value of the timestamp column of the day in the target at the end of the load';
 COMMENT ON COLUMN @extschema@.contratos_runs.fingerprint IS 'a short text that is the same for the same rows, in whatever order; BigQuery can compute it, too';
 COMMENT ON COLUMN @extschema@.contratos_runs.confirmed_at IS
-'when a recheck, 24 hours or more after the day''s end, found it equal; null: the day is provisional';
+'when it was confirmed: by a recheck, 24 hours or more after the day''s end, or at once if the load began as late as that; null: the day is provisional';
 COMMENT ON COLUMN @extschema@.contratos_runs.next_attempt_at IS 'when the worker tries again; null: not by itself';
 COMMENT ON COLUMN @extschema@.contratos_runs.sqlstate IS 'the error''s SQLSTATE; docs/errors.md has them';
 COMMENT ON COLUMN @extschema@.contratos_runs.reason IS
 'BigQuery''s word for the error, such as accessDenied; schemaDrift: the column error tells which columns are new there, or changed';
 COMMENT ON COLUMN @extschema@.contratos_runs.error IS
 'the error, in words; of a recheck that ended well, what has become of the columns there';
+COMMENT ON COLUMN @extschema@.contratos_runs.accepted_by IS 'of an accepted day: the session''s role';
+COMMENT ON COLUMN @extschema@.contratos_runs.why IS 'of an accepted day: the reason given';
 COMMENT ON COLUMN @extschema@.contratos_runs.unreported IS
 'true: on_failure is still to be called for it';
 
@@ -379,6 +387,21 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.contratos_cancel(bigint) IS
 'takes a day off that is queued or to be tried again, or stops the one that the worker is loading; run: contratos_runs.id; false when it is over already';
 
+-- day: a UTC day that is over.  why: for the ledger; null: no reason is given.
+-- What stands in the target now is to stay, rows or none: the worker does not load
+-- the day any more, and its next recheck stores what BigQuery has then as the
+-- baseline of later ones.  Waits for a load of the source that is running.  Returns
+-- the number of the ledger's row.  Errors: 22004 an argument other than why is
+-- null; 22023 the day is not over, or out of range; 42704 no such source; 25001 in
+-- REPEATABLE READ or SERIALIZABLE; 25006 in a read-only transaction; 55000 the day
+-- is loaded, and nothing is wrong with it; and those of a SELECT from the target.
+CREATE FUNCTION @extschema@.contratos_accept(day date, source text DEFAULT 'tokens', why text DEFAULT NULL)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'contratos_accept'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@.contratos_accept(date, text, text) IS
+'accepts a refused, failed, differing or empty day as it is: what the target has of it stays; returns the number of the row in contratos_runs';
+
 -- A row each for extension (in this database), library (loaded in this session),
 -- libcurl, OpenSSL and jansson.  A WARNING when extension and library differ,
 -- with what to do; the worker loads nothing then.
@@ -416,35 +439,40 @@ LANGUAGE C STABLE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@._contratos_worker() IS
 'internal: for contratos_status: process id of the worker of this database';
 
--- Each day with the runs that decide: the open one, or else the latest; the
--- last success; the last that found out how the day compares.  As for the
--- worker, the number of a run and not its times tells what came later, and a
--- loaded day that was taken off the queue before it began stays what it was.
+-- Each day with the runs that decide: its last load and its last check, which are
+-- never mixed (cause `recheck`: a check).  As for the worker, the number of a run
+-- and not its times tells what came later, and a loaded day that was taken off the
+-- queue before it began stays what it was.  docs/reference.md has each state and
+-- what changes it.
 CREATE VIEW @extschema@._contratos_days AS
 SELECT d.source, d.day,
 	CASE
 		WHEN decides.open THEN latest.status
-		WHEN latest.status = 'refused' THEN 'refused'
-		WHEN latest.status IN ('failed', 'interrupted') AND latest.next_attempt_at IS NULL THEN 'failed'
+		WHEN latest.status = 'refused' AND decides.fails THEN 'refused'
+		-- rows that stand, and that no check has found wrong, are what the day is
+		WHEN latest.status IN ('failed', 'interrupted') AND decides.fails AND latest.next_attempt_at IS NULL
+			AND (decides.success IS NULL OR decides.differs) THEN 'failed'
 		WHEN decides.success IS NULL THEN
 			CASE
 				WHEN latest.status IN ('failed', 'interrupted') THEN 'waiting'
 				WHEN latest.status = 'canceled' THEN 'canceled'
 				ELSE 'missing'
 			END
-		WHEN decides.differs = decides.compared THEN 'differs'
+		WHEN decides.differs THEN 'differs'
+		WHEN success.status = 'accepted' THEN 'accepted'
 		WHEN success.confirmed_at IS NOT NULL THEN 'confirmed'
 		ELSE 'provisional'
 	END AS state,
-	success.rows_loaded AS rows,
+	CASE WHEN success.status = 'accepted' THEN success.target_rows ELSE success.rows_loaded END AS rows,
 	coalesce(decides.attempts, 0) AS attempts,
-	success.finished_at AS last_loaded,
+	CASE WHEN success.status = 'succeeded' THEN success.finished_at END AS last_loaded,
 	success.confirmed_at,
 	latest.next_attempt_at,
 	-- the DETAIL may quote a row of a table that the view's readers may not read
 	split_part(split_part(latest.error, E'\nDETAIL:  ', 1), E'\nCONTEXT:  ', 1) AS error,
+	checked.finished_at AS checked_at,
+	split_part(split_part(checked.error, E'\nDETAIL:  ', 1), E'\nCONTEXT:  ', 1) AS check_error,
 	latest.id AS run,
-	latest.status IN ('failed', 'interrupted', 'refused', 'waiting', 'differs') AND latest.error IS NOT NULL AS has_error,
 	coalesce(latest.finished_at, latest.started_at) AS error_at
 FROM (
 	SELECT s.name AS source, s.start_date + i AS day
@@ -454,6 +482,7 @@ FROM (
 	SELECT s.name, r.day
 	FROM @extschema@.contratos_sources s JOIN @extschema@.contratos_runs r ON r.source = s.name
 	WHERE s.timestamp_column IS NOT NULL AND (r.day < s.start_date OR r.day > @extschema@.contratos_yesterday())
+		AND r.cause <> 'verify'
 	UNION
 	-- of a snapshot there is only what was loaded last, and yesterday to be loaded
 	SELECT s.name, @extschema@.contratos_yesterday()
@@ -462,7 +491,8 @@ FROM (
 	UNION
 	SELECT s.name, newest.day
 	FROM @extschema@.contratos_sources s, LATERAL (
-		SELECT r.day FROM @extschema@.contratos_runs r WHERE r.source = s.name AND r.status = 'succeeded'
+		SELECT r.day FROM @extschema@.contratos_runs r
+		WHERE r.source = s.name AND r.status IN ('succeeded', 'accepted')
 		ORDER BY r.day DESC LIMIT 1) newest
 	WHERE s.timestamp_column IS NULL
 	UNION
@@ -471,24 +501,29 @@ FROM (
 	WHERE s.timestamp_column IS NULL AND r.status IN ('queued', 'running', 'waiting')
 ) d
 LEFT JOIN (
-	SELECT source, day, open IS NOT NULL AS open, success, differs, compared, attempts,
-		coalesce(open, CASE WHEN success IS NULL THEN greatest(tried, taken_off) ELSE tried END) AS latest
+	SELECT source, day, open IS NOT NULL AS open, success, attempts,
+		coalesce(differs > good, false) AS differs,
+		coalesce(load > coalesce(good, 0), false) AS fails,
+		CASE WHEN checked > success THEN checked END AS checked,
+		coalesce(open, CASE WHEN success IS NULL THEN greatest(load, taken_off) ELSE load END) AS latest
 	FROM (
 		SELECT r.source, r.day,
-			max(r.id) FILTER (WHERE r.status IN ('queued', 'running', 'waiting')) AS open,
-			max(r.id) FILTER (WHERE r.status = 'succeeded') AS success,
+			max(r.id) FILTER (WHERE r.cause <> 'recheck' AND r.status IN ('queued', 'running', 'waiting')) AS open,
+			max(r.id) FILTER (WHERE r.status IN ('succeeded', 'accepted')) AS success,
+			max(r.id) FILTER (WHERE r.status IN ('succeeded', 'accepted', 'unchanged')) AS good,
 			max(r.id) FILTER (WHERE r.status = 'differs') AS differs,
-			max(r.id) FILTER (WHERE r.status IN ('succeeded', 'unchanged', 'differs')) AS compared,
-			max(r.id) FILTER (WHERE r.status NOT IN ('queued', 'running', 'waiting')
-							  AND (r.status <> 'canceled' OR r.started_at IS NOT NULL)) AS tried,
+			max(r.id) FILTER (WHERE r.cause <> 'recheck' AND r.status NOT IN ('queued', 'running', 'waiting')
+							  AND (r.status <> 'canceled' OR r.started_at IS NOT NULL)) AS load,
 			max(r.id) FILTER (WHERE r.status = 'canceled' AND r.started_at IS NULL) AS taken_off,
+			max(r.id) FILTER (WHERE r.cause = 'recheck' AND r.status NOT IN ('running', 'waiting')) AS checked,
 			(count(*) FILTER (WHERE r.started_at IS NOT NULL AND r.attempt > 0
-							  AND r.status NOT IN ('unchanged', 'differs')))::integer AS attempts
-		FROM @extschema@.contratos_runs r GROUP BY r.source, r.day) by_day
+							  AND r.cause <> 'recheck' AND r.status <> 'accepted'))::integer AS attempts
+		FROM @extschema@.contratos_runs r WHERE r.cause <> 'verify' GROUP BY r.source, r.day) by_day
 ) decides ON decides.source = d.source AND decides.day = d.day
 -- (their sources are the same anyway; but so that one source's are found by it)
 LEFT JOIN @extschema@.contratos_runs latest ON latest.id = decides.latest AND latest.source = d.source
-LEFT JOIN @extschema@.contratos_runs success ON success.id = decides.success AND success.source = d.source;
+LEFT JOIN @extschema@.contratos_runs success ON success.id = decides.success AND success.source = d.source
+LEFT JOIN @extschema@.contratos_runs checked ON checked.id = decides.checked AND checked.source = d.source;
 COMMENT ON VIEW @extschema@._contratos_days IS
 'internal: what contratos_days and contratos_status are made from';
 COMMENT ON COLUMN @extschema@._contratos_days.source IS 'as in contratos_days';
@@ -500,28 +535,33 @@ COMMENT ON COLUMN @extschema@._contratos_days.last_loaded IS 'as in contratos_da
 COMMENT ON COLUMN @extschema@._contratos_days.confirmed_at IS 'as in contratos_days';
 COMMENT ON COLUMN @extschema@._contratos_days.next_attempt_at IS 'as in contratos_days';
 COMMENT ON COLUMN @extschema@._contratos_days.error IS 'as in contratos_days';
-COMMENT ON COLUMN @extschema@._contratos_days.run IS 'the run that decides';
-COMMENT ON COLUMN @extschema@._contratos_days.has_error IS 'whether it ended badly, or has found nothing yet';
-COMMENT ON COLUMN @extschema@._contratos_days.error_at IS 'when it ended; of a day that waits, when it was first asked for';
+COMMENT ON COLUMN @extschema@._contratos_days.checked_at IS 'as in contratos_days';
+COMMENT ON COLUMN @extschema@._contratos_days.check_error IS 'as in contratos_days';
+COMMENT ON COLUMN @extschema@._contratos_days.run IS 'the load that decides';
+COMMENT ON COLUMN @extschema@._contratos_days.error_at IS 'when it ended, or began';
 
 CREATE VIEW @extschema@.contratos_days AS
-SELECT source, day, state, rows, attempts, last_loaded, confirmed_at, next_attempt_at, error
+SELECT source, day, state, rows, attempts, last_loaded, confirmed_at, next_attempt_at, error, checked_at, check_error
 FROM @extschema@._contratos_days;
 COMMENT ON VIEW @extschema@.contratos_days IS
 'a row for each day of each source, from its start_date (and earlier days that the ledger knows) to yesterday in UTC; of a snapshot: the day it was loaded last, yesterday, and what is queued or running';
 COMMENT ON COLUMN @extschema@.contratos_days.source IS 'name in contratos_sources';
 COMMENT ON COLUMN @extschema@.contratos_days.day IS 'the UTC day';
 COMMENT ON COLUMN @extschema@.contratos_days.state IS
-'missing (never loaded), queued, running, waiting (for upstream, or to be tried again), provisional (loaded, not yet confirmed), confirmed, differs (it was loaded again twice and still does), failed or refused (and not tried again before the next run_at; the rows loaded before, if any, still stand), canceled';
-COMMENT ON COLUMN @extschema@.contratos_days.rows IS 'rows of its last load; null: never loaded';
+'missing (never loaded), queued, running, waiting (for upstream, or to be tried again), provisional (loaded, not yet confirmed), confirmed, differs (a check found a difference that loading does not cure), failed (its last load failed, and its rows are not in the target or known to be wrong), refused (by the guard; the rows loaded before still stand), accepted, canceled';
+COMMENT ON COLUMN @extschema@.contratos_days.rows IS
+'rows of its last load, or of an accepted day those that the target had; null: neither';
 COMMENT ON COLUMN @extschema@.contratos_days.attempts IS
-'attempts at it in the ledger: loads that were begun, and rechecks that failed; contratos.history_days limits how far back';
-COMMENT ON COLUMN @extschema@.contratos_days.last_loaded IS 'when its last load ended';
+'loads of it in the ledger that were begun; contratos.history_days limits how far back';
+COMMENT ON COLUMN @extschema@.contratos_days.last_loaded IS 'when its last load ended; null: it was not loaded, or accepted since';
 COMMENT ON COLUMN @extschema@.contratos_days.confirmed_at IS
-'when a recheck, a day or more after the day''s end, found its last load equal to BigQuery';
-COMMENT ON COLUMN @extschema@.contratos_days.next_attempt_at IS 'when the worker tries again what has not worked';
+'when its last load was found equal to BigQuery a day or more after the day''s end';
+COMMENT ON COLUMN @extschema@.contratos_days.next_attempt_at IS 'when the worker tries again a load that has not worked';
 COMMENT ON COLUMN @extschema@.contratos_days.error IS
-'what its latest run said: the error''s message, or what differs, or what has become of the columns there; contratos_runs.error has the detail as well';
+'what its latest load said: the error''s message, or what has become of the columns in BigQuery; contratos_runs.error has the detail as well';
+COMMENT ON COLUMN @extschema@.contratos_days.checked_at IS 'when the last recheck of these rows ended, however; null: there was none';
+COMMENT ON COLUMN @extschema@.contratos_days.check_error IS
+'what that recheck said: what differs, or why it failed; a failed recheck is repeated, and is no failed day';
 
 CREATE VIEW @extschema@.contratos_status AS
 SELECT s.name AS source, s.enabled,
@@ -545,15 +585,16 @@ FROM @extschema@.contratos_sources s
 LEFT JOIN (
 	SELECT d.source,
 		max(d.last_loaded) AS last_success,
-		max(d.day) FILTER (WHERE d.last_loaded IS NOT NULL) AS last_day,
+		max(d.day) FILTER (WHERE d.last_loaded IS NOT NULL OR d.state = 'accepted') AS last_day,
 		max(d.day) FILTER (WHERE d.state = 'running') AS running_day,
 		(count(*) FILTER (WHERE d.state = 'missing'))::integer AS missing,
 		(count(*) FILTER (WHERE d.state = 'provisional'))::integer AS provisional,
 		(count(*) FILTER (WHERE d.state IN ('failed', 'refused')))::integer AS failed,
 		(count(*) FILTER (WHERE d.state = 'queued'))::integer AS queued,
 		(count(*) FILTER (WHERE d.state = 'waiting'))::integer AS waiting,
-		array_agg(d.error ORDER BY d.run DESC) FILTER (WHERE d.has_error) AS last_error,
-		array_agg(d.error_at ORDER BY d.run DESC) FILTER (WHERE d.has_error) AS last_error_at
+		array_agg(format('%s: %s', d.day, d.error) ORDER BY d.run DESC)
+			FILTER (WHERE d.state IN ('failed', 'refused')) AS last_error,
+		array_agg(d.error_at ORDER BY d.run DESC) FILTER (WHERE d.state IN ('failed', 'refused')) AS last_error_at
 	FROM @extschema@._contratos_days d GROUP BY d.source) days ON days.source = s.name
 LEFT JOIN (
 	SELECT r.source,
@@ -592,9 +633,9 @@ COMMENT ON COLUMN @extschema@.contratos_status.queued_days IS 'days that wait in
 COMMENT ON COLUMN @extschema@.contratos_status.waiting_days IS
 'days in state waiting: for upstream, or to be tried again, as when the bytes of the day are used up';
 COMMENT ON COLUMN @extschema@.contratos_status.last_error IS
-'what is wrong now: the error of the latest attempt that did not work, of a day that has not come right since; its message only';
+'of the days that are failed or refused now, the one that was tried last: the day and its error''s message';
 COMMENT ON COLUMN @extschema@.contratos_status.last_error_at IS
-'when that attempt ended; of a day that waits for upstream, when it was first asked for';
+'when that attempt ended';
 COMMENT ON COLUMN @extschema@.contratos_status.worker_error IS
 'what the worker cannot do besides loading, such as setting up the built-in source or removing old attempts; the same for all sources; null: nothing';
 
@@ -716,6 +757,7 @@ REVOKE ALL ON FUNCTION @extschema@.contratos_backfill_range(date, date, text, bo
 REVOKE ALL ON FUNCTION @extschema@.contratos_estimate(date, date, text, double precision) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.contratos_enqueue(date, date, text, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.contratos_cancel(bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.contratos_accept(date, text, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@._contratos_sources_normalize() FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@._contratos_sources_registered() FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@._contratos_sources_changed() FROM PUBLIC;

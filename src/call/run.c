@@ -141,24 +141,26 @@ run_check_day(const LedgerSource *source, DateADT day)
 	load_check_snapshot(source, day);
 }
 
+void
+run_check_transaction(const char *function)
+{
+	PreventCommandDuringRecovery(function);
+	PreventCommandIfReadOnly(function);
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+				 errmsg("%s cannot run in a transaction of isolation level REPEATABLE READ or SERIALIZABLE", function),
+				 errdetail("It could not see a day that another session loads meanwhile."),
+				 errhint("Run it in a READ COMMITTED transaction.")));
+}
+
 /* Everything before the first query; errors in it are the call's. */
 static Call *
 begin_call(const char *function, const char *source, const char *cause)
 {
 	Call *call;
 
-	PreventCommandDuringRecovery(function);
-	PreventCommandIfReadOnly(function);
-	/*
-	 * with a snapshot that was taken before another session loaded the day, the
-	 * DELETE would not see that day's rows, and the INSERT would duplicate them
-	 */
-	if (IsolationUsesXactSnapshot())
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
-				 errmsg("%s cannot run in a transaction of isolation level REPEATABLE READ or SERIALIZABLE", function),
-				 errdetail("It could not see a day that another session loads meanwhile, and would double it."),
-				 errhint("Run it in a READ COMMITTED transaction.")));
+	run_check_transaction(function);
 	/* now, because a backfill would catch the error, day by day, and go on */
 	load_refuse_nested();
 	extension_lock();

@@ -204,3 +204,29 @@ run_cancel(int64 run)
 		worker_signal_at_commit();
 	return true;
 }
+
+int64
+run_accept(const char *source, DateADT day, const char *why)
+{
+	LedgerSource *found;
+	LoadPlan *plan;
+	DayFigures target;
+	int64 run;
+
+	run_check_transaction("contratos_accept()");
+	extension_lock();
+	found = ledger_source(source);
+	run_check_day(found, day);
+	ledger_claim(found->name);
+	found = ledger_source(found->name);
+	plan = load_plan_tables(found);
+	target = load_measure(plan, day);
+	run = ledger_accept(found->name, day, why, &target);
+	if (run == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s of source \"%s\" is loaded, and there is nothing to accept", day_text(day), found->name),
+				 errhint("contratos_verify() compares a loaded day with BigQuery.")));
+	worker_signal_at_commit();
+	return run;
+}

@@ -16,6 +16,13 @@
 /* Check that a day is over, and that BigQuery can express it; 22023 if not. */
 extern void run_check_day(const LedgerSource *source, DateADT day);
 
+/*
+ * Refuse what a call that writes cannot do: in recovery, in a read-only transaction
+ * (25006), or (25001) with a snapshot that was taken before another session loaded
+ * the day: the DELETE would not see that day's rows, and the INSERT would double them.
+ */
+extern void run_check_transaction(const char *function);
+
 /* Whether the caller may read the target. */
 extern bool run_may_see_rows(const LoadPlan *plan);
 

@@ -182,7 +182,7 @@ ledger_enqueue(const char *source, DateADT first, DateADT last, bool only_missin
 				   "INSERT INTO %1$s.contratos_runs (source, day, cause, status, attempt) "
 				   "SELECT $1, $2 + i, 'queue', 'queued', 0 FROM generate_series(0, $3 - $2) i "
 				   "WHERE NOT $4 OR NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs r "
-				   "WHERE r.source = $1 AND r.day = $2 + i AND r.status = 'succeeded') ORDER BY i "
+				   "WHERE r.source = $1 AND r.day = $2 + i AND r.status IN ('succeeded', 'accepted')) ORDER BY i "
 				   "ON CONFLICT (source, day) WHERE status IN ('queued', 'running', 'waiting') DO NOTHING",
 				   &args, SPI_OK_INSERT, ledger_read_count, &queued);
 	return (int) queued;
@@ -224,7 +224,8 @@ ledger_cancel(int64 run, bool *running)
 				   "FROM (SELECT id, status FROM %1$s.contratos_runs c WHERE id = $1 "
 				   "AND (status IN ('queued', 'waiting', 'running') OR (status IN ('failed', 'interrupted') "
 				   "AND next_attempt_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n "
-				   "WHERE n.source = c.source AND n.day = c.day AND n.id > c.id))) FOR UPDATE) old WHERE r.id = old.id "
+				   "WHERE n.source = c.source AND n.day = c.day AND n.id > c.id "
+				   "AND (n.cause = 'recheck') = (c.cause = 'recheck')))) FOR UPDATE) old WHERE r.id = old.id "
 				   "RETURNING r.source, r.day, old.status = 'running'",
 				   &args, SPI_OK_UPDATE_RETURNING, read_canceled, &canceled);
 	*running = canceled.was_running;
@@ -233,4 +234,33 @@ ledger_cancel(int64 run, bool *running)
 	LedgerRun end = ledger_new_run(canceled.source, canceled.day, RUN_CANCELED);
 	ledger_notify(&end, run);
 	return true;
+}
+
+int64
+ledger_accept(const char *source, DateADT day, const char *why, const DayFigures *target)
+{
+	LedgerArgs args = {0};
+	LedgerRun accepted = ledger_new_run(source, day, RUN_ACCEPTED);
+	int64 id = 0;
+
+	(void) ledger_lock_queue(source, true);
+	ledger_text(&args, "source", source);
+	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(day), false);
+	ledger_time(&args, "now", settings_now(), false);
+	ledger_text(&args, "accepted_by", GetUserNameFromId(GetSessionUserId(), false));
+	ledger_text(&args, "why", why);
+	ledger_count(&args, "target_rows", target->rows);
+	ledger_time(&args, "target_max_timestamp", target->max_timestamp, !target->has_max);
+	ledger_execute("contratos_runs",
+				   "WITH canceled AS (UPDATE %1$s.contratos_runs SET status = 'canceled', next_attempt_at = NULL, "
+				   "finished_at = greatest($3, started_at) "
+				   "WHERE source = $1 AND day = $2 AND status IN ('queued', 'waiting')) "
+				   "INSERT INTO %1$s.contratos_runs (source, day, cause, status, started_at, finished_at, accepted_by, "
+				   "why, target_rows, target_max_timestamp) SELECT $1, $2, 'manual', 'accepted', $3, $3, $4, $5, $6, $7 "
+				   "WHERE NOT EXISTS (SELECT 1 FROM %1$s._contratos_days WHERE source = $1 AND day = $2 "
+				   "AND state IN ('provisional', 'confirmed')) RETURNING id",
+				   &args, SPI_OK_INSERT_RETURNING, ledger_read_int64, &id);
+	if (id != 0)
+		ledger_notify(&accepted, id);
+	return id;
 }

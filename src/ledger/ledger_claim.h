@@ -9,6 +9,8 @@
 
 #include "utils/date.h"
 
+#include "base/day.h"
+
 /*
  * Serialize loads of one source, until the end of the transaction.  When another
  * session holds the claim, a NOTICE reports it, and then this call waits
@@ -44,5 +46,13 @@ extern int ledger_enqueue(const char *source, DateADT first, DateADT last, bool 
  * signaled: see worker_signal_stop_run().
  */
 extern bool ledger_cancel(int64 run, bool *running);
+
+/*
+ * Accept a day as it is, with the target's figures: a row `accepted` by the
+ * session's role, for the reason `why` (NULL: none).  What is queued or waiting for
+ * it is canceled.  Returns the number of the row; 0, and writes nothing, when the
+ * day is loaded and nothing is wrong with it.  The caller holds the claim.
+ */
+extern int64 ledger_accept(const char *source, DateADT day, const char *why, const DayFigures *target);
 
 #endif /* CONTRATOS_LEDGER_CLAIM_H */

@@ -24,7 +24,10 @@ typedef struct RunRow
 	int64 id;
 	DateADT day;
 	RunStatus status;
-	bool recheck;
+	bool check; /* not a load */
+	bool reload; /* a load that a check called for */
+	bool by_hand; /* by a call, in which the worker had no part */
+	bool queued; /* by a person */
 	int attempt;
 	TimestampTz started_at; /* 0: null, as for the next two */
 	TimestampTz finished_at;
@@ -34,8 +37,7 @@ typedef struct RunRow
 
 /* The columns, by which read_attempt() finds them. */
 #define DAYS_COLUMNS                                                                                                   \
-	"r.id, d.day, r.status, r.attempt, r.started_at, r.finished_at, r.next_attempt_at, r.confirmed_at, "               \
-	"r.cause = 'recheck'"
+	"r.id, d.day, r.status, r.attempt, r.started_at, r.finished_at, r.next_attempt_at, r.confirmed_at, r.cause"
 
 enum
 {
@@ -47,7 +49,7 @@ enum
 	DAYS_FINISHED_AT,
 	DAYS_NEXT_ATTEMPT_AT,
 	DAYS_CONFIRMED_AT,
-	DAYS_IS_RECHECK
+	DAYS_CAUSE
 };
 
 /* The days found so far. */
@@ -58,36 +60,46 @@ typedef struct Days
 	int allocated;
 } Days;
 
-/* The day's latest attempt is this one. */
+/* The latest load of the day, or its latest check, is this one. */
 static void
 take_over(ScheduleDay *d, const RunRow *a, ScheduleState state)
 {
-	d->state = state;
-	d->recheck = a->recheck;
-	d->attempt = a->attempt;
-	d->ended_at = a->finished_at;
-	d->next_at = a->next_attempt_at;
+	*(a->check ? &d->check : &d->load) = (ScheduleTry){
+		.state = state,
+		.attempt = a->attempt,
+		.ended_at = a->finished_at,
+		.next_at = a->next_attempt_at,
+	};
+	if (a->check)
+		return;
+	d->reload = a->reload;
+	d->asked = a->reload || a->queued;
 }
 
-/* The attempt compared the day with BigQuery, whether or not it loaded it. */
+/* The attempt loaded the day, or compared it with BigQuery. */
 static void
-note_checked(ScheduleDay *d, const RunRow *a)
+note_done(ScheduleDay *d, const RunRow *a)
 {
+	/* a check before the load says nothing about its rows */
+	if (!a->check)
+		d->check = (ScheduleTry){0};
 	take_over(d, a, SCHEDULE_SUCCEEDED);
 	d->checked_at = a->finished_at;
 	d->differs = a->status == RUN_DIFFERS;
+	if (a->check)
+		return;
 	d->started_at = 0;
-	if (a->status == RUN_SUCCEEDED)
-	{
-		d->loaded = true;
-		d->confirmed = a->confirmed;
-	}
+	d->loaded = true;
+	d->confirmed = a->confirmed || a->status == RUN_ACCEPTED;
 }
 
 /* The attempt did not load the day, for another reason than that it was queued or had to wait. */
 static void
 note_failure(ScheduleDay *d, const RunRow *a)
 {
+	/* what a call has failed to load again is not the worker's to repeat */
+	if (a->by_hand && d->loaded)
+		return;
 	if (a->status == RUN_REFUSED)
 		take_over(d, a, SCHEDULE_REFUSED);
 	else if (a->status == RUN_CANCELED)
@@ -101,24 +113,36 @@ note_failure(ScheduleDay *d, const RunRow *a)
 
 	/* a stale run, not yet recovered: another attempt is due */
 	if (a->status == RUN_RUNNING)
-		d->next_at = d->ended_at = a->started_at;
-	if (d->started_at == 0)
+	{
+		ScheduleTry *last = a->check ? &d->check : &d->load;
+
+		last->next_at = last->ended_at = a->started_at;
+	}
+	if (d->started_at == 0 && !a->check)
 		d->started_at = a->started_at;
 }
 
 static void
 note_attempt(ScheduleDay *d, const RunRow *a)
 {
-	if (a->status == RUN_SUCCEEDED || a->status == RUN_UNCHANGED || a->status == RUN_DIFFERS)
-		note_checked(d, a);
-	else if (a->status == RUN_QUEUED || a->status == RUN_WAITING)
+	switch (a->status)
 	{
-		d->run = a->id;
-		if (d->started_at == 0)
-			d->started_at = a->started_at;
+		case RUN_SUCCEEDED:
+		case RUN_ACCEPTED:
+		case RUN_UNCHANGED:
+		case RUN_DIFFERS:
+			note_done(d, a);
+			break;
+		case RUN_QUEUED:
+		case RUN_WAITING:
+			d->run = a->id;
+			if (d->started_at == 0 && !a->check)
+				d->started_at = a->started_at;
+			break;
+		default:
+			note_failure(d, a);
+			break;
 	}
-	else
-		note_failure(d, a);
 }
 
 static RunRow
@@ -128,14 +152,21 @@ read_attempt(uint64 row)
 	RunRow a = {.id = ledger_value_int64(row, DAYS_ID, 0)};
 
 	if (a.id != 0)
+	{
+		const char *cause = ledger_value_text(row, DAYS_CAUSE);
+
 		a.status = ledger_status(ledger_value_text(row, DAYS_STATUS));
+		a.check = strcmp(cause, "recheck") == 0;
+		a.reload = strcmp(cause, "reload") == 0;
+		a.queued = strcmp(cause, "queue") == 0;
+		a.by_hand = strcmp(cause, "manual") == 0 || strcmp(cause, "backfill") == 0;
+	}
 	a.day = DatumGetDateADT(ledger_value(row, DAYS_DAY, &isnull));
 	a.attempt = DatumGetInt32(ledger_value(row, DAYS_ATTEMPT, &isnull));
 	a.started_at = ledger_value_time(row, DAYS_STARTED_AT);
 	a.finished_at = ledger_value_time(row, DAYS_FINISHED_AT);
 	a.next_attempt_at = ledger_value_time(row, DAYS_NEXT_ATTEMPT_AT);
 	a.confirmed = ledger_value_time(row, DAYS_CONFIRMED_AT) != 0;
-	a.recheck = DatumGetBool(ledger_value(row, DAYS_IS_RECHECK, &isnull)) && !isnull;
 	return a;
 }
 
@@ -184,13 +215,23 @@ ledger_days(const char *source, DateADT first, DateADT last, int *ndays)
 	ledger_text(&args, "source", source);
 	ledger_arg(&args, "first", DATEOID, DateADTGetDatum(first), false);
 	ledger_arg(&args, "last", DATEOID, DateADTGetDatum(last), false);
+	/*
+	 * Earlier days with something left to do, as schedule_next() wants them; the rows
+	 * of a day's loads and those of its checks follow each other independently.
+	 */
 	ledger_execute("contratos_runs",
 				   "SELECT " DAYS_COLUMNS " FROM (SELECT $2 + i AS day FROM generate_series(0, $3 - $2) i "
 				   "UNION SELECT o.day FROM %1$s.contratos_runs o WHERE o.source = $1 AND o.day < least($2, $3 + 1) "
-				   "AND (o.status IN ('queued', 'running', 'waiting') OR (o.next_attempt_at IS NOT NULL "
+				   "AND (o.status IN ('queued', 'running', 'waiting') "
+				   "OR ((o.next_attempt_at IS NOT NULL OR (o.status IN ('failed', 'interrupted') "
+				   "AND o.cause IN ('queue', 'reload', 'recheck'))) "
 				   "AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = $1 AND n.day = o.day "
-				   "AND n.id > o.id)))) d "
-				   "LEFT JOIN %1$s.contratos_runs r ON r.source = $1 AND r.day = d.day ORDER BY d.day, r.id",
+				   "AND n.id > o.id AND (n.cause = 'recheck') = (o.cause = 'recheck'))) "
+				   "OR (o.status = 'succeeded' AND o.confirmed_at IS NULL "
+				   "AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = $1 AND n.day = o.day "
+				   "AND n.id > o.id AND n.status IN ('succeeded', 'accepted'))))) d "
+				   "LEFT JOIN %1$s.contratos_runs r ON r.source = $1 AND r.day = d.day AND r.cause <> 'verify' "
+				   "ORDER BY d.day, r.id",
 				   &args, SPI_OK_SELECT, read_days, &days);
 	*ndays = days.ndays;
 	return days.days;

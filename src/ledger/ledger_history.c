@@ -38,7 +38,8 @@
 
 /* Columns that fill_success() expects to come first. */
 #define SUCCESS_COLUMNS                                                                                                \
-	"l.id, l.rows_loaded, l.source_max_timestamp, l.fingerprint, l.target_rows, l.target_max_timestamp"
+	"l.id, l.rows_loaded, l.source_max_timestamp, l.fingerprint, l.target_rows, l.target_max_timestamp, "               \
+	"l.status = 'accepted'"
 
 /* Rows and largest timestamp, from the columns with these numbers. */
 static DayFigures
@@ -56,12 +57,14 @@ static void
 fill_success(LedgerSuccess *success, uint64 row)
 {
 	char *fingerprint = ledger_value_text(row, 4);
+	bool isnull;
 
 	success->run = ledger_value_int64(row, 1, 0);
 	success->loaded = read_figures(row, 2, 3);
 	if (fingerprint != NULL)
 		strlcpy(success->loaded.fingerprint, fingerprint, FINGERPRINT_SIZE);
 	success->target = read_figures(row, 5, 6);
+	success->accepted = DatumGetBool(ledger_value(row, 7, &isnull));
 }
 
 /* Into a LedgerSuccess; its run stays 0 when there is no row. */
@@ -73,7 +76,7 @@ read_success(void *result)
 	if (SPI_processed == 0)
 		return;
 	fill_success(success, 0);
-	success->reloads = (int) ledger_value_int64(0, 7, 0);
+	success->reloads = (int) ledger_value_int64(0, 8, 0);
 }
 
 bool
@@ -84,14 +87,14 @@ ledger_last_success(const char *source, DateADT day, LedgerSuccess *success)
 	ledger_text(&args, "source", source);
 	ledger_arg(&args, "day", DATEOID, DateADTGetDatum(day), false);
 	memset(success, 0, sizeof(LedgerSuccess));
-	/* reloads: successes after the first one with the same rows, or the last one with another cause than recheck */
+	/* reloads: successes after the first one with the same rows, or the last one with another cause than reload */
 	ledger_execute("contratos_runs",
 				   "WITH success AS (SELECT * FROM %1$s.contratos_runs "
-				   "WHERE source = $1 AND day = $2 AND status = 'succeeded'), "
+				   "WHERE source = $1 AND day = $2 AND status IN ('succeeded', 'accepted')), "
 				   "last AS (SELECT * FROM success ORDER BY id DESC LIMIT 1), "
 				   "other AS (SELECT max(s.id) AS id FROM success s, last l "
 				   "WHERE s.rows_loaded <> l.rows_loaded OR s.fingerprint IS DISTINCT FROM l.fingerprint), "
-				   "base AS (SELECT max(s.id) FILTER (WHERE s.cause <> 'recheck') AS own, "
+				   "base AS (SELECT max(s.id) FILTER (WHERE s.cause <> 'reload') AS own, "
 				   "min(s.id) FILTER (WHERE s.id > coalesce(o.id, 0)) AS first FROM success s, other o) "
 				   "SELECT " SUCCESS_COLUMNS
 				   ", (SELECT count(*) FROM success s, base b WHERE s.id > greatest(b.own, b.first)) "
@@ -115,13 +118,13 @@ read_successes(void *result)
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		bool isnull;
-		DateADT day = DatumGetDateADT(ledger_value(row, 7, &isnull));
+		DateADT day = DatumGetDateADT(ledger_value(row, 8, &isnull));
 		fill_success(&successes->days[day - successes->first], row);
 	}
 }
 
 void
-ledger_last_successes(const char *source, DateADT first, DateADT last, LedgerSuccess *days)
+ledger_last_successes(const char *source, DateADT first, DateADT last, bool accepted, LedgerSuccess *days)
 {
 	LedgerArgs args = {0};
 	Successes successes = {first, days};
@@ -129,10 +132,12 @@ ledger_last_successes(const char *source, DateADT first, DateADT last, LedgerSuc
 	ledger_text(&args, "source", source);
 	ledger_arg(&args, "first", DATEOID, DateADTGetDatum(first), false);
 	ledger_arg(&args, "last", DATEOID, DateADTGetDatum(last), false);
+	ledger_arg(&args, "accepted", BOOLOID, BoolGetDatum(accepted), false);
 	memset(days, 0, sizeof(LedgerSuccess) * (last - first + 1));
 	ledger_execute("contratos_runs",
 				   "SELECT DISTINCT ON (l.day) " SUCCESS_COLUMNS ", l.day FROM %s.contratos_runs l "
-				   "WHERE l.source = $1 AND l.day BETWEEN $2 AND $3 AND l.status = 'succeeded' "
+				   "WHERE l.source = $1 AND l.day BETWEEN $2 AND $3 "
+				   "AND (l.status = 'succeeded' OR ($4 AND l.status = 'accepted')) "
 				   "ORDER BY l.day, l.id DESC",
 				   &args, SPI_OK_SELECT, read_successes, &successes);
 }
@@ -199,13 +204,28 @@ ledger_gaps(const char *source, DateADT first, DateADT last, LedgerGaps *gaps)
 				   "SELECT d.day, count(*) OVER (), max(d.day) OVER () "
 				   "FROM (SELECT $2 + i AS day FROM generate_series(0, $3 - $2) i) d "
 				   "WHERE NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs r WHERE r.source = $1 AND r.day = d.day "
-				   "AND r.status = 'succeeded') ORDER BY d.day LIMIT $4",
+				   "AND r.status IN ('succeeded', 'accepted')) ORDER BY d.day LIMIT $4",
 				   &args, SPI_OK_SELECT, read_gaps, gaps);
 }
 
 /* --------------------------------------------------------------------------
  * Rechecks, cost, pruning
  * -------------------------------------------------------------------------- */
+
+void
+ledger_set_baseline(int64 run, const DayFigures *remote)
+{
+	LedgerArgs args = {0};
+
+	ledger_count(&args, "id", run);
+	ledger_count(&args, "rows_loaded", remote->rows);
+	ledger_time(&args, "source_max_timestamp", remote->max_timestamp, !remote->has_max);
+	ledger_text(&args, "fingerprint", remote->fingerprint);
+	ledger_execute("contratos_runs",
+				   "UPDATE %s.contratos_runs SET rows_loaded = $2, source_max_timestamp = $3, fingerprint = $4 "
+				   "WHERE id = $1",
+				   &args, SPI_OK_UPDATE, NULL, NULL);
+}
 
 void
 ledger_confirm(const char *source, DateADT day)
@@ -234,7 +254,7 @@ ledger_rechecked_today(const char *source, TimestampTz now)
 	ledger_execute(
 		"contratos_runs",
 		"SELECT FROM %s.contratos_runs WHERE source = $1 AND cause = 'recheck' "
-		"AND status IN ('succeeded', 'unchanged', 'differs') AND finished_at >= $2 AND finished_at < $3 LIMIT 1",
+		"AND status IN ('unchanged', 'differs') AND finished_at >= $2 AND finished_at < $3 LIMIT 1",
 		&args, SPI_OK_SELECT, ledger_read_found, &found);
 	return found;
 }
@@ -302,9 +322,9 @@ ledger_prune(int days, TimestampTz now)
 	ledger_execute(
 		"contratos_runs",
 		"WITH gone AS (SELECT id FROM %1$s.contratos_runs r WHERE finished_at < $2 - $1 * interval '24 hours' "
-		"AND status NOT IN ('queued', 'running', 'waiting') AND (status <> 'succeeded' OR EXISTS "
+		"AND status NOT IN ('queued', 'running', 'waiting') AND (status NOT IN ('succeeded', 'accepted') OR EXISTS "
 		"(SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = r.source AND n.day = r.day AND n.id > r.id "
-		"AND n.status = 'succeeded')) FOR UPDATE), "
+		"AND n.status IN (r.status, 'succeeded'))) FOR UPDATE), "
 		"rejects AS (DELETE FROM %1$s.contratos_rejects USING gone WHERE run = gone.id) "
 		"DELETE FROM %1$s.contratos_runs r USING gone WHERE r.id = gone.id",
 		&args, SPI_OK_DELETE, ledger_read_count, &removed);

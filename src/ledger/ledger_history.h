@@ -16,12 +16,10 @@
 /*
  * The state of a source's days according to the ledger: ascending, a ScheduleDay
  * for each day from `first` to `last` whether or not it has rows, and for earlier
- * days that are queued, waiting or to be retried.  A queued or waiting row takes
- * precedence over every attempt since.  A `running` row is expected to be a stale
- * run, and counts as failed with another attempt due at once (when nobody holds
- * the claim, ledger_stale_runs() recovers it first).  A recheck that failed is an
- * attempt that failed: `loaded` distinguishes it.  A queued day that was canceled
- * before it began leaves a loaded day as it was.
+ * days that have something left to do (see schedule_next()).  A queued or waiting
+ * row takes precedence over every attempt since.  A `running` row is expected to be
+ * a stale run, and counts as failed with another attempt due at once (when nobody
+ * holds the claim, ledger_stale_runs() recovers it first).
  */
 extern ScheduleDay *ledger_days(const char *source, DateADT first, DateADT last, int *ndays);
 
@@ -30,7 +28,7 @@ extern ScheduleDay *ledger_days(const char *source, DateADT first, DateADT last,
  */
 extern int64 ledger_last_rows(const char *source, DateADT day);
 
-/* Days without a success: their number, the first few of them, and the last one. */
+/* Days that were neither loaded nor accepted: their number, the first few of them, and the last one. */
 #define LEDGER_GAPS_NAMED 5
 typedef struct LedgerGaps
 {
@@ -43,29 +41,35 @@ typedef struct LedgerGaps
 /* Those of a source among the days from `first` to `last`, which may be earlier than `first`. */
 extern void ledger_gaps(const char *source, DateADT first, DateADT last, LedgerGaps *gaps);
 
-/* The last success of a day, for a recheck. */
+/* The last success of a day, or the row that has accepted it since, for a recheck. */
 typedef struct LedgerSuccess
 {
 	int64 run;
 	DayFigures loaded;
 	DayFigures target; /* rows -1: not recorded */
-	int reloads; /* consecutive rechecks up to this success that loaded this very count and fingerprint */
+	bool accepted; /* not loaded: what the target has is to stay; loaded.rows -1: not compared with BigQuery yet */
+	int reloads; /* consecutive reloads up to this success that loaded this very count and fingerprint */
 } LedgerSuccess;
 
-/* False when the day has no success. */
+/* False when the day has neither. */
 extern bool ledger_last_success(const char *source, DateADT day, LedgerSuccess *success);
 
 /*
  * The same for each day from first to last, with an element for each; `run` is 0
- * for a day that has none.  `reloads` is not counted.
+ * for a day that has none.  `reloads` is not counted; without `accepted` only
+ * successes count.
  */
-extern void ledger_last_successes(const char *source, DateADT first, DateADT last, LedgerSuccess *days);
+extern void ledger_last_successes(const char *source, DateADT first, DateADT last, bool accepted,
+								  LedgerSuccess *days);
 
 /*
  * The last success of the newest day that has one: for a full-table source, the
  * contents of the target.  False when there is none.  `reloads` is not counted.
  */
 extern bool ledger_newest_success(const char *source, LedgerSuccess *success);
+
+/* Store what BigQuery has of an accepted day as the baseline of later checks, in the row that accepts it. */
+extern void ledger_set_baseline(int64 run, const DayFigures *remote);
 
 /* Set confirmed_at on the last success of a day. */
 extern void ledger_confirm(const char *source, DateADT day);
@@ -91,7 +95,7 @@ extern bool ledger_ran_out(const char *source, TimestampTz now);
 
 /*
  * Remove attempts that ended more than `days` days before `now`, with their
- * rejects, but never the last success of a day nor open rows.  Returns the number
+ * rejects, but never the last success of a day, the row that has accepted it since, nor open rows.  Returns the number
  * of rows removed.
  */
 extern int64 ledger_prune(int days, TimestampTz now);

@@ -45,7 +45,7 @@
 static const char *const status_names[] = {
 	[RUN_SUCCEEDED] = "succeeded", [RUN_FAILED] = "failed",			  [RUN_REFUSED] = "refused",
 	[RUN_CANCELED] = "canceled",   [RUN_INTERRUPTED] = "interrupted", [RUN_UNCHANGED] = "unchanged",
-	[RUN_DIFFERS] = "differs",	   [RUN_QUEUED] = "queued",			  [RUN_WAITING] = "waiting",
+	[RUN_DIFFERS] = "differs", [RUN_ACCEPTED] = "accepted",	   [RUN_QUEUED] = "queued",			  [RUN_WAITING] = "waiting",
 	[RUN_RUNNING] = "running",
 };
 
@@ -115,6 +115,7 @@ ledger_add_outcome(LedgerArgs *args, const LedgerRun *run)
 	ledger_text(args, "fingerprint", run->loaded.fingerprint[0] ? run->loaded.fingerprint : NULL);
 	ledger_count(args, "target_rows", run->target.rows);
 	ledger_time(args, "target_max_timestamp", run->target.max_timestamp, !run->target.has_max);
+	ledger_time(args, "confirmed_at", settings_now(), !run->confirmed);
 	ledger_text(args, "sqlstate", run->sqlstate);
 	ledger_text(args, "reason", run->reason);
 	ledger_text(args, "error", run->error);
@@ -233,19 +234,14 @@ ledger_kept_job(int64 run, TimestampTz now)
 }
 
 void
-ledger_next_job(int64 run, const char *job_id, int64 bytes_processed, int64 bytes_billed)
+ledger_next_job(int64 run, const char *job_id)
 {
 	LedgerArgs args = {0};
 
 	ledger_count(&args, "id", run);
 	ledger_text(&args, "job_id", job_id);
-	ledger_count(&args, "bytes_processed", bytes_processed);
-	ledger_count(&args, "bytes_billed", bytes_billed);
-	ledger_execute("contratos_runs",
-				   "UPDATE %1$s.contratos_runs SET job_id = $2, "
-				   "bytes_processed = coalesce(bytes_processed + $3, bytes_processed, $3), "
-				   "bytes_billed = coalesce(bytes_billed + $4, bytes_billed, $4) WHERE id = $1",
-				   &args, SPI_OK_UPDATE, NULL, NULL);
+	ledger_execute("contratos_runs", "UPDATE %s.contratos_runs SET job_id = $2 WHERE id = $1", &args, SPI_OK_UPDATE,
+				   NULL, NULL);
 }
 
 /*
@@ -285,17 +281,15 @@ end_run_row(int64 id, const LedgerRun *run, TimestampTz next_attempt_at, RunStat
 	ledger_text(&args, "job_id", run->job_id);
 	ledger_time(&args, "finished_at", settings_now(), waits);
 	ledger_time(&args, "next_attempt_at", next_attempt_at, next_attempt_at == 0);
-	ledger_arg(&args, "unreported", BOOLOID, BoolGetDatum(run->unreported), false);
 	/* greatest(): the clock may have been set back; that must not undo a load */
 	appendStringInfo(&sql,
 					 ", job_id = coalesce($%d, r.job_id)"
 					 ", finished_at = greatest($%d, r.finished_at, CASE WHEN $%d IS NOT NULL THEN r.started_at END)"
 					 ", next_attempt_at = CASE WHEN r.status = 'running' THEN $%d END"
-					 ", unreported = r.status = 'running' AND $%d"
 					 ", status = CASE WHEN r.status = 'running' THEN $%d ELSE r.status END"
 					 " FROM (SELECT id, status FROM %%1$s.contratos_runs WHERE id = $%d FOR UPDATE) old"
 					 " WHERE r.id = old.id AND old.status IN ('running', 'canceled') RETURNING old.status",
-					 n + 3, n + 4, n + 4, n + 5, n + 6, n + 2, n + 1);
+					 n + 3, n + 4, n + 4, n + 5, n + 2, n + 1);
 	ledger_execute("contratos_runs", sql.data, &args, SPI_OK_UPDATE_RETURNING, ledger_read_text, &status);
 	if (status != NULL)
 		*was = ledger_status(status);
@@ -375,6 +369,27 @@ ledger_notify(const LedgerRun *run, int64 id)
  * Runs that on_failure must still be called for
  * -------------------------------------------------------------------------- */
 
+bool
+ledger_day_has_failed(int64 run, bool unreported)
+{
+	LedgerArgs args = {0};
+	bool found = false;
+
+	ledger_count(&args, "id", run);
+	ledger_arg(&args, "unreported", BOOLOID, BoolGetDatum(unreported), false);
+	ledger_execute("contratos_runs",
+				   "UPDATE %1$s.contratos_runs r SET unreported = $2 WHERE id = $1 "
+				   "AND EXISTS (SELECT 1 FROM %1$s._contratos_days d WHERE d.source = r.source AND d.day = r.day "
+				   "AND d.run = r.id AND d.state IN ('failed', 'refused')) "
+				   "AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs p WHERE p.source = r.source AND p.day = r.day "
+				   "AND p.id < r.id AND p.status IN ('failed', 'refused', 'interrupted') AND p.next_attempt_at IS NULL "
+				   "AND p.cause NOT IN ('recheck', 'verify', 'manual', 'backfill') "
+				   "AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs s WHERE s.source = r.source AND s.day = r.day "
+				   "AND s.id > p.id AND s.status IN ('succeeded', 'accepted'))) RETURNING true",
+				   &args, SPI_OK_UPDATE_RETURNING, ledger_read_found, &found);
+	return found;
+}
+
 void
 ledger_mark_reported(int64 run)
 {
@@ -445,6 +460,7 @@ read_running(void *result)
 		stale->day = DatumGetDateADT(ledger_value(row, 3, &isnull));
 		stale->attempt = DatumGetInt32(ledger_value(row, 4, &isnull));
 		stale->job_id = ledger_value_text(row, 5);
+		stale->check = DatumGetBool(ledger_value(row, 6, &isnull));
 		runs = lappend(runs, stale);
 	}
 	*(List **) result = runs;
@@ -458,7 +474,7 @@ ledger_stale_runs(void)
 	List *stale = NIL;
 
 	ledger_execute("contratos_runs",
-				   "SELECT id, source, day, attempt, job_id FROM %s.contratos_runs WHERE status = 'running' "
+				   "SELECT id, source, day, attempt, job_id, cause = 'recheck' FROM %s.contratos_runs WHERE status = 'running' "
 				   "ORDER BY source, id",
 				   &args, SPI_OK_SELECT, read_running, &running);
 

@@ -22,7 +22,8 @@ typedef enum RunStatus
 	RUN_CANCELED,
 	RUN_INTERRUPTED, /* its process died, or was canceled otherwise than by contratos_cancel() */
 	RUN_UNCHANGED, /* a recheck that found the day as it was loaded */
-	RUN_DIFFERS, /* a recheck that found it different, again */
+	RUN_DIFFERS, /* a recheck that found it different; if it is loaded again, a row with the cause `reload` follows */
+	RUN_ACCEPTED, /* what the target has is to stay, by contratos_accept() */
 	RUN_QUEUED,
 	RUN_WAITING, /* for BigQuery, or for a lock */
 	RUN_RUNNING
@@ -56,7 +57,7 @@ typedef struct LedgerRun
 	const char *reason; /* BigQuery's, or NULL */
 	const char *error; /* message and detail, or NULL */
 	const char *message; /* the message alone, which NOTIFY may send to anybody; or NULL */
-	bool unreported; /* on_failure must be called for it; only for a run that has ended */
+	bool confirmed; /* a success that needs no recheck to be confirmed */
 } LedgerRun;
 
 /* A run with nothing else known. */
@@ -96,11 +97,8 @@ extern int64 ledger_begin(int64 run, const char *source, DateADT day, const char
 #define LEDGER_JOB_HOURS 23
 extern char *ledger_kept_job(int64 run, TimestampTz now);
 
-/*
- * The run continues with another job: record its id, and the cost of the job
- * before it (-1: not known).
- */
-extern void ledger_next_job(int64 run, const char *job_id, int64 bytes_processed, int64 bytes_billed);
+/* The run continues with another job: record its id. */
+extern void ledger_next_job(int64 run, const char *job_id);
 
 /*
  * End an open run as `run` says; next_attempt_at as given (0: none).  Rows are
@@ -121,6 +119,14 @@ extern bool ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_
  * Every function that ends a run calls it.
  */
 extern void ledger_notify(const LedgerRun *run, int64 id);
+
+/*
+ * Whether a load that has ended for good makes its day a failed one: its rows are
+ * not in the target, or are known to be wrong, and no load of the worker has failed
+ * for good since the day's last success.  `unreported`: on_failure must be called,
+ * which is recorded.
+ */
+extern bool ledger_day_has_failed(int64 run, bool unreported);
 
 /* on_failure has been called for a run, successfully or not. */
 extern void ledger_mark_reported(int64 run);
@@ -154,6 +160,7 @@ typedef struct LedgerStaleRun
 	int64 run;
 	char *source;
 	DateADT day;
+	bool check; /* a recheck, not a load */
 	int attempt;
 	char *job_id; /* NULL: none */
 } LedgerStaleRun;

@@ -205,7 +205,7 @@ ledger_normalize_name(const char *name, const char *column)
 
 /* A schedule's columns of contratos_sources, with their numbers after those of the source. */
 #define SCHEDULE_COLUMNS                                                                                               \
-	"run_at, enabled, catchup_days, recheck_days, (extract(epoch FROM ready_timeout) * 1000000)::bigint, "             \
+	"run_at, enabled, catchup_days, recheck_days, late_checks, (extract(epoch FROM ready_timeout) * 1000000)::bigint, "             \
 	"(extract(epoch FROM ready_interval) * 1000000)::bigint, on_failure, xmin::text::bigint"
 
 enum
@@ -214,6 +214,7 @@ enum
 	SOURCE_ENABLED,
 	SOURCE_CATCHUP_DAYS,
 	SOURCE_RECHECK_DAYS,
+	SOURCE_LATE_CHECKS,
 	SOURCE_READY_TIMEOUT,
 	SOURCE_READY_INTERVAL,
 	SOURCE_ON_FAILURE,
@@ -239,6 +240,7 @@ read_schedules(void *result)
 		schedule->rules.enabled = DatumGetBool(ledger_value(row, SOURCE_ENABLED, &isnull));
 		schedule->rules.catchup_days = DatumGetInt32(ledger_value(row, SOURCE_CATCHUP_DAYS, &isnull));
 		schedule->rules.recheck_days = DatumGetInt32(ledger_value(row, SOURCE_RECHECK_DAYS, &isnull));
+		schedule->rules.late_checks = DatumGetBool(ledger_value(row, SOURCE_LATE_CHECKS, &isnull));
 		schedule->rules.ready_timeout = ledger_value_int64(row, SOURCE_READY_TIMEOUT, 0);
 		schedule->rules.ready_interval = ledger_value_int64(row, SOURCE_READY_INTERVAL, 0);
 		schedule->on_failure = ledger_value_text(row, SOURCE_ON_FAILURE);
@@ -293,7 +295,7 @@ ledger_next(LedgerSchedule *schedule, TimestampTz changed_at, TimestampTz now, i
 	action = schedule_next(rules, days, ndays, now);
 	*open_run = 0;
 	for (int i = 0; i < ndays; i++)
-		if (days[i].day == action.day && (days[i].state == SCHEDULE_QUEUED || days[i].state == SCHEDULE_WAITING))
+		if (days[i].day == action.day)
 			*open_run = days[i].run;
 	return action;
 }

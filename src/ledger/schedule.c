@@ -24,13 +24,18 @@ schedule_due_at(const ScheduleRules *rules, DateADT day)
  */
 #define DAYS_TO_CONFIRM 2
 
+/* The late checks of a day, in days after its end. */
+static const int late_checks[] = {14, 30, 60};
+#define LAST_LATE_CHECK 60
+
 DateADT
 schedule_first_day(const ScheduleRules *rules, TimestampTz now)
 {
 	DateADT yesterday = day_yesterday(now);
 	DateADT kept = Max(rules->start_date, yesterday - Max(rules->catchup_days, DAYS_TO_CONFIRM));
 
-	return Max(DAY_FIRST, Min(kept, yesterday - rules->recheck_days + 1));
+	return Max(DAY_FIRST,
+			   Min(kept, yesterday - Max(rules->recheck_days, rules->late_checks ? LAST_LATE_CHECK + 1 : 0) + 1));
 }
 
 /* A setting of 0 must not cause a busy loop. */
@@ -89,6 +94,7 @@ schedule_confirms(DateADT day, TimestampTz now)
 
 #define PROVISIONAL_WAIT (6 * USECS_PER_HOUR)
 #define RECHECK_WAIT USECS_PER_DAY
+#define FIRST_WEEK 7 /* days after a day's end in which a failed check is retried soon */
 
 typedef enum Urgency
 {
@@ -113,7 +119,8 @@ typedef struct View
 	TimestampTz now;
 	DateADT yesterday;
 	DateADT first_gap; /* the first missing day that is loaded */
-	DateADT first_provisional; /* the first day that is rechecked until confirmed */
+	DateADT first_retry; /* the first day that is tried again once it has finally failed */
+	DateADT first_check; /* the first day that is rechecked at all */
 	DateADT first_recheck; /* the first day that is rechecked in any case */
 } View;
 
@@ -126,15 +133,15 @@ view_of(const ScheduleRules *rules, const ScheduleDay *days, int ndays, Timestam
 		.now = now,
 		.yesterday = yesterday,
 		.first_gap = Max(rules->start_date, yesterday - (rules->snapshot ? 0 : rules->catchup_days)),
-		.first_provisional = schedule_first_day(rules, now),
+		.first_retry = schedule_first_day(rules, now),
+		.first_check = DAY_FIRST,
 		.first_recheck = yesterday - rules->recheck_days + 1,
 	};
 
 	for (int i = 0; i < ndays && rules->snapshot; i++)
 		if (days[i].loaded && days[i].day <= yesterday)
 		{
-			view.first_provisional = Max(view.first_provisional, days[i].day);
-			view.first_recheck = Max(view.first_recheck, days[i].day);
+			view.first_check = Max(view.first_check, days[i].day);
 		}
 	return view;
 }
@@ -152,55 +159,59 @@ after(TimestampTz from, int64 wait, TimestampTz now)
 
 /* When the next attempt, according to the ledger, is due. */
 static TimestampTz
-next_at(const View *view, const ScheduleDay *day)
+next_at(const View *view, const ScheduleTry *last)
 {
 	const ScheduleRules *rules = view->rules;
-	int64 wait = day->state == SCHEDULE_WAITING ? Max(rules->ready_interval, USECS_PER_SEC)
-												: schedule_retry_at(rules, Min(day->attempt, rules->retries), true, 0);
+	int64 wait = last->state == SCHEDULE_WAITING ? Max(rules->ready_interval, USECS_PER_SEC)
+												 : schedule_retry_at(rules, Min(last->attempt, rules->retries), true, 0);
 	TimestampTz latest = view->now + 2 * wait;
 
-	if (day->next_at == 0)
-		return after(day->ended_at, wait, view->now);
+	if (last->next_at == 0)
+		return after(last->ended_at, wait, view->now);
 	/*
 	 * the latest time that can have been set: once the byte budget is used up, a
 	 * day waits for run_at of the next UTC day
 	 */
-	if (day->state != SCHEDULE_WAITING)
+	if (last->state != SCHEDULE_WAITING)
 		latest = Max(latest, schedule_due_at(rules, day_of(view->now)));
-	if (day->next_at > latest)
+	if (last->next_at > latest)
 		return view->now;
 	/* so long a wait is only for the byte budget, which a change may have raised */
-	if (day->state == SCHEDULE_FAILED && day->next_at > day->ended_at + 2 * wait && rules->changed_at > day->ended_at)
-		return Min(day->next_at, rules->changed_at);
-	return day->next_at;
+	if (last->state == SCHEDULE_FAILED && last->next_at > last->ended_at + 2 * wait &&
+		rules->changed_at > last->ended_at)
+		return Min(last->next_at, rules->changed_at);
+	return last->next_at;
 }
 
-/* When a day that has finally failed is tried again: at run_at, or after a change. */
+/* When something that has finally failed is tried again: at run_at, or after a change. */
 static TimestampTz
-again_at(const View *view, const ScheduleDay *day)
+again_at(const View *view, const ScheduleTry *last)
 {
 	const ScheduleRules *rules = view->rules;
 	TimestampTz at;
 
-	if (day->ended_at > view->now + USECS_PER_DAY)
+	if (last->ended_at > view->now + USECS_PER_DAY)
 		return view->now;
-	at = day_start(day_of(day->ended_at)) + rules->run_at;
-	if (at <= day->ended_at)
+	at = day_start(day_of(last->ended_at)) + rules->run_at;
+	if (at <= last->ended_at)
 		at += USECS_PER_DAY;
-	return rules->changed_at > day->ended_at ? Min(at, rules->changed_at) : at;
+	/* it may have failed because of that */
+	if (rules->postponed_until > last->ended_at)
+		at = Min(at, rules->postponed_until);
+	return rules->changed_at > last->ended_at ? Min(at, rules->changed_at) : at;
 }
 
 static bool
-has_failed(const ScheduleDay *day)
+has_failed(const ScheduleTry *last)
 {
-	return day->state == SCHEDULE_FAILED || day->state == SCHEDULE_INTERRUPTED || day->state == SCHEDULE_REFUSED;
+	return last->state == SCHEDULE_FAILED || last->state == SCHEDULE_INTERRUPTED || last->state == SCHEDULE_REFUSED;
 }
 
 /* Whether it has failed, and the ledger has a time for another attempt. */
 static bool
-is_pending(const ScheduleDay *day)
+is_pending(const ScheduleTry *last)
 {
-	return has_failed(day) && day->next_at != 0;
+	return has_failed(last) && last->next_at != 0;
 }
 
 /*
@@ -208,9 +219,9 @@ is_pending(const ScheduleDay *day)
  * or the day may be what crashes the server.
  */
 static int
-next_attempt(const ScheduleDay *day)
+next_attempt(const ScheduleTry *last)
 {
-	return is_pending(day) || day->state == SCHEDULE_INTERRUPTED ? day->attempt + 1 : 1;
+	return is_pending(last) || last->state == SCHEDULE_INTERRUPTED ? last->attempt + 1 : 1;
 }
 
 static Choice
@@ -223,8 +234,8 @@ load_at(const View *view, const ScheduleDay *day, TimestampTz due)
 			{
 				.what = SCHEDULE_LOAD,
 				.day = day->day,
-				.cause = "queue",
-				.attempt = next_attempt(day),
+				.cause = day->reload && day->load.state != SCHEDULE_QUEUED ? "reload" : "queue",
+				.attempt = next_attempt(&day->load),
 				.due = due,
 			},
 		.urgency = URGENCY_QUEUE,
@@ -235,7 +246,7 @@ load_at(const View *view, const ScheduleDay *day, TimestampTz due)
 	{
 		choice.urgency = yesterday ? URGENCY_YESTERDAY : URGENCY_GAP;
 		choice.run = 0; /* oldest first, queued or not */
-		if (day->state != SCHEDULE_QUEUED)
+		if (day->load.state != SCHEDULE_QUEUED)
 			choice.action.cause = yesterday ? "schedule" : "catchup";
 	}
 	return choice;
@@ -250,7 +261,7 @@ recheck_at(const ScheduleDay *day, TimestampTz due)
 				.what = SCHEDULE_RECHECK,
 				.day = day->day,
 				.cause = "recheck",
-				.attempt = next_attempt(day),
+				.attempt = next_attempt(&day->check),
 				.due = due,
 			},
 		.urgency = URGENCY_RECHECK,
@@ -262,14 +273,32 @@ static bool
 choose_begun(const View *view, const ScheduleDay *day, Choice *choice)
 {
 	TimestampTz end = day_start(day->day + 1);
-	TimestampTz due = Max(end, view->rules->queue_from);
 
-	if (day->state == SCHEDULE_WAITING || (is_pending(day) && !day->recheck))
-		due = Max(end, next_at(view, day));
-	else if (day->state != SCHEDULE_QUEUED)
+	if (day->check.state == SCHEDULE_WAITING)
+		*choice = recheck_at(day, Max(end, next_at(view, &day->check)));
+	else if (day->load.state == SCHEDULE_QUEUED)
+		*choice = load_at(view, day, Max(end, view->rules->queue_from));
+	else if (day->load.state == SCHEDULE_WAITING || is_pending(&day->load))
+		*choice = load_at(view, day, Max(end, next_at(view, &day->load)));
+	else
 		return false;
-	*choice = day->state == SCHEDULE_WAITING && day->recheck ? recheck_at(day, due) : load_at(view, day, due);
-	choice->action.waits_since = day->state == SCHEDULE_WAITING ? day->waits_since : 0;
+	choice->action.waits_since = day->waits_since;
+	return true;
+}
+
+/* A day that has finally failed, and whose time to be tried again has not passed for good. */
+static bool
+choose_failed(const View *view, const ScheduleDay *day, Choice *choice)
+{
+	const ScheduleRules *rules = view->rules;
+	bool asked = day->asked && day->load.state != SCHEDULE_REFUSED &&
+				 after(day->started_at, rules->catchup_days * USECS_PER_DAY, view->now) > view->now;
+
+	if (!has_failed(&day->load) || day->day > view->yesterday || (rules->snapshot && day->day < view->yesterday))
+		return false;
+	if (day->day < (day->loaded ? view->first_retry : view->first_gap) && !asked)
+		return false;
+	*choice = load_at(view, day, Max(schedule_due_at(rules, day->day), again_at(view, &day->load)));
 	return true;
 }
 
@@ -277,14 +306,24 @@ choose_begun(const View *view, const ScheduleDay *day, Choice *choice)
 static bool
 choose_gap(const View *view, const ScheduleDay *day, Choice *choice)
 {
-	TimestampTz due = schedule_due_at(view->rules, day->day);
-
-	if (day->day < view->first_gap || day->day > view->yesterday || day->state == SCHEDULE_CANCELED)
+	if (day->loaded || day->load.state != SCHEDULE_UNTRIED || day->day < view->first_gap || day->day > view->yesterday)
 		return false;
-	if (has_failed(day))
-		due = Max(due, again_at(view, day));
-	*choice = load_at(view, day, due);
+	*choice = load_at(view, day, schedule_due_at(view->rules, day->day));
 	return true;
+}
+
+/* When a settled day is checked late; 0: not any more. */
+static TimestampTz
+late_check_at(const View *view, const ScheduleDay *day)
+{
+	for (int i = 0; view->rules->late_checks && i < (int) lengthof(late_checks); i++)
+	{
+		TimestampTz at = schedule_due_at(view->rules, day->day + late_checks[i]);
+
+		if (day->checked_at < at)
+			return at;
+	}
+	return 0;
 }
 
 /* A day that has been loaded. */
@@ -295,14 +334,25 @@ choose_recheck(const View *view, const ScheduleDay *day, Choice *choice)
 	int64 wait = settled ? RECHECK_WAIT : PROVISIONAL_WAIT;
 	TimestampTz due = after(day->checked_at, wait, view->now);
 
-	if (day->day < (settled ? view->first_recheck : view->first_provisional) || day->day > view->yesterday)
+	if (!day->loaded || day->day < view->first_check || day->day > view->yesterday)
 		return false;
-	if (is_pending(day))
-		due = next_at(view, day);
-	else if (has_failed(day))
-		due = Max(due, again_at(view, day));
-	else if (day->state == SCHEDULE_CANCELED)
-		due = Max(due, after(day->ended_at, wait, view->now));
+	if (is_pending(&day->check))
+		due = next_at(view, &day->check);
+	else if (has_failed(&day->check))
+		due = Max(due, again_at(view, &day->check));
+	else if (settled && day->day < view->first_recheck)
+	{
+		due = late_check_at(view, day);
+		if (due == 0)
+			return false;
+	}
+	/* a person has stopped it: not at once */
+	if (day->load.state == SCHEDULE_CANCELED)
+		due = Max(due, after(day->load.ended_at, wait, view->now));
+	if (day->check.state == SCHEDULE_CANCELED)
+		due = Max(due, after(day->check.ended_at, wait, view->now));
+	if (has_failed(&day->check) && day->day <= view->yesterday - FIRST_WEEK)
+		due = Max(due, after(day->check.ended_at, USECS_PER_DAY, view->now));
 	*choice = recheck_at(day, due);
 	return true;
 }
@@ -340,9 +390,10 @@ schedule_next(const ScheduleRules *rules, const ScheduleDay *days, int ndays, Ti
 	{
 		const ScheduleDay *day = &days[i];
 		Choice choice;
-		bool chosen = choose_begun(&view, day, &choice);
-		if (!chosen)
-			chosen = day->loaded ? choose_recheck(&view, day, &choice) : choose_gap(&view, day, &choice);
+		bool chosen = choose_begun(&view, day, &choice) || choose_failed(&view, day, &choice) ||
+					  choose_gap(&view, day, &choice) || choose_recheck(&view, day, &choice);
+		if (chosen && choice.urgency != URGENCY_YESTERDAY && !is_pending(&day->load))
+			choice.action.due = Max(choice.action.due, rules->postponed_until);
 		if (chosen && goes_before(&choice, &best, now))
 			best = choice;
 	}

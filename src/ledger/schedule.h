@@ -12,41 +12,52 @@
 #include "utils/date.h"
 
 /*
- * How the latest attempt at a day, load or recheck, ended: that of its row with
- * the highest id, whatever the times in it (the clock may have been set back).  A
- * loaded day that was removed from the queue before it began keeps its state.
+ * How the latest load of a day ended, or its latest check: that of the row with the
+ * highest id, whatever the times in it (the clock may have been set back).
  */
 typedef enum ScheduleState
 {
 	SCHEDULE_UNTRIED = 0,
 	SCHEDULE_QUEUED, /* an open row `queued` */
 	SCHEDULE_WAITING, /* upstream had nothing, or a table was locked: an open row `waiting` */
-	SCHEDULE_SUCCEEDED, /* or, for a recheck, `unchanged` or `differs` */
+	SCHEDULE_SUCCEEDED, /* or, for a check, `unchanged` or `differs`; for a load, `accepted` */
 	SCHEDULE_FAILED, /* next_at says whether there is another attempt */
 	SCHEDULE_REFUSED, /* by the guard */
 	SCHEDULE_CANCELED, /* by a person */
 	SCHEDULE_INTERRUPTED /* its process died; otherwise like SCHEDULE_FAILED */
 } ScheduleState;
 
+/* The latest attempt to load a day, or to check it; times 0: none. */
+typedef struct ScheduleTry
+{
+	ScheduleState state;
+	int attempt; /* its number, from 1 */
+	TimestampTz ended_at;
+	TimestampTz next_at; /* its next_attempt_at */
+} ScheduleTry;
+
 /*
- * The state of one day of one source, from the ledger.  Times are on the same
- * clock as `now`; 0: none.
+ * The state of one day of one source, from the ledger: its last load and its last
+ * check, which are never mixed.  Times are on the same clock as `now`; 0: none.
  */
 typedef struct ScheduleDay
 {
 	DateADT day;
-	ScheduleState state;
-	bool recheck; /* the latest attempt was a recheck, not a load */
-	bool loaded; /* it has a success, whatever came later */
-	bool confirmed; /* … that a recheck has confirmed for good */
-	bool differs; /* reported as differing: not reloaded again */
-	int64 run; /* of the queued or waiting row */
-	int attempt; /* number of the latest attempt, from 1 */
+	/*
+	 * A loaded day that was removed from the queue before it began, or that a call
+	 * has failed to load again, keeps its state.
+	 */
+	ScheduleTry load;
+	ScheduleTry check; /* since the last success */
+	bool asked; /* the last load was queued by a person, or called for by a check … */
+	bool reload; /* … and by a check */
+	bool loaded; /* it has a success, or was accepted, whatever came later */
+	bool confirmed; /* … that is confirmed for good */
+	bool differs; /* the last check that was done found a difference */
+	int64 run; /* of the queued or waiting row, of a load or a check */
 	TimestampTz waits_since; /* the open row's first attempt; 0: it has none */
-	TimestampTz started_at; /* of the first attempt since the last success; for display: no decision depends on it */
-	TimestampTz ended_at; /* of the latest attempt */
-	TimestampTz next_at; /* next_attempt_at of the latest attempt */
-	TimestampTz checked_at; /* of the latest load or recheck, by id, with a result: succeeded, unchanged, differs */
+	TimestampTz started_at; /* of the first attempt since the last success */
+	TimestampTz checked_at; /* of the latest load or check, by id, with a result: succeeded, unchanged, differs */
 } ScheduleDay;
 
 /* The values of a source and the settings that decide. */
@@ -58,10 +69,16 @@ typedef struct ScheduleRules
 	bool snapshot; /* no timestamp column: only D-1 */
 	int catchup_days; /* days before yesterday in which gaps are filled */
 	int recheck_days; /* days, yesterday included, rechecked every day */
+	bool late_checks; /* older days are rechecked 14, 30 and 60 days after their end */
 	int64 ready_timeout; /* microseconds */
 	int64 ready_interval; /* microseconds */
 	int retries; /* attempts after the first */
 	int64 retry_delay; /* microseconds */
+	/*
+	 * The server cannot be reached: nothing is begun before then but yesterday's load
+	 * and what is to be retried; 0: it can, as far as is known.
+	 */
+	TimestampTz postponed_until;
 	TimestampTz queue_from; /* the queue waits until then, because the byte budget is used up; 0: it does not wait */
 	/*
 	 * When source row, credentials file or configuration changed: failed days get
@@ -82,7 +99,7 @@ typedef struct ScheduleAction
 {
 	ScheduleWhat what;
 	DateADT day;
-	const char *cause; /* of the run: "schedule", "catchup", "queue", "recheck" */
+	const char *cause; /* of the run: "schedule", "catchup", "queue", "recheck", "reload" */
 	int attempt; /* its number */
 	TimestampTz due; /* <= now: do it; later: wake then */
 	TimestampTz waits_since; /* the day's first attempt, if it has waited since; else 0 */
@@ -93,8 +110,9 @@ typedef struct ScheduleAction
  * the one that is due first.  An enabled source always has a next action, if only
  * the load of today's rows tomorrow; SCHEDULE_NOTHING, with `due` infinite, means
  * none until something changes.  `days` in ascending order, every one from
- * schedule_first_day() to yesterday, and any others that are queued, waiting, or
- * have a next_at.
+ * schedule_first_day() to yesterday, and any others that are queued or waiting, have
+ * a next_at, are loaded and not confirmed, or whose last check, or last load that was
+ * asked for, has failed.
  *
  * Urgency: yesterday, then gaps oldest first, then the queue in its order, then
  * rechecks oldest first.
@@ -103,18 +121,24 @@ typedef struct ScheduleAction
  *   due at once.  Missing days are loaded from start_date on, catchup_days back
  *   (a full-table source: yesterday only).
  * - Queued or begun work is finished, however old the day: queued days at once
- *   or at queue_from, waiting ones and retries at next_at.  Only a recheck
- *   of a day that is no longer in the rechecked range is dropped.
+ *   or at queue_from, waiting ones and retries at next_at.
  * - A day that has finally failed or was refused is tried again at the first
  *   run_at after that, or when changed_at is later than that, with a new series
  *   of attempts; an interrupted one with a single attempt, whose number counts
- *   on.  A missing day that was canceled is tried again only when it is queued.
+ *   on.  An older day that was asked for is tried again as well, for catchup_days
+ *   after its first attempt, unless it was refused.  A missing day that was
+ *   canceled is tried again only when it is queued.
  * - An answer from upstream, if only "nothing yet", starts a new series of
  *   attempts.
- * - A loaded day not confirmed yet is rechecked 6 h after its last check,
- *   however small recheck_days is, from schedule_first_day() on; a confirmed
- *   or differing one after 24 h, within recheck_days.  For a full-table source
- *   only the newest load is rechecked, as it has replaced the others.
+ * - A loaded day not confirmed yet is rechecked 6 h after its last check, however
+ *   old it is; a confirmed or differing one after 24 h, within recheck_days, and
+ *   with late_checks at run_at of 14, 30 and 60 days after its end.  A check that
+ *   has failed is repeated like a load until one succeeds, whatever the window;
+ *   a week after the day's end at most once a day.  For a full-table source only
+ *   the newest load is rechecked, as it has replaced the others.
+ * - While the server cannot be reached, days that have finally failed, and all
+ *   other work, wait until postponed_until; but yesterday is begun at run_at, and
+ *   retries are made at next_at.
  * - A disabled source is left alone; its queue stays queued.
  * - A time so far in the future that no rule can have produced it (the clock
  *   was wrong) counts as now.
@@ -150,8 +174,8 @@ extern TimestampTz schedule_ready_at(const ScheduleRules *rules, DateADT day, Ti
 extern TimestampTz schedule_locked_at(const ScheduleRules *rules, DateADT day, TimestampTz since, TimestampTz now);
 
 /*
- * Whether a recheck at `now` that finds the day equal confirms it for good: 24
- * hours after its end.
+ * Whether what BigQuery has of a day at `now` confirms it for good, by a load or by
+ * a recheck that finds it equal: 24 hours after its end.
  */
 extern bool schedule_confirms(DateADT day, TimestampTz now);
 

@@ -68,6 +68,14 @@ error_is_transient(const ErrorData *edata)
 }
 
 bool
+error_is_unreachable(const ErrorData *edata)
+{
+	const Failure *f = failure_of(edata);
+
+	return f != NULL && f->http_status == 0 && ERRCODE_TO_CATEGORY(f->sqlstate) == CLASS('0', '8');
+}
+
+bool
 error_blames_row(const ErrorData *edata)
 {
 	int category = ERRCODE_TO_CATEGORY(edata->sqlerrcode);

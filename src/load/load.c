@@ -305,7 +305,7 @@ replace_day(LoadDay *load)
 
 	/* the last load of the rows that this one replaces: those of the day or, for a full-table source, all rows */
 	if (plan->timestamp != NULL)
-		ledger_last_successes(plan->source->name, load->day, load->day, last);
+		ledger_last_successes(plan->source->name, load->day, load->day, false, last);
 	else
 		(void) ledger_newest_success(plan->source->name, last);
 	drift_check_types(plan, load->job);
@@ -337,7 +337,12 @@ load_result(const LoadDay *load, RunStatus status)
 	LedgerRun run = ledger_new_run(load->run.source, load->day, status);
 
 	if (status == RUN_SUCCEEDED)
+	{
 		run = load->run;
+		/* what the job has read; a kept one was started earlier */
+		run.confirmed = schedule_confirms(
+			load->day, load->run.started_at - (load->kept ? LEDGER_JOB_HOURS * USECS_PER_HOUR : 0));
+	}
 	run.status = status;
 	run.cause = load->run.cause;
 	run.started_at = load->run.started_at;

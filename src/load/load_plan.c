@@ -10,6 +10,7 @@
 
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_foreign_table.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -36,6 +37,20 @@ load_find_relation(const char *name)
 	Oid schema = range->schemaname != NULL ? get_namespace_oid(range->schemaname, true) : InvalidOid;
 
 	return OidIsValid(schema) ? get_relname_relid(range->relname, schema) : InvalidOid;
+}
+
+Oid
+load_server(const LedgerSource *source)
+{
+	Oid relid = load_find_relation(source->remote_table);
+	HeapTuple tuple = SearchSysCache1(FOREIGNTABLEREL, ObjectIdGetDatum(relid));
+	Oid server;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	server = ((Form_pg_foreign_table) GETSTRUCT(tuple))->ftserver;
+	ReleaseSysCache(tuple);
+	return server;
 }
 
 /* It existed when the row was written: dropped or renamed since, or not yet restored. */

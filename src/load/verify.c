@@ -259,7 +259,7 @@ verify_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, Ver
 	else
 	{
 		ask_days(plan, bq, first, last, job, remote);
-		ledger_last_successes(plan->source->name, first, last, ledger);
+		ledger_last_successes(plan->source->name, first, last, true, ledger);
 	}
 	load_measure_days(plan, first, last, local);
 	for (int i = 0; i < n; i++)

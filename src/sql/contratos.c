@@ -55,6 +55,7 @@ PG_FUNCTION_INFO_V1(contratos_backfill_range);
 PG_FUNCTION_INFO_V1(contratos_estimate);
 PG_FUNCTION_INFO_V1(contratos_enqueue);
 PG_FUNCTION_INFO_V1(contratos_cancel);
+PG_FUNCTION_INFO_V1(contratos_accept);
 PG_FUNCTION_INFO_V1(contratos_sources_changed);
 PG_FUNCTION_INFO_V1(contratos_sources_registered);
 PG_FUNCTION_INFO_V1(contratos_version);
@@ -340,6 +341,15 @@ contratos_cancel(PG_FUNCTION_ARGS)
 {
 	contratos_refuse_null(fcinfo, 0, "run");
 	PG_RETURN_BOOL(run_cancel(PG_GETARG_INT64(0)));
+}
+
+Datum
+contratos_accept(PG_FUNCTION_ARGS)
+{
+	contratos_refuse_null(fcinfo, 0, "day");
+	contratos_refuse_null(fcinfo, 1, "source");
+	PG_RETURN_INT64(run_accept(text_to_cstring(PG_GETARG_TEXT_PP(1)), PG_GETARG_DATEADT(0),
+							   PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2))));
 }
 
 /* The sources or the queue have changed: wake up the worker. */

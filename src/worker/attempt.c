@@ -102,20 +102,20 @@ open_run(Attempt *attempt)
 	AtEOXact_GUC(false, nest_level);
 
 	/* the run may have begun on an earlier day, and BigQuery may have other contents now */
-	if (attempt->action->what == SCHEDULE_LOAD)
+	if (!attempt->check)
 		load_check_snapshot(&attempt->schedule->source, attempt->load.day);
-	attempt->compare_columns = attempt->action->what == SCHEDULE_RECHECK &&
-							   !ledger_rechecked_today(attempt->schedule->source.name, settings_now());
-	/* if the waiting run of a recheck has kept a load's job, the comparison is done */
-	attempt->reloads = load_resume(&attempt->load, attempt->kept_job) && attempt->action->what == SCHEDULE_RECHECK;
-	/* the comparison comes first: its job must not be one that a load would continue */
-	if (attempt->action->what == SCHEDULE_RECHECK && !attempt->reloads)
+	attempt->compare_columns =
+		attempt->check && !ledger_rechecked_today(attempt->schedule->source.name, settings_now());
+	/* the job of a comparison must not be one that a load would continue */
+	if (attempt->check)
 		bigquery_make_job_id(attempt->load.job_id, sizeof(attempt->load.job_id));
+	else
+		(void) load_resume(&attempt->load, attempt->kept_job);
 	/* to continue a job costs nothing more */
 	if (!attempt->load.kept)
 		load_check_budget(&attempt->schedule->source);
 	/* a recheck may not need to load, and must not fail with the errors of a load */
-	if (attempt->action->what == SCHEDULE_LOAD || attempt->reloads)
+	if (!attempt->check)
 		check_statements(attempt);
 	attempt->run = ledger_begin(attempt->open, attempt->schedule->source.name, attempt->load.day,
 								attempt->load.run.cause, attempt->number, attempt->load.job_id);
@@ -153,17 +153,9 @@ report_drift(const Attempt *attempt)
 }
 
 /*
- * Make the id of another job for the load, and record it before the query is sent,
- * so that the job can be canceled after a crash.
+ * The job that was kept no longer exists: use another one, whose id is recorded
+ * before the query is sent, so that the job can be canceled after a crash.
  */
-static void
-next_job(Attempt *attempt, int64 bytes_processed, int64 bytes_billed)
-{
-	(void) load_resume(&attempt->load, NULL);
-	ledger_next_job(attempt->run, attempt->load.job_id, bytes_processed, bytes_billed);
-}
-
-/* The job that was kept no longer exists: use another one. */
 static void
 ask_anew(void *arg)
 {
@@ -171,7 +163,8 @@ ask_anew(void *arg)
 
 	attempt_must_begin(attempt);
 	load_check_budget(&attempt->schedule->source);
-	next_job(attempt, -1, -1);
+	(void) load_resume(&attempt->load, NULL);
+	ledger_next_job(attempt->run, attempt->load.job_id);
 	attempt_commit(attempt->load.context);
 }
 
@@ -197,49 +190,100 @@ load(Attempt *attempt)
 	ledger_end(attempt->run, &run, 0);
 	ledger_record_rejects(attempt->run, attempt->load.rejects, attempt->load.nrejects);
 	attempt_commit(attempt->load.context);
-	attempt_log_end(attempt, RUN_SUCCEEDED, 0, NULL);
+	attempt_log_end(attempt, LOG, RUN_SUCCEEDED, 0, NULL);
 	report_drift(attempt);
 	load_end(&attempt->load);
 }
 
-/* Both BigQuery and the target still have the day as it was loaded. */
+/*
+ * End a check that BigQuery has answered, in the current transaction.  `what`: the
+ * difference that was found, and `message` what becomes of it; NULL: there is none.
+ */
+static void
+record_check(Attempt *attempt, const char *what, const char *message)
+{
+	LedgerRun run = load_result(&attempt->load, what == NULL ? RUN_UNCHANGED : RUN_DIFFERS);
+
+	run.error = what;
+	run.message = message;
+	note_drift(attempt, &run);
+	ledger_end(attempt->run, &run, 0);
+}
+
+/* Both BigQuery and the target still have the day as it was loaded, or accepted. */
 static void
 end_unchanged(Attempt *attempt)
 {
-	LedgerRun run = load_result(&attempt->load, RUN_UNCHANGED);
-
-	note_drift(attempt, &run);
-	ledger_end(attempt->run, &run, 0);
+	record_check(attempt, NULL, NULL);
 	if (schedule_confirms(attempt->load.day, settings_now()))
 		ledger_confirm(attempt->schedule->source.name, attempt->load.day);
 	attempt_commit(attempt->load.context);
-	attempt_log_end(attempt, RUN_UNCHANGED, 0, NULL);
+	attempt_log_end(attempt, LOG, RUN_UNCHANGED, 0, NULL);
 	report_drift(attempt);
 }
 
-/* The day differs even after two reloads: report it with a WARNING, and do not reload it again. */
+/* The day differs in a way that a load does not cure: report it with a WARNING, and do not load it. */
 static void
-end_differs(Attempt *attempt, const char *what)
+end_differs(Attempt *attempt, const char *what, bool accepted)
 {
-	LedgerRun run = load_result(&attempt->load, RUN_DIFFERS);
+	const char *message =
+		accepted ? "differs from what was accepted" : "still differs after it was loaded again twice";
 
-	run.error = what;
-	run.message = "still differs after it was loaded again twice";
-	note_drift(attempt, &run);
-	ledger_end(attempt->run, &run, 0);
+	record_check(attempt, what, message);
 	attempt_commit(attempt->load.context);
-	attempt_log_end(attempt, RUN_DIFFERS, 0, NULL);
+	attempt_log_end(attempt, LOG, RUN_DIFFERS, 0, NULL);
 	report_drift(attempt);
-	ereport(WARNING, (errmsg("source \"%s\": %s still differs after it was loaded again twice",
-							 attempt->schedule->source.name, day_text(attempt->load.day)),
-					  errdetail("%s.", what),
-					  errhint("If the target is changed on purpose (a trigger, rows erased), nothing needs to be done; "
-							  "otherwise load the day with contratos_run().")));
+	if (accepted)
+		ereport(WARNING, (errmsg("source \"%s\": %s differs from what was accepted", attempt->schedule->source.name,
+								 day_text(attempt->load.day)),
+						  errdetail("%s.", what),
+						  errhint("Load the day with contratos_run(), or accept it again with contratos_accept().")));
+	else
+		ereport(WARNING,
+				(errmsg("source \"%s\": %s still differs after it was loaded again twice",
+						attempt->schedule->source.name, day_text(attempt->load.day)),
+				 errdetail("%s.", what),
+				 errhint("If the target is changed on purpose (a trigger, rows erased), nothing needs to be done; "
+						 "otherwise load the day with contratos_run().")));
+}
+
+/*
+ * End the check, and begin the load that it calls for: two runs, in one
+ * transaction, so that a crash cannot leave a difference that is not loaded.
+ */
+static void
+begin_reload(Attempt *attempt, const char *what)
+{
+	LoadDay *load = &attempt->load;
+	int64 run;
+
+	record_check(attempt, what, "differs and is loaded again");
+	(void) load_resume(load, NULL);
+	run = ledger_begin(0, load->run.source, load->day, "reload", 1, load->job_id);
+	if (run == 0)
+		ereport(ERROR, (errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+						errmsg("the queue of source \"%s\" is in use", attempt->schedule->source.name)));
+	attempt_commit(load->context);
+	attempt_log_end(attempt, LOG, RUN_DIFFERS, 0, psprintf("%s. The day is loaded again", what));
+	report_drift(attempt);
+	attempt->drift = NULL;
+	attempt->run = run;
+	attempt->check = false;
+	attempt->number = 1;
+	attempt->began = clock_ms();
+	load->run.cause = "reload";
+	load->run.started_at = settings_now();
+	load->run.bytes_processed = load->run.bytes_billed = -1;
+	attempt_must_begin(attempt);
+	load_check_budget(&attempt->schedule->source);
+	check_statements(attempt);
+	attempt_commit(load->context);
 }
 
 /*
  * Compare the day in BigQuery with what was loaded, and the target with what it
- * had at the end of the load.  Only a day that differs is loaded again.
+ * had at the end of the load.  Only a day that differs is loaded again; what was
+ * accepted is not.
  */
 static void
 recheck(Attempt *attempt)
@@ -264,23 +308,21 @@ recheck(Attempt *attempt)
 	if (!ledger_last_success(attempt->schedule->source.name, day, &success))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("the ledger's row of %s is gone", day_text(day))));
+	if (success.accepted && success.loaded.rows < 0)
+	{
+		ledger_set_baseline(success.run, &now);
+		success.loaded = now;
+	}
 	what = verify_source(&now, &success);
 	if (what == NULL)
 		what = verify_target(attempt->load.plan, day, &success);
 	if (what == NULL)
 		end_unchanged(attempt);
-	else if (success.reloads >= 2)
-		end_differs(attempt, what);
+	else if (success.accepted || success.reloads >= 2)
+		end_differs(attempt, what, success.accepted);
 	else
 	{
-		check_statements(attempt);
-		next_job(attempt, job.bytes_processed, job.bytes_billed);
-		attempt_commit(attempt->load.context);
-		attempt->bytes_compared = Max(job.bytes_billed, 0);
-		attempt->load.run.bytes_processed = attempt->load.run.bytes_billed = -1;
-		ereport(LOG,
-				(errmsg("source \"%s\": %s differs and is loaded again", attempt->schedule->source.name, day_text(day)),
-				 errdetail("%s.", what)));
+		begin_reload(attempt, what);
 		load(attempt);
 	}
 }
@@ -293,26 +335,30 @@ try_day(void *arg)
 	attempt_must_begin(attempt);
 	attempt->claimed = ledger_try_claim(attempt->schedule->source.name);
 	attempt_commit(attempt->load.context);
-	attempt->busy = !attempt->claimed || !open_run(attempt);
-	if (attempt->busy)
+	attempt->result->busy = !attempt->claimed || !open_run(attempt);
+	if (attempt->result->busy)
 		return;
-	if (attempt->action->what == SCHEDULE_RECHECK && !attempt->reloads)
+	if (attempt->check)
 		recheck(attempt);
 	else
 		load(attempt);
+	attempt->result->answered = true;
 	bigquery_close(attempt->load.bq);
 }
 
-AttemptEnd
+void
 attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 open, MemoryContext context,
-			char key_file[MAXPGPATH], ErrorData **unrecorded)
+			AttemptResult *result)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Attempt *attempt = palloc0(sizeof(Attempt));
 
+	memset(result, 0, sizeof(*result));
 	attempt->schedule = schedule;
 	attempt->action = action;
+	attempt->check = action->what == SCHEDULE_RECHECK;
 	attempt->open = open;
+	attempt->result = result;
 	attempt->number = action->attempt;
 	attempt->began = clock_ms();
 	load_begin(&attempt->load, schedule->source.name, action->day, action->cause, context);
@@ -322,18 +368,15 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 	{
 		attempt_fail(attempt);
 		/* without a row the same attempt would be made at once, again and again */
-		attempt->busy = attempt->run == 0;
+		result->busy = attempt->run == 0;
 	}
 	progress_end();
 	if (attempt->claimed)
 		ledger_unclaim(schedule->source.name);
 	if (attempt->load.plan != NULL)
-		strlcpy(key_file,
-				attempt->load.plan->connection->credentials_file ? attempt->load.plan->connection->credentials_file
-																 : "",
-				MAXPGPATH);
+		result->key_file = attempt->load.plan->connection->credentials_file
+							   ? attempt->load.plan->connection->credentials_file
+							   : "";
 	load_show_end();
-	*unrecorded = attempt->unrecorded;
 	MemoryContextSwitchTo(old);
-	return attempt->busy ? ATTEMPT_BUSY : ATTEMPT_ENDED;
 }

@@ -13,23 +13,25 @@
 #include "ledger/ledger_source.h"
 #include "ledger/schedule.h"
 
-typedef enum AttemptEnd
+/* What the caller must know of an attempt; the ledger has everything else. */
+typedef struct AttemptResult
 {
-	ATTEMPT_ENDED, /* successfully or not: see the ledger */
-	ATTEMPT_BUSY /* another session uses the source or its queue: the ledger has no row */
-} AttemptEnd;
+	bool busy; /* another session uses the source or its queue: the ledger has no row */
+	ErrorData *unrecorded; /* if busy, the error because of which there is no row, to be reported; NULL: none */
+	bool answered; /* BigQuery has answered … */
+	bool unreachable; /* … or could not be reached; neither: it was not asked */
+	const char *key_file; /* the credentials file that the source uses; "": none; NULL: not known */
+} AttemptResult;
 
 /*
  * Carry out the schedule's action; its rules are complete.  `open_run` is the
  * queued or waiting row of the day, or 0.  Called outside a transaction; catches
  * everything except what ends the process.  `context` is the caller's, which
- * resets it after each attempt.  *key_file gets the credentials file that the
- * source uses ("": none, or not known); *unrecorded, with ATTEMPT_BUSY, the error
- * because of which the ledger has no row (NULL: none), which the caller must
- * report.
+ * resets it after each attempt.  While rules.postponed_until is set, only failures
+ * that are news are logged.
  */
-extern AttemptEnd attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 open_run,
-							  MemoryContext context, char key_file[MAXPGPATH], ErrorData **unrecorded);
+extern void attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 open_run,
+						MemoryContext context, AttemptResult *result);
 
 /*
  * End stale runs as `interrupted`, and cancel their jobs; a run of this process

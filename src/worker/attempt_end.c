@@ -28,15 +28,15 @@
  * -------------------------------------------------------------------------- */
 
 void
-attempt_log_end(const Attempt *attempt, RunStatus status, TimestampTz next, const char *why)
+attempt_log_end(const Attempt *attempt, int elevel, RunStatus status, TimestampTz next, const char *why)
 {
 	const LoadDay *load = &attempt->load;
 	int64 rows = status == RUN_SUCCEEDED ? load->run.loaded.rows : 0;
-	int64 billed = attempt->bytes_compared + Max(load->run.bytes_billed, 0);
+	int64 billed = Max(load->run.bytes_billed, 0);
 	double seconds = (clock_ms() - attempt->began) / 1000.0;
 	const char *again = next != 0 ? psprintf("The next attempt is at %s.", timestamptz_to_str(next)) : "";
 
-	ereport(LOG, (errmsg("source \"%s\": %s %s (%s, attempt %d), " INT64_FORMAT " rows, " INT64_FORMAT
+	ereport(elevel, (errmsg("source \"%s\": %s %s (%s, attempt %d), " INT64_FORMAT " rows, " INT64_FORMAT
 						 " bytes received, " INT64_FORMAT " billed, %.3f s",
 						 attempt->schedule->source.name, day_text(load->day), ledger_status_name(status),
 						 attempt->load.run.cause, attempt->number, rows, load->bytes_received, billed, seconds),
@@ -234,6 +234,13 @@ keep_unrecorded(int64 run, const LedgerRun *end, TimestampTz next)
 	MemoryContextSwitchTo(old);
 }
 
+/* Whether it has been logged already that the server cannot be reached. */
+static bool
+is_known(const Attempt *attempt)
+{
+	return attempt->result->unreachable && attempt->schedule->rules.postponed_until != 0;
+}
+
 /* The run to record. */
 static LedgerRun
 describe_end(const Attempt *attempt, const Ending *ending)
@@ -247,7 +254,6 @@ describe_end(const Attempt *attempt, const Ending *ending)
 	run.message = ending->edata->message;
 	if (attempt->run == 0)
 		run.job_id = attempt->kept_job; /* no other job was ever started */
-	run.unreported = ending->next == 0 && attempt->schedule->on_failure != NULL;
 	return run;
 }
 
@@ -258,6 +264,8 @@ record_end(void *arg)
 	Attempt *attempt = ending->attempt;
 	const LedgerSource *source = &attempt->schedule->source;
 	bool stays;
+	bool failed = false; /* the day has */
+	bool logs;
 
 	attempt_must_begin(attempt);
 	if (attempt->run == 0)
@@ -271,11 +279,14 @@ record_end(void *arg)
 	}
 	load_show("recording the error");
 	stays = ledger_end(attempt->run, &ending->run, ending->next);
+	if (stays && ending->next == 0 && !attempt->check)
+		failed = ledger_day_has_failed(attempt->run, attempt->schedule->on_failure != NULL);
 	attempt_commit(attempt->load.context);
 
-	attempt_log_end(attempt, stays ? ending->status : RUN_CANCELED, stays ? ending->next : 0,
+	logs = failed || !is_known(attempt);
+	attempt_log_end(attempt, logs ? LOG : DEBUG1, stays ? ending->status : RUN_CANCELED, stays ? ending->next : 0,
 					ending->status == RUN_WAITING ? ending->edata->message : NULL);
-	if (stays && ending->next == 0)
+	if (failed)
 		attempt_report_failure(attempt->schedule, attempt->run, attempt->load.day, ending->run.error,
 							   attempt->load.context);
 }
@@ -305,14 +316,14 @@ try_to_record(Ending *ending)
 
 	ending->begun = attempt->run;
 	edata = catch_with_transactions(record_end, ending, report_unrecorded);
-	attempt->unrecorded = ending->begun == 0 ? edata : NULL;
+	attempt->result->unrecorded = ending->begun == 0 ? edata : NULL;
 	if (edata != NULL)
 	{
 		attempt->run = ending->begun;
 		if (ending->begun != 0)
 			keep_unrecorded(ending->begun, &ending->run, ending->next);
 	}
-	unrecordable = attempt->unrecorded != NULL;
+	unrecordable = attempt->result->unrecorded != NULL;
 }
 
 static void
@@ -323,19 +334,22 @@ end_load(void *arg)
 
 /*
  * "Upstream is not ready yet" is not an error: the day's own line in the log
- * reports it.  And an attempt that cannot be recorded is retried every few
- * seconds, and reported once.
+ * reports it.  An attempt that cannot be recorded is retried every few seconds, and
+ * reported once; so is a server that cannot be reached.
  */
 void
 attempt_report(void *arg, ErrorData *edata)
 {
 	Attempt *attempt = arg;
+	const Failure *cause = failure_of(edata);
 
 	/* PostgreSQL does not name the lock */
 	if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && load_shown()[0])
 		edata->message = psprintf("%s (%s)", edata->message, load_shown());
 	attempt->ending = judge(attempt, edata);
-	if (attempt->ending->status == RUN_WAITING || (attempt->run == 0 && unrecordable))
+	attempt->result->unreachable = error_is_unreachable(edata);
+	attempt->result->answered = cause != NULL && cause->http_status != 0;
+	if (attempt->ending->status == RUN_WAITING || (attempt->run == 0 && unrecordable) || is_known(attempt))
 		return;
 	errcontext("source \"%s\", %s", attempt->schedule->source.name, day_text(attempt->load.day));
 	EmitErrorReport();

@@ -25,14 +25,12 @@ typedef struct Attempt
 	int64 run; /* row of the ledger; 0: none yet */
 	int number; /* of the attempt, as counted in the ledger */
 	char *kept_job; /* of a load that was stopped by a lock; NULL: none */
-	ErrorData *unrecorded; /* why a failed attempt has no row; NULL: it has one */
-	bool reloads; /* a recheck that has already compared, and now only loads */
+	AttemptResult *result;
+	bool check; /* a recheck that is comparing */
 	bool compare_columns; /* the first recheck of the source today, which compares its columns, too */
 	Drift *drift; /* new differences of the columns; NULL: none */
 	int64 began; /* clock_ms() */
 	bool claimed; /* the source */
-	bool busy; /* another session uses the day */
-	int64 bytes_compared; /* billed for comparing, before the day is loaded again */
 	Ending *ending; /* how it failed; NULL: it has not */
 	LoadDay load; /* its plan is NULL until the source is resolved */
 } Attempt;
@@ -81,6 +79,6 @@ extern const AttemptUnrecorded *attempt_unrecorded(int64 run);
  * schedule decides so).  `why`: for an end that is not an error, what was found;
  * NULL: nothing, or it has been reported.
  */
-extern void attempt_log_end(const Attempt *attempt, RunStatus status, TimestampTz next, const char *why);
+extern void attempt_log_end(const Attempt *attempt, int elevel, RunStatus status, TimestampTz next, const char *why);
 
 #endif /* CONTRATOS_ATTEMPT_INTERNAL_H */

@@ -30,7 +30,7 @@ schedule_of(const List *schedules, const char *source)
 	return NULL; /* deleted meanwhile */
 }
 
-/* End a stale run.  Returns the error to pass to on_failure; NULL: there is another attempt, or no function. */
+/* End a stale run.  Returns the error to pass to on_failure; NULL: the day has not failed, or there is no function. */
 static const char *
 end_stale(const LedgerSchedule *schedule, const LedgerStaleRun *stale)
 {
@@ -38,6 +38,7 @@ end_stale(const LedgerSchedule *schedule, const LedgerStaleRun *stale)
 	LedgerRun run;
 	TimestampTz next = 0;
 	bool stays;
+	bool reports;
 
 	if (known != NULL)
 	{
@@ -54,23 +55,24 @@ end_stale(const LedgerSchedule *schedule, const LedgerStaleRun *stale)
 	}
 	if (known == NULL && schedule != NULL)
 		next = schedule_retry_at(&schedule->rules, stale->attempt, true, settings_now());
-	run.unreported = next == 0 && schedule != NULL && schedule->on_failure != NULL;
 	stays = ledger_end(stale->run, &run, next);
+	reports = stays && next == 0 && !stale->check && schedule != NULL && schedule->on_failure != NULL &&
+			  ledger_day_has_failed(stale->run, true);
 	ereport(LOG, (errmsg("source \"%s\": %s %s (attempt %d)", stale->source, day_text(stale->day),
 						 ledger_status_name(stays ? run.status : RUN_CANCELED), stale->attempt),
 				  known ? errdetail("That could not be recorded when it happened.")
 						: errdetail("The process that loaded it ended before it was done.")));
-	return stays && run.unreported ? run.error : NULL;
+	return reports ? run.error : NULL;
 }
 
 /* A stale run, with its source. */
-typedef struct DeadRun
+typedef struct StaleRun
 {
 	const LedgerStaleRun *stale;
 	const LedgerSchedule *schedule; /* NULL: it was deleted meanwhile */
 	const char *error; /* for on_failure; NULL: it is not called */
 	MemoryContext context;
-} DeadRun;
+} StaleRun;
 
 /* End all stale runs, in one transaction. */
 static List *
@@ -85,7 +87,7 @@ end_all(MemoryContext context)
 	MemoryContextSwitchTo(context);
 	foreach (cell, ledger_stale_runs())
 	{
-		DeadRun *run = palloc0(sizeof(DeadRun));
+		StaleRun *run = palloc0(sizeof(StaleRun));
 
 		run->stale = lfirst(cell);
 		run->context = context;
@@ -94,7 +96,7 @@ end_all(MemoryContext context)
 	schedules = runs != NIL ? ledger_schedules(NULL) : NIL;
 	foreach (cell, runs)
 	{
-		DeadRun *run = lfirst(cell);
+		StaleRun *run = lfirst(cell);
 
 		run->schedule = schedule_of(schedules, run->stale->source);
 		run->error = end_stale(run->schedule, run->stale);
@@ -110,7 +112,7 @@ end_all(MemoryContext context)
 static void
 cancel_job(void *arg)
 {
-	const DeadRun *run = arg;
+	const StaleRun *run = arg;
 	int nest_level;
 	LoadPlan *plan;
 	Bigquery *bq;
@@ -173,14 +175,14 @@ attempt_recover(MemoryContext context)
 	runs = end_all(context);
 	foreach (cell, runs)
 	{
-		const DeadRun *run = lfirst(cell);
+		const StaleRun *run = lfirst(cell);
 
 		if (run->error != NULL)
 			attempt_report_failure(run->schedule, run->stale->run, run->stale->day, run->error, context);
 	}
 	foreach (cell, runs)
 	{
-		DeadRun *run = lfirst(cell);
+		StaleRun *run = lfirst(cell);
 
 		/* if the source cannot be resolved any more, its day reports that */
 		if (run->schedule == NULL || run->stale->job_id == NULL)

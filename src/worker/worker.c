@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "access/xact.h"
+#include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
@@ -23,7 +24,6 @@
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "tcop/tcopprot.h"
-#include "commands/dbcommands.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -66,14 +66,26 @@ typedef struct Memory
 	int64 served; /* number of the round that last served it */
 	int64 seen; /* number of the last lookup that found it */
 	int64 busy_until; /* clock_ms(); 0: not known to be busy */
+	Oid server; /* of its foreign table; InvalidOid: not known */
 } Memory;
+
+/* A server that cannot be reached. */
+typedef struct Outage
+{
+	Oid server;
+	int failures; /* of attempts, in a row */
+	TimestampTz until; /* its other work is postponed until then */
+} Outage;
+
+#define MAX_OUTAGE_WAIT (6 * USECS_PER_HOUR)
 
 /* The worker's other state. */
 typedef struct WorkerState
 {
 	char *database; /* its name, when the worker started */
 	List *memories;
-	MemoryContext memories_context;
+	List *outages;
+	MemoryContext memories_context; /* of both */
 	int64 looks; /* lookups of the sources */
 	int64 round_number;
 	TimestampTz started_changed_at; /* LauncherOrder.changed_at */
@@ -155,10 +167,68 @@ version_of_file(const char *path)
 	return hash_combine64(hash_combine64((uint64) st.st_ino, (uint64) st.st_mtime), (uint64) st.st_size) | 1;
 }
 
+static Outage *
+outage_of(Oid server)
+{
+	ListCell *cell;
+
+	foreach (cell, state.outages)
+		if (((Outage *) lfirst(cell))->server == server)
+			return lfirst(cell);
+	return NULL;
+}
+
+/*
+ * The server cannot be reached: its other work waits longer each time, so that an
+ * outage of days is a few attempts, whatever the number of sources and days.
+ */
+static void
+note_outage(Oid server, int64 wait)
+{
+	Outage *outage = outage_of(server);
+	MemoryContext old = MemoryContextSwitchTo(state.memories_context);
+
+	if (outage == NULL)
+	{
+		outage = palloc0(sizeof(Outage));
+		outage->server = server;
+		state.outages = lappend(state.outages, outage);
+	}
+	MemoryContextSwitchTo(old);
+	wait = Max(wait, USECS_PER_SEC);
+	for (int i = 0; i < outage->failures && wait < MAX_OUTAGE_WAIT; i++)
+		wait *= 2;
+	outage->failures++;
+	outage->until = settings_now() + Min(wait, MAX_OUTAGE_WAIT);
+}
+
+/* The server has answered: days that have failed for good meanwhile are tried again. */
+static void
+end_outage(const Memory *reached)
+{
+	Outage *outage = outage_of(reached->server);
+	ListCell *cell;
+
+	if (outage == NULL)
+		return;
+	ereport(LOG, (errmsg("the server of source \"%s\" can be reached again", reached->name),
+				  errdetail("It could not be reached in %d attempts.", outage->failures)));
+	state.outages = list_delete_ptr(state.outages, outage);
+	pfree(outage);
+	foreach (cell, state.memories)
+	{
+		Memory *memory = lfirst(cell);
+
+		if (memory->server == reached->server)
+			memory->changed_at = settings_now();
+	}
+}
+
 static Choice
 consider(LedgerSchedule *schedule, TimestampTz now)
 {
 	Memory *memory = memory_of(schedule);
+	const Outage *outage;
 	Choice choice = {.schedule = schedule, .memory = memory};
 	uint64 key_version = version_of_file(memory->key_file);
 
@@ -168,6 +238,9 @@ consider(LedgerSchedule *schedule, TimestampTz now)
 		memory->changed_at = settings_now();
 	memory->version = schedule->version;
 	memory->key_version = key_version;
+	memory->server = load_server(&schedule->source);
+	outage = outage_of(memory->server);
+	schedule->rules.postponed_until = outage != NULL ? outage->until : 0;
 	choice.action = ledger_next(schedule, memory->changed_at, now, &choice.open_run);
 	return choice;
 }
@@ -307,16 +380,22 @@ record_step(void *arg)
 static void
 serve_source(Choice *best, MemoryContext context)
 {
-	ErrorData *unrecorded;
-	AttemptEnd end;
+	Memory *memory = best->memory;
+	AttemptResult result;
 
-	best->memory->served = ++state.round_number;
-	end = attempt_run(best->schedule, &best->action, best->open_run, context, best->memory->key_file, &unrecorded);
-	if (end == ATTEMPT_BUSY)
-		best->memory->busy_until = clock_ms() + BUSY_MS;
-	best->memory->key_version = version_of_file(best->memory->key_file);
-	if (end == ATTEMPT_ENDED || unrecorded != NULL)
-		(void) housekeeping("recording", record_step, unrecorded, context);
+	memory->served = ++state.round_number;
+	attempt_run(best->schedule, &best->action, best->open_run, context, &result);
+	if (result.busy)
+		memory->busy_until = clock_ms() + BUSY_MS;
+	if (result.key_file != NULL)
+		strlcpy(memory->key_file, result.key_file, sizeof(memory->key_file));
+	memory->key_version = version_of_file(memory->key_file);
+	if (result.unreachable)
+		note_outage(memory->server, best->schedule->rules.retry_delay);
+	else if (result.answered)
+		end_outage(memory);
+	if (!result.busy || result.unrecorded != NULL)
+		(void) housekeeping("recording", record_step, result.unrecorded, context);
 }
 
 /* After a round, or a part of it, that failed: a wake-up does not mean that the cause has been removed. */

@@ -23,11 +23,9 @@ all_done(TimestampTz now)
 	ndays = 0;
 	for (DateADT day = schedule_first_day(&rules, now); day <= day_yesterday(now); day++)
 		ledger[ndays++] = (ScheduleDay){.day = day,
-										.state = SCHEDULE_SUCCEEDED,
+										.load = {.state = SCHEDULE_SUCCEEDED, .attempt = 1, .ended_at = now},
 										.loaded = true,
 										.confirmed = true,
-										.attempt = 1,
-										.ended_at = now,
 										.checked_at = now};
 }
 
@@ -55,16 +53,16 @@ void
 queued(DateADT day, int64 run)
 {
 	ScheduleDay *row = on(day);
-	row->state = SCHEDULE_QUEUED;
+	row->load.state = SCHEDULE_QUEUED;
+	row->load.attempt = 1;
 	row->run = run;
-	row->attempt = 1;
 }
 
 ScheduleDay *
 ended(DateADT day, ScheduleState state, int attempt, TimestampTz at, TimestampTz next_at)
 {
 	ScheduleDay *row = on(day);
-	*row = (ScheduleDay){.day = day, .state = state, .attempt = attempt, .ended_at = at, .next_at = next_at};
+	*row = (ScheduleDay){.day = day, .load = {state, attempt, at, next_at}};
 	return row;
 }
 
@@ -72,10 +70,7 @@ ScheduleDay *
 rechecked(DateADT day, ScheduleState state, TimestampTz at, TimestampTz next_at)
 {
 	ScheduleDay *row = on(day);
-	row->state = state;
-	row->recheck = true;
-	row->ended_at = at;
-	row->next_at = next_at;
+	row->check = (ScheduleTry){state, 1, at, next_at};
 	return row;
 }
 
@@ -84,7 +79,7 @@ provisional(DateADT day, TimestampTz checked_at)
 {
 	ScheduleDay *row = on(day);
 	row->confirmed = false;
-	row->checked_at = row->ended_at = checked_at;
+	row->checked_at = row->load.ended_at = checked_at;
 	return row;
 }
 

@@ -36,7 +36,7 @@ extern void queued(DateADT day, int64 run);
 /* A day without a success that ended so. */
 extern ScheduleDay *ended(DateADT day, ScheduleState state, int attempt, TimestampTz at, TimestampTz next_at);
 
-/* A loaded day, as a recheck left it. */
+/* A day, as its first recheck left it. */
 extern ScheduleDay *rechecked(DateADT day, ScheduleState state, TimestampTz at, TimestampTz next_at);
 
 /* A loaded day that is not confirmed. */

@@ -198,8 +198,8 @@ test_waiting(void)
 	ended(YESTERDAY - 50, SCHEDULE_WAITING, 1, now - 20 * DAY, now - 20 * DAY);
 	expect(now, SCHEDULE_LOAD, YESTERDAY - 50, "queue", 1, now - 20 * DAY, "no waiting day is left open");
 
-	ScheduleDay *day = ended(YESTERDAY - 50, SCHEDULE_WAITING, 1, now, now + 15 * MINUTE);
-	day->loaded = day->recheck = true;
+	rechecked(YESTERDAY - 50, SCHEDULE_WAITING, now, now + 15 * MINUTE)->loaded = true;
+	on(YESTERDAY - 50)->load = (ScheduleTry){.state = SCHEDULE_SUCCEEDED};
 	expect(now, SCHEDULE_RECHECK, YESTERDAY - 50, "recheck", 1, now + 15 * MINUTE, "a waiting recheck stays one");
 }
 
@@ -213,7 +213,7 @@ test_queue(void)
 	queued(YESTERDAY - 2, 10);
 	provisional(YESTERDAY - 3, now - DAY);
 	expect(now, SCHEDULE_LOAD, YESTERDAY - 2, "queue", 1, clock_at(YESTERDAY - 1, 0), "the queue goes by its order");
-	on(YESTERDAY - 2)->state = SCHEDULE_SUCCEEDED;
+	on(YESTERDAY - 2)->load.state = SCHEDULE_SUCCEEDED;
 	expect(now, SCHEDULE_LOAD, YESTERDAY - 200, "queue", 1, clock_at(YESTERDAY - 199, 0), "whatever the day");
 	missing(YESTERDAY - 9);
 	expect(now, SCHEDULE_LOAD, YESTERDAY - 9, "catchup", 1, clock_at(YESTERDAY - 8, 8 * HOUR), "after the gaps");
@@ -291,17 +291,116 @@ test_recheck(void)
 	expect(now, SCHEDULE_RECHECK, YESTERDAY, "recheck", 2, now + MINUTE, "a failed recheck is retried");
 	rechecked(YESTERDAY, SCHEDULE_FAILED, now, 0);
 	expect(run, SCHEDULE_RECHECK, YESTERDAY, "recheck", 1, run, "finally failed: at run_at");
-	rechecked(YESTERDAY, SCHEDULE_REFUSED, now, 0);
-	expect(run, SCHEDULE_RECHECK, YESTERDAY, "recheck", 1, run, "so when refused");
 	rechecked(YESTERDAY, SCHEDULE_CANCELED, now, 0);
 	expect(now, SCHEDULE_RECHECK, YESTERDAY, "recheck", 1, now + 6 * HOUR, "a canceled one is not repeated at once");
-	on(YESTERDAY)->recheck = false;
-	on(YESTERDAY)->state = SCHEDULE_FAILED;
-	on(YESTERDAY)->next_at = now + MINUTE;
-	expect(now, SCHEDULE_LOAD, YESTERDAY, "queue", 2, now + MINUTE, "a reload that failed is a reload again");
+	on(YESTERDAY)->check = (ScheduleTry){0};
+	on(YESTERDAY)->load.state = SCHEDULE_FAILED;
+	on(YESTERDAY)->load.next_at = now + MINUTE;
+	on(YESTERDAY)->asked = on(YESTERDAY)->reload = true;
+	expect(now, SCHEDULE_LOAD, YESTERDAY, "reload", 2, now + MINUTE, "a reload that failed is a reload again");
+	on(YESTERDAY)->reload = false;
+	expect(now, SCHEDULE_LOAD, YESTERDAY, "queue", 2, now + MINUTE, "a queued one stays queued");
 	begin(now);
-	rechecked(YESTERDAY - 10, SCHEDULE_FAILED, now, now + MINUTE);
-	expect(now, SCHEDULE_LOAD, TODAY, "schedule", 1, run, "rechecks of days that have grown too old are let go");
+	on(YESTERDAY - 10)->checked_at = now - 9 * DAY;
+	rechecked(YESTERDAY - 10, SCHEDULE_FAILED, now - 20 * HOUR, now - 20 * HOUR + MINUTE);
+	expect(now, SCHEDULE_RECHECK, YESTERDAY - 10, "recheck", 2, now + 4 * HOUR,
+		   "a failed recheck is repeated outside recheck_days, once a day after the first week");
+	rechecked(YESTERDAY - 10, SCHEDULE_FAILED, now - 2 * DAY, 0);
+	expect(now, SCHEDULE_RECHECK, YESTERDAY - 10, "recheck", 1, now - DAY, "and when it has finally failed");
+	begin(now);
+	rules.recheck_days = 0;
+	provisional(YESTERDAY - 90, now - 80 * DAY)->loaded = true;
+	expect(now, SCHEDULE_RECHECK, YESTERDAY - 90, "recheck", 1, now - 80 * DAY + 6 * HOUR,
+		   "a provisional day is rechecked however old it is");
+}
+
+/* What is tried again once it has finally failed. */
+static void
+test_again(void)
+{
+	TimestampTz now = clock_at(TODAY, 10 * HOUR);
+	TimestampTz run = clock_at(TODAY + 1, 8 * HOUR);
+	ScheduleDay *day;
+
+	begin(now);
+	day = on(YESTERDAY - 3);
+	day->load = (ScheduleTry){SCHEDULE_FAILED, 4, now, 0};
+	day->asked = true;
+	day->started_at = now;
+	expect(now, SCHEDULE_LOAD, TODAY, "schedule", 1, run, "yesterday goes before what failed");
+	rules.start_date = TODAY + 9;
+	expect(run, SCHEDULE_LOAD, YESTERDAY - 3, "queue", 1, run, "a forced reload that finally failed comes at run_at");
+	day = on(YESTERDAY - 300);
+	*day = (ScheduleDay){.day = YESTERDAY - 300, .load = {SCHEDULE_FAILED, 4, now, 0}, .asked = true, .loaded = true,
+						 .confirmed = true, .started_at = now};
+	on(YESTERDAY - 3)->load.state = SCHEDULE_SUCCEEDED;
+	on(YESTERDAY - 3)->checked_at = run;
+	expect(run, SCHEDULE_LOAD, YESTERDAY - 300, "queue", 1, run, "of an old day as well");
+	on(YESTERDAY - 300)->load.ended_at = on(YESTERDAY - 300)->started_at = now - 32 * DAY;
+	rules.start_date = TODAY - 100;
+	expect(now, SCHEDULE_LOAD, TODAY, "schedule", 1, run, "but only for catchup_days");
+	on(YESTERDAY - 300)->load = (ScheduleTry){SCHEDULE_REFUSED, 1, now, 0};
+	on(YESTERDAY - 300)->started_at = now;
+	expect(now, SCHEDULE_LOAD, TODAY, "schedule", 1, run, "an old day that was refused does not");
+}
+
+/* A server that cannot be reached. */
+static void
+test_postponed(void)
+{
+	TimestampTz now = clock_at(TODAY, 8 * HOUR);
+	TimestampTz until = now + 10 * MINUTE;
+
+	begin(now);
+	rules.postponed_until = until;
+	missing(YESTERDAY);
+	expect(now, SCHEDULE_LOAD, YESTERDAY, "schedule", 1, now, "yesterday is begun whatever is postponed");
+	ended(YESTERDAY, SCHEDULE_FAILED, 1, now, now + MINUTE);
+	missing(YESTERDAY - 4);
+	provisional(YESTERDAY - 1, now - DAY);
+	queued(YESTERDAY - 90, 5);
+	expect(now, SCHEDULE_LOAD, YESTERDAY, "schedule", 2, now + MINUTE, "a retry is made at next_at, the rest is postponed");
+	ended(YESTERDAY, SCHEDULE_FAILED, 4, now, 0);
+	expect(now, SCHEDULE_LOAD, YESTERDAY, "schedule", 1, until, "what has finally failed is the first to try again");
+	ended(YESTERDAY, SCHEDULE_CANCELED, 4, now, 0);
+	expect(until, SCHEDULE_LOAD, YESTERDAY - 4, "catchup", 1, until, "then gaps");
+	on(YESTERDAY - 4)->load.state = SCHEDULE_CANCELED;
+	expect(until, SCHEDULE_LOAD, YESTERDAY - 90, "queue", 1, until, "then the queue");
+	on(YESTERDAY - 90)->load.state = SCHEDULE_CANCELED;
+	expect(until, SCHEDULE_RECHECK, YESTERDAY - 1, "recheck", 1, until, "then rechecks");
+}
+
+/* late_checks: 14, 30 and 60 days after a day's end. */
+static void
+test_late_checks(void)
+{
+	TimestampTz now = clock_at(TODAY, 10 * HOUR);
+	TimestampTz run = clock_at(TODAY + 1, 8 * HOUR);
+
+	rules = default_rules(TODAY - 100);
+	rules.late_checks = true;
+	ok(schedule_first_day(&rules, now) == YESTERDAY - 60, "late checks need days of the last two months");
+	begin(now);
+	rules.late_checks = true;
+	expect(now, SCHEDULE_LOAD, TODAY, "schedule", 1, run, "after a check there is no late one at once");
+	on(YESTERDAY - 14)->checked_at = clock_at(YESTERDAY - 6, 9 * HOUR);
+	expect(now, SCHEDULE_RECHECK, YESTERDAY - 14, "recheck", 1, clock_at(TODAY, 8 * HOUR), "14 days after its end");
+	on(YESTERDAY - 14)->checked_at = clock_at(TODAY, 9 * HOUR);
+	on(YESTERDAY - 20)->checked_at = clock_at(YESTERDAY - 18, 9 * HOUR);
+	expect(now, SCHEDULE_RECHECK, YESTERDAY - 20, "recheck", 1, clock_at(YESTERDAY - 5, 8 * HOUR),
+		   "a late check that was missed is made up for");
+	on(YESTERDAY - 20)->checked_at = now - DAY;
+	expect(now, SCHEDULE_LOAD, TODAY, "schedule", 1, run, "the next is 30 days after its end");
+	rules.late_checks = false;
+	on(YESTERDAY - 30)->checked_at = now - 20 * DAY;
+	expect(now, SCHEDULE_LOAD, TODAY, "schedule", 1, run, "without late_checks there is none");
+	rules.late_checks = true;
+	expect(now, SCHEDULE_RECHECK, YESTERDAY - 30, "recheck", 1, clock_at(YESTERDAY - 15, 8 * HOUR), "with them there is");
+	on(YESTERDAY - 30)->checked_at = now;
+	on(YESTERDAY - 70)->load.state = SCHEDULE_SUCCEEDED;
+	on(YESTERDAY - 70)->loaded = on(YESTERDAY - 70)->confirmed = true;
+	on(YESTERDAY - 70)->checked_at = clock_at(YESTERDAY - 9, 8 * HOUR);
+	expect(now, SCHEDULE_LOAD, TODAY, "schedule", 1, run, "after 60 days there are no more");
 }
 
 static void
@@ -329,9 +428,9 @@ test_wrong_clock(void)
 	begin(now);
 	ended(YESTERDAY, SCHEDULE_FAILED, 1, wrong, wrong + MINUTE);
 	expect(now, SCHEDULE_LOAD, YESTERDAY, "schedule", 2, now, "a next_at far ahead counts as now");
-	on(YESTERDAY)->next_at = DT_NOEND;
+	on(YESTERDAY)->load.next_at = DT_NOEND;
 	expect(now, SCHEDULE_LOAD, YESTERDAY, "schedule", 2, now, "even an infinite one");
-	on(YESTERDAY)->next_at = now + MINUTE + USECS_PER_SEC;
+	on(YESTERDAY)->load.next_at = now + MINUTE + USECS_PER_SEC;
 	expect(now, SCHEDULE_LOAD, YESTERDAY, "schedule", 2, now + MINUTE + USECS_PER_SEC, "a little ahead is waited for");
 	ended(YESTERDAY, SCHEDULE_FAILED, 4, wrong, 0);
 	expect(now, SCHEDULE_LOAD, YESTERDAY, "schedule", 1, now, "an end far ahead counts as now");
@@ -367,6 +466,9 @@ main(void)
 	test_queue();
 	test_provisional();
 	test_recheck();
+	test_again();
+	test_postponed();
+	test_late_checks();
 	test_snapshot();
 	test_wrong_clock();
 	test_model();

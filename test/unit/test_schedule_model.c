@@ -55,9 +55,9 @@ typedef struct Truth
 	TimestampTz there_at; /* real time at which upstream has it whole; 0: never */
 	bool poison; /* brings the server down until `mended` */
 	bool asked; /* somebody has queued it */
-	TimestampTz begun; /* real time of the latest attempt, or 0 */
+	TimestampTz begun[2]; /* real time of the latest load and check, or 0 */
 	TimestampTz equal; /* real time of the latest equal recheck */
-	int series; /* failures in a row since run_at, a change or an answer */
+	int series[2]; /* of loads and of checks: failures in a row since run_at, a change or an answer */
 	int today; /* attempts on the model's day `on` */
 	DateADT on;
 } Truth;
@@ -114,6 +114,13 @@ truth_of(Game *game, DateADT day)
 	return day >= game->first && day < game->first + SPAN ? &game->truth[day - game->first] : NULL;
 }
 
+/* It has failed for good. */
+static bool
+has_ended(const ScheduleTry *last)
+{
+	return (last->state == SCHEDULE_FAILED || last->state == SCHEDULE_INTERRUPTED) && last->next_at == 0;
+}
+
 /* The rows that ledger_days() gives: a range, and what is open. */
 static int
 rows_of(Game *game, ScheduleDay *rows, TimestampTz now)
@@ -123,7 +130,9 @@ rows_of(Game *game, ScheduleDay *rows, TimestampTz now)
 	for (int i = 0; i < SPAN; i++)
 	{
 		const ScheduleDay *row = &game->truth[i].row;
-		bool open = row->state == SCHEDULE_QUEUED || row->state == SCHEDULE_WAITING || row->next_at != 0;
+		bool open = row->load.state == SCHEDULE_QUEUED || row->load.state == SCHEDULE_WAITING ||
+					row->load.next_at != 0 || row->check.next_at != 0 || (row->loaded && !row->confirmed) ||
+					has_ended(&row->check) || (row->asked && has_ended(&row->load));
 		if (open || (row->day >= first && row->day <= day_yesterday(now)))
 			rows[n++] = *row;
 	}
@@ -134,9 +143,15 @@ static void
 succeed(Game *game, Truth *truth, const ScheduleAction *action, TimestampTz now)
 {
 	ScheduleDay *row = &truth->row;
+	ScheduleTry *last = action->what == SCHEDULE_LOAD ? &row->load : &row->check;
 	bool whole = game->real >= truth->there_at;
 	if (action->what == SCHEDULE_LOAD)
-		row->confirmed = false;
+	{
+		row->confirmed = whole && schedule_confirms(row->day, now);
+		row->check = (ScheduleTry){0};
+		row->asked = false;
+		truth->asked = false;
+	}
 	else
 	{
 		hold(game, LAW_RECHECK,
@@ -144,33 +159,29 @@ succeed(Game *game, Truth *truth, const ScheduleAction *action, TimestampTz now)
 		truth->equal = game->real;
 		row->confirmed = row->confirmed || (whole && schedule_confirms(row->day, now));
 	}
-	row->state = SCHEDULE_SUCCEEDED;
+	last->state = SCHEDULE_SUCCEEDED;
+	last->next_at = 0;
 	row->loaded = true;
-	row->next_at = 0;
 	row->checked_at = now;
-	truth->asked = false;
-	truth->series = 0;
+	truth->series[0] = truth->series[1] = 0;
 }
 
 static void
-fail(Game *game, Truth *truth, bool interrupted, TimestampTz now)
+fail(Game *game, Truth *truth, ScheduleTry *last, bool interrupted, TimestampTz now)
 {
-	ScheduleDay *row = &truth->row;
-	row->state = interrupted ? SCHEDULE_INTERRUPTED : SCHEDULE_FAILED;
-	row->next_at = schedule_retry_at(&game->rules, row->attempt, interrupted, now);
-	truth->asked = truth->asked && row->next_at != 0;
-	truth->series++;
+	last->state = interrupted ? SCHEDULE_INTERRUPTED : SCHEDULE_FAILED;
+	last->next_at = schedule_retry_at(&game->rules, last->attempt, interrupted, now);
+	truth->series[last == &truth->row.check]++;
 }
 
 static void
 find_empty(Game *game, Truth *truth, TimestampTz now)
 {
 	ScheduleDay *row = &truth->row;
-	row->next_at = schedule_ready_at(&game->rules, row->day, now);
-	row->state = row->next_at != 0 ? SCHEDULE_WAITING : SCHEDULE_FAILED;
-	row->run = row->next_at != 0 ? ++game->runs : 0;
-	truth->asked = truth->asked && row->next_at != 0;
-	truth->series = 0;
+	row->load.next_at = schedule_ready_at(&game->rules, row->day, now);
+	row->load.state = row->load.next_at != 0 ? SCHEDULE_WAITING : SCHEDULE_FAILED;
+	row->run = row->load.next_at != 0 ? ++game->runs : 0;
+	truth->series[0] = 0;
 }
 
 /* How an attempt ends, and how long it takes. */
@@ -179,6 +190,7 @@ attempt(Game *game, const ScheduleAction *action)
 {
 	Truth *truth = truth_of(game, action->day);
 	ScheduleDay *row = &truth->row;
+	ScheduleTry *last = action->what == SCHEDULE_LOAD ? &row->load : &row->check;
 	bool crash = truth->poison && game->real < game->mended;
 	TimestampTz now;
 	game->real += USECS_PER_SEC + dice(game, 90) * USECS_PER_SEC;
@@ -186,25 +198,17 @@ attempt(Game *game, const ScheduleAction *action)
 	if (crash)
 		game->real += dice(game, 5) * MINUTE;
 	now = now_of(game);
-	row->attempt = action->attempt;
-	row->recheck = action->what == SCHEDULE_RECHECK;
-	row->ended_at = now;
+	last->attempt = action->attempt;
+	last->ended_at = now;
 	row->run = 0;
 	if (crash)
-		fail(game, truth, true, now);
+		fail(game, truth, last, true, now);
 	else if (game->real < game->outage || (!is_calm(game) && dice(game, 20) == 0))
-		fail(game, truth, false, now);
+		fail(game, truth, last, false, now);
 	else if (!row->loaded && (truth->there_at == 0 || game->real < truth->there_at - 6 * HOUR))
 		find_empty(game, truth, now);
 	else
 		succeed(game, truth, action, now);
-}
-
-/* It has failed for good. */
-static bool
-has_ended(const ScheduleDay *row)
-{
-	return (row->state == SCHEDULE_FAILED || row->state == SCHEDULE_INTERRUPTED) && row->next_at == 0;
 }
 
 /* How often it has been run_at until then. */
@@ -219,18 +223,21 @@ static void
 judge(Game *game, const ScheduleAction *action, TimestampTz now)
 {
 	Truth *truth = truth_of(game, action->day);
+	const ScheduleTry *last = action->what == SCHEDULE_LOAD ? &truth->row.load : &truth->row.check;
+	TimestampTz *begun = &truth->begun[action->what == SCHEDULE_RECHECK];
 	Truth *yesterday = truth_of(game, day_yesterday(now));
 	TimestampTz due = schedule_due_at(&game->rules, day_yesterday(now));
-	bool untried = yesterday && yesterday->row.state == SCHEDULE_UNTRIED && !yesterday->row.loaded;
-	bool free = truth->row.attempt > 0 && (truth->row.state == SCHEDULE_QUEUED || game->changed >= truth->begun ||
-										   (has_ended(&truth->row) && game->rules.changed_at > truth->row.ended_at));
+	bool untried = yesterday && yesterday->row.load.state == SCHEDULE_UNTRIED && !yesterday->row.loaded;
+	bool free = last->attempt > 0 && (last->state == SCHEDULE_QUEUED || game->changed >= *begun ||
+									  (has_ended(last) && game->rules.changed_at > last->ended_at));
+	int *series = &truth->series[action->what == SCHEDULE_RECHECK];
 	DateADT day = day_of(game->real);
 
 	hold(game, LAW_OVER, now >= day_start(action->day + 1), action->day);
 	hold(game, LAW_REASON, action->what != SCHEDULE_LOAD || !truth->row.loaded || truth->asked, action->day);
 	hold(game, LAW_PAUSE,
-		 truth->begun == 0 || free || game->disturbed >= truth->begun ||
-			 game->real - truth->begun >= game->rules.retry_delay,
+		 *begun == 0 || free || game->disturbed >= *begun ||
+			 game->real - *begun >= game->rules.retry_delay,
 		 action->day);
 	if (untried && now >= due && yesterday->row.day >= game->rules.start_date)
 	{
@@ -239,22 +246,21 @@ judge(Game *game, const ScheduleAction *action, TimestampTz now)
 		hold(game, LAW_PROMPT, now - due <= 7 * MINUTE || game->disturbed >= due - game->offset - 7 * MINUTE,
 			 action->day);
 	}
-	if (truth->on != day || free || game->disturbed >= truth->begun)
+	if (truth->on != day || free || game->disturbed >= *begun)
 		truth->today = 0;
-	if (has_ended(&truth->row))
+	if (has_ended(last))
 	{
-		hold(game, LAW_AGAIN,
-			 free || game->disturbed >= truth->begun || run_ats(game, now) > run_ats(game, truth->row.ended_at),
+		hold(game, LAW_AGAIN, free || game->disturbed >= *begun || run_ats(game, now) > run_ats(game, last->ended_at),
 			 action->day);
-		truth->series = 0;
+		*series = 0;
 	}
 	if (free)
-		truth->series = 0;
+		*series = 0;
 	truth->on = day;
 	truth->today++;
-	truth->begun = game->real;
+	*begun = game->real;
 	/* 24 hours of asking every 15 minutes, and a few failures on the way */
-	hold(game, LAW_BOUNDED, truth->today <= 110 && truth->series <= game->rules.retries, action->day);
+	hold(game, LAW_BOUNDED, truth->today <= 110 && *series <= game->rules.retries, action->day);
 }
 
 /* What happens meanwhile, about once an hour. */
@@ -294,11 +300,13 @@ disturb(Game *game)
 		game->changed = game->real;
 		game->rules.changed_at = now_of(game);
 	}
-	if (dice(game, 60) == 0 && truth && truth->row.state != SCHEDULE_WAITING && truth->row.state != SCHEDULE_QUEUED)
+	if (dice(game, 60) == 0 && truth && truth->row.load.state != SCHEDULE_WAITING && truth->row.load.state != SCHEDULE_QUEUED)
 	{
-		truth->row.state = SCHEDULE_QUEUED;
+		truth->row.load.state = SCHEDULE_QUEUED;
+		truth->row.load.next_at = 0;
 		truth->row.run = ++game->runs;
-		truth->row.next_at = 0;
+		truth->row.asked = true;
+		truth->row.started_at = now_of(game);
 		truth->asked = true;
 	}
 }
@@ -370,9 +378,8 @@ play(unsigned seed)
 		const Truth *truth = truth_of(&game, day);
 		/* the youngest may be late, and are confirmed a day after their end */
 		bool young = day > game.rules.start_date + LENGTH - 4;
-		bool gone = day < schedule_first_day(&game.rules, game.real);
 		if (truth->there_at != 0 && truth->there_at < game.end - 2 * DAY && !young)
-			hold(&game, LAW_COMPLETE, truth->row.loaded && (truth->row.confirmed || gone), day);
+			hold(&game, LAW_COMPLETE, truth->row.loaded && truth->row.confirmed, day);
 	}
 }
 
