@@ -257,8 +257,10 @@ ledger_accept(const char *source, DateADT day, const char *why, const DayFigures
 				   "WHERE source = $1 AND day = $2 AND status IN ('queued', 'waiting')) "
 				   "INSERT INTO %1$s.contratos_runs (source, day, cause, status, started_at, finished_at, accepted_by, "
 				   "why, target_rows, target_max_timestamp) SELECT $1, $2, 'manual', 'accepted', $3, $3, $4, $5, $6, $7 "
-				   "WHERE NOT EXISTS (SELECT 1 FROM %1$s._contratos_days WHERE source = $1 AND day = $2 "
-				   "AND state IN ('provisional', 'confirmed')) RETURNING id",
+				   "WHERE NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs s WHERE s.source = $1 AND s.day = $2 "
+				   "AND s.status = 'succeeded' AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = $1 "
+				   "AND n.day = $2 AND n.id > s.id AND n.status IN ('succeeded', 'accepted', 'differs', 'refused'))) "
+				   "RETURNING id",
 				   &args, SPI_OK_INSERT_RETURNING, ledger_read_int64, &id);
 	if (id != 0)
 		ledger_notify(&accepted, id);

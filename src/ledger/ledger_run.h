@@ -123,8 +123,8 @@ extern void ledger_notify(const LedgerRun *run, int64 id);
 /*
  * Whether a load that has ended for good makes its day a failed one: its rows are
  * not in the target, or are known to be wrong, and no load of the worker has failed
- * for good since the day's last success.  `unreported`: on_failure must be called,
- * which is recorded.
+ * for good, with the same error, since the day's last success.
+ * `unreported`: on_failure must be called, which is recorded.
  */
 extern bool ledger_day_has_failed(int64 run, bool unreported);
 

@@ -155,12 +155,12 @@ SKIP:
 # ---- history
 
 $f->query(
-	q(INSERT INTO contratos_runs (source, day, cause, status, started_at, finished_at, rows_loaded)
-	  VALUES ('tokens', '2025-01-01', 'manual', 'succeeded', '2025-01-02 08:00Z', '2025-01-02 08:00Z', 1),
-	         ('tokens', '2025-01-01', 'manual', 'succeeded', '2025-01-02 09:00Z', '2025-01-02 09:00Z', 2),
-	         ('tokens', '2025-01-01', 'recheck', 'unchanged', '2025-01-02 10:00Z', '2025-01-02 10:00Z', NULL),
-	         ('tokens', '2025-01-01', 'manual', 'failed', '2025-01-02 11:00Z', '2025-01-02 11:00Z', NULL),
-	         ('tokens', '2025-12-01', 'manual', 'failed', '2025-12-02 08:00Z', '2025-12-02 08:00Z', NULL);
+	q(INSERT INTO contratos_runs (source, day, cause, status, started_at, finished_at, rows_loaded, confirmed_at)
+	  VALUES ('tokens', '2025-01-01', 'manual', 'succeeded', '2025-01-02 08:00Z', '2025-01-02 08:00Z', 1, NULL),
+	         ('tokens', '2025-01-01', 'manual', 'succeeded', '2025-01-02 09:00Z', '2025-01-02 09:00Z', 2, '2025-01-04'),
+	         ('tokens', '2025-01-01', 'recheck', 'unchanged', '2025-01-02 10:00Z', '2025-01-02 10:00Z', NULL, NULL),
+	         ('tokens', '2025-01-01', 'manual', 'failed', '2025-01-02 11:00Z', '2025-01-02 11:00Z', NULL, NULL),
+	         ('tokens', '2025-12-01', 'manual', 'failed', '2025-12-02 08:00Z', '2025-12-02 08:00Z', NULL, NULL);
 	  INSERT INTO contratos_rejects VALUES (currval('contratos_runs_id_seq') - 4, 1, 'name', 'x', 'old'),
 	         (currval('contratos_runs_id_seq') - 3, 1, 'name', 'x', 'last')));
 ok($f->at('2026-11-22 06:00:01'), 'a worker looks at an old history');

@@ -99,7 +99,7 @@ is(attempts(q(id > 3 AND day = '2026-11-21')), '1 failed 42501 accessDenied', 'a
 is(attempts("id > 3 AND $day20"), '1 failed 42501 accessDenied', 'a failed day of before is tried again at run_at, as attempt 1');
 is($f->query('SELECT string_agg(extract(day FROM day)::text, \' \' ORDER BY id) FROM contratos_runs WHERE id > 3'),
 	'21 20', 'yesterday is tried before older failed days');
-is(told(), '20 BigQuery: no, 21 BigQuery: no, 20 BigQuery: no', 'on_failure is called for each failure');
+is(told(), '20 BigQuery: no, 21 BigQuery: no, 20 BigQuery: no', 'on_failure is called for each day, and again for another error');
 
 # ---- taken up again when the source was changed
 

@@ -27,10 +27,10 @@ $f->day($day, 50);
 ok($f->at('2026-11-21 13:59:59'), 'the worker looks a second before six hours have passed');
 is(history($day), 'schedule succeeded', 'a loaded day is not rechecked before six hours have passed');
 ok($f->at('2026-11-21 14:00'), 'the worker looks six hours after the load');
-is(history($day), 'schedule succeeded, recheck succeeded', 'a recheck after six hours reloads a day that differs');
+is(history($day), 'schedule succeeded, recheck differs, reload succeeded', 'a recheck after six hours reloads a day that differs');
 is(rows_of($day), 50, 'a reloaded day has all its rows');
 ok($f->at('2026-11-21 20:00'), 'the worker looks six hours after the reload');
-is(history($day), 'schedule succeeded, recheck succeeded, recheck unchanged',
+is(history($day), 'schedule succeeded, recheck differs, reload succeeded, recheck unchanged',
 	'a recheck after six more hours finds the day unchanged');
 is(confirmed($day), '', 'an unchanged day is not confirmed within 24 hours after its end');
 is($f->query(q(SELECT bytes_processed > 0, bytes_billed, rows_loaded, job_id IS NOT NULL FROM contratos_runs WHERE status = 'unchanged')),
@@ -53,14 +53,14 @@ is($f->query(qq(SELECT count(*) FROM contratos_runs WHERE id > $count AND day = 
 $f->day($day, 50, seed => 7);
 ok($f->at('2026-11-24 02:00'), 'the worker looks at a day with as many, but other rows');
 is($f->query("SELECT cause, status, rows_loaded, rows_replaced FROM contratos_runs WHERE day = '$day' ORDER BY id DESC LIMIT 1"),
-	'recheck|succeeded|50|50', 'a recheck notices other rows by their fingerprint');
+	'reload|succeeded|50|50', 'a recheck notices other rows by their fingerprint');
 $f->query("DELETE FROM tokens WHERE ctid IN (SELECT ctid FROM tokens WHERE (block_timestamp AT TIME ZONE 'UTC')::date = '$day' LIMIT 5)");
 ok($f->at('2026-11-25 02:00'), 'the worker looks at a day with rows deleted in the target');
 is(rows_of($day), 50, 'a recheck reloads rows deleted in the target');
 $f->day($day, 10);
 ok($f->at('2026-11-26 02:00'), 'the worker looks at a day that has shrunk in BigQuery');
-is($f->query("SELECT cause, status FROM contratos_runs WHERE day = '$day' ORDER BY id DESC LIMIT 1"), 'recheck|refused', 'a recheck refuses a day that has shrunk');
-is(rows_of($day), 50, 'a day that a recheck refuses keeps its rows');
+is($f->query("SELECT cause, status FROM contratos_runs WHERE day = '$day' ORDER BY id DESC LIMIT 1"), 'reload|refused', 'a reload refuses a day that has shrunk');
+is(rows_of($day), 50, 'a day whose reload is refused keeps its rows');
 
 # ---- what is filtered here is not loaded for ever
 
@@ -78,7 +78,7 @@ for my $time ('2026-11-26 14:00', '2026-11-26 20:00', '2026-11-27 02:00')
 	ok($f->at($time), "the worker looks at a day with rows deleted, $time");
 }
 my $differs = qr/WARNING:  source "tokens": 2026-11-25 still differs after it was loaded again twice/;
-is(history('2026-11-25'), 'schedule succeeded, recheck succeeded, recheck succeeded, recheck differs',
+is(history('2026-11-25'), 'schedule succeeded, recheck differs, reload succeeded, recheck differs, reload succeeded, recheck differs',
 	'a day that differs after two reloads is reported');
 is($f->logged($differs), 1, 'a day that differs after two reloads is logged');
 ok($f->at('2026-11-28 01:59:59'), 'the worker looks within a day after the report');
@@ -114,8 +114,8 @@ $f->query(q(DELETE FROM contratos_runs WHERE day = '2026-11-28'; SELECT contrato
 ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-28' AND status = 'succeeded')), 'a queued day before the start date is loaded');
 $f->settle;
 $f->day('2026-11-28', 25);
-ok($f->at('2026-12-01 15:00'), 'the worker looks at a day before the start date');
-is(history('2026-11-28'), 'queue succeeded, recheck succeeded',
+ok($f->at('2026-12-02 15:00'), 'the worker looks at a day before the start date');
+is(history('2026-11-28'), 'queue succeeded, recheck differs, reload succeeded',
 	'a day before the start date is rechecked and reloaded');
 
 $f->stop;

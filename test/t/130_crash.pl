@@ -211,7 +211,7 @@ my $stop = sub { my $pid = $f->worker; $f->query("SELECT pg_terminate_backend($p
 my $holder = Contratos::Session->new($node);
 for my $stops (1, 2)
 {
-	my $day = 23 - $stops;
+	my $day = 14 - $stops;
 	$holder->query('SELECT pg_advisory_lock(2)');
 	$bq->reset(tables => 0);
 	$bq->rule({ kind => 'insert' }, { status => 403, reason => 'accessDenied', message => 'no' });

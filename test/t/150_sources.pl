@@ -66,12 +66,12 @@ my $date = '2026-11-21';
 sub recheck
 {
 	my ($name) = @_;
-	$f->query("UPDATE contratos_sources SET enabled = (name = '$name')");
+	$f->query("UPDATE contratos_runs SET confirmed_at = NULL; UPDATE contratos_sources SET enabled = (name = '$name')");
 	$hour += 6;
 	($hour, $date) = ($hour - 24, '2026-11-22') if $hour >= 24;
 	ok($f->at(sprintf '%s %02d:00', $date, $hour), "the worker rechecks $name");
 	$f->query("UPDATE contratos_sources SET enabled = false");
-	return $f->query(qq(SELECT cause || ' ' || status FROM contratos_runs WHERE source = '$name' AND cause = 'recheck' ORDER BY id DESC LIMIT 1));
+	return $f->query(qq(SELECT cause || ' ' || status FROM contratos_runs WHERE source = '$name' AND cause IN ('recheck', 'reload') ORDER BY id DESC LIMIT 1));
 }
 
 # ---- DATETIME: no zone at all; a day is what its text says
@@ -97,7 +97,7 @@ is($f->query('SELECT count(*) FROM shop.orders'), 4, 'another day by DATETIME re
 is(recheck('orders'), 'recheck unchanged', 'a recheck by DATETIME finds the day unchanged');
 like(text(), qr/MAX\(`t`\)/, 'a recheck by DATETIME compares the maximum');
 $bq->table("$project.orders", append => 1, rows => [ [ 6, '2026-11-20T18:00:00', 'late' ] ]);
-is(recheck('orders'), 'recheck succeeded', 'a recheck by DATETIME reloads a day with late rows');
+is(recheck('orders'), 'reload succeeded', 'a recheck by DATETIME reloads a day with late rows');
 is(maxima('orders'), '2026-11-20 23:59:59.999999+00|2026-11-20 23:59:59.999999+00|4',
 	'a day by DATETIME has late rows after the recheck');
 
@@ -115,7 +115,7 @@ is(run('sales', '2026-11-20', 'America/Los_Angeles'), 'succeeded|2|2',
 is(run('sales', '2026-11-19', 'UTC'), 'succeeded|1|0', 'another day by DATE is loaded');
 is($f->query('SELECT day, count(*), sum(amount) FROM shop.sales GROUP BY 1 ORDER BY 1'), "2026-11-19|1|2.5\n2026-11-20|2|6", 'two days by DATE have their rows');
 $f->query(q(DELETE FROM shop.sales WHERE ctid = (SELECT max(ctid) FROM shop.sales WHERE day = '2026-11-20')));
-is(recheck('sales'), 'recheck succeeded', 'a recheck by DATE reloads a day with rows deleted');
+is(recheck('sales'), 'reload succeeded', 'a recheck by DATE reloads a day with rows deleted');
 is(recheck('sales'), 'recheck unchanged', 'a recheck by DATE finds a reloaded day unchanged');
 like($f->fails(q(SELECT contratos_run('2026-11-17', 'sales'))), qr/ERROR:  55000: BigQuery has no rows of 2026-11-17/,
 	'an empty day by DATE is refused');
@@ -205,7 +205,7 @@ like($f->fails(q(SELECT contratos_backfill(2, 'rates'))), qr/ERROR:  22023: sour
 like($f->fails(q(SELECT contratos_enqueue('2026-11-18', '2026-11-18', 'rates'))), qr/ERROR:  22023: source "rates" has only one day/, 'contratos_enqueue() of an older day of a full-table source is an error');
 is(recheck('rates'), 'recheck unchanged', 'a recheck of a full-table source finds it unchanged');
 $bq->table("$project.rates", append => 1, rows => [ [ 'C22', '2' ] ]);
-is(recheck('rates'), 'recheck succeeded', 'a recheck of a full-table source reloads it');
+is(recheck('rates'), 'reload succeeded', 'a recheck of a full-table source reloads it');
 is($f->query('SELECT count(*) FROM shop.rates'), 22, 'a reloaded full-table source has each row once');
 
 # the guard compares with what would be lost, whatever day it was loaded for
