@@ -110,6 +110,57 @@ report_days(const CallTotals *totals, const char *source, int ndays)
 }
 
 /* --------------------------------------------------------------------------
+ * Days that BigQuery has no rows of: one WARNING for all of a call
+ * -------------------------------------------------------------------------- */
+
+/* A WARNING names no more ranges than these. */
+#define MAX_EMPTY_RANGES 20
+
+typedef struct EmptyDays
+{
+	StringInfoData text; /* "2026-11-01 to 2026-11-10, 2026-11-15" */
+	int nranges;
+	DateADT first; /* of the range that is not in the text yet */
+	DateADT last;
+	int ndays;
+} EmptyDays;
+
+static void
+append_empty_range(EmptyDays *empty)
+{
+	if (empty->ndays == 0 || empty->nranges++ >= MAX_EMPTY_RANGES)
+		return;
+	appendStringInfo(&empty->text, "%s%s", empty->nranges > 1 ? ", " : "", day_text(empty->first));
+	if (empty->last > empty->first)
+		appendStringInfo(&empty->text, " to %s", day_text(empty->last));
+}
+
+static void
+add_empty_day(EmptyDays *empty, DateADT day)
+{
+	if (empty->ndays == 0 || day != empty->last + 1)
+	{
+		append_empty_range(empty);
+		empty->first = day;
+	}
+	empty->last = day;
+	empty->ndays++;
+}
+
+static void
+report_empty_days(EmptyDays *empty, const char *source)
+{
+	if (empty->ndays == 0)
+		return;
+	append_empty_range(empty);
+	ereport(WARNING, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					  errmsg("empty days of source \"%s\" were refused: %s%s", source, empty->text.data,
+							 empty->nranges > MAX_EMPTY_RANGES ? ", and others" : ""),
+					  errdetail("BigQuery has no rows of them. Rows that were loaded before are kept."),
+					  errhint("Days that are really empty can be loaded with allow_empty => true.")));
+}
+
+/* --------------------------------------------------------------------------
  * A call
  * -------------------------------------------------------------------------- */
 
@@ -124,6 +175,7 @@ typedef struct Call
 	bool may_see_rows; /* of the target, in an error's detail */
 	int64 next_notice; /* NOTICEs are a second apart, also from one day to the next */
 	CallTotals totals;
+	EmptyDays empty;
 } Call;
 
 void
@@ -139,6 +191,17 @@ run_check_day(const LedgerSource *source, DateADT day)
 						errdetail("Days are UTC days, and today is %s in UTC.", day_text(day_of(now))),
 						errhint("The last day that can be loaded is %s.", day_text(day_yesterday(now)))));
 	load_check_snapshot(source, day);
+}
+
+void
+run_check_days(const LedgerSource *source, DateADT first, DateADT last, const char *verb, int limit)
+{
+	run_check_day(source, first);
+	run_check_day(source, last);
+	if (last - first >= limit)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cannot %s more than %d days", verb, limit),
+				 errdetail("From first to last there are %d.", last - first + 1), errhint("Use several calls.")));
 }
 
 /* Everything before the first query; errors in it are the call's. */
@@ -166,6 +229,7 @@ begin_call(const char *function, const char *source, const char *cause)
 	call = palloc0(sizeof(Call));
 	call->context = CurrentMemoryContext;
 	call->cause = cause;
+	initStringInfo(&call->empty.text);
 	call->source = ledger_source(source);
 	return call;
 }
@@ -190,14 +254,15 @@ end_call(Call *call)
 }
 
 static LoadDay *
-new_load(Call *call, DateADT day, bool allow_shrink)
+new_load(Call *call, DateADT day, const RunOptions *options)
 {
 	LoadDay *load = palloc(sizeof(LoadDay));
 
 	load_begin(load, call->source->name, day, call->cause, CurrentMemoryContext);
 	load->plan = call->plan;
 	load->bq = call->bq;
-	load->allow_shrink = allow_shrink;
+	load->allow_shrink = options->allow_shrink;
+	load->allow_empty = options->allow_empty;
 	load->next_notice = call->next_notice;
 	return load;
 }
@@ -310,7 +375,7 @@ record_success(Call *call, const LoadDay *load)
 }
 
 RunResult *
-run_day(const char *source, DateADT day, bool allow_shrink)
+run_day(const char *source, DateADT day, const RunOptions *options)
 {
 	Call *call = begin_call("contratos_run()", source, "manual");
 	LoadDay *load;
@@ -318,7 +383,7 @@ run_day(const char *source, DateADT day, bool allow_shrink)
 
 	run_check_day(call->source, day);
 	claim_source(call);
-	load = new_load(call, day, allow_shrink);
+	load = new_load(call, day, options);
 	load_only_day(call, load);
 	result = record_success(call, load);
 	end_call(call);
@@ -345,6 +410,11 @@ record_failure(Call *call, LoadDay *load, ErrorData *edata)
 	run.message = edata->message;
 	load->bytes_received = 0;
 	result = record_run(call, load, &run, edata->message);
+	if (load->no_rows)
+	{
+		add_empty_day(&call->empty, load->day);
+		return result;
+	}
 	hide_rows(call, load, edata);
 	ereport(WARNING,
 			(errcode(edata->sqlerrcode),
@@ -375,15 +445,14 @@ cancel_rest(Call *call, DateADT first, DateADT last, const char *why, Emit emit,
 }
 
 void
-run_days(const char *function, const char *source, DateADT first, DateADT last, bool only_missing, bool allow_shrink,
-		 Emit emit, void *arg)
+run_days(const char *function, const char *source, DateADT first, DateADT last, const RunOptions *options, Emit emit,
+		 void *arg)
 {
 	Call *call = begin_call(function, source, "backfill");
 	MemoryContext per_day = AllocSetContextCreate(call->context, "contratos backfill day", ALLOCSET_DEFAULT_SIZES);
 	bool any_success = false;
 
-	run_check_day(call->source, first);
-	run_check_day(call->source, last);
+	run_check_days(call->source, first, last, "load", RUN_MAX_DAYS);
 	claim_source(call);
 	for (DateADT day = first; day <= last; day++)
 	{
@@ -393,12 +462,12 @@ run_days(const char *function, const char *source, DateADT first, DateADT last, 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(per_day);
 		MemoryContextSwitchTo(per_day);
-		if (only_missing && ledger_last_rows(call->source->name, day) >= 0)
+		if (options->only_missing && ledger_last_rows(call->source->name, day) >= 0)
 		{
 			call->totals.skipped++;
 			continue;
 		}
-		load = new_load(call, day, allow_shrink);
+		load = new_load(call, day, options);
 		edata = catch_in_subtransaction(load_now, load, true);
 		call->next_notice = load->next_notice;
 		if (edata == NULL)
@@ -421,5 +490,6 @@ run_days(const char *function, const char *source, DateADT first, DateADT last, 
 	}
 	MemoryContextSwitchTo(call->context);
 	end_call(call);
+	report_empty_days(&call->empty, call->source->name);
 	report_days(&call->totals, call->source->name, (int) (last - first + 1));
 }

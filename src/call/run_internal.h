@@ -16,6 +16,9 @@
 /* Check that a day is over, and that BigQuery can express it; 22023 if not. */
 extern void run_check_day(const LedgerSource *source, DateADT day);
 
+/* The same for the days from first to last, of which a call can `verb` at most `limit`. */
+extern void run_check_days(const LedgerSource *source, DateADT first, DateADT last, const char *verb, int limit);
+
 /* Whether the caller may read the target. */
 extern bool run_may_see_rows(const LoadPlan *plan);
 

@@ -39,9 +39,6 @@
 #include "sql/contratos_internal.h"
 #include "worker/worker.h"
 
-/* A single backfill may not go back further. */
-#define MAX_DAYS 3660
-
 CONTRATOS_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(contratos_fdw_handler);
@@ -229,9 +226,22 @@ contratos_run(PG_FUNCTION_ARGS)
 	contratos_refuse_null(fcinfo, 0, "day");
 	contratos_refuse_null(fcinfo, 1, "source");
 	contratos_refuse_null(fcinfo, 2, "allow_shrink");
+	contratos_refuse_null(fcinfo, 3, "allow_empty");
+	RunOptions options = {.allow_shrink = PG_GETARG_BOOL(2), .allow_empty = PG_GETARG_BOOL(3)};
 	InitMaterializedSRF(fcinfo, 0);
-	emit(fcinfo->resultinfo, run_day(text_to_cstring(PG_GETARG_TEXT_PP(1)), PG_GETARG_DATEADT(0), PG_GETARG_BOOL(2)));
+	emit(fcinfo->resultinfo, run_day(text_to_cstring(PG_GETARG_TEXT_PP(1)), PG_GETARG_DATEADT(0), &options));
 	return (Datum) 0;
+}
+
+/* The options of a backfill: its arguments from n on. */
+static RunOptions
+get_options(FunctionCallInfo fcinfo, int n)
+{
+	contratos_refuse_null(fcinfo, n, "only_missing");
+	contratos_refuse_null(fcinfo, n + 1, "allow_shrink");
+	contratos_refuse_null(fcinfo, n + 2, "allow_empty");
+	return (RunOptions){
+		.only_missing = PG_GETARG_BOOL(n), .allow_shrink = PG_GETARG_BOOL(n + 1), .allow_empty = PG_GETARG_BOOL(n + 2)};
 }
 
 Datum
@@ -242,16 +252,15 @@ contratos_backfill(PG_FUNCTION_ARGS)
 
 	contratos_refuse_null(fcinfo, 0, "days");
 	contratos_refuse_null(fcinfo, 1, "source");
-	contratos_refuse_null(fcinfo, 2, "only_missing");
-	contratos_refuse_null(fcinfo, 3, "allow_shrink");
+	RunOptions options = get_options(fcinfo, 2);
 	days = PG_GETARG_INT32(0);
-	if (days < 1 || days > MAX_DAYS)
+	if (days < 1 || days > RUN_MAX_DAYS)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("days must be between 1 and %d", MAX_DAYS),
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("days must be between 1 and %d", RUN_MAX_DAYS),
 				 errdetail("It was %d.", days), errhint("contratos_backfill(7) loads the last seven complete days.")));
 	InitMaterializedSRF(fcinfo, 0);
-	run_days("contratos_backfill()", text_to_cstring(PG_GETARG_TEXT_PP(1)), last - (days - 1), last, PG_GETARG_BOOL(2),
-			 PG_GETARG_BOOL(3), emit, fcinfo->resultinfo);
+	run_days("contratos_backfill()", text_to_cstring(PG_GETARG_TEXT_PP(1)), last - (days - 1), last, &options, emit,
+			 fcinfo->resultinfo);
 	return (Datum) 0;
 }
 
@@ -263,11 +272,10 @@ contratos_backfill_range(PG_FUNCTION_ARGS)
 
 	contratos_get_days(fcinfo, "contratos_backfill_range", &first, &last);
 	contratos_refuse_null(fcinfo, 2, "source");
-	contratos_refuse_null(fcinfo, 3, "only_missing");
-	contratos_refuse_null(fcinfo, 4, "allow_shrink");
+	RunOptions options = get_options(fcinfo, 3);
 	InitMaterializedSRF(fcinfo, 0);
-	run_days("contratos_backfill_range()", text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, PG_GETARG_BOOL(3),
-			 PG_GETARG_BOOL(4), emit, fcinfo->resultinfo);
+	run_days("contratos_backfill_range()", text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, &options, emit,
+			 fcinfo->resultinfo);
 	return (Datum) 0;
 }
 
