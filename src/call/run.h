@@ -47,6 +47,13 @@ extern RunResult *run_day(const char *source, DateADT day, const RunOptions *opt
 extern void run_days(const char *function, const char *source, DateADT first, DateADT last, const RunOptions *options,
 					 void (*emit)(void *arg, const RunResult *result), void *arg);
 
+/*
+ * The same, but each day is committed: through the caller's SPI connection, which is
+ * nonatomic and not in a subtransaction.  What was open before is committed first.
+ * 55000 when days were tried and none was loaded; their failures stay in the ledger.
+ */
+extern void run_load(const char *source, DateADT first, DateADT last, bool only_missing);
+
 /* The estimated cost of a load of a day. */
 typedef struct RunEstimate
 {

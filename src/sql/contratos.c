@@ -10,11 +10,14 @@
 #include "postgres.h"
 
 #include "access/reloptions.h"
+#include "access/xact.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/tuplestore.h"
@@ -49,6 +52,7 @@ PG_FUNCTION_INFO_V1(contratos_setup);
 PG_FUNCTION_INFO_V1(contratos_run);
 PG_FUNCTION_INFO_V1(contratos_backfill);
 PG_FUNCTION_INFO_V1(contratos_backfill_range);
+PG_FUNCTION_INFO_V1(contratos_load);
 PG_FUNCTION_INFO_V1(contratos_estimate);
 PG_FUNCTION_INFO_V1(contratos_enqueue);
 PG_FUNCTION_INFO_V1(contratos_cancel);
@@ -277,6 +281,40 @@ contratos_backfill_range(PG_FUNCTION_ARGS)
 	run_days("contratos_backfill_range()", text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, &options, emit,
 			 fcinfo->resultinfo);
 	return (Datum) 0;
+}
+
+/* A procedure that commits must be called where it may do so: found out before anything is asked or billed. */
+static void
+refuse_atomic(FunctionCallInfo fcinfo)
+{
+	const CallContext *context = (const CallContext *) fcinfo->context;
+
+	if (context == NULL || !IsA(context, CallContext) || context->atomic || IsSubTransaction())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("contratos_load() cannot run inside a transaction block, a function or a block with EXCEPTION"),
+				 errdetail("It commits after each day."),
+				 errhint("Run CALL contratos_load(...) as a statement of its own, with autocommit on. "
+						 "contratos_backfill_range() loads days in the current transaction.")));
+}
+
+Datum
+contratos_load(PG_FUNCTION_ARGS)
+{
+	DateADT first;
+	DateADT last;
+	char *source;
+
+	refuse_atomic(fcinfo);
+	contratos_get_days(fcinfo, "contratos_load", &first, &last);
+	contratos_refuse_null(fcinfo, 2, "source");
+	contratos_refuse_null(fcinfo, 3, "only_missing");
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	/* in memory that survives the commits */
+	source = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	run_load(source, first, last, PG_GETARG_BOOL(3));
+	SPI_finish();
+	PG_RETURN_VOID();
 }
 
 #define TIB (1024.0 * 1024 * 1024 * 1024)
