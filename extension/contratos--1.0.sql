@@ -337,12 +337,12 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
 COMMENT ON FUNCTION @extschema@.contratos_backfill_range(date, date, text, boolean, boolean, boolean) IS
 'loads the UTC days from first to last, both included, oldest first; a row a day tells how it went; only_missing: only days without a success; allow_shrink: even by far fewer rows; allow_empty: days without rows, too';
 
--- As contratos_backfill_range(), but each day is committed: what is loaded stays
--- when the call is canceled.  Each day claims and resolves the source anew; a day
+-- As contratos_backfill_range(), but each day is committed: the days that are
+-- loaded stay when the call is canceled.  Each day claims and resolves the source anew; a day
 -- that another session has loaded meanwhile is left out (only_missing).  It commits
 -- first what its caller has done.  statement_timeout counts the whole CALL.
 -- Errors: 2D000, before BigQuery is asked, in a transaction block, a function or a
--- subtransaction; 55000 when days were tried and none was loaded; otherwise those
+-- subtransaction; 55000 when every day that is not empty has failed; otherwise those
 -- of contratos_backfill_range(), and the days loaded before stay.
 CREATE PROCEDURE @extschema@.contratos_load(
 	first date,
@@ -352,7 +352,7 @@ CREATE PROCEDURE @extschema@.contratos_load(
 AS 'MODULE_PATHNAME', 'contratos_load'
 LANGUAGE C;
 COMMENT ON PROCEDURE @extschema@.contratos_load(date, date, text, boolean) IS
-'loads the UTC days from first to last, both included, oldest first, and commits each: what is loaded stays when it is canceled; only_missing: only days without a success';
+'loads the UTC days from first to last, both included, oldest first, and commits each, so that loaded days stay when it is canceled; only_missing: only days without a success';
 
 -- What loads of the days from first to last, both before today in UTC, would
 -- cost, a row a day: the bytes BigQuery would process and bill (whole MB, 10 MB

@@ -139,7 +139,7 @@ load_now(void *arg)
 	load_end(load);
 }
 
-/* The same, and fire deferred triggers: what they raise is the day's error, and not that of a COMMIT. */
+/* The same, and fire deferred triggers, whose errors become those of the day, and not of a COMMIT. */
 static void
 load_and_fire(void *arg)
 {

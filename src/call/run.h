@@ -49,8 +49,8 @@ extern void run_days(const char *function, const char *source, DateADT first, Da
 
 /*
  * The same, but each day is committed: through the caller's SPI connection, which is
- * nonatomic and not in a subtransaction.  What was open before is committed first.
- * 55000 when days were tried and none was loaded; their failures stay in the ledger.
+ * nonatomic and not in a subtransaction.  The work that the caller has not committed is committed first.
+ * 55000 when every day that is not empty has failed; the failures stay in the ledger.
  */
 extern void run_load(const char *source, DateADT first, DateADT last, bool only_missing);
 

@@ -2,7 +2,7 @@
  * run_load.c
  *	  contratos_load(): a backfill that commits each day.
  *
- * What is loaded stays when the call is canceled or the server crashes, and no
+ * Loaded days stay when the call is canceled or the server crashes, and no
  * transaction lasts longer than a day's load.  Between two days everything may
  * change: another session may load days or change the source, the extension may be
  * dropped.  So each transaction claims the source and resolves it anew.
@@ -37,7 +37,7 @@ typedef struct Position
 	int64 next_notice; /* by clock_ms() */
 } Position;
 
-/* In an error's CONTEXT: what it leaves. */
+/* In an error's CONTEXT: the days that it leaves. */
 static void
 explain_position(void *arg)
 {
@@ -81,15 +81,18 @@ report_position(const Call *call, Position *at)
 							day_text(at->day), at->number, at->total, left)));
 }
 
-/* An error when days were tried, and none was loaded. */
+/* An error when every day has failed, apart from those that are empty. */
 static void
-check_success(const Call *call, const Position *at, const char *source, const char *last_error)
+check_success(const Call *call, const char *source, const char *last_error)
 {
-	if (at->number == 0 || call->totals.days[RUN_SUCCEEDED] > 0)
+	int tried = call->totals.days[RUN_FAILED] + call->totals.days[RUN_REFUSED] - call->empty.ndays;
+
+	if (tried == 0 || call->totals.days[RUN_SUCCEEDED] > 0)
 		return;
-	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					errmsg("none of %d days of source \"%s\" was loaded", at->number, source),
-					errdetail("The last error: %s", last_error), errhint("contratos_runs has the error of each day.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("no day of source \"%s\" was loaded", source),
+			 errdetail("Days that have failed or were refused: %d. The last error: %s", tried, last_error),
+			 errhint("contratos_runs has the error of each day.")));
 }
 
 void
@@ -137,7 +140,7 @@ run_load(const char *source, DateADT first, DateADT last, bool only_missing)
 		{
 			RunResult *result = run_try_day(&call, day, &options, &stop);
 
-			if (result->status != RUN_SUCCEEDED)
+			if (result->status != RUN_SUCCEEDED && call.empty.last != day)
 				last_error = MemoryContextStrdup(context, result->message);
 		}
 		run_end(&call);
@@ -150,6 +153,6 @@ run_load(const char *source, DateADT first, DateADT last, bool only_missing)
 	if (stop != NULL)
 		run_report_stop(source, at.total - at.number, stop);
 	run_report_empty(&call.empty, source);
-	check_success(&call, &at, source, last_error);
+	check_success(&call, source, last_error);
 	run_report_days(&call.totals, source, last - first + 1);
 }

@@ -145,13 +145,16 @@ like($said, qr/WARNING:  53000: 2026-11-12 of source "tokens" failed: BigQuery: 
 
 clear();
 $bq->rule({ kind => 'insert', times => 0 }, {%slots});
-like($f->fails(load(11, 13)), qr/ERROR:  55000: none of 3 days of source "tokens" was loaded\nDETAIL:  The last error: BigQuery: out of slots\n/, 'a call of which every day fails is an error');
+like($f->fails(load(11, 13)), qr/ERROR:  55000: no day of source "tokens" was loaded\nDETAIL:  Days that have failed or were refused: 3\. The last error: BigQuery: out of slots\n/, 'a call of which every day fails is an error');
 is(ledger(), '11 failed, 12 failed, 13 failed', 'the ledger keeps the days of a call that has failed');
 
 clear();
-($err) = $f->fails("CALL contratos_load('2026-11-01', '2026-11-03')");
-like($err, qr/WARNING:  55000: empty days of source "tokens" were refused: 2026-11-01 to 2026-11-03\n/, 'empty days of a call are one WARNING');
-like($err, qr/ERROR:  55000: none of 3 days .*\nDETAIL:  The last error: BigQuery has no rows of 2026-11-03/, 'a call of which every day is empty is an error');
+like($f->messages("CALL contratos_load('2026-11-01', '2026-11-03')"), qr/WARNING:  55000: empty days of source "tokens" were refused: 2026-11-01 to 2026-11-03\n/,
+	'empty days of a call are one WARNING, and no error');
+is(ledger(), '01 refused, 02 refused, 03 refused', 'empty days of a call are in the ledger');
+$bq->rule({ kind => 'insert', nth => 3 }, {%slots});
+like($f->fails("CALL contratos_load('2026-11-09', '2026-11-11')"), qr/ERROR:  55000: no day of source "tokens" was loaded\nDETAIL:  Days that have failed or were refused: 1\. The last error: BigQuery: out of slots\n/,
+	'empty days do not hide that all others have failed');
 
 clear();
 my %denied = (status => 403, reason => 'accessDenied', message => 'no access');
