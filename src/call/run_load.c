@@ -66,7 +66,7 @@ find_loaded(const char *source, DateADT first, DateADT last, bool only_missing)
 	return loaded;
 }
 
-/* A NOTICE, once a second at most: "day 12 of 365, 3 h 10 min left". */
+/* A NOTICE, once a second at most: "day 12 of 365, 2026-01-12; 3 h 10 min left". */
 static void
 report_position(const Call *call, Position *at)
 {
@@ -77,8 +77,8 @@ report_position(const Call *call, Position *at)
 		return;
 	at->next_notice = now + 1000;
 	progress_duration(progress_seconds_left(at->number, at->total, now - call->totals.began), left);
-	ereport(NOTICE, (errmsg("load of source \"%s\": %s is done, day %d of %d, %s left", call->source->name,
-							day_text(at->day), at->number, at->total, left)));
+	ereport(NOTICE, (errmsg("load of source \"%s\": day %d of %d, %s; %s left", call->source->name, at->number,
+							at->total, day_text(at->day), left)));
 }
 
 /* An error when every day has failed, apart from those that are empty. */
@@ -138,9 +138,10 @@ run_load(const char *source, DateADT first, DateADT last, bool only_missing)
 			call.totals.skipped++; /* another session has loaded it meanwhile */
 		else
 		{
+			int nempty = call.empty.ndays;
 			RunResult *result = run_try_day(&call, day, &options, &stop);
 
-			if (result->status != RUN_SUCCEEDED && call.empty.last != day)
+			if (result->status != RUN_SUCCEEDED && call.empty.ndays == nempty)
 				last_error = MemoryContextStrdup(context, result->message);
 		}
 		run_end(&call);
