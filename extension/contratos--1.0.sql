@@ -373,6 +373,30 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
 COMMENT ON FUNCTION @extschema@.contratos_estimate(date, date, text, double precision) IS
 'what loads of the UTC days from first to last would cost: bytes, and their price at price_per_tib; asking is free';
 
+-- A source for another BigQuery table in one call: foreign table imported, target
+-- made with its index, source registered; nothing is loaded before it is enabled or
+-- run.  A row with the names and the estimate of a load of yesterday.
+-- remote: 'project.dataset.table'; target: 'schema.table', by default the table in
+-- lower case in the current schema; the foreign table is bigquery_<target>, in the
+-- same schema; timestamp_column: by default the column that BigQuery partitions by;
+-- snapshot: no days, the whole table is replaced; name: by default the target's.
+-- Needs CREATE on the schema and USAGE on the server; both tables are the caller's.
+-- Errors: 42710 a name is taken, 22023 the column for days is not known, 42501 a
+-- privilege is missing, 42704 no such server, and those of IMPORT FOREIGN SCHEMA.
+CREATE FUNCTION @extschema@.contratos_mirror(
+	remote text,
+	target text DEFAULT NULL,
+	timestamp_column text DEFAULT NULL,
+	snapshot boolean DEFAULT false,
+	enabled boolean DEFAULT false,
+	server text DEFAULT 'bigquery',
+	name text DEFAULT NULL)
+RETURNS TABLE (source text, remote_table text, target_table text, timestamp_column text, bytes_billed bigint, price numeric)
+AS 'MODULE_PATHNAME', 'contratos_mirror'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
+COMMENT ON FUNCTION @extschema@.contratos_mirror(text, text, text, boolean, boolean, text, text) IS
+'makes a source for a BigQuery table: foreign table, target with its index, row of contratos_sources; loads nothing; tells what a day would cost';
+
 -- Leaves the days from first to last, both before today in UTC, to the worker;
 -- returns how many were queued newly.  Days that are queued, waiting or running
 -- are left out, and with only_missing those that have a success.  The worker
@@ -736,6 +760,7 @@ REVOKE ALL ON FUNCTION @extschema@.contratos_backfill(integer, text, boolean, bo
 REVOKE ALL ON FUNCTION @extschema@.contratos_backfill_range(date, date, text, boolean, boolean, boolean) FROM PUBLIC;
 REVOKE ALL ON PROCEDURE @extschema@.contratos_load(date, date, text, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.contratos_estimate(date, date, text, double precision) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.contratos_mirror(text, text, text, boolean, boolean, text, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.contratos_enqueue(date, date, text, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.contratos_cancel(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@._contratos_sources_normalize() FROM PUBLIC;

@@ -27,6 +27,7 @@
 #include "base/day.h"
 #include "base/json.h"
 #include "base/settings.h"
+#include "call/mirror.h"
 #include "call/run.h"
 #include "fdw/fdw.h"
 #include "http/http.h"
@@ -54,6 +55,7 @@ PG_FUNCTION_INFO_V1(contratos_backfill);
 PG_FUNCTION_INFO_V1(contratos_backfill_range);
 PG_FUNCTION_INFO_V1(contratos_load);
 PG_FUNCTION_INFO_V1(contratos_estimate);
+PG_FUNCTION_INFO_V1(contratos_mirror);
 PG_FUNCTION_INFO_V1(contratos_enqueue);
 PG_FUNCTION_INFO_V1(contratos_cancel);
 PG_FUNCTION_INFO_V1(contratos_sources_changed);
@@ -319,6 +321,9 @@ contratos_load(PG_FUNCTION_ARGS)
 
 #define TIB (1024.0 * 1024 * 1024 * 1024)
 
+/* BigQuery's list price of a TiB in the US, in dollars; the default of contratos_estimate(). */
+#define LIST_PRICE 6.25
+
 /* For one TiB, in any currency. */
 #define MAX_PRICE 1e9
 
@@ -329,18 +334,25 @@ typedef struct Estimate
 	double price_per_tib;
 } Estimate;
 
+/* To eight decimal places: the smallest billed amount costs less than a hundredth of a cent. */
+static Datum
+price_of(const RunEstimate *estimate, double price_per_tib)
+{
+	char *price = psprintf("%.8f", (double) estimate->bytes_billed / TIB * price_per_tib);
+
+	return DirectFunctionCall3(numeric_in, CStringGetDatum(price), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+}
+
 /* Add one day of it. */
 static void
 emit_estimate(void *arg, const RunEstimate *estimate)
 {
 	const Estimate *all = arg;
-	/* eight decimal places: the smallest billed amount costs less than a hundredth of a cent */
-	char *price = psprintf("%.8f", (double) estimate->bytes_billed / TIB * all->price_per_tib);
 	Datum values[4] = {
 		DateADTGetDatum(estimate->day),
 		Int64GetDatum(estimate->bytes_processed),
 		Int64GetDatum(estimate->bytes_billed),
-		DirectFunctionCall3(numeric_in, CStringGetDatum(price), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)),
+		price_of(estimate, all->price_per_tib),
 	};
 	bool nulls[4] = {0};
 
@@ -366,6 +378,47 @@ contratos_estimate(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	estimate.set = (ReturnSetInfo *) fcinfo->resultinfo;
 	run_estimate(text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, emit_estimate, &estimate);
+	return (Datum) 0;
+}
+
+static char *
+text_or_null(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+Datum
+contratos_mirror(PG_FUNCTION_ARGS)
+{
+	contratos_refuse_null(fcinfo, 0, "remote");
+	contratos_refuse_null(fcinfo, 3, "snapshot");
+	contratos_refuse_null(fcinfo, 4, "enabled");
+	contratos_refuse_null(fcinfo, 5, "server");
+	MirrorRequest request = {
+		.remote = text_or_null(fcinfo, 0),
+		.target = text_or_null(fcinfo, 1),
+		.timestamp_column = text_or_null(fcinfo, 2),
+		.snapshot = PG_GETARG_BOOL(3),
+		.enabled = PG_GETARG_BOOL(4),
+		.server = text_or_null(fcinfo, 5),
+		.name = text_or_null(fcinfo, 6),
+	};
+	InitMaterializedSRF(fcinfo, 0);
+	ReturnSetInfo *set = (ReturnSetInfo *) fcinfo->resultinfo;
+	const Mirror *mirror = mirror_create(&request);
+	const char *texts[4] = {mirror->source, mirror->remote_table, mirror->target_table, mirror->timestamp_column};
+	Datum values[6] = {0};
+	bool nulls[6] = {0};
+
+	for (int i = 0; i < (int) lengthof(texts); i++)
+	{
+		nulls[i] = texts[i] == NULL;
+		if (!nulls[i])
+			values[i] = CStringGetTextDatum(texts[i]);
+	}
+	values[4] = Int64GetDatum(mirror->estimate.bytes_billed);
+	values[5] = price_of(&mirror->estimate, LIST_PRICE);
+	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
 	return (Datum) 0;
 }
 
