@@ -120,12 +120,13 @@ choose_names(const MirrorRequest *request)
 	names->schema_name = get_namespace_name(names->schema);
 	names->foreign = psprintf(REMOTE_PREFIX "%s", names->target);
 	if (strlen(names->foreign) >= NAMEDATALEN)
-		ereport(ERROR,
-				(errcode(ERRCODE_NAME_TOO_LONG), errmsg("name \"%s\" of the foreign table is too long", names->foreign),
-				 errhint("Give the target a shorter name: target => '...'.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("name \"%s\" of the foreign table is too long", names->foreign),
+						errhint("Give the target a shorter name: target => '...'.")));
 	names->source = pstrdup(request->name != NULL ? request->name : names->target);
 	if (!can_be_source(names->source))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_NAME), errmsg("\"%s\" cannot be the name of a source", names->source),
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("\"%s\" cannot be the name of a source", names->source),
 						errdetail("It consists of lower-case letters, digits and _, and does not begin with a digit."),
 						errhint("Give the source another name: name => '...'.")));
 	return names;
@@ -154,10 +155,10 @@ require(PGFunction has_privilege, Oid object, const char *right, const char *kin
 {
 	if (DatumGetBool(DirectFunctionCall2(has_privilege, ObjectIdGetDatum(object), CStringGetTextDatum(right))))
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied for %s %s", kind, name),
-			 errhint("GRANT %s ON %s %s TO %s;", right, strcmp(kind, "schema") == 0 ? "SCHEMA" : "FOREIGN SERVER",
-					 quote_identifier(name), quote_identifier(GetUserNameFromId(GetUserId(), false)))));
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("permission denied to create a mirror"),
+					errdetail("It needs %s on %s %s.", right, kind, name),
+					errhint("GRANT %s ON %s %s TO %s;", right, kind, quote_identifier(name),
+							quote_identifier(GetUserNameFromId(GetUserId(), false)))));
 }
 
 /* Before BigQuery is asked with the server's key. */
@@ -173,8 +174,8 @@ check_privileges(const char *server, const Names *names)
 		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
 						errmsg("server \"%s\" belongs to another foreign-data wrapper", server),
 						errhint("Name a server created with FOREIGN DATA WRAPPER contratos.")));
-	require(has_server_privilege_id, serverid, "USAGE", "server", server);
-	require(has_schema_privilege_id, names->schema, "CREATE", "schema", names->schema_name);
+	require(has_server_privilege_id, serverid, "USAGE", "FOREIGN SERVER", server);
+	require(has_schema_privilege_id, names->schema, "CREATE", "SCHEMA", names->schema_name);
 }
 
 /* Whether days can be cut by a column, as it was imported. */

@@ -60,9 +60,9 @@ $bq->table("$lake.2024 Orders-New", schema => [ { name => 'at', type => 'TIMESTA
 is($f->query(mirror("'$lake.2024 Orders-New'")), '_2024_orders_new|public.bigquery__2024_orders_new|public._2024_orders_new|at', 'a name with other characters becomes a plain one');
 is($f->query(mirror("'$eth.blocks', '\"Mine\"', name => 'mine_b'")), 'mine_b|public."bigquery_Mine"|public."Mine"|timestamp', 'a target in double quotes keeps its case');
 is($f->query(q(SELECT rows_loaded FROM contratos_run(source => 'mine_b'))), 12, 'a target in double quotes can be loaded');
-like($f->fails(mirror("'$eth.blocks', '\"Mine2\"'")), qr/ERROR:  42602: "Mine2" cannot be the name of a source\n.*\nHINT:  .*name => /, 'refused: a target whose name cannot be a source\'s');
-like($f->fails(mirror("'$eth.blocks', name => 'a b'")), qr/ERROR:  42602: "a b" cannot be the name of a source/, 'refused: an impossible name');
-like($f->fails(mirror("'$lake." . 'x' x 60 . q('))), qr/ERROR:  42622: name "bigquery_x+" of the foreign table is too long\nHINT:  .*target => /, 'refused: a name that is too long');
+like($f->fails(mirror("'$eth.blocks', '\"Mine2\"'")), qr/ERROR:  22023: "Mine2" cannot be the name of a source\n.*\nHINT:  .*name => /, 'refused: a target whose name cannot be a source\'s');
+like($f->fails(mirror("'$eth.blocks', name => 'a b'")), qr/ERROR:  22023: "a b" cannot be the name of a source/, 'refused: an impossible name');
+like($f->fails(mirror("'$lake." . 'x' x 60 . q('))), qr/ERROR:  22023: name "bigquery_x+" of the foreign table is too long\nHINT:  .*target => /, 'refused: a name that is too long');
 
 # ---- what is taken
 
@@ -139,9 +139,9 @@ my $hers = "'$eth.transactions', 'hers.transactions', name => 'hers'";
 $bq->reset(tables => 0);
 like($f->fails('SET ROLE anna; ' . mirror($hers)), qr/ERROR:  42501: permission denied for function contratos_mirror/, 'contratos_mirror() is not granted to PUBLIC');
 $f->query('GRANT EXECUTE ON FUNCTION contratos_mirror TO anna; GRANT EXECUTE ON FUNCTION contratos_run TO anna');
-like($f->fails('SET ROLE anna; ' . mirror($hers)), qr/ERROR:  42501: permission denied for server bigquery\nHINT:  GRANT USAGE ON FOREIGN SERVER bigquery TO anna;/, 'a mirror needs USAGE on the server');
+like($f->fails('SET ROLE anna; ' . mirror($hers)), qr/ERROR:  42501: permission denied to create a mirror\nDETAIL:  It needs USAGE on FOREIGN SERVER bigquery\.\nHINT:  GRANT USAGE ON FOREIGN SERVER bigquery TO anna;/, 'a mirror needs USAGE on the server');
 $f->query('GRANT USAGE ON FOREIGN SERVER bigquery TO anna');
-like($f->fails('SET ROLE anna; ' . mirror($hers)), qr/ERROR:  42501: permission denied for schema hers\nHINT:  GRANT CREATE ON SCHEMA hers TO anna;/, 'a mirror needs CREATE on the schema');
+like($f->fails('SET ROLE anna; ' . mirror($hers)), qr/ERROR:  42501: permission denied to create a mirror\nDETAIL:  It needs CREATE on SCHEMA hers\.\nHINT:  GRANT CREATE ON SCHEMA hers TO anna;/, 'a mirror needs CREATE on the schema');
 is($f->requests, '', 'BigQuery is not asked without these privileges');
 $f->query('GRANT CREATE ON SCHEMA hers TO anna');
 is($f->query('SET ROLE anna; ' . mirror($hers)), 'hers|hers.bigquery_transactions|hers.transactions|block_timestamp', 'a mirror of a role with EXECUTE, USAGE and CREATE');
