@@ -299,19 +299,21 @@ COMMENT ON FUNCTION @extschema@.contratos_setup() IS
 
 -- One complete UTC day, now, in this transaction; an error is an error.
 -- day: before today in UTC; source: a name in contratos_sources; allow_shrink:
--- load the day even when it has far fewer rows than it had last time.
+-- load the day even when it has far fewer rows than it had last time; allow_empty:
+-- even when BigQuery has no rows of it (with allow_shrink where it had some).
 -- Errors: 22023 or 22004 a bad argument, 42704 unknown source, 25000 isolation
 -- level, 55000 refused by the guard, 54000 over the byte cap, 28000 key or
 -- token, 08001 and 08006 not reached, 42P01 and 42703 what is not there.
 CREATE FUNCTION @extschema@.contratos_run(
 	day date DEFAULT @extschema@.contratos_yesterday(),
 	source text DEFAULT 'tokens',
-	allow_shrink boolean DEFAULT false)
+	allow_shrink boolean DEFAULT false,
+	allow_empty boolean DEFAULT false)
 RETURNS TABLE (day date, status text, rows_loaded bigint, rows_replaced bigint, message text, run bigint)
 AS 'MODULE_PATHNAME', 'contratos_run'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
-COMMENT ON FUNCTION @extschema@.contratos_run(date, text, boolean) IS
-'loads one complete UTC day now (default: yesterday), in this transaction: the target''s rows of that day are replaced; allow_shrink: even by far fewer';
+COMMENT ON FUNCTION @extschema@.contratos_run(date, text, boolean, boolean) IS
+'loads one complete UTC day now (default: yesterday), in this transaction: the target''s rows of that day are replaced; allow_shrink: even by far fewer; allow_empty: even by none';
 
 -- The last `days` complete days, oldest first, each in a subtransaction: a bad
 -- day is a row `failed`, not an error.  days: 1 to 3660; only_missing: skip
@@ -321,12 +323,13 @@ CREATE FUNCTION @extschema@.contratos_backfill(
 	days integer,
 	source text DEFAULT 'tokens',
 	only_missing boolean DEFAULT false,
-	allow_shrink boolean DEFAULT false)
+	allow_shrink boolean DEFAULT false,
+	allow_empty boolean DEFAULT false)
 RETURNS TABLE (day date, status text, rows_loaded bigint, rows_replaced bigint, message text, run bigint)
 AS 'MODULE_PATHNAME', 'contratos_backfill'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
-COMMENT ON FUNCTION @extschema@.contratos_backfill(integer, text, boolean, boolean) IS
-'loads the last complete UTC days (contratos_backfill(7): a week), oldest first; a row a day tells how it went; only_missing: only days without a success; allow_shrink: even by far fewer rows';
+COMMENT ON FUNCTION @extschema@.contratos_backfill(integer, text, boolean, boolean, boolean) IS
+'loads the last complete UTC days (contratos_backfill(7): a week), oldest first; a row a day tells how it went; only_missing: only days without a success; allow_shrink: even by far fewer rows; allow_empty: days without rows, too';
 
 -- The same for any days: first and last included, both before today in UTC.
 CREATE FUNCTION @extschema@.contratos_backfill_range(
@@ -334,12 +337,30 @@ CREATE FUNCTION @extschema@.contratos_backfill_range(
 	last date,
 	source text DEFAULT 'tokens',
 	only_missing boolean DEFAULT false,
-	allow_shrink boolean DEFAULT false)
+	allow_shrink boolean DEFAULT false,
+	allow_empty boolean DEFAULT false)
 RETURNS TABLE (day date, status text, rows_loaded bigint, rows_replaced bigint, message text, run bigint)
 AS 'MODULE_PATHNAME', 'contratos_backfill_range'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
-COMMENT ON FUNCTION @extschema@.contratos_backfill_range(date, date, text, boolean, boolean) IS
-'loads the UTC days from first to last, both included, oldest first; a row a day tells how it went; only_missing: only days without a success; allow_shrink: even by far fewer rows';
+COMMENT ON FUNCTION @extschema@.contratos_backfill_range(date, date, text, boolean, boolean, boolean) IS
+'loads the UTC days from first to last, both included, oldest first; a row a day tells how it went; only_missing: only days without a success; allow_shrink: even by far fewer rows; allow_empty: days without rows, too';
+
+-- As contratos_backfill_range(), but each day is committed: the days that are
+-- loaded stay when the call is canceled.  Each day claims and resolves the source anew; a day
+-- that another session has loaded meanwhile is left out (only_missing).  It commits
+-- first what its caller has done.  statement_timeout counts the whole CALL.
+-- Errors: 2D000, before BigQuery is asked, in a transaction block, a function or a
+-- subtransaction; 55000 when every day that is not empty has failed; otherwise those
+-- of contratos_backfill_range(), and the days loaded before stay.
+CREATE PROCEDURE @extschema@.contratos_load(
+	first date,
+	last date,
+	source text DEFAULT 'tokens',
+	only_missing boolean DEFAULT true)
+AS 'MODULE_PATHNAME', 'contratos_load'
+LANGUAGE C;
+COMMENT ON PROCEDURE @extschema@.contratos_load(date, date, text, boolean) IS
+'loads the UTC days from first to last, both included, oldest first, and commits each, so that loaded days stay when it is canceled; only_missing: only days without a success';
 
 -- What loads of the days from first to last, both before today in UTC, would
 -- cost, a row a day: the bytes BigQuery would process and bill (whole MB, 10 MB
@@ -359,6 +380,30 @@ AS 'MODULE_PATHNAME', 'contratos_estimate'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
 COMMENT ON FUNCTION @extschema@.contratos_estimate(date, date, text, double precision) IS
 'what loads of the UTC days from first to last would cost: bytes, and their price at price_per_tib; asking is free';
+
+-- A source for another BigQuery table in one call: foreign table imported, target
+-- made with its index, source registered; nothing is loaded before it is enabled or
+-- run.  A row with the names and the estimate of a load of yesterday.
+-- remote: 'project.dataset.table'; target: 'schema.table', by default the table in
+-- lower case in the current schema; the foreign table is bigquery_<target>, in the
+-- same schema; timestamp_column: by default the column that BigQuery partitions by;
+-- snapshot: no days, the whole table is replaced; name: by default the target's.
+-- Needs CREATE on the schema and USAGE on the server; both tables are the caller's.
+-- Errors: 42710 a name is taken, 22023 the column for days is not known, 42501 a
+-- privilege is missing, 42704 no such server, and those of IMPORT FOREIGN SCHEMA.
+CREATE FUNCTION @extschema@.contratos_mirror(
+	remote text,
+	target text DEFAULT NULL,
+	timestamp_column text DEFAULT NULL,
+	snapshot boolean DEFAULT false,
+	enabled boolean DEFAULT false,
+	server text DEFAULT 'bigquery',
+	name text DEFAULT NULL)
+RETURNS TABLE (source text, remote_table text, target_table text, timestamp_column text, bytes_billed bigint, price numeric)
+AS 'MODULE_PATHNAME', 'contratos_mirror'
+LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
+COMMENT ON FUNCTION @extschema@.contratos_mirror(text, text, text, boolean, boolean, text, text) IS
+'makes a source for a BigQuery table: foreign table, target with its index, row of contratos_sources; loads nothing; tells what a day would cost';
 
 -- Leaves the days from first to last, both before today in UTC, to the worker;
 -- returns how many were queued newly.  Days that are queued, waiting or running
@@ -751,10 +796,12 @@ REVOKE ALL ON FUNCTION @extschema@.contratos_check(text) FROM PUBLIC;
 -- What reaches the network, costs money or writes is for whom the
 -- administrator grants it to.
 REVOKE ALL ON FUNCTION @extschema@.contratos_setup() FROM PUBLIC;
-REVOKE ALL ON FUNCTION @extschema@.contratos_run(date, text, boolean) FROM PUBLIC;
-REVOKE ALL ON FUNCTION @extschema@.contratos_backfill(integer, text, boolean, boolean) FROM PUBLIC;
-REVOKE ALL ON FUNCTION @extschema@.contratos_backfill_range(date, date, text, boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.contratos_run(date, text, boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.contratos_backfill(integer, text, boolean, boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.contratos_backfill_range(date, date, text, boolean, boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON PROCEDURE @extschema@.contratos_load(date, date, text, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.contratos_estimate(date, date, text, double precision) FROM PUBLIC;
+REVOKE ALL ON FUNCTION @extschema@.contratos_mirror(text, text, text, boolean, boolean, text, text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.contratos_enqueue(date, date, text, boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.contratos_cancel(bigint) FROM PUBLIC;
 REVOKE ALL ON FUNCTION @extschema@.contratos_accept(date, text, text) FROM PUBLIC;

@@ -16,10 +16,12 @@ SELECT contratos_setup();
 SELECT * FROM contratos_run(NULL);
 SELECT * FROM contratos_run('2026-11-19', NULL);
 SELECT * FROM contratos_run('2026-11-19', 'tokens', NULL);
+SELECT * FROM contratos_run('2026-11-19', allow_empty => NULL);
 SELECT * FROM contratos_backfill(NULL);
 SELECT * FROM contratos_backfill(7, NULL);
 SELECT * FROM contratos_backfill(7, only_missing => NULL);
 SELECT * FROM contratos_backfill(7, allow_shrink => NULL);
+SELECT * FROM contratos_backfill(7, allow_empty => NULL);
 SELECT * FROM contratos_backfill_range(NULL, '2026-11-19');
 SELECT * FROM contratos_backfill_range('2026-11-19', NULL);
 
@@ -39,6 +41,8 @@ SELECT * FROM contratos_backfill_range('2026-11-19', '2026-11-18');
 SELECT * FROM contratos_backfill(0);
 SELECT * FROM contratos_backfill(-1);
 SELECT * FROM contratos_backfill(3661);
+SELECT * FROM contratos_backfill_range('1970-01-01', '2026-11-19');
+SELECT * FROM contratos_estimate('1970-01-01', '2026-11-19');
 
 -- sources that are not there; names are not folded
 SELECT * FROM contratos_run('2026-11-19', 'nobody');

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
@@ -35,96 +36,15 @@
 #include "ledger/ledger_run.h"
 #include "ledger/ledger_source.h"
 #include "ledger/schedule.h"
+#include "ledger/statement.h"
 #include "load/error_class.h"
 #include "load/load.h"
 #include "load/progress.h"
 #include "load/setup.h"
 
 /* --------------------------------------------------------------------------
- * Totals: one line at the end of a call
- * -------------------------------------------------------------------------- */
-
-typedef struct CallTotals
-{
-	int64 began; /* clock_ms() */
-	int days[RUN_NSTATUSES]; /* by status */
-	int skipped; /* days that were already loaded */
-	int64 rows; /* loaded */
-	int64 bytes; /* of BigQuery's responses */
-} CallTotals;
-
-static CallTotals
-totals_begin(void)
-{
-	return (CallTotals){.began = clock_ms()};
-}
-
-/* Add the result of a day; `bytes` were received for it. */
-static void
-totals_add(CallTotals *totals, const RunResult *result, int64 bytes)
-{
-	totals->days[result->status]++;
-	totals->rows += Max(result->rows_loaded, 0);
-	totals->bytes += bytes;
-}
-
-static char *
-how_it_went(const CallTotals *totals)
-{
-	return progress_totals_text(totals->rows, totals->bytes, clock_ms() - totals->began);
-}
-
-/*
- * A NOTICE with the totals, of one day or (below) of a backfill; nothing is computed
- * where neither client nor log want a NOTICE.
- */
-static void
-report_day(const CallTotals *totals, const char *source, DateADT day)
-{
-	if (message_level_is_interesting(NOTICE))
-		ereport(NOTICE, (errmsg("load of source \"%s\", %s: %s", source, day_text(day), how_it_went(totals))));
-}
-
-/* "3 succeeded, 1 failed, 2 already loaded" */
-static char *
-days_text(const CallTotals *totals)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	for (int i = 0; i < RUN_NSTATUSES; i++)
-		if (totals->days[i] > 0)
-			appendStringInfo(&buf, "%s%d %s", buf.len > 0 ? ", " : "", totals->days[i],
-							 ledger_status_name((RunStatus) i));
-	if (totals->skipped > 0)
-		appendStringInfo(&buf, "%s%d already loaded", buf.len > 0 ? ", " : "", totals->skipped);
-	return buf.data;
-}
-
-static void
-report_days(const CallTotals *totals, const char *source, int ndays)
-{
-	if (message_level_is_interesting(NOTICE))
-		ereport(NOTICE, (errmsg("backfill of source \"%s\": %d %s (%s), %s", source, ndays, ndays == 1 ? "day" : "days",
-								days_text(totals), how_it_went(totals))));
-}
-
-/* --------------------------------------------------------------------------
  * A call
  * -------------------------------------------------------------------------- */
-
-/* A call's source and connections, for all its days. */
-typedef struct Call
-{
-	const char *cause;
-	MemoryContext context; /* lives as long as the call */
-	LedgerSource *source;
-	LoadPlan *plan;
-	Bigquery *bq;
-	bool may_see_rows; /* of the target, in an error's detail */
-	int64 next_notice; /* NOTICEs are a second apart, also from one day to the next */
-	CallTotals totals;
-} Call;
 
 void
 run_check_day(const LedgerSource *source, DateADT day)
@@ -154,52 +74,56 @@ run_check_transaction(const char *function)
 				 errhint("Run it in a READ COMMITTED transaction.")));
 }
 
-/* Everything before the first query; errors in it are the call's. */
-static Call *
-begin_call(const char *function, const char *source, const char *cause)
+void
+run_check_days(const LedgerSource *source, DateADT first, DateADT last, const char *verb, int limit)
 {
-	Call *call;
+	run_check_day(source, first);
+	run_check_day(source, last);
+	if (last - first >= limit)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cannot %s more than %d days", verb, limit),
+				 errdetail("From first to last there are %d.", last - first + 1), errhint("Use several calls.")));
+}
 
+void
+run_begin(Call *call, const char *function, const char *source, const char *cause)
+{
 	run_check_transaction(function);
 	/* now, because a backfill would catch the error, day by day, and go on */
 	load_refuse_nested();
 	extension_lock();
 	setup_if_untouched();
-	call = palloc0(sizeof(Call));
 	call->context = CurrentMemoryContext;
 	call->cause = cause;
 	call->source = ledger_source(source);
-	return call;
 }
 
-/* Wait for the claim; the source is read again once it is held. */
-static void
-claim_source(Call *call)
+void
+run_claim(Call *call)
 {
 	ledger_claim(call->source->name);
 	call->source = ledger_source(call->source->name);
 	call->plan = load_plan(call->source);
 	call->may_see_rows = run_may_see_rows(call->plan);
-	/* the wait for another load does not count for this one */
-	call->totals = totals_begin();
 	call->bq = bigquery_open(call->plan->connection, call->context);
 }
 
-static void
-end_call(Call *call)
+void
+run_end(Call *call)
 {
 	bigquery_close(call->bq);
 }
 
 static LoadDay *
-new_load(Call *call, DateADT day, bool allow_shrink)
+new_load(Call *call, DateADT day, const RunOptions *options)
 {
 	LoadDay *load = palloc(sizeof(LoadDay));
 
 	load_begin(load, call->source->name, day, call->cause, CurrentMemoryContext);
 	load->plan = call->plan;
 	load->bq = call->bq;
-	load->allow_shrink = allow_shrink;
+	load->allow_shrink = options->allow_shrink;
+	load->allow_empty = options->allow_empty;
 	load->next_notice = call->next_notice;
 	return load;
 }
@@ -215,6 +139,17 @@ load_now(void *arg)
 	load_check_statements(load->plan, load->day);
 	load_day(load, NULL);
 	load_end(load);
+}
+
+/* The same, and fire deferred triggers, whose errors become those of the day, and not of a COMMIT. */
+static void
+load_and_fire(void *arg)
+{
+	load_now(arg);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	statement_execute("SET CONSTRAINTS ALL IMMEDIATE", &(StatementArgs){0}, NULL, SPI_OK_UTILITY);
+	SPI_finish();
 }
 
 bool
@@ -296,7 +231,7 @@ record_run(Call *call, const LoadDay *load, const LedgerRun *run, const char *me
 	result->rows_replaced = run->rows_replaced;
 	result->message = message;
 	result->run = ledger_record(run);
-	totals_add(&call->totals, result, load->bytes_received);
+	run_add_totals(&call->totals, result, load->bytes_received);
 	progress_end();
 	return result;
 }
@@ -312,19 +247,21 @@ record_success(Call *call, const LoadDay *load)
 }
 
 RunResult *
-run_day(const char *source, DateADT day, bool allow_shrink)
+run_day(const char *source, DateADT day, const RunOptions *options)
 {
-	Call *call = begin_call("contratos_run()", source, "manual");
+	Call call = {0};
 	LoadDay *load;
 	RunResult *result;
 
-	run_check_day(call->source, day);
-	claim_source(call);
-	load = new_load(call, day, allow_shrink);
-	load_only_day(call, load);
-	result = record_success(call, load);
-	end_call(call);
-	report_day(&call->totals, call->source->name, day);
+	run_begin(&call, "contratos_run()", source, "manual");
+	run_check_day(call.source, day);
+	run_claim(&call);
+	call.totals.began = clock_ms();
+	load = new_load(&call, day, options);
+	load_only_day(&call, load);
+	result = record_success(&call, load);
+	run_end(&call);
+	run_report_day(&call.totals, call.source->name, day);
 	return result;
 }
 
@@ -347,6 +284,11 @@ record_failure(Call *call, LoadDay *load, ErrorData *edata)
 	run.message = edata->message;
 	load->bytes_received = 0;
 	result = record_run(call, load, &run, edata->message);
+	if (load->no_rows)
+	{
+		run_add_empty(&call->empty, load->day);
+		return result;
+	}
 	hide_rows(call, load, edata);
 	ereport(WARNING,
 			(errcode(edata->sqlerrcode),
@@ -356,72 +298,65 @@ record_failure(Call *call, LoadDay *load, ErrorData *edata)
 	return result;
 }
 
-typedef void (*Emit)(void *arg, const RunResult *result);
-
-/* Cancel the remaining days, which would fail with the same error. */
-static void
-cancel_rest(Call *call, DateADT first, DateADT last, const char *why, Emit emit, void *arg)
+RunResult *
+run_try_day(Call *call, DateADT day, const RunOptions *options, const char **stop)
 {
-	if (first > last)
-		return;
-	ereport(WARNING, (errmsg("backfill of source \"%s\" stopped: %d days were not tried", call->source->name,
-							 (int) (last - first + 1)),
-					  errdetail("They would fail for the same reason: %s", why)));
-	for (DateADT day = first; day <= last; day++)
-	{
-		RunResult result = {.day = day, .status = RUN_CANCELED, .rows_loaded = -1, .rows_replaced = -1, .message = why};
+	LoadDay *load = new_load(call, day, options);
+	ErrorData *edata = catch_in_subtransaction(call->commits ? load_and_fire : load_now, load, true);
 
-		totals_add(&call->totals, &result, 0);
-		emit(arg, &result);
+	call->next_notice = load->next_notice;
+	*stop = NULL;
+	if (edata == NULL)
+		return record_success(call, load);
+	if (error_must_rethrow(edata) || (call->totals.days[RUN_SUCCEEDED] == 0 && error_fails_every_day(edata)))
+	{
+		hide_rows(call, load, edata);
+		ReThrowError(edata);
 	}
+	if (error_fails_every_day(edata))
+		*stop = edata->message;
+	return record_failure(call, load, edata);
 }
 
 void
-run_days(const char *function, const char *source, DateADT first, DateADT last, bool only_missing, bool allow_shrink,
-		 Emit emit, void *arg)
+run_days(const char *function, const char *source, DateADT first, DateADT last, const RunOptions *options,
+		 void (*emit)(void *arg, const RunResult *result), void *arg)
 {
-	Call *call = begin_call(function, source, "backfill");
-	MemoryContext per_day = AllocSetContextCreate(call->context, "contratos backfill day", ALLOCSET_DEFAULT_SIZES);
-	bool any_success = false;
+	Call call = {0};
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext per_day = AllocSetContextCreate(context, "contratos backfill day", ALLOCSET_DEFAULT_SIZES);
+	const char *stop = NULL;
 
-	run_check_day(call->source, first);
-	run_check_day(call->source, last);
-	claim_source(call);
+	run_begin(&call, function, source, "backfill");
+	initStringInfo(&call.empty.text);
+	run_check_days(call.source, first, last, "load", RUN_MAX_DAYS);
+	run_claim(&call);
+	call.totals.began = clock_ms();
 	for (DateADT day = first; day <= last; day++)
 	{
-		LoadDay *load;
-		ErrorData *edata;
-
 		CHECK_FOR_INTERRUPTS();
-		MemoryContextReset(per_day);
-		MemoryContextSwitchTo(per_day);
-		if (only_missing && ledger_last_rows(call->source->name, day) >= 0)
+		if (stop != NULL)
 		{
-			call->totals.skipped++;
+			RunResult result = {
+				.day = day, .status = RUN_CANCELED, .rows_loaded = -1, .rows_replaced = -1, .message = stop};
+
+			run_add_totals(&call.totals, &result, 0);
+			emit(arg, &result);
 			continue;
 		}
-		load = new_load(call, day, allow_shrink);
-		edata = catch_in_subtransaction(load_now, load, true);
-		call->next_notice = load->next_notice;
-		if (edata == NULL)
-			emit(arg, record_success(call, load));
-		else if (error_must_rethrow(edata) || (!any_success && error_fails_every_day(edata)))
+		MemoryContextReset(per_day);
+		MemoryContextSwitchTo(per_day);
+		if (options->only_missing && ledger_last_rows(call.source->name, day) >= 0)
 		{
-			hide_rows(call, load, edata);
-			ReThrowError(edata);
+			call.totals.skipped++;
+			continue;
 		}
-		else
-		{
-			emit(arg, record_failure(call, load, edata));
-			if (error_fails_every_day(edata))
-			{
-				cancel_rest(call, day + 1, last, edata->message, emit, arg);
-				break;
-			}
-		}
-		any_success |= edata == NULL;
+		emit(arg, run_try_day(&call, day, options, &stop));
+		if (stop != NULL)
+			run_report_stop(call.source->name, (int) (last - day), stop);
 	}
-	MemoryContextSwitchTo(call->context);
-	end_call(call);
-	report_days(&call->totals, call->source->name, (int) (last - first + 1));
+	MemoryContextSwitchTo(context);
+	run_end(&call);
+	run_report_empty(&call.empty, call.source->name);
+	run_report_days(&call.totals, call.source->name, (int) (last - first + 1));
 }

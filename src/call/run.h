@@ -22,18 +22,37 @@ typedef struct RunResult
 	int64 run; /* id in contratos_runs; 0: null */
 } RunResult;
 
+/* Ten years: the limit of one backfill or estimate. */
+#define RUN_MAX_DAYS 3660
+
+/* The optional arguments of a call. */
+typedef struct RunOptions
+{
+	bool only_missing; /* of several days: not those that have a success */
+	bool allow_shrink; /* days that have far fewer rows than before */
+	bool allow_empty; /* days that BigQuery has no rows of */
+} RunOptions;
+
 /*
  * Load one day now, in this transaction.  An error is raised, and leaves nothing
  * in the ledger.
  */
-extern RunResult *run_day(const char *source, DateADT day, bool allow_shrink);
+extern RunResult *run_day(const char *source, DateADT day, const RunOptions *options);
 
 /*
  * Load the days from first to last, oldest first, each in a subtransaction;
- * `emit` is called for each with its result; errors name `function`.
+ * `emit` is called for each with its result; errors name `function`.  A day that is
+ * refused because it is empty is one of the ranges that a single WARNING names.
  */
-extern void run_days(const char *function, const char *source, DateADT first, DateADT last, bool only_missing,
-					 bool allow_shrink, void (*emit)(void *arg, const RunResult *result), void *arg);
+extern void run_days(const char *function, const char *source, DateADT first, DateADT last, const RunOptions *options,
+					 void (*emit)(void *arg, const RunResult *result), void *arg);
+
+/*
+ * The same, but each day is committed: through the caller's SPI connection, which is
+ * nonatomic and not in a subtransaction.  The work that the caller has not committed is committed first.
+ * 55000 when every day that is not empty has failed; the failures stay in the ledger.
+ */
+extern void run_load(const char *source, DateADT first, DateADT last, bool only_missing);
 
 /* The estimated cost of a load of a day. */
 typedef struct RunEstimate

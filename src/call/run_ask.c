@@ -38,8 +38,7 @@ run_estimate(const char *source, DateADT first, DateADT last, void (*emit)(void 
 	extension_lock();
 
 	LedgerSource *found = ledger_source(source);
-	run_check_day(found, first);
-	run_check_day(found, last);
+	run_check_days(found, first, last, "estimate", RUN_MAX_DAYS);
 
 	LoadPlan *plan = load_plan(found);
 	const BqConnection *connection = plan->connection;
@@ -84,20 +83,6 @@ run_estimate(const char *source, DateADT first, DateADT last, void (*emit)(void 
 /* A hundred years: the limit of one result. */
 #define MAX_VERIFIED_DAYS 36600
 
-static LedgerSource *
-check_arguments(const char *name, DateADT first, DateADT last)
-{
-	LedgerSource *source = ledger_source(name);
-
-	run_check_day(source, first);
-	run_check_day(source, last);
-	if (last - first >= MAX_VERIFIED_DAYS)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("cannot compare more than %d days", MAX_VERIFIED_DAYS),
-						errdetail("From first to last there are %d.", last - first + 1)));
-	return source;
-}
-
 /* Errors of BigQuery are for everybody, the target's errors about its rows are not. */
 static VerifyDay *
 compare_hiding_rows(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job)
@@ -131,7 +116,8 @@ run_verify(const char *source, DateADT first, DateADT last, void (*emit)(void *a
 {
 	extension_lock();
 
-	LedgerSource *found = check_arguments(source, first, last);
+	LedgerSource *found = ledger_source(source);
+	run_check_days(found, first, last, "compare", MAX_VERIFIED_DAYS);
 	LoadPlan *plan = load_plan(found);
 	load_check_budget(found);
 
@@ -171,13 +157,7 @@ run_enqueue(const char *source, DateADT first, DateADT last, bool only_missing)
 {
 	begin_queueing("contratos_enqueue()");
 	LedgerSource *found = ledger_source(source);
-	run_check_day(found, first);
-	run_check_day(found, last);
-	if (last - first >= MAX_QUEUED_DAYS)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("cannot queue more than %d days", MAX_QUEUED_DAYS),
-				 errdetail("From first to last there are %d.", last - first + 1),
-				 errhint("Queue them in several calls.")));
+	run_check_days(found, first, last, "queue", MAX_QUEUED_DAYS);
 
 	int queued = ledger_enqueue(found->name, first, last, only_missing);
 	if (queued == 0)

@@ -12,4 +12,11 @@
 /* The wrapper's callbacks, for contratos_fdw_handler(). */
 extern FdwRoutine *fdw_routine(void);
 
+/*
+ * The command that creates the foreign table `into` (quoted, with its schema) for a
+ * BigQuery table of `dataset`, as IMPORT FOREIGN SCHEMA ... LIMIT TO (table) would,
+ * with its errors.  NULL, and a NOTICE, when the table cannot be read.
+ */
+extern char *fdw_import_table(const char *server, const char *dataset, const char *table, const char *into);
+
 #endif /* CONTRATOS_FDW_H */

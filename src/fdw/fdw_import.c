@@ -13,6 +13,7 @@
 #include "foreign/foreign.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -24,6 +25,9 @@
 #include "bigquery/request.h"
 #include "fdw/fdw_internal.h"
 #include "remote/options.h"
+
+/* An error names no more tables of a dataset than these. */
+#define MAX_SHOWN 10
 
 /* A table that may be imported. */
 typedef struct Candidate
@@ -42,6 +46,7 @@ typedef struct Import
 	bool has_location;
 	int nlisted; /* -1: not listed yet */
 	Candidate **listed; /* by name; with local names */
+	const char *into; /* name of the only foreign table, with its schema, quoted; NULL: each table's own name */
 	List *commands;
 } Import;
 
@@ -180,6 +185,23 @@ choose_listed(Import *import)
 	return chosen;
 }
 
+/* "a, b, c and 4 more": the first of the dataset's tables. */
+static char *
+some_tables(const Import *import)
+{
+	StringInfoData buf;
+	int shown = Min(import->nlisted, MAX_SHOWN);
+
+	if (import->nlisted == 0)
+		return "no tables";
+	initStringInfo(&buf);
+	for (int i = 0; i < shown; i++)
+		appendStringInfo(&buf, "%s\"%s\"", i > 0 ? ", " : "", import->listed[i]->name.local);
+	if (import->nlisted > shown)
+		appendStringInfo(&buf, " and %d more", import->nlisted - shown);
+	return buf.data;
+}
+
 pg_noreturn static void refuse_missing(const Import *import, const char *name);
 
 static void
@@ -192,10 +214,12 @@ refuse_missing(const Import *import, const char *name)
 			(strlen(name) > NAMEDATALEN - MAX_MULTIBYTE_CHAR_LEN &&
 			 pg_strncasecmp(import->listed[i]->name.remote, name, strlen(name)) == 0))
 			other = import->listed[i]->name.local;
-	ereport(ERROR, (errcode(ERRCODE_FDW_TABLE_NOT_FOUND),
-					errmsg("BigQuery has no table \"%s\" in dataset \"%s\"", name, failure_to_server(import->dataset)),
-					other ? errdetail("There is one named \"%s\".", other) : 0,
-					errhint("BigQuery names are case-sensitive: write the name in double quotes.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_FDW_TABLE_NOT_FOUND),
+		 errmsg("BigQuery has no table \"%s\" in dataset \"%s\"", name, failure_to_server(import->dataset)),
+		 other != NULL ? errdetail("There is one named \"%s\".", other) : errdetail("It has: %s.", some_tables(import)),
+		 other != NULL ? errhint("BigQuery names are case-sensitive: write the name in double quotes.") : 0));
 }
 
 /* The candidate with the statement's name for the table as its local name. */
@@ -285,7 +309,7 @@ add_table(Import *import, const FdwName *name, MemoryContext scratch)
 	BqTable described;
 	Failure f;
 	bool found = bigquery_table(import->bq, psprintf("%s.%s", import->dataset, table), &described, &f);
-	char *command = NULL;
+	char *definition = NULL;
 
 	if (!found && f.sqlstate != ERRCODE_UNDEFINED_TABLE)
 		failure_throw(&f);
@@ -295,11 +319,14 @@ add_table(Import *import, const FdwName *name, MemoryContext scratch)
 	else if (found)
 	{
 		check_dataset_location(import, described.location);
-		command = fdw_import_command(import->stmt->server_name, import->dataset, name, &described);
+		definition = fdw_import_definition(import->stmt->server_name, import->dataset, name, &described);
 	}
 	MemoryContextSwitchTo(old);
-	if (command != NULL)
-		import->commands = lappend(import->commands, pstrdup(command));
+	if (definition != NULL)
+		import->commands =
+			lappend(import->commands,
+					psprintf("CREATE FOREIGN TABLE %s %s",
+							 import->into != NULL ? import->into : quote_identifier(name->local), definition));
 	MemoryContextReset(scratch);
 	return found;
 }
@@ -367,11 +394,11 @@ dataset_name(const ImportForeignSchemaStmt *stmt)
 	return name;
 }
 
-List *
-fdw_import(ImportForeignSchemaStmt *stmt, Oid serverid)
+static List *
+import_tables(ImportForeignSchemaStmt *stmt, Oid serverid, const char *name, const char *into)
 {
-	Import import = {.stmt = stmt, .nlisted = -1};
-	char *dataset = options_dataset(dataset_name(stmt), serverid);
+	Import import = {.stmt = stmt, .nlisted = -1, .into = into};
+	char *dataset = options_dataset(name, serverid);
 	BqConnection *connection = options_server_connection(serverid, GetUserId());
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "contratos import", ALLOCSET_DEFAULT_SIZES);
 	Failure f;
@@ -388,4 +415,23 @@ fdw_import(ImportForeignSchemaStmt *stmt, Oid serverid)
 	bigquery_close(import.bq);
 	MemoryContextDelete(scratch);
 	return import.commands;
+}
+
+List *
+fdw_import(ImportForeignSchemaStmt *stmt, Oid serverid)
+{
+	return import_tables(stmt, serverid, dataset_name(stmt), NULL);
+}
+
+char *
+fdw_import_table(const char *server, const char *dataset, const char *table, const char *into)
+{
+	ImportForeignSchemaStmt *stmt = makeNode(ImportForeignSchemaStmt);
+	List *commands;
+
+	stmt->server_name = pstrdup(server);
+	stmt->list_type = FDW_IMPORT_SCHEMA_LIMIT_TO;
+	stmt->table_list = list_make1(makeRangeVar(NULL, pstrdup(table), -1));
+	commands = import_tables(stmt, get_foreign_server_oid(server, false), dataset, into);
+	return commands != NIL ? linitial(commands) : NULL;
 }

@@ -1,6 +1,6 @@
 /*
  * fdw_import_command.c
- *	  The CREATE FOREIGN TABLE for a BigQuery table, and the names in it.
+ *	  The definition of the foreign table for a BigQuery table, and the names in it.
  *
  * Names and descriptions come from other users; each goes through quote_identifier() or
  * quote_literal_cstr().
@@ -190,7 +190,7 @@ append_column(StringInfo buf, const ImportColumn *column)
 }
 
 char *
-fdw_import_command(const char *server, const char *dataset, const FdwName *table, const BqTable *described)
+fdw_import_definition(const char *server, const char *dataset, const FdwName *table, const BqTable *described)
 {
 	ImportColumn **columns = palloc(sizeof(ImportColumn *) * (described->nfields + 1));
 	int n = make_columns(table, described, columns);
@@ -205,7 +205,7 @@ fdw_import_command(const char *server, const char *dataset, const FdwName *table
 		return NULL;
 	}
 	initStringInfo(&buf);
-	appendStringInfo(&buf, "CREATE FOREIGN TABLE %s (", quote_identifier(table->local));
+	appendStringInfoChar(&buf, '(');
 	for (int i = 0; i < n; i++)
 	{
 		if (i > 0)

@@ -23,11 +23,12 @@ typedef struct FdwName
 extern List *fdw_import(ImportForeignSchemaStmt *stmt, Oid serverid);
 
 /*
- * The command for one table of `dataset` ("project.dataset", UTF-8), in
- * CurrentMemoryContext; NULL, and a NOTICE, when it has no columns to read.
+ * The definition of one table of `dataset` ("project.dataset", UTF-8), as it stands
+ * in CREATE FOREIGN TABLE after the name, in CurrentMemoryContext; NULL, and a NOTICE,
+ * when it has no columns to read.
  */
-extern char *fdw_import_command(const char *server, const char *dataset, const FdwName *table,
-								const BqTable *described);
+extern char *fdw_import_definition(const char *server, const char *dataset, const FdwName *table,
+								   const BqTable *described);
 
 /* Report by a NOTICE that `what`, a table or a column, is left out; `why` has no period at its end. */
 extern void fdw_leave_out(const char *what, const char *why);

@@ -121,18 +121,20 @@ ledger_source(const char *name)
 }
 
 bool
-ledger_add_source(const char *name, const char *remote_table, const char *target_table, const char *timestamp_column)
+ledger_add_source(const LedgerSource *source, bool enabled)
 {
 	LedgerArgs args = {0};
 	bool added;
 
-	ledger_text(&args, "name", name);
-	ledger_text(&args, "remote_table", remote_table);
-	ledger_text(&args, "target_table", target_table);
-	ledger_text(&args, "timestamp_column", timestamp_column);
+	ledger_text(&args, "name", source->name);
+	ledger_text(&args, "remote_table", source->remote_table);
+	ledger_text(&args, "target_table", source->target_table);
+	ledger_text(&args, "timestamp_column", source->timestamp_column);
+	ledger_arg(&args, "snapshot", BOOLOID, BoolGetDatum(source->snapshot), false);
+	ledger_arg(&args, "enabled", BOOLOID, BoolGetDatum(enabled), false);
 	ledger_execute("contratos_sources",
-				   "INSERT INTO %s.contratos_sources (name, remote_table, target_table, timestamp_column) "
-				   "VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING",
+				   "INSERT INTO %s.contratos_sources (name, remote_table, target_table, timestamp_column, snapshot, "
+				   "enabled) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING",
 				   &args, SPI_OK_INSERT, ledger_read_found, &added);
 	return added;
 }

@@ -62,9 +62,11 @@ typedef struct LedgerTarget
  */
 extern List *ledger_targets(bool alone);
 
-/* Insert the built-in source, unless a source of that name exists. */
-extern bool ledger_add_source(const char *name, const char *remote_table, const char *target_table,
-							  const char *timestamp_column);
+/*
+ * Insert a source, unless one of that name exists: name, tables, timestamp_column and
+ * snapshot; all else has its default.
+ */
+extern bool ledger_add_source(const LedgerSource *source, bool enabled);
 
 /*
  * The trigger function's work: the name of a relation as schema.table, quoted

@@ -152,15 +152,17 @@ refuse_empty(LoadDay *load)
 	int64 last = ledger_last_rows(source->name, load->day);
 
 	load->refused = true;
+	load->no_rows = true;
 	load->empty = last <= 0;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("BigQuery has no rows of %s for source \"%s\"", day_text(load->day), source->name),
-			 last > 0 ? errdetail("The last load of the day had " INT64_FORMAT " rows; they are kept.", last)
-					  : errdetail("The day may not be complete yet: upstream writes it some hours after its end."),
-			 errhint("Try again later, or if the day is really empty: UPDATE contratos_sources SET allow_empty = true "
-					 "WHERE name = '%s';",
-					 source->name)));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("BigQuery has no rows of %s for source \"%s\"", day_text(load->day), source->name),
+		 last > 0 ? errdetail("The last load of the day had " INT64_FORMAT " rows; they are kept.", last)
+				  : errdetail("The day may not be complete yet: upstream writes it some hours after its end."),
+		 errhint("Try again later. If the day is really empty, load it with allow_empty => true%s. For a source that "
+				 "has such days: UPDATE contratos_sources SET allow_empty = true WHERE name = '%s';",
+				 last > 0 ? ", allow_shrink => true" : "", source->name)));
 }
 
 static void
@@ -311,7 +313,7 @@ replace_day(LoadDay *load)
 	drift_check_types(plan, load->job);
 
 	/* before anything is written: whether the job has enough rows to replace those of the last load */
-	if (rows == 0 && !plan->source->allow_empty)
+	if (rows == 0 && !load->allow_empty && !plan->source->allow_empty)
 		refuse_empty(load);
 	if (last->run != 0 && shrinks_too_far(load, last->loaded.rows, rows))
 		refuse_shrunk(load);

@@ -57,6 +57,7 @@ typedef struct LoadDay
 	DateADT day;
 	bool background; /* in the worker: progress goes to pg_stat_activity */
 	bool allow_shrink; /* without a limit */
+	bool allow_empty; /* a day without rows, also if the source does not */
 	const LoadPlan *plan; /* once the source is resolved … */
 	Bigquery *bq; /* … and queried */
 	int64 next_notice; /* by clock_ms() */
@@ -66,7 +67,8 @@ typedef struct LoadDay
 	bool kept; /* job_id is that of an earlier attempt, which was stopped by a lock */
 	LedgerSuccess last; /* the last load of the rows that are replaced; run 0: never loaded */
 	bool refused; /* by the guard … */
-	bool empty; /* … because neither BigQuery nor the last load has rows */
+	bool no_rows; /* … because BigQuery has none … */
+	bool empty; /* … and neither has the last load */
 	LedgerRun run; /* to be recorded in the ledger; see load_result() */
 	int64 bytes_received; /* of BigQuery's responses, once they are complete */
 	int nrejects;
@@ -244,7 +246,7 @@ extern bool load_resume(LoadDay *load, const char *job_id);
  * this call on: call progress_end() when its run is recorded.
  *
  * Throws BigQuery's errors; 55000 when the guard refuses the day (load->refused,
- * load->empty), 42804 when a column has changed its type in BigQuery; otherwise
+ * load->no_rows, load->empty), 42804 when a column has changed its type in BigQuery; otherwise
  * the errors of the target, its triggers or after_load.
  */
 extern void load_day(LoadDay *load, const LoadCaller *caller);

@@ -327,8 +327,13 @@ setup_builtin(void)
 	if (OidIsValid(setup.target) && !setup.has_source)
 		setup_adopt(setup.target, setup.remote);
 	setup_make_objects(&setup);
-	if (!setup.has_source && ledger_add_source(SETUP_SOURCE, psprintf("%s.%s", setup.schema_name, SETUP_REMOTE),
-											   psprintf("%s.%s", setup.schema_name, SETUP_TARGET), SETUP_TIMESTAMP))
+	LedgerSource source = {
+		.name = SETUP_SOURCE,
+		.remote_table = psprintf("%s.%s", setup.schema_name, SETUP_REMOTE),
+		.target_table = psprintf("%s.%s", setup.schema_name, SETUP_TARGET),
+		.timestamp_column = SETUP_TIMESTAMP,
+	};
+	if (!setup.has_source && ledger_add_source(&source, true))
 		ereport(NOTICE, (errmsg("registered source %s", SETUP_SOURCE)));
 	/* the worker may have set it up, so that nobody has seen what the first load will do */
 	if (setup.has_source && !ledger_newest_success(SETUP_SOURCE, &last))

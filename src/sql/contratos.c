@@ -10,11 +10,14 @@
 #include "postgres.h"
 
 #include "access/reloptions.h"
+#include "access/xact.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/tuplestore.h"
@@ -24,6 +27,7 @@
 #include "base/day.h"
 #include "base/json.h"
 #include "base/settings.h"
+#include "call/mirror.h"
 #include "call/run.h"
 #include "fdw/fdw.h"
 #include "http/http.h"
@@ -39,9 +43,6 @@
 #include "sql/contratos_internal.h"
 #include "worker/worker.h"
 
-/* A single backfill may not go back further. */
-#define MAX_DAYS 3660
-
 CONTRATOS_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(contratos_fdw_handler);
@@ -52,7 +53,9 @@ PG_FUNCTION_INFO_V1(contratos_setup);
 PG_FUNCTION_INFO_V1(contratos_run);
 PG_FUNCTION_INFO_V1(contratos_backfill);
 PG_FUNCTION_INFO_V1(contratos_backfill_range);
+PG_FUNCTION_INFO_V1(contratos_load);
 PG_FUNCTION_INFO_V1(contratos_estimate);
+PG_FUNCTION_INFO_V1(contratos_mirror);
 PG_FUNCTION_INFO_V1(contratos_enqueue);
 PG_FUNCTION_INFO_V1(contratos_cancel);
 PG_FUNCTION_INFO_V1(contratos_accept);
@@ -230,9 +233,22 @@ contratos_run(PG_FUNCTION_ARGS)
 	contratos_refuse_null(fcinfo, 0, "day");
 	contratos_refuse_null(fcinfo, 1, "source");
 	contratos_refuse_null(fcinfo, 2, "allow_shrink");
+	contratos_refuse_null(fcinfo, 3, "allow_empty");
+	RunOptions options = {.allow_shrink = PG_GETARG_BOOL(2), .allow_empty = PG_GETARG_BOOL(3)};
 	InitMaterializedSRF(fcinfo, 0);
-	emit(fcinfo->resultinfo, run_day(text_to_cstring(PG_GETARG_TEXT_PP(1)), PG_GETARG_DATEADT(0), PG_GETARG_BOOL(2)));
+	emit(fcinfo->resultinfo, run_day(text_to_cstring(PG_GETARG_TEXT_PP(1)), PG_GETARG_DATEADT(0), &options));
 	return (Datum) 0;
+}
+
+/* The options of a backfill: its arguments from n on. */
+static RunOptions
+get_options(FunctionCallInfo fcinfo, int n)
+{
+	contratos_refuse_null(fcinfo, n, "only_missing");
+	contratos_refuse_null(fcinfo, n + 1, "allow_shrink");
+	contratos_refuse_null(fcinfo, n + 2, "allow_empty");
+	return (RunOptions){
+		.only_missing = PG_GETARG_BOOL(n), .allow_shrink = PG_GETARG_BOOL(n + 1), .allow_empty = PG_GETARG_BOOL(n + 2)};
 }
 
 Datum
@@ -243,16 +259,15 @@ contratos_backfill(PG_FUNCTION_ARGS)
 
 	contratos_refuse_null(fcinfo, 0, "days");
 	contratos_refuse_null(fcinfo, 1, "source");
-	contratos_refuse_null(fcinfo, 2, "only_missing");
-	contratos_refuse_null(fcinfo, 3, "allow_shrink");
+	RunOptions options = get_options(fcinfo, 2);
 	days = PG_GETARG_INT32(0);
-	if (days < 1 || days > MAX_DAYS)
+	if (days < 1 || days > RUN_MAX_DAYS)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("days must be between 1 and %d", MAX_DAYS),
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("days must be between 1 and %d", RUN_MAX_DAYS),
 				 errdetail("It was %d.", days), errhint("contratos_backfill(7) loads the last seven complete days.")));
 	InitMaterializedSRF(fcinfo, 0);
-	run_days("contratos_backfill()", text_to_cstring(PG_GETARG_TEXT_PP(1)), last - (days - 1), last, PG_GETARG_BOOL(2),
-			 PG_GETARG_BOOL(3), emit, fcinfo->resultinfo);
+	run_days("contratos_backfill()", text_to_cstring(PG_GETARG_TEXT_PP(1)), last - (days - 1), last, &options, emit,
+			 fcinfo->resultinfo);
 	return (Datum) 0;
 }
 
@@ -264,15 +279,51 @@ contratos_backfill_range(PG_FUNCTION_ARGS)
 
 	contratos_get_days(fcinfo, "contratos_backfill_range", &first, &last);
 	contratos_refuse_null(fcinfo, 2, "source");
-	contratos_refuse_null(fcinfo, 3, "only_missing");
-	contratos_refuse_null(fcinfo, 4, "allow_shrink");
+	RunOptions options = get_options(fcinfo, 3);
 	InitMaterializedSRF(fcinfo, 0);
-	run_days("contratos_backfill_range()", text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, PG_GETARG_BOOL(3),
-			 PG_GETARG_BOOL(4), emit, fcinfo->resultinfo);
+	run_days("contratos_backfill_range()", text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, &options, emit,
+			 fcinfo->resultinfo);
 	return (Datum) 0;
 }
 
+/* A procedure that commits must be called where it may do so: found out before anything is asked or billed. */
+static void
+refuse_atomic(FunctionCallInfo fcinfo)
+{
+	const CallContext *context = (const CallContext *) fcinfo->context;
+
+	if (context == NULL || !IsA(context, CallContext) || context->atomic || IsSubTransaction())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("contratos_load() cannot run inside a transaction block, a function or a block with EXCEPTION"),
+				 errdetail("It commits after each day."),
+				 errhint("Run CALL contratos_load(...) as a statement of its own, with autocommit on. "
+						 "contratos_backfill_range() loads days in the current transaction.")));
+}
+
+Datum
+contratos_load(PG_FUNCTION_ARGS)
+{
+	DateADT first;
+	DateADT last;
+	char *source;
+
+	refuse_atomic(fcinfo);
+	contratos_get_days(fcinfo, "contratos_load", &first, &last);
+	contratos_refuse_null(fcinfo, 2, "source");
+	contratos_refuse_null(fcinfo, 3, "only_missing");
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	/* in memory that survives the commits */
+	source = text_to_cstring(PG_GETARG_TEXT_PP(2));
+	run_load(source, first, last, PG_GETARG_BOOL(3));
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
 #define TIB (1024.0 * 1024 * 1024 * 1024)
+
+/* BigQuery's list price of a TiB in the US, in dollars; the default of contratos_estimate(). */
+#define LIST_PRICE 6.25
 
 /* For one TiB, in any currency. */
 #define MAX_PRICE 1e9
@@ -284,18 +335,25 @@ typedef struct Estimate
 	double price_per_tib;
 } Estimate;
 
+/* To eight decimal places: the smallest billed amount costs less than a hundredth of a cent. */
+static Datum
+price_of(const RunEstimate *estimate, double price_per_tib)
+{
+	char *price = psprintf("%.8f", (double) estimate->bytes_billed / TIB * price_per_tib);
+
+	return DirectFunctionCall3(numeric_in, CStringGetDatum(price), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+}
+
 /* Add one day of it. */
 static void
 emit_estimate(void *arg, const RunEstimate *estimate)
 {
 	const Estimate *all = arg;
-	/* eight decimal places: the smallest billed amount costs less than a hundredth of a cent */
-	char *price = psprintf("%.8f", (double) estimate->bytes_billed / TIB * all->price_per_tib);
 	Datum values[4] = {
 		DateADTGetDatum(estimate->day),
 		Int64GetDatum(estimate->bytes_processed),
 		Int64GetDatum(estimate->bytes_billed),
-		DirectFunctionCall3(numeric_in, CStringGetDatum(price), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)),
+		price_of(estimate, all->price_per_tib),
 	};
 	bool nulls[4] = {0};
 
@@ -321,6 +379,47 @@ contratos_estimate(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	estimate.set = (ReturnSetInfo *) fcinfo->resultinfo;
 	run_estimate(text_to_cstring(PG_GETARG_TEXT_PP(2)), first, last, emit_estimate, &estimate);
+	return (Datum) 0;
+}
+
+static char *
+text_or_null(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+Datum
+contratos_mirror(PG_FUNCTION_ARGS)
+{
+	contratos_refuse_null(fcinfo, 0, "remote");
+	contratos_refuse_null(fcinfo, 3, "snapshot");
+	contratos_refuse_null(fcinfo, 4, "enabled");
+	contratos_refuse_null(fcinfo, 5, "server");
+	MirrorRequest request = {
+		.remote = text_or_null(fcinfo, 0),
+		.target = text_or_null(fcinfo, 1),
+		.timestamp_column = text_or_null(fcinfo, 2),
+		.snapshot = PG_GETARG_BOOL(3),
+		.enabled = PG_GETARG_BOOL(4),
+		.server = text_or_null(fcinfo, 5),
+		.name = text_or_null(fcinfo, 6),
+	};
+	InitMaterializedSRF(fcinfo, 0);
+	ReturnSetInfo *set = (ReturnSetInfo *) fcinfo->resultinfo;
+	const Mirror *mirror = mirror_create(&request);
+	const char *texts[4] = {mirror->source, mirror->remote_table, mirror->target_table, mirror->timestamp_column};
+	Datum values[6] = {0};
+	bool nulls[6] = {0};
+
+	for (int i = 0; i < (int) lengthof(texts); i++)
+	{
+		nulls[i] = texts[i] == NULL;
+		if (!nulls[i])
+			values[i] = CStringGetTextDatum(texts[i]);
+	}
+	values[4] = Int64GetDatum(mirror->estimate.bytes_billed);
+	values[5] = price_of(&mirror->estimate, LIST_PRICE);
+	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
 	return (Datum) 0;
 }
 

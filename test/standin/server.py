@@ -22,6 +22,7 @@ import certs
 from accounts import Accounts
 from api import Api, facts_of, route
 from auth import Auth
+from chain import add_chain
 from control import Control
 from identity import Identity
 from jobs import Jobs
@@ -189,7 +190,8 @@ class Standin:
         self.catalog.clear()
         table = self.catalog.create(TOKENS_NAME)
         if self.options.csv:
-            load_csv(table, self.options.csv, self.options.shift_days, self.options.dense_ends)
+            last = load_csv(table, self.options.csv, self.options.shift_days, self.options.dense_ends)
+            add_chain(self.catalog, table, last)
         if self.options.generate:
             day, count = self.options.generate.split(":")
             table.add_generated(day, int(count))

@@ -287,7 +287,7 @@ def load_csv(table, path, shift_days=0, dense_ends=None):
     """Put a CSV file with a header into the table; columns the table does not have are left out.
 
     shift_days moves every timestamp by whole days; dense_ends says instead on which day the sample's dense block is to
-    end.
+    end.  Returns that day.
     """
     if dense_ends:
         shift_days = (date.fromisoformat(dense_ends) - DENSE_LAST_DAY) // timedelta(days=1)
@@ -304,6 +304,7 @@ def load_csv(table, path, shift_days=0, dense_ends=None):
         rows.append(tuple(row))
     table.parts.append(ListPart(rows))
     table.touch()
+    return DENSE_LAST_DAY + timedelta(days=shift_days)
 
 
 class Catalog:

@@ -52,7 +52,7 @@ $node->safe_psql('before', q{
 	ALTER FOREIGN TABLE "the House".bigquery_tokens OPTIONS (ADD row_filter 'true');
 	ALTER FOREIGN TABLE "the House".bigquery_tokens ALTER COLUMN symbol OPTIONS (ADD name 'symbol');
 	CREATE USER MAPPING FOR loader SERVER bigquery OPTIONS (credentials_file '/nowhere/key.json');
-	GRANT EXECUTE ON FUNCTION "the House".contratos_run(date, text, boolean) TO loader;
+	GRANT EXECUTE ON FUNCTION "the House".contratos_run(date, text, boolean, boolean) TO loader;
 
 	CREATE TABLE data."Other" (LIKE "the House".tokens);
 	INSERT INTO "the House".contratos_sources (name, remote_table, target_table, snapshot)
@@ -106,7 +106,7 @@ my $state = q{
 	SELECT srvoptions FROM pg_foreign_server;
 	SELECT o FROM pg_foreign_table, unnest(ftoptions) o ORDER BY o;
 	SELECT count(*) FROM pg_attribute WHERE attrelid = '"the House".bigquery_tokens'::regclass AND attfdwoptions IS NOT NULL;
-	SELECT has_function_privilege('loader', '"the House".contratos_run(date, text, boolean)', 'EXECUTE'),
+	SELECT has_function_privilege('loader', '"the House".contratos_run(date, text, boolean, boolean)', 'EXECUTE'),
 		has_function_privilege('loader', '"the House".contratos_setup()', 'EXECUTE');
 	SELECT count(*) FROM pg_user_mappings WHERE usename = 'loader';
 };

@@ -212,7 +212,7 @@ target(
 	CREATE FUNCTION t.who() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO t.who VALUES (current_user, session_user); RETURN NULL; END';
 	CREATE TRIGGER who AFTER INSERT ON t.target FOR EACH STATEMENT EXECUTE FUNCTION t.who();
 	ALTER TABLE t.target OWNER TO owner;
-	GRANT EXECUTE ON FUNCTION contratos_run(date, text, boolean) TO loader");
+	GRANT EXECUTE ON FUNCTION contratos_run(date, text, boolean, boolean) TO loader");
 my $as_loader = 'SET SESSION AUTHORIZATION loader;';
 $err = $f->fails("$as_loader $run");
 like($err, qr/ERROR:  42501: permission denied for foreign table public.bigquery_tokens/, 'an owner who may not read the foreign table is an error');

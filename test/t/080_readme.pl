@@ -23,10 +23,6 @@ my $f = Contratos::Fixture->new(
 	init => { extra => [ '--encoding=UTF8', '--locale=C' ] },
 	conf => "shared_preload_libraries = 'contratos'\ncontratos.now = '2026-11-21 09:00:00+00'");
 my $bq = $f->bq;
-$bq->table(
-	'bigquery-public-data.crypto_ethereum.blocks',
-	schema => [ { name => 'timestamp', type => 'TIMESTAMP', mode => 'REQUIRED' }, { name => 'number', type => 'INT64', mode => 'REQUIRED' } ],
-	time_partitioning => { type => 'DAY', field => 'timestamp' });
 
 # ---- what can be typed, each page in a database of its own
 

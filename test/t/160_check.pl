@@ -70,7 +70,9 @@ is(having($c, 'ok'), 'extension libraries housekeeping subscription credentials_
 	'before contratos_setup() the checks of the connection are ok');
 is(having($c, 'failed'), '', 'before contratos_setup() no check fails');
 is($f->query('SELECT (SELECT count(*) FROM pg_foreign_server), (SELECT count(*) FROM contratos_sources)'), '0|0', 'contratos_check() creates nothing');
-is_deeply([ rows('NULL') ], \@rows, 'contratos_check(NULL) is that of the built-in source before contratos_setup()');
+# a second may begin between two looks at the clocks
+$_->{found} =~ s/^(?:1 s (?:behind|ahead of) |the same as )(?=the endpoint's$)// for grep { $_->{check_name} eq 'clock' } @rows, my @all = rows('NULL');
+is_deeply(\@all, \@rows, 'contratos_check(NULL) is that of the built-in source before contratos_setup()');
 is($f->query(q(SELECT count(*) FROM contratos_check())), scalar(@rows),
 	'contratos_check() without an argument is contratos_check(NULL)');
 
