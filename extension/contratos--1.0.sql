@@ -493,7 +493,7 @@ CREATE VIEW @extschema@._contratos_days AS
 SELECT d.source, d.day,
 	CASE
 		WHEN decides.open THEN latest.status
-		WHEN latest.status = 'refused' AND decides.fails THEN 'refused'
+		WHEN latest.status = 'refused' AND decides.fails AND success.status IS DISTINCT FROM 'accepted' THEN 'refused'
 		-- rows that stand, and that no check has found wrong, are what the day is
 		WHEN latest.status IN ('failed', 'interrupted') AND decides.fails AND latest.next_attempt_at IS NULL
 			AND (decides.success IS NULL OR decides.differs) THEN 'failed'

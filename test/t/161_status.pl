@@ -45,8 +45,8 @@ ok($f->at('2026-11-21 08:00'), 'the worker looks at a day that BigQuery does not
 is(states(), '20 waiting', 'a day that BigQuery does not have yet is waiting');
 is(day(20, q(rows, attempts, last_loaded, next_attempt_at, error ~ '^BigQuery has no rows of 2026-11-20')),
 	'|1||2026-11-21 08:15:00+00|t', 'contratos_days has time and reason of a waiting day');
-is(status(q(next_wake, next_day, last_error ~ '^BigQuery has no rows', last_error_at, missing_days, waiting_days)),
-	'2026-11-21 08:15:00+00|2026-11-20|t|2026-11-21 08:00:00+00|0|1', 'contratos_status has the waiting day as next and as last error');
+is(status(q(next_wake, next_day, last_error, last_error_at, missing_days, waiting_days)),
+	'2026-11-21 08:15:00+00|2026-11-20|||0|1', 'contratos_status has the waiting day as next, and not as an error');
 
 is($f->query(q(SET contratos.now = '2026-11-21 10:00+00'; SELECT next_wake, next_day FROM contratos_status)), '2026-11-21 10:00:00+00|2026-11-20',
 	'next_wake is not before now');
@@ -102,12 +102,12 @@ $f->query(q(UPDATE contratos_sources SET enabled = true));
 ok(poll_day(10, 'running'), 'a day that the worker loads is running');
 is(status(q(running_day, next_wake, next_day, queued_days)), '2026-11-10|2026-11-22 08:00:00+00|2026-11-10|1', 'contratos_status has the running day');
 $bq->release($pending);
-ok(poll_day(10, 'provisional'), 'a day that the worker has loaded is provisional');
+ok(poll_day(10, 'confirmed'), 'a day that the worker has loaded a day after its end is confirmed');
 ok(poll_day(12, 'waiting'), 'a day with a transient error is waiting');
 $f->settle;
 is(day(12, q(attempts, next_attempt_at, error ~ 'no')), '1|2026-11-22 08:01:00+00|t',
 	'contratos_days has the time of the next attempt');
-is(status(q(next_wake, next_day, running_day, failed_days, last_error_at)), '2026-11-22 08:01:00+00|2026-11-12||0|2026-11-22 08:00:00+00', 'contratos_status has the time of the next attempt');
+is(status(q(next_wake, next_day, running_day, failed_days, last_error_at)), '2026-11-22 08:01:00+00|2026-11-12||0|', 'contratos_status has the time of the next attempt');
 $bq->reset(tables => 0);
 $bq->rule({ kind => 'insert', times => 0 }, { status => 403, reason => 'accessDenied', message => 'Access Denied: no' });
 ok($f->at('2026-11-22 08:01'), 'the worker meets a permanent error');
@@ -132,7 +132,8 @@ foreach my $time ('2026-11-22 14:30', '2026-11-22 21:00', '2026-11-23 04:00')
 	ok($f->at($time), "the worker rechecks a day with a row deleted, $time");
 }
 is(states(), '21 differs, 22 missing', 'a day that differs after reloads is differs');
-is(status(q(missing_days, provisional_days, failed_days, lag_days, last_error ~ 'rows')), '1|0|0|1|t', 'contratos_status has the error of a day that differs');
+is(status(q(missing_days, provisional_days, failed_days, lag_days, last_error)), '1|0|0|1|', 'a day that differs is not a failed one');
+is(day(21, q(check_error ~ 'rows', checked_at)), 't|2026-11-23 04:00:00+00', 'contratos_days has the difference that the last recheck found');
 my $held = $bq->rule({ kind => 'insert' }, { job_pending => 1 });
 $f->day('2026-11-22', 30);
 $f->set('contratos.now' => '2026-11-23 09:00+00');
@@ -195,9 +196,9 @@ is($f->query("SET ROLE nobody; $functions"), '|',
 $f->query(
 	q(UPDATE contratos_sources SET enabled = false;
 	  INSERT INTO contratos_runs (source, day, cause, status, started_at, finished_at, sqlstate, error)
-	  VALUES ('tokens', '2026-11-22', 'schedule', 'failed', now(), now(), '23502', E'null value\nDETAIL:  Failing row contains (secret).')));
+	  VALUES ('tokens', '2026-11-22', 'schedule', 'refused', now(), now(), '23502', E'null value\nDETAIL:  Failing row contains (secret).')));
 is($f->query(q(SET ROLE watcher; SELECT error FROM contratos_days WHERE source = 'tokens' AND day = '2026-11-22'; SELECT last_error FROM contratos_status WHERE source = 'tokens')),
-	"null value\nnull value", 'an error in the views has no detail');
+	"null value\n2026-11-22: null value", 'an error in the views has no detail');
 $f->query(q(DELETE FROM contratos_runs WHERE sqlstate = '23502'));
 is($f->query("BEGIN READ ONLY; $all; COMMIT"), "t\nt\n0", 'the views work in a read-only transaction');
 is($f->query("SET search_path = pg_catalog; SELECT count(*) > 0 FROM public.contratos_status"), 't', 'the views work with any search_path');

@@ -31,8 +31,10 @@ ok($f->at('2026-11-21 14:15'), 'the worker rechecks six hours later');
 is(ends(), '20 waiting (schedule, attempt 1), 20 succeeded (schedule, attempt 1), 20 unchanged (recheck, attempt 1)', 'an unchanged day has its line in the log');
 $f->day('2026-11-20', 60);
 ok($f->at('2026-11-21 20:15'), 'the worker rechecks a day that differs');
-is($f->logged(qr/LOG:  source "tokens": 2026-11-20 succeeded \(recheck, attempt 1\), 60 rows, \d+ bytes received, 20971520 billed,/), 1,
-	'the line of a reloaded day includes the cost of the recheck');
+is($f->logged(qr/LOG:  source "tokens": 2026-11-20 differs \(recheck, attempt 1\), 0 rows, 0 bytes received, 10485760 billed, .*\n.*DETAIL:  BigQuery has 60 rows instead of 50.*\. The day is loaded again\.\n/), 1,
+	'the line of a recheck that finds a difference says which, and that the day is loaded again');
+is($f->logged(qr/LOG:  source "tokens": 2026-11-20 succeeded \(reload, attempt 1\), 60 rows, \d+ bytes received, 10485760 billed,/), 1,
+	'a reload has a line of its own');
 
 # ---- failures
 
