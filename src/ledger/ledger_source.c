@@ -208,7 +208,15 @@ ledger_normalize_name(const char *name, const char *column)
 /* A schedule's columns of contratos_sources, with their numbers after those of the source. */
 #define SCHEDULE_COLUMNS                                                                                               \
 	"run_at, enabled, catchup_days, recheck_days, late_checks, (extract(epoch FROM ready_timeout) * 1000000)::bigint, "             \
-	"(extract(epoch FROM ready_interval) * 1000000)::bigint, on_failure, xmin::text::bigint"
+	"(extract(epoch FROM ready_interval) * 1000000)::bigint, on_failure, s.xmin::text::bigint, outage.failures, "      \
+	"outage.last"
+
+/* Attempts in a row in which the server could not be reached: those since it last answered. */
+#define OUTAGE                                                                                                         \
+	"SELECT count(*) AS failures, max(r.finished_at) AS last FROM %1$s.contratos_runs r "                              \
+	"WHERE r.source = s.name AND r.reason = '" LEDGER_UNREACHABLE "' AND NOT EXISTS (SELECT 1 "                        \
+	"FROM %1$s.contratos_runs n WHERE n.source = r.source AND n.id > r.id AND (n.status IN ('succeeded', "             \
+	"'unchanged', 'differs', 'refused') OR n.reason <> '" LEDGER_UNREACHABLE "'))"
 
 enum
 {
@@ -220,8 +228,26 @@ enum
 	SOURCE_READY_TIMEOUT,
 	SOURCE_READY_INTERVAL,
 	SOURCE_ON_FAILURE,
-	SOURCE_VERSION
+	SOURCE_VERSION,
+	SOURCE_FAILURES,
+	SOURCE_LAST_FAILURE
 };
+
+#define LONGEST_OUTAGE_WAIT (6 * USECS_PER_HOUR)
+
+/*
+ * How long the other work of a server waits that could not be reached: longer each
+ * time, so that an outage of days is a few attempts, however many days there are.
+ */
+static int64
+outage_wait(const ScheduleRules *rules, int64 failures)
+{
+	int64 wait = failures == 0 ? 0 : Max(rules->retry_delay, USECS_PER_SEC);
+
+	for (int64 i = 1; i < failures && wait < LONGEST_OUTAGE_WAIT; i++)
+		wait *= 2;
+	return Min(wait, LONGEST_OUTAGE_WAIT);
+}
 
 /* Into a List * of LedgerSchedule. */
 static void
@@ -247,6 +273,10 @@ read_schedules(void *result)
 		schedule->rules.ready_interval = ledger_value_int64(row, SOURCE_READY_INTERVAL, 0);
 		schedule->on_failure = ledger_value_text(row, SOURCE_ON_FAILURE);
 		schedule->version = (uint64) ledger_value_int64(row, SOURCE_VERSION, 0);
+		/* the clock may have been set back */
+		schedule->unreachable_at = Min(ledger_value_time(row, SOURCE_LAST_FAILURE), settings_now());
+		schedule->rules.postponed_until =
+			schedule->unreachable_at + outage_wait(&schedule->rules, ledger_value_int64(row, SOURCE_FAILURES, 0));
 		schedules = lappend(schedules, schedule);
 	}
 	*(List **) result = schedules;
@@ -261,7 +291,8 @@ ledger_schedules(const char *name)
 	ledger_text(&args, "name", name);
 	ledger_execute("contratos_sources",
 				   "SELECT " LEDGER_SOURCE_COLUMNS ", " SCHEDULE_COLUMNS
-				   " FROM %s.contratos_sources WHERE $1 IS NULL OR name = $1 ORDER BY name",
+				   " FROM %1$s.contratos_sources s, LATERAL (" OUTAGE ") outage "
+				   "WHERE $1 IS NULL OR name = $1 ORDER BY name",
 				   &args, SPI_OK_SELECT, read_schedules, &schedules);
 	return schedules;
 }
@@ -292,6 +323,9 @@ ledger_next(LedgerSchedule *schedule, TimestampTz changed_at, TimestampTz now, i
 	int ndays;
 
 	rules->changed_at = changed_at;
+	/* the change may be what the server needed */
+	if (changed_at > schedule->unreachable_at)
+		rules->postponed_until = 0;
 	rules->queue_from = queue_from(schedule, now);
 	days = ledger_days(schedule->source.name, schedule_first_day(rules, now), day_yesterday(now), &ndays);
 	action = schedule_next(rules, days, ndays, now);

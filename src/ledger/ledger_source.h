@@ -88,6 +88,8 @@ typedef struct LedgerSchedule
 	ScheduleRules rules; /* those from the row and the settings; ledger_next() sets the rest */
 	char *on_failure; /* NULL: none */
 	uint64 version;
+	Oid server; /* of the foreign table; the caller may set it */
+	TimestampTz unreachable_at; /* when the server last did not answer; 0: it has answered since */
 } LedgerSchedule;
 
 extern List *ledger_schedules(const char *name);

@@ -299,6 +299,7 @@ choose_failed(const View *view, const ScheduleDay *day, Choice *choice)
 	if (day->day < (day->loaded ? view->first_retry : view->first_gap) && !asked)
 		return false;
 	*choice = load_at(view, day, Max(schedule_due_at(rules, day->day), again_at(view, &day->load)));
+	choice->action.again = true;
 	return true;
 }
 
@@ -392,7 +393,7 @@ schedule_next(const ScheduleRules *rules, const ScheduleDay *days, int ndays, Ti
 		Choice choice;
 		bool chosen = choose_begun(&view, day, &choice) || choose_failed(&view, day, &choice) ||
 					  choose_gap(&view, day, &choice) || choose_recheck(&view, day, &choice);
-		if (chosen && choice.urgency != URGENCY_YESTERDAY && !is_pending(&day->load))
+		if (chosen && choice.urgency != URGENCY_YESTERDAY)
 			choice.action.due = Max(choice.action.due, rules->postponed_until);
 		if (chosen && goes_before(&choice, &best, now))
 			best = choice;

@@ -75,8 +75,8 @@ typedef struct ScheduleRules
 	int retries; /* attempts after the first */
 	int64 retry_delay; /* microseconds */
 	/*
-	 * The server cannot be reached: nothing is begun before then but yesterday's load
-	 * and what is to be retried; 0: it can, as far as is known.
+	 * The server cannot be reached: nothing but yesterday's load is begun before then;
+	 * 0: it can, as far as is known.
 	 */
 	TimestampTz postponed_until;
 	TimestampTz queue_from; /* the queue waits until then, because the byte budget is used up; 0: it does not wait */
@@ -101,6 +101,7 @@ typedef struct ScheduleAction
 	DateADT day;
 	const char *cause; /* of the run: "schedule", "catchup", "queue", "recheck", "reload" */
 	int attempt; /* its number */
+	bool again; /* the day has finally failed before */
 	TimestampTz due; /* <= now: do it; later: wake then */
 	TimestampTz waits_since; /* the day's first attempt, if it has waited since; else 0 */
 } ScheduleAction;
@@ -136,9 +137,9 @@ typedef struct ScheduleAction
  *   has failed is repeated like a load until one succeeds, whatever the window;
  *   a week after the day's end at most once a day.  For a full-table source only
  *   the newest load is rechecked, as it has replaced the others.
- * - While the server cannot be reached, days that have finally failed, and all
- *   other work, wait until postponed_until; but yesterday is begun at run_at, and
- *   retries are made at next_at.
+ * - While the server cannot be reached, all work waits until postponed_until, and
+ *   days that have finally failed are tried again then; but yesterday is begun at
+ *   run_at, and retried at next_at.
  * - A disabled source is left alone; its queue stays queued.
  * - A time so far in the future that no rule can have produced it (the clock
  *   was wrong) counts as now.

@@ -27,8 +27,8 @@ typedef struct AttemptResult
  * Carry out the schedule's action; its rules are complete.  `open_run` is the
  * queued or waiting row of the day, or 0.  Called outside a transaction; catches
  * everything except what ends the process.  `context` is the caller's, which
- * resets it after each attempt.  While rules.postponed_until is set, only failures
- * that are news are logged.
+ * resets it after each attempt.  While the server is known not to answer, only
+ * failures that are news are logged.
  */
 extern void attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 open_run,
 						MemoryContext context, AttemptResult *result);

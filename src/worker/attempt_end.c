@@ -15,6 +15,7 @@
 #include "base/settings.h"
 #include "bigquery/bigquery.h"
 #include "bigquery/request.h"
+#include "ledger/ledger_history.h"
 #include "ledger/ledger_run.h"
 #include "ledger/ledger_source.h"
 #include "ledger/schedule.h"
@@ -97,7 +98,8 @@ judge(Attempt *attempt, ErrorData *edata)
 		ending->next = schedule_due_at(rules, day_of(now));
 		attempt->number--;
 	}
-	else if (error_is_transient(edata))
+	/* a day that an outage has failed stays failed while it lasts */
+	else if (error_is_transient(edata) && !(attempt->action->again && error_is_unreachable(edata)))
 		ending->next = schedule_retry_at(rules, attempt->number, false, now);
 	return ending;
 }
@@ -238,7 +240,7 @@ keep_unrecorded(int64 run, const LedgerRun *end, TimestampTz next)
 static bool
 is_known(const Attempt *attempt)
 {
-	return attempt->result->unreachable && attempt->schedule->rules.postponed_until != 0;
+	return attempt->result->unreachable && attempt->schedule->unreachable_at != 0;
 }
 
 /* The run to record. */
@@ -250,6 +252,8 @@ describe_end(const Attempt *attempt, const Ending *ending)
 
 	run.sqlstate = pstrdup(unpack_sql_state(ending->edata->sqlerrcode));
 	run.reason = cause != NULL && cause->reason[0] ? cause->reason : NULL;
+	if (attempt->result->unreachable)
+		run.reason = LEDGER_UNREACHABLE;
 	run.error = load_error_text(&attempt->load, ending->edata);
 	run.message = ending->edata->message;
 	if (attempt->run == 0)

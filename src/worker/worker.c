@@ -69,23 +69,12 @@ typedef struct Memory
 	Oid server; /* of its foreign table; InvalidOid: not known */
 } Memory;
 
-/* A server that cannot be reached. */
-typedef struct Outage
-{
-	Oid server;
-	int failures; /* of attempts, in a row */
-	TimestampTz until; /* its other work is postponed until then */
-} Outage;
-
-#define MAX_OUTAGE_WAIT (6 * USECS_PER_HOUR)
-
 /* The worker's other state. */
 typedef struct WorkerState
 {
 	char *database; /* its name, when the worker started */
 	List *memories;
-	List *outages;
-	MemoryContext memories_context; /* of both */
+	MemoryContext memories_context;
 	int64 looks; /* lookups of the sources */
 	int64 round_number;
 	TimestampTz started_changed_at; /* LauncherOrder.changed_at */
@@ -167,60 +156,49 @@ version_of_file(const char *path)
 	return hash_combine64(hash_combine64((uint64) st.st_ino, (uint64) st.st_mtime), (uint64) st.st_size) | 1;
 }
 
-static Outage *
-outage_of(Oid server)
+/* The server answers again: days that have failed for good meanwhile are tried again. */
+static void
+note_answer(const Memory *answered)
 {
 	ListCell *cell;
 
-	foreach (cell, state.outages)
-		if (((Outage *) lfirst(cell))->server == server)
-			return lfirst(cell);
-	return NULL;
-}
-
-/*
- * The server cannot be reached: its other work waits longer each time, so that an
- * outage of days is a few attempts, whatever the number of sources and days.
- */
-static void
-note_outage(Oid server, int64 wait)
-{
-	Outage *outage = outage_of(server);
-	MemoryContext old = MemoryContextSwitchTo(state.memories_context);
-
-	if (outage == NULL)
-	{
-		outage = palloc0(sizeof(Outage));
-		outage->server = server;
-		state.outages = lappend(state.outages, outage);
-	}
-	MemoryContextSwitchTo(old);
-	wait = Max(wait, USECS_PER_SEC);
-	for (int i = 0; i < outage->failures && wait < MAX_OUTAGE_WAIT; i++)
-		wait *= 2;
-	outage->failures++;
-	outage->until = settings_now() + Min(wait, MAX_OUTAGE_WAIT);
-}
-
-/* The server has answered: days that have failed for good meanwhile are tried again. */
-static void
-end_outage(const Memory *reached)
-{
-	Outage *outage = outage_of(reached->server);
-	ListCell *cell;
-
-	if (outage == NULL)
-		return;
-	ereport(LOG, (errmsg("the server of source \"%s\" can be reached again", reached->name),
-				  errdetail("It could not be reached in %d attempts.", outage->failures)));
-	state.outages = list_delete_ptr(state.outages, outage);
-	pfree(outage);
+	ereport(LOG, (errmsg("the server of source \"%s\" can be reached again", answered->name)));
 	foreach (cell, state.memories)
 	{
 		Memory *memory = lfirst(cell);
 
-		if (memory->server == reached->server)
+		if (memory->server == answered->server)
 			memory->changed_at = settings_now();
+	}
+}
+
+/* A server that cannot be reached for one source is not asked for the others. */
+static void
+share_outages(List *schedules)
+{
+	ListCell *cell;
+	ListCell *other;
+
+	foreach (cell, schedules)
+	{
+		LedgerSchedule *schedule = lfirst(cell);
+
+		schedule->server = load_server(&schedule->source);
+	}
+	foreach (cell, schedules)
+	{
+		const LedgerSchedule *schedule = lfirst(cell);
+
+		foreach (other, schedules)
+		{
+			LedgerSchedule *sharing = lfirst(other);
+
+			if (sharing->server != schedule->server)
+				continue;
+			sharing->rules.postponed_until =
+				Max(sharing->rules.postponed_until, schedule->rules.postponed_until);
+			sharing->unreachable_at = Max(sharing->unreachable_at, schedule->unreachable_at);
+		}
 	}
 }
 
@@ -228,7 +206,6 @@ static Choice
 consider(LedgerSchedule *schedule, TimestampTz now)
 {
 	Memory *memory = memory_of(schedule);
-	const Outage *outage;
 	Choice choice = {.schedule = schedule, .memory = memory};
 	uint64 key_version = version_of_file(memory->key_file);
 
@@ -238,9 +215,7 @@ consider(LedgerSchedule *schedule, TimestampTz now)
 		memory->changed_at = settings_now();
 	memory->version = schedule->version;
 	memory->key_version = key_version;
-	memory->server = load_server(&schedule->source);
-	outage = outage_of(memory->server);
-	schedule->rules.postponed_until = outage != NULL ? outage->until : 0;
+	memory->server = schedule->server;
 	choice.action = ledger_next(schedule, memory->changed_at, now, &choice.open_run);
 	return choice;
 }
@@ -332,13 +307,16 @@ choose_source(void *arg)
 	TimestampTz now = settings_now();
 	int64 clock = clock_ms();
 	Choice best = {.schedule = NULL};
+	List *schedules;
 	ListCell *cell;
 
 	if (!attempt_begin_transaction())
 		return;
 	MemoryContextSwitchTo(round->context);
 	state.looks++;
-	foreach (cell, ledger_schedules(NULL))
+	schedules = ledger_schedules(NULL);
+	share_outages(schedules);
+	foreach (cell, schedules)
 	{
 		Choice choice = consider(lfirst(cell), now);
 
@@ -390,10 +368,8 @@ serve_source(Choice *best, MemoryContext context)
 	if (result.key_file != NULL)
 		strlcpy(memory->key_file, result.key_file, sizeof(memory->key_file));
 	memory->key_version = version_of_file(memory->key_file);
-	if (result.unreachable)
-		note_outage(memory->server, best->schedule->rules.retry_delay);
-	else if (result.answered)
-		end_outage(memory);
+	if (result.answered && best->schedule->unreachable_at != 0)
+		note_answer(memory);
 	if (!result.busy || result.unrecorded != NULL)
 		(void) housekeeping("recording", record_step, result.unrecorded, context);
 }
