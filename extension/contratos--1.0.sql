@@ -433,11 +433,11 @@ COMMENT ON FUNCTION @extschema@.contratos_cancel(bigint) IS
 'takes a day off that is queued or to be tried again, or stops the one that the worker is loading; run: contratos_runs.id; false when it is over already';
 
 -- day: a UTC day that is over.  why: for the ledger; null: no reason is given.
--- What stands in the target now is to stay, rows or none: the worker does not load
--- the day any more, and its next recheck stores what BigQuery has then as the
+-- The day is to stay as it is in the target, with rows or without: the worker does
+-- not load it any more, and its next recheck stores what BigQuery has then as the
 -- baseline of later ones.  Waits for a load of the source that is running.  Returns
 -- the number of the ledger's row.  Errors: 22004 an argument other than why is
--- null; 22023 the day is not over, or out of range; 42704 no such source; 25001 in
+-- null; 22023 the day is not over, or out of range; 42704 no such source; 25000 in
 -- REPEATABLE READ or SERIALIZABLE; 25006 in a read-only transaction; 55000 the day
 -- is loaded, and nothing is wrong with it; and those of a SELECT from the target.
 CREATE FUNCTION @extschema@.contratos_accept(day date, source text DEFAULT 'tokens', why text DEFAULT NULL)
@@ -445,7 +445,7 @@ RETURNS bigint
 AS 'MODULE_PATHNAME', 'contratos_accept'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION @extschema@.contratos_accept(date, text, text) IS
-'accepts a refused, failed, differing or empty day as it is: what the target has of it stays; returns the number of the row in contratos_runs';
+'accepts a refused, failed, differing or empty day as it is in the target; returns the number of the row in contratos_runs';
 
 -- A row each for extension (in this database), library (loaded in this session),
 -- libcurl, OpenSSL and jansson.  A WARNING when extension and library differ,
@@ -603,10 +603,10 @@ COMMENT ON COLUMN @extschema@.contratos_days.confirmed_at IS
 'when its last load was found equal to BigQuery a day or more after the day''s end';
 COMMENT ON COLUMN @extschema@.contratos_days.next_attempt_at IS 'when the worker tries again a load that has not worked';
 COMMENT ON COLUMN @extschema@.contratos_days.error IS
-'what its latest load said: the error''s message, or what has become of the columns in BigQuery; contratos_runs.error has the detail as well';
+'the message of its latest load: its error, or changes of the columns in BigQuery; contratos_runs.error has the detail as well';
 COMMENT ON COLUMN @extschema@.contratos_days.checked_at IS 'when the last recheck of these rows ended, however; null: there was none';
 COMMENT ON COLUMN @extschema@.contratos_days.check_error IS
-'what that recheck said: what differs, or why it failed; a failed recheck is repeated, and is no failed day';
+'the difference that this recheck found, or its error; a failed recheck is repeated, and is not a failed day';
 
 CREATE VIEW @extschema@.contratos_status AS
 SELECT s.name AS source, s.enabled,

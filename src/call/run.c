@@ -346,7 +346,7 @@ run_days(const char *function, const char *source, DateADT first, DateADT last, 
 		}
 		MemoryContextReset(per_day);
 		MemoryContextSwitchTo(per_day);
-		if (options->only_missing && ledger_last_rows(call.source->name, day) >= 0)
+		if (options->only_missing && !ledger_is_missing(call.source->name, day))
 		{
 			call.totals.skipped++;
 			continue;

@@ -98,7 +98,7 @@ extern bool run_cancel(int64 run);
 /*
  * Accept a day as it stands in the target, for the reason `why` (NULL: none is
  * given); returns the number of the ledger's row.  Waits for the claim on the
- * source.  22023 for a day that is not over, 25001 at a higher isolation level,
+ * source.  22023 for a day that is not over, 25000 at a higher isolation level,
  * 55000 when the day is loaded and nothing is wrong with it.
  */
 extern int64 run_accept(const char *source, DateADT day, const char *why);

@@ -70,8 +70,8 @@ extern void run_end(Call *call);
 extern void run_check_day(const LedgerSource *source, DateADT day);
 
 /*
- * Refuse what a call that writes cannot do: in recovery, in a read-only transaction
- * (25006), or (25001) with a snapshot that was taken before another session loaded
+ * Refuse a call that writes: in recovery, in a read-only transaction
+ * (25006), or (25000) with a snapshot that was taken before another session loaded
  * the day: the DELETE would not see that day's rows, and the INSERT would double them.
  */
 extern void run_check_transaction(const char *function);

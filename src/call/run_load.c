@@ -134,7 +134,7 @@ run_load(const char *source, DateADT first, DateADT last, bool only_missing)
 		run_begin(&call, FUNCTION, source, "backfill");
 		run_check_day(call.source, day);
 		run_claim(&call);
-		if (only_missing && ledger_last_rows(source, day) >= 0)
+		if (only_missing && !ledger_is_missing(source, day))
 			call.totals.skipped++; /* another session has loaded it meanwhile */
 		else
 		{

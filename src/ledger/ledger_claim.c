@@ -251,17 +251,18 @@ ledger_accept(const char *source, DateADT day, const char *why, const DayFigures
 	ledger_text(&args, "why", why);
 	ledger_count(&args, "target_rows", target->rows);
 	ledger_time(&args, "target_max_timestamp", target->max_timestamp, !target->has_max);
-	ledger_execute("contratos_runs",
-				   "WITH canceled AS (UPDATE %1$s.contratos_runs SET status = 'canceled', next_attempt_at = NULL, "
-				   "finished_at = greatest($3, started_at) "
-				   "WHERE source = $1 AND day = $2 AND status IN ('queued', 'waiting')) "
-				   "INSERT INTO %1$s.contratos_runs (source, day, cause, status, started_at, finished_at, accepted_by, "
-				   "why, target_rows, target_max_timestamp) SELECT $1, $2, 'manual', 'accepted', $3, $3, $4, $5, $6, $7 "
-				   "WHERE NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs s WHERE s.source = $1 AND s.day = $2 "
-				   "AND s.status = 'succeeded' AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = $1 "
-				   "AND n.day = $2 AND n.id > s.id AND n.status IN ('succeeded', 'accepted', 'differs', 'refused'))) "
-				   "RETURNING id",
-				   &args, SPI_OK_INSERT_RETURNING, ledger_read_int64, &id);
+	ledger_execute(
+		"contratos_runs",
+		"WITH canceled AS (UPDATE %1$s.contratos_runs SET status = 'canceled', next_attempt_at = NULL, "
+		"finished_at = greatest($3, started_at) "
+		"WHERE source = $1 AND day = $2 AND status IN ('queued', 'waiting')) "
+		"INSERT INTO %1$s.contratos_runs (source, day, cause, status, started_at, finished_at, accepted_by, "
+		"why, target_rows, target_max_timestamp) SELECT $1, $2, 'manual', 'accepted', $3, $3, $4, $5, $6, $7 "
+		"WHERE NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs s WHERE s.source = $1 AND s.day = $2 "
+		"AND s.status = 'succeeded' AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = $1 "
+		"AND n.day = $2 AND n.id > s.id AND n.status IN ('succeeded', 'accepted', 'differs', 'refused'))) "
+		"RETURNING id",
+		&args, SPI_OK_INSERT_RETURNING, ledger_read_int64, &id);
 	if (id != 0)
 		ledger_notify(&accepted, id);
 	return id;

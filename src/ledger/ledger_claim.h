@@ -49,8 +49,8 @@ extern bool ledger_cancel(int64 run, bool *running);
 
 /*
  * Accept a day as it is, with the target's figures: a row `accepted` by the
- * session's role, for the reason `why` (NULL: none).  What is queued or waiting for
- * it is canceled.  Returns the number of the row; 0, and writes nothing, when the
+ * session's role, for the reason `why` (NULL: none).  Its queued or waiting row
+ * is canceled.  Returns the number of the row; 0, and writes nothing, when the
  * day is loaded and nothing is wrong with it.  The caller holds the claim.
  */
 extern int64 ledger_accept(const char *source, DateADT day, const char *why, const DayFigures *target);

@@ -38,7 +38,7 @@
 
 /* Columns that fill_success() expects to come first. */
 #define SUCCESS_COLUMNS                                                                                                \
-	"l.id, l.rows_loaded, l.source_max_timestamp, l.fingerprint, l.target_rows, l.target_max_timestamp, "               \
+	"l.id, l.rows_loaded, l.source_max_timestamp, l.fingerprint, l.target_rows, l.target_max_timestamp, "              \
 	"l.status = 'accepted'"
 
 /* Rows and largest timestamp, from the columns with these numbers. */
@@ -190,6 +190,15 @@ read_gaps(void *result)
 	}
 }
 
+bool
+ledger_is_missing(const char *source, DateADT day)
+{
+	LedgerGaps gaps;
+
+	ledger_gaps(source, day, day, &gaps);
+	return gaps.count > 0;
+}
+
 void
 ledger_gaps(const char *source, DateADT first, DateADT last, LedgerGaps *gaps)
 {
@@ -251,11 +260,10 @@ ledger_rechecked_today(const char *source, TimestampTz now)
 	ledger_text(&args, "source", source);
 	ledger_time(&args, "from", day_start(today), false);
 	ledger_time(&args, "to", day_start(today + 1), false);
-	ledger_execute(
-		"contratos_runs",
-		"SELECT FROM %s.contratos_runs WHERE source = $1 AND cause = 'recheck' "
-		"AND status IN ('unchanged', 'differs') AND finished_at >= $2 AND finished_at < $3 LIMIT 1",
-		&args, SPI_OK_SELECT, ledger_read_found, &found);
+	ledger_execute("contratos_runs",
+				   "SELECT FROM %s.contratos_runs WHERE source = $1 AND cause = 'recheck' "
+				   "AND status IN ('unchanged', 'differs') AND finished_at >= $2 AND finished_at < $3 LIMIT 1",
+				   &args, SPI_OK_SELECT, ledger_read_found, &found);
 	return found;
 }
 

@@ -28,6 +28,9 @@ extern ScheduleDay *ledger_days(const char *source, DateADT first, DateADT last,
  */
 extern int64 ledger_last_rows(const char *source, DateADT day);
 
+/* Whether a day was neither loaded nor accepted. */
+extern bool ledger_is_missing(const char *source, DateADT day);
+
 /* Days that were neither loaded nor accepted: their number, the first few of them, and the last one. */
 #define LEDGER_GAPS_NAMED 5
 typedef struct LedgerGaps
@@ -47,7 +50,7 @@ typedef struct LedgerSuccess
 	int64 run;
 	DayFigures loaded;
 	DayFigures target; /* rows -1: not recorded */
-	bool accepted; /* not loaded: what the target has is to stay; loaded.rows -1: not compared with BigQuery yet */
+	bool accepted; /* not loaded, but to stay as it is in the target; loaded.rows -1: not compared with BigQuery yet */
 	int reloads; /* consecutive reloads up to this success that loaded this very count and fingerprint */
 } LedgerSuccess;
 
@@ -59,8 +62,7 @@ extern bool ledger_last_success(const char *source, DateADT day, LedgerSuccess *
  * for a day that has none.  `reloads` is not counted; without `accepted` only
  * successes count.
  */
-extern void ledger_last_successes(const char *source, DateADT first, DateADT last, bool accepted,
-								  LedgerSuccess *days);
+extern void ledger_last_successes(const char *source, DateADT first, DateADT last, bool accepted, LedgerSuccess *days);
 
 /*
  * The last success of the newest day that has one: for a full-table source, the

@@ -45,8 +45,8 @@
 static const char *const status_names[] = {
 	[RUN_SUCCEEDED] = "succeeded", [RUN_FAILED] = "failed",			  [RUN_REFUSED] = "refused",
 	[RUN_CANCELED] = "canceled",   [RUN_INTERRUPTED] = "interrupted", [RUN_UNCHANGED] = "unchanged",
-	[RUN_DIFFERS] = "differs", [RUN_ACCEPTED] = "accepted",	   [RUN_QUEUED] = "queued",			  [RUN_WAITING] = "waiting",
-	[RUN_RUNNING] = "running",
+	[RUN_DIFFERS] = "differs",	   [RUN_ACCEPTED] = "accepted",		  [RUN_QUEUED] = "queued",
+	[RUN_WAITING] = "waiting",	   [RUN_RUNNING] = "running",
 };
 
 StaticAssertDecl(lengthof(status_names) == RUN_NSTATUSES, "each status has a name");
@@ -479,10 +479,11 @@ ledger_stale_runs(void)
 	List *running;
 	List *stale = NIL;
 
-	ledger_execute("contratos_runs",
-				   "SELECT id, source, day, attempt, job_id, cause = 'recheck' FROM %s.contratos_runs WHERE status = 'running' "
-				   "ORDER BY source, id",
-				   &args, SPI_OK_SELECT, read_running, &running);
+	ledger_execute(
+		"contratos_runs",
+		"SELECT id, source, day, attempt, job_id, cause = 'recheck' FROM %s.contratos_runs WHERE status = 'running' "
+		"ORDER BY source, id",
+		&args, SPI_OK_SELECT, read_running, &running);
 
 	const char *source = "";
 	bool free_claim = false;

@@ -23,7 +23,7 @@ typedef enum RunStatus
 	RUN_INTERRUPTED, /* its process died, or was canceled otherwise than by contratos_cancel() */
 	RUN_UNCHANGED, /* a recheck that found the day as it was loaded */
 	RUN_DIFFERS, /* a recheck that found it different; if it is loaded again, a row with the cause `reload` follows */
-	RUN_ACCEPTED, /* what the target has is to stay, by contratos_accept() */
+	RUN_ACCEPTED, /* by contratos_accept(): the day is to stay as it is in the target */
 	RUN_QUEUED,
 	RUN_WAITING, /* for BigQuery, or for a lock */
 	RUN_RUNNING

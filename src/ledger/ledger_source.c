@@ -207,7 +207,8 @@ ledger_normalize_name(const char *name, const char *column)
 
 /* A schedule's columns of contratos_sources, with their numbers after those of the source. */
 #define SCHEDULE_COLUMNS                                                                                               \
-	"run_at, enabled, catchup_days, recheck_days, late_checks, (extract(epoch FROM ready_timeout) * 1000000)::bigint, "             \
+	"run_at, enabled, catchup_days, recheck_days, late_checks, (extract(epoch FROM ready_timeout) * "                  \
+	"1000000)::bigint, "                                                                                               \
 	"(extract(epoch FROM ready_interval) * 1000000)::bigint, on_failure, s.xmin::text::bigint, outage.failures, "      \
 	"outage.last"
 

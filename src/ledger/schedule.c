@@ -162,8 +162,9 @@ static TimestampTz
 next_at(const View *view, const ScheduleTry *last)
 {
 	const ScheduleRules *rules = view->rules;
-	int64 wait = last->state == SCHEDULE_WAITING ? Max(rules->ready_interval, USECS_PER_SEC)
-												 : schedule_retry_at(rules, Min(last->attempt, rules->retries), true, 0);
+	int64 wait = last->state == SCHEDULE_WAITING
+					 ? Max(rules->ready_interval, USECS_PER_SEC)
+					 : schedule_retry_at(rules, Min(last->attempt, rules->retries), true, 0);
 	TimestampTz latest = view->now + 2 * wait;
 
 	if (last->next_at == 0)

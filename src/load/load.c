@@ -342,8 +342,8 @@ load_result(const LoadDay *load, RunStatus status)
 	{
 		run = load->run;
 		/* what the job has read; a kept one was started earlier */
-		run.confirmed = schedule_confirms(
-			load->day, load->run.started_at - (load->kept ? LEDGER_JOB_HOURS * USECS_PER_HOUR : 0));
+		run.confirmed =
+			schedule_confirms(load->day, load->run.started_at - (load->kept ? LEDGER_JOB_HOURS * USECS_PER_HOUR : 0));
 	}
 	run.status = status;
 	run.cause = load->run.cause;

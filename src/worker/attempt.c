@@ -226,8 +226,7 @@ end_unchanged(Attempt *attempt)
 static void
 end_differs(Attempt *attempt, const char *what, bool accepted)
 {
-	const char *message =
-		accepted ? "differs from what was accepted" : "still differs after it was loaded again twice";
+	const char *message = accepted ? "differs from what was accepted" : "still differs after it was loaded again twice";
 
 	record_check(attempt, what, message);
 	attempt_commit(attempt->load.context);
@@ -282,8 +281,8 @@ begin_reload(Attempt *attempt, const char *what)
 
 /*
  * Compare the day in BigQuery with what was loaded, and the target with what it
- * had at the end of the load.  Only a day that differs is loaded again; what was
- * accepted is not.
+ * had at the end of the load.  Only a day that differs is loaded again, and not if
+ * it was accepted.
  */
 static void
 recheck(Attempt *attempt)
@@ -374,9 +373,8 @@ attempt_run(const LedgerSchedule *schedule, const ScheduleAction *action, int64 
 	if (attempt->claimed)
 		ledger_unclaim(schedule->source.name);
 	if (attempt->load.plan != NULL)
-		result->key_file = attempt->load.plan->connection->credentials_file
-							   ? attempt->load.plan->connection->credentials_file
-							   : "";
+		result->key_file =
+			attempt->load.plan->connection->credentials_file ? attempt->load.plan->connection->credentials_file : "";
 	load_show_end();
 	MemoryContextSwitchTo(old);
 }

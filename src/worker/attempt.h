@@ -13,7 +13,7 @@
 #include "ledger/ledger_source.h"
 #include "ledger/schedule.h"
 
-/* What the caller must know of an attempt; the ledger has everything else. */
+/* The parts of an attempt's end that are not in the ledger. */
 typedef struct AttemptResult
 {
 	bool busy; /* another session uses the source or its queue: the ledger has no row */

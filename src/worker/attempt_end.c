@@ -38,11 +38,11 @@ attempt_log_end(const Attempt *attempt, int elevel, RunStatus status, TimestampT
 	const char *again = next != 0 ? psprintf("The next attempt is at %s.", timestamptz_to_str(next)) : "";
 
 	ereport(elevel, (errmsg("source \"%s\": %s %s (%s, attempt %d), " INT64_FORMAT " rows, " INT64_FORMAT
-						 " bytes received, " INT64_FORMAT " billed, %.3f s",
-						 attempt->schedule->source.name, day_text(load->day), ledger_status_name(status),
-						 attempt->load.run.cause, attempt->number, rows, load->bytes_received, billed, seconds),
-				  why != NULL ? errdetail("%s.%s%s", why, again[0] ? " " : "", again)
-							  : (again[0] ? errdetail("%s", again) : 0)));
+							" bytes received, " INT64_FORMAT " billed, %.3f s",
+							attempt->schedule->source.name, day_text(load->day), ledger_status_name(status),
+							attempt->load.run.cause, attempt->number, rows, load->bytes_received, billed, seconds),
+					 why != NULL ? errdetail("%s.%s%s", why, again[0] ? " " : "", again)
+								 : (again[0] ? errdetail("%s", again) : 0)));
 }
 
 /* --------------------------------------------------------------------------

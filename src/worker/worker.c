@@ -195,8 +195,7 @@ share_outages(List *schedules)
 
 			if (sharing->server != schedule->server)
 				continue;
-			sharing->rules.postponed_until =
-				Max(sharing->rules.postponed_until, schedule->rules.postponed_until);
+			sharing->rules.postponed_until = Max(sharing->rules.postponed_until, schedule->rules.postponed_until);
 			sharing->unreachable_at = Max(sharing->unreachable_at, schedule->unreachable_at);
 		}
 	}

@@ -331,8 +331,12 @@ test_again(void)
 	rules.start_date = TODAY + 9;
 	expect(run, SCHEDULE_LOAD, YESTERDAY - 3, "queue", 1, run, "a forced reload that finally failed comes at run_at");
 	day = on(YESTERDAY - 300);
-	*day = (ScheduleDay){.day = YESTERDAY - 300, .load = {SCHEDULE_FAILED, 4, now, 0}, .asked = true, .loaded = true,
-						 .confirmed = true, .started_at = now};
+	*day = (ScheduleDay){.day = YESTERDAY - 300,
+						 .load = {SCHEDULE_FAILED, 4, now, 0},
+						 .asked = true,
+						 .loaded = true,
+						 .confirmed = true,
+						 .started_at = now};
 	on(YESTERDAY - 3)->load.state = SCHEDULE_SUCCEEDED;
 	on(YESTERDAY - 3)->checked_at = run;
 	expect(run, SCHEDULE_LOAD, YESTERDAY - 300, "queue", 1, run, "of an old day as well");
@@ -359,7 +363,8 @@ test_postponed(void)
 	missing(YESTERDAY - 4);
 	provisional(YESTERDAY - 1, now - DAY);
 	queued(YESTERDAY - 90, 5);
-	expect(now, SCHEDULE_LOAD, YESTERDAY, "schedule", 2, now + MINUTE, "a retry is made at next_at, the rest is postponed");
+	expect(now, SCHEDULE_LOAD, YESTERDAY, "schedule", 2, now + MINUTE,
+		   "a retry is made at next_at, the rest is postponed");
 	ended(YESTERDAY, SCHEDULE_FAILED, 4, now, 0);
 	expect(now, SCHEDULE_LOAD, YESTERDAY, "schedule", 1, until, "what has finally failed is the first to try again");
 	ended(YESTERDAY, SCHEDULE_CANCELED, 4, now, 0);
@@ -395,7 +400,8 @@ test_late_checks(void)
 	on(YESTERDAY - 30)->checked_at = now - 20 * DAY;
 	expect(now, SCHEDULE_LOAD, TODAY, "schedule", 1, run, "without late_checks there is none");
 	rules.late_checks = true;
-	expect(now, SCHEDULE_RECHECK, YESTERDAY - 30, "recheck", 1, clock_at(YESTERDAY - 15, 8 * HOUR), "with them there is");
+	expect(now, SCHEDULE_RECHECK, YESTERDAY - 30, "recheck", 1, clock_at(YESTERDAY - 15, 8 * HOUR),
+		   "with them there is");
 	on(YESTERDAY - 30)->checked_at = now;
 	on(YESTERDAY - 70)->load.state = SCHEDULE_SUCCEEDED;
 	on(YESTERDAY - 70)->loaded = on(YESTERDAY - 70)->confirmed = true;

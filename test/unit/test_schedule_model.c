@@ -236,8 +236,7 @@ judge(Game *game, const ScheduleAction *action, TimestampTz now)
 	hold(game, LAW_OVER, now >= day_start(action->day + 1), action->day);
 	hold(game, LAW_REASON, action->what != SCHEDULE_LOAD || !truth->row.loaded || truth->asked, action->day);
 	hold(game, LAW_PAUSE,
-		 *begun == 0 || free || game->disturbed >= *begun ||
-			 game->real - *begun >= game->rules.retry_delay,
+		 *begun == 0 || free || game->disturbed >= *begun || game->real - *begun >= game->rules.retry_delay,
 		 action->day);
 	if (untried && now >= due && yesterday->row.day >= game->rules.start_date)
 	{
@@ -300,7 +299,8 @@ disturb(Game *game)
 		game->changed = game->real;
 		game->rules.changed_at = now_of(game);
 	}
-	if (dice(game, 60) == 0 && truth && truth->row.load.state != SCHEDULE_WAITING && truth->row.load.state != SCHEDULE_QUEUED)
+	if (dice(game, 60) == 0 && truth && truth->row.load.state != SCHEDULE_WAITING &&
+		truth->row.load.state != SCHEDULE_QUEUED)
 	{
 		truth->row.load.state = SCHEDULE_QUEUED;
 		truth->row.load.next_at = 0;
