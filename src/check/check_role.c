@@ -1,7 +1,8 @@
 /*
  * check_role.c
  *	  The roles that load, which are seldom the role that asks: the worker's, and a
- *	  target's owner; what either lacks; and publications, which can forbid a DELETE.
+ *	  target's owner.  The privileges that either lacks, and publications, because of
+ *	  which a target may not be deleted from.
  *
  * All of it is read from the catalogs: no expression of a table is evaluated.
  */
@@ -97,7 +98,7 @@ check_role(Check *check)
 					 psprintf("ALTER ROLE %s LOGIN;", name));
 	else if (!may_connect(role))
 		check_report(
-			check, bad, psprintf("contratos.role is %s, which may not connect here", name),
+			check, bad, psprintf("contratos.role is %s, which may not connect", name),
 			psprintf("GRANT CONNECT ON DATABASE %s TO %s;", quote_identifier(get_database_name(MyDatabaseId)), name));
 	else
 		check_report(check, CHECK_OK, psprintf("%s, as contratos.role says", name), NULL);
@@ -132,7 +133,7 @@ check_settings(Check *check)
 		check_report(check, CHECK_OK, "this session and the worker have the same", NULL);
 	else
 		check_report(check, CHECK_WARNING, psprintf("the worker has other values of %s", names[0]),
-					 "They are set for this session, or for one of the two roles: what is below is true for calls in "
+					 "They are set for this session, or for one of the two roles: the rows below are true for calls in "
 					 "this session. RESET them, and check again.");
 }
 

@@ -61,20 +61,22 @@ contratos_check(PG_FUNCTION_ARGS)
 }
 
 /* --------------------------------------------------------------------------
- * For contratos_status: the schedule, and the worker
+ * For contratos_status and contratos_problems: the schedule, the time, and the worker
  * -------------------------------------------------------------------------- */
 
 PG_FUNCTION_INFO_V1(contratos_next);
+PG_FUNCTION_INFO_V1(contratos_now);
 PG_FUNCTION_INFO_V1(contratos_worker);
 
 /*
  * The functions of a view are called with the privileges of the role that reads it, so
- * these two are executable by all.  A role that may not read the view learns nothing.
+ * these two are executable by all.  A role that may read neither view learns nothing.
  */
 static bool
 may_read_status(void)
 {
-	return pg_class_aclcheck(extension_relation("contratos_status"), GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+	return pg_class_aclcheck(extension_relation("contratos_status"), GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
+		   pg_class_aclcheck(extension_relation("contratos_problems"), GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 }
 
 /*
@@ -106,6 +108,12 @@ contratos_next(PG_FUNCTION_ARGS)
 		}
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+Datum
+contratos_now(PG_FUNCTION_ARGS pg_attribute_unused())
+{
+	PG_RETURN_TIMESTAMPTZ(settings_now());
 }
 
 Datum

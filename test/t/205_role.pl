@@ -78,7 +78,7 @@ is($f->logged(qr/permission denied/), 0, 'the log has no error about a privilege
 
 for my $case (
 	[ 'ALTER ROLE contratos_worker NOLOGIN', qr/^contratos\.role is contratos_worker, which cannot log in$/, qr/^ALTER ROLE contratos_worker LOGIN;$/ ],
-	[ 'REVOKE CONNECT ON DATABASE postgres FROM contratos_worker', qr/^contratos\.role is contratos_worker, which may not connect here$/, qr/^GRANT CONNECT ON DATABASE postgres TO contratos_worker;$/ ])
+	[ 'REVOKE CONNECT ON DATABASE postgres FROM contratos_worker', qr/^contratos\.role is contratos_worker, which may not connect$/, qr/^GRANT CONNECT ON DATABASE postgres TO contratos_worker;$/ ])
 {
 	my ($break, $found, $hint) = @$case;
 	my $check = checked('role', $break);
