@@ -660,6 +660,15 @@ LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION @extschema@._contratos_now() IS
 'internal: for contratos_problems: the time by which the worker goes';
 
+-- Whether the launcher has just started a worker that does not serve this database yet,
+-- as after each reload of the configuration; false, too, if the caller may not read the
+-- view.
+CREATE FUNCTION @extschema@._contratos_worker_is_starting() RETURNS boolean
+AS 'MODULE_PATHNAME', 'contratos_worker_is_starting'
+LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@._contratos_worker_is_starting() IS
+'internal: for contratos_problems: whether a worker of this database is being started';
+
 CREATE VIEW @extschema@.contratos_problems AS
 WITH here AS (
 	SELECT CASE WHEN pg_table_is_visible('@extschema@.contratos_runs'::regclass) THEN '' ELSE '@extschema@.' END AS schema
@@ -705,7 +714,8 @@ WITH here AS (
 		format('SELECT found, hint FROM %scontratos_check() WHERE status <> ''ok'';', here.schema) AS hint
 	FROM here
 	WHERE EXISTS (SELECT 1 FROM @extschema@.contratos_sources s WHERE s.enabled)
-		AND (SELECT @extschema@._contratos_worker()) IS NULL AND NOT pg_is_in_recovery()
+		AND (SELECT NOT @extschema@._contratos_worker_is_starting() AND @extschema@._contratos_worker() IS NULL)
+		AND NOT pg_is_in_recovery()
 	UNION ALL
 	SELECT NULL, 'housekeeping', 1,
 		format('%s fails: %s', h.step, regexp_replace(split_part(h.error, E'\n', 1), '"/[^"]*"', '"..."', 'g')),

@@ -145,7 +145,7 @@ check_database(Check *check)
 void
 check_worker(Check *check)
 {
-	check->worker = worker_signal_pid();
+	check->worker = worker_signal_pid(MyDatabaseId);
 	if (check->worker != 0)
 		check_report(check, CHECK_OK, psprintf("runs as process %d", check->worker), NULL);
 	else if (check->standby)
@@ -155,6 +155,8 @@ check_worker(Check *check)
 	else if (!check->listed)
 		check_report(check, CHECK_SKIPPED,
 					 check->template ? "the database is a template" : "the database is not listed", NULL);
+	else if (worker_signal_is_expected(MyDatabaseId))
+		check_report(check, CHECK_OK, "is being started", NULL);
 	else
 		check_report(
 			check, CHECK_FAILED, "no worker runs for this database",

@@ -67,10 +67,11 @@ contratos_check(PG_FUNCTION_ARGS)
 PG_FUNCTION_INFO_V1(contratos_next);
 PG_FUNCTION_INFO_V1(contratos_now);
 PG_FUNCTION_INFO_V1(contratos_worker);
+PG_FUNCTION_INFO_V1(contratos_worker_is_starting);
 
 /*
  * The functions of a view are called with the privileges of the role that reads it, so
- * these two are executable by all.  A role that may read neither view learns nothing.
+ * these are executable by all.  A role that may read neither view learns nothing.
  */
 static bool
 may_read_status(void)
@@ -119,11 +120,18 @@ contratos_now(PG_FUNCTION_ARGS pg_attribute_unused())
 Datum
 contratos_worker(PG_FUNCTION_ARGS)
 {
-	int pid = may_read_status() ? worker_signal_pid() : 0;
+	int pid = may_read_status() ? worker_signal_pid(MyDatabaseId) : 0;
 
 	if (pid == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_INT32(pid);
+}
+
+Datum
+contratos_worker_is_starting(PG_FUNCTION_ARGS pg_attribute_unused())
+{
+	PG_RETURN_BOOL(may_read_status() && worker_signal_is_expected(MyDatabaseId) &&
+				   worker_signal_pid(MyDatabaseId) == 0);
 }
 
 /* --------------------------------------------------------------------------
