@@ -734,6 +734,119 @@ COMMENT ON COLUMN @extschema@.contratos_progress.started_at IS 'when the load of
 
 GRANT SELECT ON @extschema@.contratos_status, @extschema@.contratos_days, @extschema@.contratos_progress TO pg_monitor;
 
+-- ---------------------------------------------------------------------------
+-- What a person should look at now.  No detail of an error, which may quote values of
+-- rows, and no path of a file, which may be that of a key.
+-- ---------------------------------------------------------------------------
+
+-- The time by which the worker goes: the real one, but in tests.
+CREATE FUNCTION @extschema@._contratos_now() RETURNS timestamptz
+AS 'MODULE_PATHNAME', 'contratos_now'
+LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._contratos_now() IS
+'internal: for contratos_problems: the time by which the worker goes';
+
+-- Whether the launcher has just started a worker that does not serve this database yet,
+-- as after each reload of the configuration; false, too, if the caller may not read the
+-- view.
+CREATE FUNCTION @extschema@._contratos_worker_is_starting() RETURNS boolean
+AS 'MODULE_PATHNAME', 'contratos_worker_is_starting'
+LANGUAGE C STABLE PARALLEL UNSAFE;
+COMMENT ON FUNCTION @extschema@._contratos_worker_is_starting() IS
+'internal: for contratos_problems: whether a worker of this database is being started';
+
+CREATE VIEW @extschema@.contratos_problems AS
+WITH here AS (
+	SELECT CASE WHEN pg_table_is_visible('@extschema@.contratos_runs'::regclass) THEN '' ELSE '@extschema@.' END AS schema
+), days AS (
+	SELECT d.source, d.day, d.state, d.is_empty, d.is_empty OR d.rows = 0 AS is_none, d.next_attempt_at,
+		regexp_replace(split_part(d.error, E'\n', 1), '"/[^"]*"', '"..."', 'g') AS error,
+		d.error LIKE 'daily byte budget of %' AS is_capped,
+		max(d.day) FILTER (WHERE d.rows > 0) OVER source AS newest,
+		-- BigQuery was asked for a day of the last three, and had nothing
+		bool_or((d.is_empty OR d.rows = 0) AND d.day > @extschema@.contratos_yesterday() - 3) OVER source AS is_silent
+	FROM (SELECT source, day, state, rows, error, next_attempt_at,
+			coalesce(error LIKE 'BigQuery has no rows of %', false) AS is_empty
+		FROM @extschema@._contratos_days) d
+	WINDOW source AS (PARTITION BY d.source)
+), found AS (
+	SELECT source, problem, (count(*))::integer AS days,
+		to_char(min(day), 'YYYY-MM-DD') AS first, to_char(max(day), 'YYYY-MM-DD') AS last,
+		to_char(min(newest), 'YYYY-MM-DD') AS newest,
+		(array_agg(error ORDER BY day DESC))[1] AS error
+	FROM (
+		SELECT d.source, d.day, d.error, d.newest,
+			CASE
+				WHEN d.is_silent AND d.is_none AND d.day > d.newest AND d.newest < @extschema@.contratos_yesterday() - 2 THEN 'upstream'
+				WHEN d.is_capped AND (d.state IN ('failed', 'waiting') OR d.next_attempt_at > @extschema@._contratos_now()) THEN 'budget'
+				WHEN d.is_empty AND d.state IN ('failed', 'refused') THEN 'empty'
+				WHEN d.state IN ('failed', 'refused', 'differs') THEN d.state
+				WHEN d.state = 'missing' AND d.day <= @extschema@.contratos_yesterday() - greatest(s.catchup_days, 1) THEN 'missing'
+				WHEN d.state IN ('missing', 'waiting') AND d.day = @extschema@.contratos_yesterday()
+					AND @extschema@._contratos_now() >= (d.day + 1 + s.run_at) AT TIME ZONE 'UTC' + interval '4 hours' THEN 'late'
+			END AS problem
+		FROM days d JOIN @extschema@.contratos_sources s ON s.name = d.source AND s.enabled) kinds
+	WHERE problem IS NOT NULL
+	GROUP BY source, problem
+), checks AS (
+	SELECT DISTINCT ON (r.source) r.id, r.source, r.status, r.error
+	FROM @extschema@.contratos_runs r
+	JOIN @extschema@.contratos_sources s ON s.name = r.source AND s.enabled
+	WHERE r.cause = 'recheck' AND r.finished_at IS NOT NULL
+	ORDER BY r.source, r.id DESC
+), problems AS (
+	SELECT NULL::text AS source, 'worker' AS problem, 0 AS rank,
+		'no worker is running in this database' AS found,
+		format('SELECT found, hint FROM %scontratos_check() WHERE status <> ''ok'';', here.schema) AS hint
+	FROM here
+	WHERE EXISTS (SELECT 1 FROM @extschema@.contratos_sources s WHERE s.enabled)
+		AND (SELECT NOT @extschema@._contratos_worker_is_starting() AND @extschema@._contratos_worker() IS NULL)
+		AND NOT pg_is_in_recovery()
+	UNION ALL
+	SELECT NULL, 'housekeeping', 1,
+		format('%s fails: %s', h.step, regexp_replace(split_part(h.error, E'\n', 1), '"/[^"]*"', '"..."', 'g')),
+		format('SELECT found, hint FROM %scontratos_check() WHERE check_name = ''housekeeping'';', here.schema)
+	FROM here, @extschema@._contratos_housekeeping h
+	UNION ALL
+	SELECT f.source, f.problem, 2,
+		concat(CASE WHEN f.problem = 'upstream' THEN format('BigQuery has no rows since %s', f.newest)
+			WHEN f.days = 1 THEN f.last ELSE format('%s days, %s to %s', f.days, f.first, f.last) END,
+			CASE WHEN f.problem IN ('failed', 'refused', 'differs') OR f.problem = 'late' AND f.error IS NOT NULL THEN format(': %s', f.error) END),
+		CASE f.problem
+			WHEN 'upstream' THEN 'Ask who fills the BigQuery table; if nobody does any more, disable the source.'
+			WHEN 'budget' THEN 'Raise contratos.max_bytes_per_day, or wait until tomorrow (UTC).'
+			WHEN 'empty' THEN format('If it is really empty: UPDATE %scontratos_sources SET allow_empty = true WHERE name = %L;', here.schema, f.source)
+			WHEN 'failed' THEN format('SELECT found, hint FROM %scontratos_check(%L) WHERE status <> ''ok'';', here.schema, f.source)
+			WHEN 'refused' THEN format('If BigQuery is right: SELECT * FROM %scontratos_run(%L, %L, allow_shrink => true);', here.schema, f.last, f.source)
+			WHEN 'differs' THEN format('SELECT * FROM %scontratos_verify(%L, %L, %L);', here.schema, f.first, f.last, f.source)
+			WHEN 'missing' THEN format('SELECT %scontratos_enqueue(%L, %L, %L);', here.schema, f.first, f.last, f.source)
+			ELSE format('SELECT found, hint FROM %scontratos_check(%L) WHERE status <> ''ok'';', here.schema, f.source)
+		END
+	FROM here, found f
+	UNION ALL
+	SELECT c.source, 'checks', 3,
+		concat('loaded days are not compared: ', regexp_replace(split_part(c.error, E'\n', 1), '"/[^"]*"', '"..."', 'g')),
+		format('SELECT found, hint FROM %scontratos_check(%L) WHERE status <> ''ok'';', here.schema, c.source)
+	FROM here, checks c
+	WHERE c.status IN ('failed', 'interrupted')
+		AND NOT EXISTS (SELECT 1 FROM @extschema@.contratos_runs r WHERE r.source = c.source
+			AND r.status IN ('unchanged', 'differs', 'succeeded')
+			AND (r.id > c.id OR r.cause = 'recheck' AND r.finished_at > @extschema@._contratos_now() - interval '24 hours'))
+)
+SELECT p.source, p.problem,
+	CASE WHEN length(p.found) > 160 THEN left(p.found, 157) || '...' ELSE p.found END AS found,
+	p.hint
+FROM problems p ORDER BY p.source NULLS FIRST, p.rank, p.problem;
+COMMENT ON VIEW @extschema@.contratos_problems IS
+'a row for each thing that a person should look at now, of enabled sources; none: all is well';
+COMMENT ON COLUMN @extschema@.contratos_problems.source IS 'name in contratos_sources; null: it is about the worker';
+COMMENT ON COLUMN @extschema@.contratos_problems.problem IS
+'worker (none runs), housekeeping (a step of the worker fails), upstream (BigQuery has had nothing for three days), late (yesterday is not loaded four hours after run_at), failed, refused, empty (at BigQuery), differs, missing (further back than catchup_days), budget (the bytes of the day are used up), checks (comparisons have failed for a day)';
+COMMENT ON COLUMN @extschema@.contratos_problems.found IS
+'which days, and the message of the newest error, without the path of a file';
+COMMENT ON COLUMN @extschema@.contratos_problems.hint IS 'what to do: a statement, where there is one';
+GRANT SELECT ON @extschema@.contratos_problems TO pg_monitor;
+
 -- The days from first to last, both before today in UTC, there (BigQuery now),
 -- here (the target now) and in the ledger (the day's last success): a row a day,
 -- oldest first, by one query for all of them.

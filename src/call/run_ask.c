@@ -163,7 +163,7 @@ run_enqueue(const char *source, DateADT first, DateADT last, bool only_missing)
 	if (queued == 0)
 		return 0;
 	worker_signal_at_commit();
-	if (worker_signal_pid() == 0)
+	if (worker_signal_pid(MyDatabaseId) == 0 && !worker_signal_is_expected(MyDatabaseId))
 		ereport(NOTICE, (errmsg("no worker is running in this database: the days stay queued"),
 						 errhint("Put contratos into shared_preload_libraries and this database into "
 								 "contratos.databases.")));

@@ -34,9 +34,16 @@ typedef struct CheckItem
 } CheckItem;
 
 static const CheckItem server_items[] = {
-	{"extension", check_extension},		  {"libraries", check_libraries}, {"preloaded", check_preloaded},
-	{"database", check_database},		  {"worker", check_worker},		  {"housekeeping", check_housekeeping},
+	{"extension", check_extension},
+	{"libraries", check_libraries},
+	{"preloaded", check_preloaded},
+	{"database", check_database},
+	{"role", check_role},
+	{"worker", check_worker},
+	{"settings", check_settings},
+	{"housekeeping", check_housekeeping},
 	{"subscription", check_subscription},
+	{"publication", check_publication},
 };
 
 static const CheckItem source_items[] = {
@@ -58,7 +65,9 @@ static const CheckItem source_items[] = {
 	{"byte_cap", check_byte_cap},
 	{"budget", check_budget},
 	{"writable", check_writable},
-	{"hooks", check_hooks},
+	{"replica_identity", check_replica_identity},
+	{"after_load", check_after_load},
+	{"on_failure", check_on_failure},
 	{"index", check_index},
 	{"missing_days", check_missing_days},
 };
@@ -128,12 +137,13 @@ run_item(Check *check, const CheckItem *item)
 	ErrorData *edata;
 
 	check_report(check, CHECK_OK, NULL, NULL);
+	check->error_status = CHECK_FAILED;
 	edata = catch_in_subtransaction(call_item, &run, false);
 	if (edata != NULL)
 	{
 		if (error_must_rethrow(edata))
 			ReThrowError(edata);
-		check_report(check, CHECK_FAILED, in_a_line(edata->message, edata->detail),
+		check_report(check, check->error_status, in_a_line(edata->message, edata->detail),
 					 edata->hint != NULL ? edata->hint : check->hint);
 	}
 	MemoryContextSwitchTo(context);

@@ -29,11 +29,13 @@
 #define CLOCK_WARNING_S 30
 #define CLOCK_FAILED_S 300
 
-/* The role that loads the source. */
+/* The role that loads the source: the target's owner, or whoever will make the target. */
 static Oid
 loader(const Check *check)
 {
-	return check->plan != NULL ? check->plan->owner : GetUserId();
+	if (OidIsValid(check->owner))
+		return check->owner;
+	return OidIsValid(check->worker_role) ? check->worker_role : GetUserId();
 }
 
 /* The server that contratos_setup() would use, if it exists already. */

@@ -3,8 +3,9 @@
  *	  Shared by the files of the check module only.
  *
  *	  check.c             the order, a subtransaction for each check, its errors
- *	  check_server.c      the server and the worker, which all sources share
- *	  check_source.c      a source's row and its tables
+ *	  check_setup.c       the server and the worker, which all sources share; a source's
+ *						  row and its tables
+ *	  check_role.c        the roles that load, and publications
  *	  check_connection.c  from the credentials to the permission to create jobs
  *	  check_remote.c      BigQuery's table, and the cost of reading it
  *	  check_target.c      the local table, and the days in it
@@ -42,21 +43,25 @@ typedef struct Check
 	MemoryContext context; /* of all data below */
 	const char *schema; /* "schema." before names in hints; "" if it is in search_path */
 
-	/* by check_server.c */
+	/* by check_setup.c */
 	bool standby;
 	bool preloaded;
 	bool listed; /* whether contratos.databases lists the database … */
 	bool template; /* … which has no effect for a template */
 	int worker; /* its process id; 0: none */
 
+	/* by check_role.c */
+	Oid worker_role; /* that the worker of this database connects as; InvalidOid: there is to be none */
+
 	/* by check.c: sources to be checked (char *) */
 	List *names;
 
-	/* by check_source.c */
+	/* by check_setup.c */
 	const char *source; /* NULL: the server is being checked */
 	bool builtin; /* nothing is set up: the source that contratos_setup() would create */
 	LedgerSchedule *schedule;
 	RemoteTable *table;
+	Oid owner; /* of the target, also of one that cannot be loaded; InvalidOid: there is none */
 	LoadPlan *plan; /* without connection */
 
 	/* by check_connection.c */
@@ -79,6 +84,7 @@ typedef struct Check
 	CheckStatus status;
 	const char *found; /* NULL: no row */
 	const char *hint; /* or NULL; if set before an error is thrown, it is for errors without a hint */
+	CheckStatus error_status; /* of a row for an error; CHECK_FAILED unless the check changes it */
 } Check;
 
 /* Set the result; hint may be NULL.  Strings are not copied. */
@@ -94,9 +100,12 @@ extern void check_extension(Check *check);
 extern void check_libraries(Check *check);
 extern void check_preloaded(Check *check);
 extern void check_database(Check *check);
+extern void check_role(Check *check);
+extern void check_settings(Check *check);
 extern void check_worker(Check *check);
 extern void check_housekeeping(Check *check);
 extern void check_subscription(Check *check);
+extern void check_publication(Check *check);
 
 extern void check_source(Check *check);
 extern void check_enabled(Check *check);
@@ -120,8 +129,17 @@ extern void check_budget(Check *check);
 extern void check_narrow_columns(Check *check);
 extern void check_unfilled_columns(Check *check);
 extern void check_writable(Check *check);
-extern void check_hooks(Check *check);
+extern void check_replica_identity(Check *check);
+extern void check_after_load(Check *check);
+extern void check_on_failure(Check *check);
 extern void check_index(Check *check);
 extern void check_missing_days(Check *check);
+
+/*
+ * A privilege that the target's owner lacks on a function or sequence that defaults,
+ * generated columns, CHECKs or indexes of the target use, as "EXECUTE ON FUNCTION ...";
+ * NULL: none.
+ */
+extern char *check_missing_grant(const Check *check);
 
 #endif /* CONTRATOS_CHECK_INTERNAL_H */

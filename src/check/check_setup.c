@@ -8,6 +8,7 @@
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
@@ -144,7 +145,7 @@ check_database(Check *check)
 void
 check_worker(Check *check)
 {
-	check->worker = worker_signal_pid();
+	check->worker = worker_signal_pid(MyDatabaseId);
 	if (check->worker != 0)
 		check_report(check, CHECK_OK, psprintf("runs as process %d", check->worker), NULL);
 	else if (check->standby)
@@ -154,6 +155,8 @@ check_worker(Check *check)
 	else if (!check->listed)
 		check_report(check, CHECK_SKIPPED,
 					 check->template ? "the database is a template" : "the database is not listed", NULL);
+	else if (worker_signal_is_expected(MyDatabaseId))
+		check_report(check, CHECK_OK, "is being started", NULL);
 	else
 		check_report(
 			check, CHECK_FAILED, "no worker runs for this database",
@@ -201,6 +204,7 @@ report_builtin(Check *check)
 	List *functions = setup_event_functions();
 	const SetupEventFunction *function = functions != NIL ? linitial(functions) : NULL;
 
+	setup_check_role(OidIsValid(check->worker_role) ? check->worker_role : GetUserId());
 	if (function == NULL)
 		check_report(check, CHECK_WARNING, "nothing is set up yet; the first load or contratos_setup() will do it",
 					 psprintf("SELECT %scontratos_setup();", check->schema));
@@ -277,11 +281,34 @@ check_foreign_table(Check *check)
 	check_report(check, CHECK_OK, psprintf("%s is BigQuery's %s", name, failure_to_server(check->table->table)), NULL);
 }
 
+/* A table that contratos_setup() would use. */
+static void
+check_adopted(Check *check)
+{
+	Oid target = setup_check_target();
+
+	if (OidIsValid(target))
+	{
+		check->owner = extension_relation_owner(target);
+		check_report(check, CHECK_OK, psprintf("the existing table %s can be used", get_rel_name(target)), NULL);
+	}
+	else
+		check_report(check, CHECK_SKIPPED, "nothing is set up yet", NULL);
+}
+
 void
 check_target(Check *check)
 {
-	if (skip_builtin(check))
+	if (check->builtin)
+	{
+		check_adopted(check);
 		return;
+	}
+
+	Oid target = load_find_relation(check->schedule->source.target_table);
+
+	if (OidIsValid(target))
+		check->owner = extension_relation_owner(target);
 	if (check->schedule->source.timestamp_column == NULL && !check->schedule->source.snapshot)
 	{
 		check_report(check, CHECK_SKIPPED, "the rows that a load replaces are not defined (see source)", NULL);

@@ -108,11 +108,15 @@ report_missing_privilege(Check *check, const char *role)
 {
 	const LoadPlan *plan = check->plan;
 	const char *cure = missing_privilege(plan);
+	const char *grant = cure == NULL ? check_missing_grant(check) : NULL;
 
 	if (cure != NULL)
 		check_report(
 			check, CHECK_FAILED,
 			psprintf("role %s, which owns %s and loads it, lacks privileges to do so", role, plan->target_name), cure);
+	else if (grant != NULL)
+		check_report(check, CHECK_FAILED, psprintf("its owner, %s, lacks %s", role, grant),
+					 psprintf("GRANT %s TO %s;", grant, quote_identifier(role)));
 	/* a load fails in this case, rather than delete only part of a day */
 	else if (check_enable_rls(plan->target, plan->owner, true) == RLS_ENABLED)
 		check_report(check, CHECK_FAILED,
@@ -140,19 +144,31 @@ check_writable(Check *check)
 }
 
 void
-check_hooks(Check *check)
+check_after_load(Check *check)
 {
-	const char *after_load;
-	const char *on_failure;
+	char *name;
 
 	if (skip_without_plan(check))
 		return;
-	after_load = check->schedule->source.after_load;
-	on_failure = check->schedule->on_failure;
-	load_check_hooks(check->plan, on_failure);
+	name = load_find_after_load(check->plan);
+	check_report(check, CHECK_OK, name != NULL ? psprintf("%s can be called", name) : "none", NULL);
+}
+
+/* It is called also when the foreign table cannot be used: only the target's owner must be known. */
+void
+check_on_failure(Check *check)
+{
+	if (check->schedule == NULL || !OidIsValid(check->owner))
+	{
+		check_report(check, CHECK_SKIPPED, check->builtin ? "nothing is set up yet" : "there is no target", NULL);
+		return;
+	}
+	/* days are loaded without it */
+	check->error_status = CHECK_WARNING;
+	load_check_on_failure(&check->schedule->source, check->schedule->on_failure);
 	check_report(check, CHECK_OK,
-				 psprintf("%s%s%s%s", after_load ? "after_load " : "no after_load", after_load ? after_load : "",
-						  on_failure ? ", on_failure " : ", no on_failure", on_failure ? on_failure : ""),
+				 check->schedule->on_failure != NULL ? psprintf("%s can be called", check->schedule->on_failure)
+													 : "none: nobody is told of a day that has failed",
 				 NULL);
 }
 

@@ -28,10 +28,11 @@
 #include "ledger/worker_signal.h"
 
 /*
- * Fourth field of the advisory lock tag: SQL's own functions use 1 and 2 in this
- * field, the ledger 0x6301 and 0x6302.
+ * Fourth field of the advisory lock tags, of a worker and of the launcher: SQL's own
+ * functions use 1 and 2 in this field, the ledger 0x6301 and 0x6302.
  */
-#define WAKE_WORKER_SPACE 0x6303
+#define WORKER_SPACE 0x6303
+#define EXPECTED_SPACE 0x6304
 
 /* The requests of this transaction. */
 static bool wake_wanted = false;
@@ -42,31 +43,26 @@ static SubTransactionId stop_wanted =
 static int worker_pid = 0;
 static bool committed = false;
 
-static void
-worker_tag(LOCKTAG *tag)
-{
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, 0, 0, WAKE_WORKER_SPACE);
-}
-
 bool
 worker_signal_lock(void)
 {
 	LOCKTAG tag;
 
-	worker_tag(&tag);
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, 0, 0, WORKER_SPACE);
 	return LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /*
- * Not by GetLockConflicts(), which leaves out processes outside a transaction,
- * such as a sleeping worker.
+ * The process that holds a database's lock of that kind; 0: none.  Not by
+ * GetLockConflicts(), which leaves out processes outside a transaction, such as a
+ * sleeping worker.
  */
-int
-worker_signal_pid(void)
+static int
+lock_holder(Oid database, int space)
 {
 	LOCKTAG tag;
 
-	worker_tag(&tag);
+	SET_LOCKTAG_ADVISORY(tag, database, 0, 0, space);
 	LockData *locks = GetLockStatusData();
 	int pid = 0;
 	for (int i = 0; i < locks->nelements && pid == 0; i++)
@@ -78,6 +74,30 @@ worker_signal_pid(void)
 	pfree(locks->locks);
 	pfree(locks);
 	return pid;
+}
+
+int
+worker_signal_pid(Oid database)
+{
+	return lock_holder(database, WORKER_SPACE);
+}
+
+void
+worker_signal_expect(Oid database, bool expected)
+{
+	LOCKTAG tag;
+
+	SET_LOCKTAG_ADVISORY(tag, database, 0, 0, EXPECTED_SPACE);
+	if (expected)
+		(void) LockAcquire(&tag, ExclusiveLock, true, true);
+	else
+		(void) LockRelease(&tag, ExclusiveLock, true);
+}
+
+bool
+worker_signal_is_expected(Oid database)
+{
+	return lock_holder(database, EXPECTED_SPACE) != 0;
 }
 
 static void
@@ -113,7 +133,7 @@ wake_at_transaction(XactEvent event, void *arg pg_attribute_unused())
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
-			worker_pid = worker_signal_pid();
+			worker_pid = worker_signal_pid(MyDatabaseId);
 			break;
 		case XACT_EVENT_COMMIT:
 			committed = true;

@@ -21,10 +21,20 @@
 extern bool worker_signal_lock(void);
 
 /*
- * Process id of the worker of this database; 0 when there is none.  Looks
- * through all locks of the server, so it is not for loops.
+ * Process id of the worker of a database; 0 when there is none.  Looks through all
+ * locks of the server, so it is not for loops.
  */
-extern int worker_signal_pid(void);
+extern int worker_signal_pid(Oid database);
+
+/*
+ * For the launcher: let other processes know that a worker of that database has been
+ * started, or will be at once, although it may not have its lock yet; or withdraw
+ * that.  Needs no transaction, and must not be repeated.
+ */
+extern void worker_signal_expect(Oid database, bool expected);
+
+/* Whether the launcher has let it be known, so that a missing worker is only being started. */
+extern bool worker_signal_is_expected(Oid database);
 
 /* When this transaction commits, wake the worker of this database, if any. */
 extern void worker_signal_at_commit(void);

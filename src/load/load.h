@@ -123,10 +123,13 @@ extern Oid load_relation(const char *name, const char *column);
 extern char *load_qualify_hook(const char *name, int nargs, const char *column);
 
 /*
- * Raise the error with which a load would refuse a source's functions: 42883,
- * 42809 or 42501.  Either may be NULL; neither is called.
+ * The source's after_load as schema.function, quoted where needed; NULL: none.
+ * 42883, 42809 or 42501 when it cannot be called.
  */
-extern void load_check_hooks(const LoadPlan *plan, const char *on_failure);
+extern char *load_find_after_load(const LoadPlan *plan);
+
+/* Raise the errors that prevent a call of on_failure, `name` (NULL: none): the same, and 42P01 for the target. */
+extern void load_check_on_failure(const LedgerSource *source, const char *name);
 
 /*
  * Raise the errors that the statements of a load would throw before they touch a

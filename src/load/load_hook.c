@@ -243,13 +243,14 @@ load_find_after_load(const LoadPlan *plan)
 }
 
 void
-load_check_hooks(const LoadPlan *plan, const char *on_failure)
+load_check_on_failure(const LedgerSource *source, const char *name)
 {
-	Hook hook = {.column = "on_failure", .name = on_failure, .nargs = 3};
+	Hook hook = {.column = "on_failure", .name = name, .nargs = 3};
+	LoadPlan plan = {.source = source};
 
-	(void) load_find_after_load(plan);
-	if (on_failure != NULL)
-		(void) qualified_hook(plan, &hook);
+	load_find_target(&plan, false);
+	if (name != NULL)
+		(void) qualified_hook(&plan, &hook);
 }
 
 void

@@ -140,12 +140,6 @@ extern void load_leave_security_context(const LoadSecurityContext *scope);
  * load_hook.c: the functions that a source names
  * -------------------------------------------------------------------------- */
 
-/*
- * The source's after_load as schema.function, quoted where needed; NULL: none.
- * 42883, 42809 or 42501 when it cannot be called.
- */
-extern char *load_find_after_load(const LoadPlan *plan);
-
 /* Call it, if there is one, in the scope of a load. */
 extern void load_call_after_load(const LoadPlan *plan, DateADT day);
 

@@ -316,6 +316,30 @@ setup_make_objects(const Setup *setup)
 }
 
 void
+setup_check_role(Oid role)
+{
+	Setup setup = setup_look();
+	Oid user;
+	int context;
+
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(role, context | SECURITY_LOCAL_USERID_CHANGE);
+	setup_check_rights(&setup);
+	SetUserIdAndSecContext(user, context);
+}
+
+Oid
+setup_check_target(void)
+{
+	Oid schema = extension_schema();
+	Oid target = get_relname_relid(SETUP_TARGET, schema);
+
+	if (OidIsValid(target))
+		setup_check_fit(target, get_relname_relid(SETUP_REMOTE, schema));
+	return target;
+}
+
+void
 setup_builtin(void)
 {
 	/* when two first calls run at once, the second waits, and then finds all objects */

@@ -28,6 +28,15 @@ extern void setup_builtin(void);
 extern void setup_if_untouched(void);
 
 /*
+ * Raise the 42501 with which setup_builtin() would refuse a role, and its errors about
+ * objects of these names that are not contratos'.  Creates nothing.
+ */
+extern void setup_check_role(Oid role);
+
+/* The table tokens that setup_builtin() would use, once it fits (42804, 42809); InvalidOid: it would create one. */
+extern Oid setup_check_target(void);
+
+/*
  * The statement that turns a column which a load of BigQuery's table `remote` into
  * `target` (`name` in statements) leaves NULL into a generated one, as
  * contratos_setup() creates it; the table's rows stay.  NULL: none is known.
@@ -77,8 +86,11 @@ extern const SetupColumn setup_columns[SETUP_NCOLUMNS];
 /*
  * Make sure that the existing relation `target` can be loaded from the foreign
  * table `remote` (InvalidOid: as setup.c would create it); 42804 or 42809 reports
- * what prevents it.  A NOTICE reports that the table is used, and a missing index.
+ * what prevents it.
  */
+extern void setup_check_fit(Oid target, Oid remote);
+
+/* The same; then a NOTICE reports that the table is used, and another a missing index. */
 extern void setup_adopt(Oid target, Oid remote);
 
 /* --------------------------------------------------------------------------

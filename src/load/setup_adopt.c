@@ -153,7 +153,7 @@ setup_has_index(Relation table, const char *column)
 }
 
 void
-setup_adopt(Oid target_id, Oid remote_id)
+setup_check_fit(Oid target_id, Oid remote_id)
 {
 	Relation target = relation_open(target_id, AccessShareLock);
 	Relation remote = OidIsValid(remote_id) ? relation_open(remote_id, AccessShareLock) : NULL;
@@ -172,14 +172,26 @@ setup_adopt(Oid target_id, Oid remote_id)
 		ereport(ERROR, (errcode(ERRCODE_DATATYPE_MISMATCH), errmsg("%s exists and does not fit", name),
 						errdetail("%s.", misfits.data),
 						errhint("Change these columns, or rename the table, and call contratos_setup() again.")));
+	if (remote)
+		relation_close(remote, NoLock);
+	relation_close(target, NoLock);
+}
 
+void
+setup_adopt(Oid target_id, Oid remote_id)
+{
+	Relation target;
+	const char *name;
+
+	setup_check_fit(target_id, remote_id);
+	target = relation_open(target_id, NoLock);
+	name =
+		quote_qualified_identifier(get_namespace_name(RelationGetNamespace(target)), RelationGetRelationName(target));
 	ereport(NOTICE, (errmsg("using existing %s", name)));
 	char kind = target->rd_rel->relkind;
 	if ((kind == RELKIND_RELATION || kind == RELKIND_PARTITIONED_TABLE) && !setup_has_index(target, SETUP_TIMESTAMP))
 		ereport(NOTICE, (errmsg("%s has no index on %s: each load reads all of it", name, SETUP_TIMESTAMP),
 						 errhint("CREATE INDEX ON %s (%s);", name, SETUP_TIMESTAMP)));
-	if (remote)
-		relation_close(remote, NoLock);
 	relation_close(target, NoLock);
 }
 

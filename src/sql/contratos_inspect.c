@@ -61,20 +61,23 @@ contratos_check(PG_FUNCTION_ARGS)
 }
 
 /* --------------------------------------------------------------------------
- * For contratos_status: the schedule, and the worker
+ * For contratos_status and contratos_problems: the schedule, the time, and the worker
  * -------------------------------------------------------------------------- */
 
 PG_FUNCTION_INFO_V1(contratos_next);
+PG_FUNCTION_INFO_V1(contratos_now);
 PG_FUNCTION_INFO_V1(contratos_worker);
+PG_FUNCTION_INFO_V1(contratos_worker_is_starting);
 
 /*
  * The functions of a view are called with the privileges of the role that reads it, so
- * these two are executable by all.  A role that may not read the view learns nothing.
+ * these are executable by all.  A role that may read neither view learns nothing.
  */
 static bool
 may_read_status(void)
 {
-	return pg_class_aclcheck(extension_relation("contratos_status"), GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+	return pg_class_aclcheck(extension_relation("contratos_status"), GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
+		   pg_class_aclcheck(extension_relation("contratos_problems"), GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 }
 
 /*
@@ -109,13 +112,26 @@ contratos_next(PG_FUNCTION_ARGS)
 }
 
 Datum
+contratos_now(PG_FUNCTION_ARGS pg_attribute_unused())
+{
+	PG_RETURN_TIMESTAMPTZ(settings_now());
+}
+
+Datum
 contratos_worker(PG_FUNCTION_ARGS)
 {
-	int pid = may_read_status() ? worker_signal_pid() : 0;
+	int pid = may_read_status() ? worker_signal_pid(MyDatabaseId) : 0;
 
 	if (pid == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_INT32(pid);
+}
+
+Datum
+contratos_worker_is_starting(PG_FUNCTION_ARGS pg_attribute_unused())
+{
+	PG_RETURN_BOOL(may_read_status() && worker_signal_is_expected(MyDatabaseId) &&
+				   worker_signal_pid(MyDatabaseId) == 0);
 }
 
 /* --------------------------------------------------------------------------

@@ -4,9 +4,13 @@
  *
  * It connects to no database, so it blocks none, and reads only shared catalogs.
  * Workers are not restarted by the postmaster but by the launcher, which knows
- * whether they are still wanted and delays the restart of one that keeps dying.
+ * whether they are still wanted and delays the restart of one that keeps dying.  A
+ * worker outlives its launcher; the next launcher finds it by its lock, has no handle
+ * for it, and looks every second whether it still runs.
  */
 #include "postgres.h"
+
+#include <signal.h>
 
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -31,7 +35,14 @@
 
 #include "base/compat.h"
 #include "base/settings.h"
+#include "ledger/worker_signal.h"
 #include "worker/worker.h"
+
+/* After how many seconds the postmaster starts a launcher again that was terminated. */
+#define RESTART_S 5
+
+/* How often a worker of an earlier launcher is looked for. */
+#define LOOK_FOR_ADOPTED_MS 1000
 
 /* How often a missing database is looked for. */
 #define LOOK_AGAIN_MS (60 * 1000)
@@ -58,6 +69,8 @@ typedef struct Place
 	char name[NAMEDATALEN];
 	LauncherOrder order; /* for its worker */
 	BackgroundWorkerHandle *handle; /* of its worker, or NULL */
+	int adopted; /* process id of a worker that an earlier launcher has started; 0: none */
+	Oid expected; /* the database for which worker_signal_expect() is in effect */
 	TimestampTz started;
 	TimestampTz not_before; /* of the next start */
 	int young_deaths; /* consecutive ones */
@@ -80,7 +93,7 @@ launcher_register(void)
 
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = 60;
+	worker.bgw_restart_time = RESTART_S;
 	strlcpy(worker.bgw_library_name, "contratos", sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, "contratos_launcher_main", sizeof(worker.bgw_function_name));
 	strlcpy(worker.bgw_name, "contratos launcher", sizeof(worker.bgw_name));
@@ -135,6 +148,51 @@ find_database(const char *name, bool *is_template, Oid *role)
 	*role = settings_role[0] ? get_role_oid(settings_role, true) : InvalidOid;
 	CommitTransactionCommand();
 	return found;
+}
+
+/* Find workers that an earlier launcher has started, also of databases that the setting no longer names. */
+static void
+adopt_workers(void)
+{
+	Relation catalog;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	catalog = table_open(DatabaseRelationId, AccessShareLock);
+	scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
+		int pid = worker_signal_pid(database->oid);
+
+		if (pid == 0)
+			continue;
+
+		Place *place = place_of(NameStr(database->datname));
+
+		place->order.database = database->oid;
+		place->adopted = pid;
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	CommitTransactionCommand();
+}
+
+/* Let other processes know whether the database has a worker, or will have one at once. */
+static void
+expect(Place *place, bool expected)
+{
+	Oid database = expected ? place->order.database : InvalidOid;
+
+	if (place->expected == database)
+		return;
+	if (OidIsValid(place->expected))
+		worker_signal_expect(place->expected, false);
+	if (OidIsValid(database))
+		worker_signal_expect(database, true);
+	place->expected = database;
 }
 
 /* Its worker has ended: decide when the next one may be started. */
@@ -221,13 +279,26 @@ look_up_database(Place *place)
 	return settings_role[0] && !OidIsValid(place->order.role) ? COMPLAINT_NO_ROLE : COMPLAINT_NONE;
 }
 
+/* A worker without a handle: whether it runs, and (if it is not wanted any more) its end. */
+static bool
+tend_adopted(Place *place)
+{
+	if (place->adopted != 0 && worker_signal_pid(place->order.database) != place->adopted)
+		place->adopted = 0;
+	if (place->adopted != 0 && !place->wanted)
+		(void) kill(place->adopted, SIGTERM);
+	return place->adopted != 0;
+}
+
 /* Start or stop the worker of one database as needed; returns after how many ms to look again (-1: no limit). */
 static long
-tend(Place *place)
+tend_worker(Place *place)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	Complaint complaint;
 
+	if (tend_adopted(place))
+		return LOOK_FOR_ADOPTED_MS;
 	if (place->handle != NULL)
 	{
 		pid_t pid;
@@ -255,8 +326,21 @@ tend(Place *place)
 		place->logged = complaint;
 		return LOOK_AGAIN_MS;
 	}
+	/* one that was starting when the earlier launcher ended */
+	place->adopted = worker_signal_pid(place->order.database);
+	if (place->adopted != 0)
+		return LOOK_FOR_ADOPTED_MS;
 	start_database_worker(place);
 	return place->handle != NULL ? -1 : LOOK_AGAIN_MS;
+}
+
+static long
+tend(Place *place)
+{
+	long wait = tend_worker(place);
+
+	expect(place, place->wanted && (place->handle != NULL || place->adopted != 0));
+	return wait;
 }
 
 /* Free the databases that are no longer in the setting, once their workers have ended. */
@@ -269,7 +353,7 @@ free_unwanted(void)
 	{
 		Place *place = lfirst(cell);
 
-		if (place->wanted || place->handle != NULL)
+		if (place->wanted || place->handle != NULL || place->adopted != 0)
 			continue;
 		places = foreach_delete_current(places, cell);
 		pfree(place);
@@ -306,6 +390,7 @@ contratos_launcher_main(Datum arg pg_attribute_unused())
 	pgstat_report_appname("contratos launcher");
 	loop = AllocSetContextCreate(TopMemoryContext, "contratos launcher", ALLOCSET_SMALL_SIZES);
 	places_context = AllocSetContextCreate(TopMemoryContext, "contratos databases", ALLOCSET_SMALL_SIZES);
+	adopt_workers();
 	MemoryContextSwitchTo(loop);
 
 	for (;;)

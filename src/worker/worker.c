@@ -486,8 +486,11 @@ contratos_worker_main(Datum arg pg_attribute_unused())
 	MemoryContextSwitchTo(context);
 	state.database = name_of_database();
 	MemoryContextSwitchTo(context);
+
+	const char *billing = worker_billing(context);
+
 	ereport(LOG, (errmsg("contratos worker started for database \"%s\"", state.database),
-				  settings_project[0] ? errdetail("BigQuery project: %s.", settings_project) : 0));
+				  billing != NULL ? errdetail_internal("%s", billing) : 0));
 
 	for (;;)
 	{

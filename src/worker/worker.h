@@ -21,6 +21,13 @@ extern PGDLLEXPORT void contratos_worker_main(Datum arg);
  */
 extern bool housekeeping(const char *name, void (*function)(void *arg), void *arg, MemoryContext context);
 
+/*
+ * The projects that loads of the enabled sources (without any: those of the settings)
+ * will be billed to, and the files of the credentials, a line each, in `context`, which
+ * is current afterwards; NULL: neither is known.  Called outside a transaction.
+ */
+extern const char *worker_billing(MemoryContext context);
+
 /* --------------------------------------------------------------------------
  * The launcher
  * -------------------------------------------------------------------------- */

@@ -18,9 +18,9 @@ my $bq = $f->bq;
 my $dir = PostgreSQL::Test::Utils::tempdir;
 my $shown = '';
 
-my @server = qw(extension libraries preloaded database worker housekeeping subscription);
+my @server = qw(extension libraries preloaded database role worker settings housekeeping subscription publication);
 my @source = qw(source enabled foreign_table target narrow_columns unfilled_columns credentials_file credentials endpoint clock token project jobs
-  table columns location byte_cap budget writable hooks index missing_days);
+  table columns location byte_cap budget writable replica_identity after_load on_failure index missing_days);
 
 # The rows of a call, in their order; statements before it.
 sub rows
@@ -66,7 +66,7 @@ says($c->{worker}, 'skipped', qr/not preloaded/);
 says($c->{source}, 'warning', qr/nothing is set up yet; the first load or contratos_setup\(\) will do it/, qr/^SELECT contratos_setup\(\);$/);
 says($c->{credentials_file}, 'ok', qr/key\.json can be read/);
 says($c->{credentials}, 'ok', qr/^service_account \S+@\S+ of project test-project$/);
-is(having($c, 'ok'), 'extension libraries housekeeping subscription credentials_file credentials endpoint clock token project jobs table location budget',
+is(having($c, 'ok'), 'extension libraries role housekeeping subscription publication credentials_file credentials endpoint clock token project jobs table location budget',
 	'before contratos_setup() the checks of the connection are ok');
 is(having($c, 'failed'), '', 'before contratos_setup() no check fails');
 is($f->query('SELECT (SELECT count(*) FROM pg_foreign_server), (SELECT count(*) FROM contratos_sources)'), '0|0', 'contratos_check() creates nothing');
@@ -94,7 +94,7 @@ $f->query('DROP SERVER bigquery');
 
 $f->query(q(SELECT contratos_setup(); SELECT contratos_run('2026-11-20')));
 $c = checks();
-is(having($c, 'ok'), join(' ', qw(extension libraries housekeeping subscription), @source), 'after contratos_setup() all but the worker is ok');
+is(having($c, 'ok'), join(' ', qw(extension libraries role housekeeping subscription publication), @source), 'after contratos_setup() all but the worker is ok');
 says($c->{source}, 'ok', qr/^public\.bigquery_tokens into public\.tokens, by block_timestamp$/);
 says($c->{enabled}, 'ok', qr/^due daily at 08:00 UTC, from 2026-11-20 on$/);
 says($c->{foreign_table}, 'ok', qr/^public\.bigquery_tokens is BigQuery's bigquery-public-data\.crypto_ethereum\.tokens$/);
@@ -107,7 +107,11 @@ says($c->{location}, 'ok', qr/^US$/);
 says($c->{byte_cap}, 'ok', qr/^loading 2026-11-20 would bill 10 MB of at most 1024 MB$/);
 says($c->{budget}, 'ok', qr/^10 MB billed today; there is no limit/);
 says($c->{writable}, 'ok', qr/^by its owner, postgres$/);
-says($c->{hooks}, 'ok', qr/^no after_load, no on_failure$/);
+says($c->{after_load}, 'ok', qr/^none$/);
+says($c->{on_failure}, 'ok', qr/^none: nobody is told of a day that has failed$/);
+says($c->{role}, 'ok', qr/^the bootstrap superuser, postgres$/);
+says($c->{publication}, 'ok', qr/^none has contratos' own tables$/);
+says($c->{replica_identity}, 'ok', qr/^not needed: no publication has its deletes$/);
 says($c->{index}, 'ok', qr/^there is one on block_timestamp$/);
 says($c->{missing_days}, 'ok', qr/^none from 2026-11-20 to 2026-11-20$/);
 my $well = having($c, 'ok');
@@ -140,7 +144,7 @@ sub file_with
 $c = checks("SET contratos.credentials_file = '$dir/none.json'");
 says($c->{credentials_file}, 'failed', qr/could not open credentials file ".*none\.json": No such file/, qr/on the machine that runs the server/);
 is(having($c, 'failed'), 'credentials_file', 'no such file: the only row that failed');
-is(having($c, 'skipped'), 'worker credentials token jobs table columns location byte_cap',
+is(having($c, 'skipped'), 'worker settings credentials token jobs table columns location byte_cap',
 	'no such file: the checks that need it are skipped');
 
 my $key = slurp_file($bq->key_file);
@@ -161,7 +165,7 @@ is(having($c, 'failed'), 'credentials', 'a file of an unknown type: no token is 
 $c = checks("SET contratos.credentials_file = '" . $bq->unknown_key_file . q('));
 says($c->{token}, 'failed', qr/^the token endpoint refused the credentials: invalid_grant/, qr/clock is right/);
 is(having($c, 'failed'), 'token', 'an unknown key: only the token fails');
-is(having($c, 'skipped'), 'worker jobs table columns location byte_cap',
+is(having($c, 'skipped'), 'worker settings jobs table columns location byte_cap',
 	'an unknown key: checks that need a token are skipped');
 
 # other kinds
@@ -187,7 +191,7 @@ $anonymous->stop;
 $c = checks(q(SET contratos.endpoint = 'http://127.0.0.1:1'));
 says($c->{endpoint}, 'failed', qr/could not connect to "127\.0\.0\.1" port 1/, qr/./);
 is(having($c, 'failed'), 'endpoint', 'an endpoint that is down: only the endpoint fails');
-is(having($c, 'skipped'), 'worker clock jobs table columns location byte_cap',
+is(having($c, 'skipped'), 'worker settings clock jobs table columns location byte_cap',
 	'an endpoint that is down: checks that need it are skipped');
 says(checks(qq(SET contratos.request_timeout = '500ms'; SET contratos.endpoint = '@{[ $bq->mute_url ]}'))->{endpoint},
 	'failed', qr/./, qr/./, 'an endpoint that never answers');
@@ -218,7 +222,7 @@ is($c->{columns}{status}, 'ok', 'a project without jobs: columns is ok');
 $bq->rule({ kind => 'table_get' }, { status => 403, reason => 'accessDenied', message => 'Access Denied: Table tokens' });
 $c = checks();
 says($c->{table}, 'failed', qr/Access Denied: Table tokens/, qr{roles/bigquery\.dataViewer});
-is(having($c, 'failed') . '|' . having($c, 'skipped'), 'table|worker columns location byte_cap', 'a table without access: only the table fails');
+is(having($c, 'failed') . '|' . having($c, 'skipped'), 'table|worker settings columns location byte_cap', 'a table without access: only the table fails');
 
 # ---- BigQuery's table
 
@@ -288,7 +292,7 @@ $f->query('UPDATE contratos_sources SET enabled = true');
 $f->query('ALTER TABLE tokens RENAME TO other');
 $c = checks();
 says($c->{target}, 'failed', qr/relation "public\.tokens" does not exist/, qr/target_table in contratos_sources/);
-is(having($c, 'failed') . '|' . having($c, 'skipped'), 'target|worker narrow_columns unfilled_columns columns byte_cap writable hooks index', 'no target: only the target fails');
+is(having($c, 'failed') . '|' . having($c, 'skipped'), 'target|worker settings narrow_columns unfilled_columns columns byte_cap writable replica_identity after_load on_failure index', 'no target: only the target fails');
 $f->query('ALTER TABLE other RENAME TO tokens; ALTER FOREIGN TABLE bigquery_tokens RENAME TO other');
 $c = checks();
 says($c->{foreign_table}, 'failed', qr/relation "public\.bigquery_tokens" does not exist/, qr/remote_table in contratos_sources/);
@@ -326,17 +330,17 @@ says(checks()->{writable}, 'failed', qr/column "symbol" is of type jsonb but exp
 $f->query('ALTER TABLE tokens ALTER symbol TYPE text');
 is(having(checks(), 'ok'), $well, 'all is ok after the target was cured');
 
-# ---- hooks
+# ---- after_load, on_failure
 
 $f->query(q(UPDATE contratos_sources SET after_load = 'nowhere'));
 $c = checks();
-says($c->{hooks}, 'failed', qr/^function "nowhere" does not exist/, qr/Make the function/);
-is(having($c, 'failed'), 'hooks', 'an after_load that does not exist: only hooks fails');
+says($c->{after_load}, 'failed', qr/^function "nowhere" does not exist/, qr/Make the function/);
+is(having($c, 'failed'), 'after_load', 'an after_load that does not exist: only after_load fails');
 $f->query(q(UPDATE contratos_sources SET after_load = NULL, on_failure = 'public.told'; CREATE FUNCTION told(text, date, text) RETURNS void LANGUAGE sql AS ''));
 $c = checks();
-says($c->{hooks}, 'ok', qr/^no after_load, on_failure public\.told$/);
+says($c->{on_failure}, 'ok', qr/^public\.told can be called$/);
 $f->query('CREATE ROLE other; ALTER FUNCTION told OWNER TO other');
-says(checks()->{hooks}, 'failed', qr/may not be on_failure.*belongs to role "other"/, qr/^ALTER ROUTINE public\.told OWNER TO loader;$/);
+says(checks()->{on_failure}, 'warning', qr/may not be on_failure.*belongs to role "other"/, qr/^ALTER ROUTINE public\.told OWNER TO loader;$/);
 $f->query('UPDATE contratos_sources SET on_failure = NULL');
 
 # ---- index
