@@ -29,6 +29,7 @@
 #include "bigquery/request.h"
 #include "call/run.h"
 #include "call/run_internal.h"
+#include "ledger/bills.h"
 #include "ledger/extension.h"
 #include "ledger/ledger_claim.h"
 #include "ledger/ledger_history.h"
@@ -197,6 +198,7 @@ new_load(Call *call, DateADT day, bool allow_shrink)
 	load_begin(load, call->source->name, day, call->cause, CurrentMemoryContext);
 	load->plan = call->plan;
 	load->bq = call->bq;
+	load->bill = bills_begin(call->source->name, day, day, call->cause);
 	load->allow_shrink = allow_shrink;
 	load->next_notice = call->next_notice;
 	return load;
@@ -244,6 +246,15 @@ hide_rows(const Call *call, const LoadDay *load, ErrorData *edata)
 		edata->context = load_row_text(load, edata->sqlerrcode);
 }
 
+/* The error of a day is the call's; it also takes back the day's run, but not what its job has cost. */
+static void pg_attribute_noreturn()
+fail_call(const Call *call, LoadDay *load, ErrorData *edata)
+{
+	load_end(load);
+	hide_rows(call, load, edata);
+	ReThrowError(edata);
+}
+
 /* Load the only day of a call.  An error is the call's. */
 static void
 load_only_day(Call *call, LoadDay *load)
@@ -261,8 +272,7 @@ load_only_day(Call *call, LoadDay *load)
 		MemoryContextSwitchTo(context);
 		edata = CopyErrorData();
 		FlushErrorState();
-		hide_rows(call, load, edata);
-		ReThrowError(edata);
+		fail_call(call, load, edata);
 	}
 	PG_END_TRY();
 }
@@ -404,10 +414,7 @@ run_days(const char *function, const char *source, DateADT first, DateADT last, 
 		if (edata == NULL)
 			emit(arg, record_success(call, load));
 		else if (error_must_rethrow(edata) || (!any_success && error_fails_every_day(edata)))
-		{
-			hide_rows(call, load, edata);
-			ReThrowError(edata);
-		}
+			fail_call(call, load, edata);
 		else
 		{
 			emit(arg, record_failure(call, load, edata));

@@ -224,8 +224,8 @@ ledger_cancel(int64 run, bool *running)
 				   "FROM (SELECT id, status FROM %1$s.contratos_runs c WHERE id = $1 "
 				   "AND (status IN ('queued', 'waiting', 'running') OR (status IN ('failed', 'interrupted') "
 				   "AND next_attempt_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n "
-				   "WHERE n.source = c.source AND n.day = c.day AND n.id > c.id))) FOR UPDATE) old WHERE r.id = old.id "
-				   "RETURNING r.source, r.day, old.status = 'running'",
+				   "WHERE n.source = c.source AND n.day = c.day AND n.id > c.id AND NOT n.only_cost))) FOR UPDATE) old "
+				   "WHERE r.id = old.id RETURNING r.source, r.day, old.status = 'running'",
 				   &args, SPI_OK_UPDATE_RETURNING, read_canceled, &canceled);
 	*running = canceled.was_running;
 	if (canceled.source == NULL)

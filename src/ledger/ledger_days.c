@@ -189,8 +189,8 @@ ledger_days(const char *source, DateADT first, DateADT last, int *ndays)
 				   "UNION SELECT o.day FROM %1$s.contratos_runs o WHERE o.source = $1 AND o.day < least($2, $3 + 1) "
 				   "AND (o.status IN ('queued', 'running', 'waiting') OR (o.next_attempt_at IS NOT NULL "
 				   "AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = $1 AND n.day = o.day "
-				   "AND n.id > o.id)))) d "
-				   "LEFT JOIN %1$s.contratos_runs r ON r.source = $1 AND r.day = d.day ORDER BY d.day, r.id",
+				   "AND n.id > o.id AND NOT n.only_cost)))) d "
+				   "LEFT JOIN %1$s.contratos_runs r ON r.source = $1 AND r.day = d.day AND NOT r.only_cost ORDER BY d.day, r.id",
 				   &args, SPI_OK_SELECT, read_days, &days);
 	*ndays = days.ndays;
 	return days.days;

@@ -31,6 +31,7 @@
 #include "base/day.h"
 #include "base/json.h"
 #include "base/settings.h"
+#include "ledger/bills.h"
 #include "ledger/extension.h"
 #include "ledger/ledger_internal.h"
 #include "ledger/ledger_run.h"
@@ -138,6 +139,8 @@ ledger_record(const LedgerRun *run)
 	int64 id = 0;
 	ledger_execute("contratos_runs", ledger_insert_text("contratos_runs", &args), &args, SPI_OK_INSERT_RETURNING,
 				   ledger_read_int64, &id);
+	if (run->job_id != NULL)
+		bills_recorded(run->job_id);
 	ledger_notify(run, id);
 	return id;
 }

@@ -98,7 +98,7 @@ extern char *ledger_kept_job(int64 run, TimestampTz now);
 
 /*
  * The run continues with another job: record its id, and the cost of the job
- * before it (-1: not known).
+ * before it (-1: not known).  Or the id is the present one, and the cost is its own.
  */
 extern void ledger_next_job(int64 run, const char *job_id, int64 bytes_processed, int64 bytes_billed);
 

@@ -296,7 +296,8 @@ emit_estimate(void *arg, const RunEstimate *estimate)
 		Int64GetDatum(estimate->bytes_billed),
 		DirectFunctionCall3(numeric_in, CStringGetDatum(price), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)),
 	};
-	bool nulls[4] = {0};
+	bool hidden = estimate->bytes_processed < 0;
+	bool nulls[4] = {false, hidden, hidden, hidden};
 
 	tuplestore_putvalues(all->set->setResult, all->set->setDesc, values, nulls);
 }

@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "base/bill.h"
 #include "base/clock.h"
 #include "base/day.h"
 #include "base/failure.h"
@@ -245,18 +246,18 @@ static void
 recheck(Attempt *attempt)
 {
 	DateADT day = attempt->load.day;
-	VerifyJob job = {0};
+	Bill *bill = attempt->load.bill;
 	DayFigures now;
 	LedgerSuccess success;
 	BqTable remote;
 	char *what;
 
-	strlcpy(job.job_id, attempt->load.job_id, sizeof(job.job_id));
+	strlcpy(bill->job_id, attempt->load.job_id, sizeof(bill->job_id));
 	load_show("comparing with BigQuery");
-	verify_ask(attempt->load.plan, attempt->load.bq, day, &job, &now);
+	verify_ask(attempt->load.plan, attempt->load.bq, day, bill, &now);
 	/* billed, even if the recheck fails */
-	attempt->load.run.bytes_processed = job.bytes_processed;
-	attempt->load.run.bytes_billed = job.bytes_billed;
+	attempt->load.run.bytes_processed = bill->bytes_processed;
+	attempt->load.run.bytes_billed = bill->bytes_billed;
 	attempt->compare_columns = attempt->compare_columns && drift_ask(attempt->load.plan, attempt->load.bq, &remote);
 	attempt_must_begin(attempt);
 	if (attempt->compare_columns)
@@ -274,10 +275,11 @@ recheck(Attempt *attempt)
 	else
 	{
 		check_statements(attempt);
-		next_job(attempt, job.bytes_processed, job.bytes_billed);
+		next_job(attempt, bill->bytes_processed, bill->bytes_billed);
 		attempt_commit(attempt->load.context);
-		attempt->bytes_compared = Max(job.bytes_billed, 0);
+		attempt->bytes_compared = Max(bill->bytes_billed, 0);
 		attempt->load.run.bytes_processed = attempt->load.run.bytes_billed = -1;
+		*bill = BILL_NOTHING;
 		ereport(LOG,
 				(errmsg("source \"%s\": %s differs and is loaded again", attempt->schedule->source.name, day_text(day)),
 				 errdetail("%s.", what)));
