@@ -66,31 +66,34 @@ hand_over(void)
 		pfree(rows);
 }
 
-/* The transaction has ended.  Raises nothing. */
+/*
+ * The transaction has ended, or with `again` the session.  Raises nothing.  What is kept
+ * is given to a worker once more only when a transaction that has tried to write it has
+ * ended otherwise.
+ */
 static void
-settle_bills(bool committed)
+settle_bills(bool committed, bool again)
 {
-	bool any_new = false;
 	dlist_mutable_iter iter;
 
 	dlist_foreach_modify(iter, &bills)
 	{
 		SessionBill *each = dlist_container(SessionBill, node, iter.cur);
-		bool recorded = committed && each->recorded != InvalidSubTransactionId;
+		bool tried = each->recorded != InvalidSubTransactionId;
 		/* none was requested, or it is known to cost nothing */
 		bool nothing = each->row.bill.job_id[0] == '\0' || each->row.bill.bytes_billed == 0;
 
 		each->recorded = InvalidSubTransactionId;
-		if (recorded || nothing)
+		if ((tried && committed) || nothing)
 		{
 			drop_bill(each);
 			continue;
 		}
+		again |= !each->kept || tried;
 		if (!each->kept)
 			each->row.finished_at = each->row.started_at + (clock_ms() - each->began) * 1000;
-		any_new |= !each->kept;
 	}
-	if (any_new)
+	if (again && !dlist_is_empty(&bills))
 		hand_over();
 }
 
@@ -99,9 +102,9 @@ bills_at_transaction(XactEvent event, void *arg pg_attribute_unused())
 {
 	/* a prepared transaction has the rows that it will commit; if it is rolled back, they are lost */
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
-		settle_bills(true);
+		settle_bills(true, false);
 	else if (event == XACT_EVENT_ABORT)
-		settle_bills(false);
+		settle_bills(false, false);
 }
 
 static void
@@ -125,13 +128,7 @@ bills_at_subtransaction(SubXactEvent event, SubTransactionId id, SubTransactionI
 static void
 bills_at_exit(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
-	dlist_iter iter;
-	bool any_kept = false;
-
-	dlist_foreach (iter, &bills)
-		any_kept |= dlist_container(SessionBill, node, iter.cur)->kept;
-	if (any_kept)
-		settle_bills(false);
+	settle_bills(false, true);
 }
 
 Bill *

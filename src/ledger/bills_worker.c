@@ -10,7 +10,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
@@ -166,6 +165,7 @@ static void
 write_rows(const BillRows *all)
 {
 	const BillRow *row = &all->rows[0];
+	Oid extension;
 	ErrorContextCallback context = {.previous = error_context_stack, .callback = name_the_bill, .arg = &row};
 
 	error_context_stack = &context;
@@ -174,19 +174,12 @@ write_rows(const BillRows *all)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, "contratos: recording what was billed");
-	if (OidIsValid(get_extension_oid("contratos", true)))
+	extension = extension_try_lock();
+	for (int i = 0; i < all->nrows && OidIsValid(extension); i++)
 	{
-		Oid extension = extension_lock();
-
-		/* the wait for the lock may have been that for another transaction's rows */
-		PopActiveSnapshot();
-		PushActiveSnapshot(GetTransactionSnapshot());
-		for (int i = 0; i < all->nrows; i++)
-		{
-			row = &all->rows[i];
-			if (row->extension == extension)
-				bills_insert(row, RUN_CANCELED);
-		}
+		row = &all->rows[i];
+		if (row->extension == extension)
+			bills_insert(row, RUN_CANCELED);
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
