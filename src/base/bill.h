@@ -8,9 +8,9 @@
 #include "postgres.h"
 
 /*
- * The cost of a job, as far as it is known.  Whoever starts the job writes it, and it
- * is right at any time, also after an error: from the moment the job is requested
- * until its cost is known, bytes_billed is the most that it may be.
+ * The cost of a job, as far as it is known.  It is right at any time, also after an
+ * error: from the moment the job is requested until its cost is known, bytes_billed is
+ * the most that it may be.
  */
 typedef struct Bill
 {

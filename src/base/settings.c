@@ -213,8 +213,7 @@ define_connection(void)
 	define_number("contratos.max_bytes_billed", "Sets the most that one query may be billed for.",
 				  "BigQuery refuses a query above it before it runs; 0 means no limit.", &settings_max_bytes_billed,
 				  (Number){.min = 0, .max = INT_MAX, .context = PGC_SUSET, .unit = GUC_UNIT_MB});
-	define_number("contratos.max_bytes_per_day",
-				  "Sets the most that a source may be billed for in a UTC day.",
+	define_number("contratos.max_bytes_per_day", "Sets the most that a source may be billed for in a UTC day.",
 				  "It counts the bytes that the ledger records for its loads and comparisons; 0 means no limit.",
 				  &max_bytes_per_day, (Number){.min = 0, .max = INT_MAX, .context = PGC_SUSET, .unit = GUC_UNIT_MB});
 	define_number("contratos.max_bytes_per_day_total",

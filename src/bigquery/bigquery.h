@@ -138,8 +138,8 @@ extern void bigquery_cancel_by_id(Bigquery *bq, const char *job_id, Bill *bill);
 extern void bigquery_learn_cost(BqJob *job);
 
 /*
- * Write what is known of a job's cost to *bill.  What is not known is the byte cap, and
- * without one contratos.max_bytes_per_day or contratos.max_bytes_per_day_total.
+ * Write what is known of a job's cost to *bill.  An unknown cost is the byte cap;
+ * without a cap it is contratos.max_bytes_per_day or contratos.max_bytes_per_day_total.
  */
 extern void bigquery_note_bill(const BqJob *job, Bill *bill);
 

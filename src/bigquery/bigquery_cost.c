@@ -52,10 +52,9 @@ request_cost(BqJob *job, bool cancel, int timeout_ms, int *status)
 	HttpResponse response = {0};
 	JsonDoc *doc;
 	bool done;
-	bool ok =
-		request_once(&job->bq->requester,
-					 message_job_path(job->project, "jobs", job->job_id, cancel ? "/cancel" : "", job->location),
-					 cancel ? "" : NULL, timeout_ms, &response);
+	bool ok = request_once(&job->bq->requester,
+						   message_job_path(job->project, "jobs", job->job_id, cancel ? "/cancel" : "", job->location),
+						   cancel ? "" : NULL, timeout_ms, &response);
 
 	*status = response.status;
 	if (!ok)

@@ -161,8 +161,7 @@ read_bill(BqJob *job, const JsonDoc *doc, const char *prefix, bool *done)
 	const char *status = json_string_at(doc, psprintf("%sstatus.state", prefix));
 
 	*done = status != NULL && strcmp(status, "DONE") == 0;
-	return *done &&
-		   json_int64_at(doc, psprintf("%sstatistics.query.totalBytesBilled", prefix), &job->bytes_billed);
+	return *done && json_int64_at(doc, psprintf("%sstatistics.query.totalBytesBilled", prefix), &job->bytes_billed);
 }
 
 bool

@@ -29,8 +29,8 @@
 #include "bigquery/request.h"
 #include "call/run.h"
 #include "call/run_internal.h"
-#include "ledger/bills.h"
 #include "ledger/extension.h"
+#include "ledger/ledger_bills.h"
 #include "ledger/ledger_claim.h"
 #include "ledger/ledger_history.h"
 #include "ledger/ledger_run.h"
@@ -198,7 +198,7 @@ new_load(Call *call, DateADT day, bool allow_shrink)
 	load_begin(load, call->source->name, day, call->cause, CurrentMemoryContext);
 	load->plan = call->plan;
 	load->bq = call->bq;
-	load->bill = bills_begin(call->source->name, day, day, call->cause);
+	load->bill = ledger_bills_begin(call->source->name, day, day, call->cause);
 	load->allow_shrink = allow_shrink;
 	load->next_notice = call->next_notice;
 	return load;
@@ -247,7 +247,7 @@ hide_rows(const Call *call, const LoadDay *load, ErrorData *edata)
 }
 
 /* The error of a day is the call's; it also takes back the day's run, but not what its job has cost. */
-static void pg_attribute_noreturn()
+static void
 fail_call(const Call *call, LoadDay *load, ErrorData *edata)
 {
 	load_end(load);

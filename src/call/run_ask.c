@@ -20,8 +20,8 @@
 #include "bigquery/message.h"
 #include "call/run.h"
 #include "call/run_internal.h"
-#include "ledger/bills.h"
 #include "ledger/extension.h"
+#include "ledger/ledger_bills.h"
 #include "ledger/ledger_claim.h"
 #include "ledger/ledger_run.h"
 #include "ledger/ledger_source.h"
@@ -66,10 +66,12 @@ run_estimate(const char *source, DateADT first, DateADT last, void (*emit)(void 
 			failure_throw(&f);
 		estimate.bytes_billed = estimate.bytes_processed < 0 ? -1 : message_billed(estimate.bytes_processed);
 		if (estimate.bytes_processed < 0 && !hidden)
-			ereport(NOTICE, (errmsg("BigQuery does not say what a load of source \"%s\" would process", found->name),
-							 errdetail("It hides this from accounts that see a table through row access policies. A "
-									   "load counts as the byte cap, %s.",
-									   connection->cap_name)));
+			ereport(NOTICE,
+					(errmsg("BigQuery does not say what a load of source \"%s\" would process", found->name),
+					 errdetail("It hides this from accounts that see a table through row access policies. %s",
+							   connection->max_bytes_billed > 0
+								   ? psprintf("A load counts as the byte cap, %s.", connection->cap_name)
+								   : "There is no byte cap, so a load counts as all that is allowed for a day.")));
 		hidden |= estimate.bytes_processed < 0;
 		/* warn before the load is refused */
 		if (!warned && estimate.bytes_billed > connection->max_bytes_billed)
@@ -87,8 +89,8 @@ run_estimate(const char *source, DateADT first, DateADT last, void (*emit)(void 
 }
 
 /* --------------------------------------------------------------------------
- * The comparison of days.  It is no attempt at a day, so its row of the ledger only has
- * its cost; and it must work where nothing can be written.
+ * The comparison of days.  It does not load any, so its row of the ledger only has the
+ * cost; and it must work where nothing can be written.
  * -------------------------------------------------------------------------- */
 
 /* A hundred years: the limit of one result. */
@@ -148,7 +150,7 @@ run_verify(const char *source, DateADT first, DateADT last, void (*emit)(void *a
 	Bigquery *bq = bigquery_open(plan->connection, CurrentMemoryContext);
 	bool writes = !XactReadOnly && !RecoveryInProgress();
 	Bill unwritten = BILL_NOTHING;
-	Bill *bill = writes ? bills_begin(found->name, first, last, "verify") : &unwritten;
+	Bill *bill = writes ? ledger_bills_begin(found->name, first, last, "verify") : &unwritten;
 	VerifyDay *days = compare_hiding_rows(plan, bq, first, last, bill);
 	bool agrees = true;
 
@@ -156,13 +158,14 @@ run_verify(const char *source, DateADT first, DateADT last, void (*emit)(void *a
 	for (DateADT day = first; day <= last; day++)
 		agrees &= days[day - first].agrees;
 	if (writes)
-		bills_write_comparison(bill, agrees ? RUN_UNCHANGED : RUN_DIFFERS);
+		ledger_bills_write_comparison(bill, agrees ? RUN_UNCHANGED : RUN_DIFFERS);
 	else if (bill->bytes_billed >= 0)
-		ereport(NOTICE,
-				(errmsg("BigQuery bills " INT64_FORMAT " bytes for comparing source \"%s\"", bill->bytes_billed,
-						found->name),
-				 errdetail("In a read-only transaction and on a standby they are not in the ledger, and do not count for "
-						   "contratos.max_bytes_per_day.")));
+		ereport(
+			NOTICE,
+			(errmsg("BigQuery bills " INT64_FORMAT " bytes for comparing source \"%s\"", bill->bytes_billed,
+					found->name),
+			 errdetail("In a read-only transaction and on a standby they are not in the ledger, and do not count for "
+					   "contratos.max_bytes_per_day.")));
 	for (DateADT day = first; day <= last; day++)
 		emit(arg, &days[day - first]);
 }

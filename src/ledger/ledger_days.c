@@ -184,14 +184,15 @@ ledger_days(const char *source, DateADT first, DateADT last, int *ndays)
 	ledger_text(&args, "source", source);
 	ledger_arg(&args, "first", DATEOID, DateADTGetDatum(first), false);
 	ledger_arg(&args, "last", DATEOID, DateADTGetDatum(last), false);
-	ledger_execute("contratos_runs",
-				   "SELECT " DAYS_COLUMNS " FROM (SELECT $2 + i AS day FROM generate_series(0, $3 - $2) i "
-				   "UNION SELECT o.day FROM %1$s.contratos_runs o WHERE o.source = $1 AND o.day < least($2, $3 + 1) "
-				   "AND (o.status IN ('queued', 'running', 'waiting') OR (o.next_attempt_at IS NOT NULL "
-				   "AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = $1 AND n.day = o.day "
-				   "AND n.id > o.id AND NOT n.only_cost)))) d "
-				   "LEFT JOIN %1$s.contratos_runs r ON r.source = $1 AND r.day = d.day AND NOT r.only_cost ORDER BY d.day, r.id",
-				   &args, SPI_OK_SELECT, read_days, &days);
+	ledger_execute(
+		"contratos_runs",
+		"SELECT " DAYS_COLUMNS " FROM (SELECT $2 + i AS day FROM generate_series(0, $3 - $2) i "
+		"UNION SELECT o.day FROM %1$s.contratos_runs o WHERE o.source = $1 AND o.day < least($2, $3 + 1) "
+		"AND (o.status IN ('queued', 'running', 'waiting') OR (o.next_attempt_at IS NOT NULL "
+		"AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = $1 AND n.day = o.day "
+		"AND n.id > o.id AND NOT n.only_cost)))) d "
+		"LEFT JOIN %1$s.contratos_runs r ON r.source = $1 AND r.day = d.day AND NOT r.only_cost ORDER BY d.day, r.id",
+		&args, SPI_OK_SELECT, read_days, &days);
 	*ndays = days.ndays;
 	return days.days;
 }

@@ -27,8 +27,8 @@
 
 #include "base/day.h"
 #include "base/settings.h"
-#include "ledger/bills.h"
 #include "ledger/extension.h"
+#include "ledger/ledger_bills.h"
 #include "ledger/ledger_history.h"
 #include "ledger/ledger_internal.h"
 #include "ledger/trust.h"
@@ -268,7 +268,7 @@ ledger_billed_today(const char *source, TimestampTz now)
 				   "SELECT sum(bytes_billed)::bigint FROM %s.contratos_runs WHERE ($1 IS NULL OR source = $1) "
 				   "AND coalesce(finished_at, started_at) >= $2 AND coalesce(finished_at, started_at) < $3",
 				   &args, SPI_OK_SELECT, ledger_read_int64, &bytes);
-	return bytes + bills_kept_bytes(source);
+	return bytes + ledger_bills_kept_bytes(source);
 }
 
 bool

@@ -31,8 +31,8 @@
 #include "base/day.h"
 #include "base/json.h"
 #include "base/settings.h"
-#include "ledger/bills.h"
 #include "ledger/extension.h"
+#include "ledger/ledger_bills.h"
 #include "ledger/ledger_internal.h"
 #include "ledger/ledger_run.h"
 #include "ledger/notify.h"
@@ -140,7 +140,7 @@ ledger_record(const LedgerRun *run)
 	ledger_execute("contratos_runs", ledger_insert_text("contratos_runs", &args), &args, SPI_OK_INSERT_RETURNING,
 				   ledger_read_int64, &id);
 	if (run->job_id != NULL)
-		bills_recorded(run->job_id);
+		ledger_bills_recorded(run->job_id);
 	ledger_notify(run, id);
 	return id;
 }

@@ -22,7 +22,7 @@
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "fdw/scan.h"
-#include "ledger/bills.h"
+#include "ledger/ledger_bills.h"
 #include "ledger/ledger_history.h"
 #include "ledger/ledger_run.h"
 #include "ledger/ledger_source.h"
@@ -253,16 +253,15 @@ load_check_budget(const LedgerSource *source)
 	LedgerBudget budget;
 
 	if (!XactReadOnly && !RecoveryInProgress())
-		bills_write_kept();
+		ledger_bills_write_kept();
 	if (ledger_budget_left(source->name, settings_now(), &budget))
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 budget.total ? errmsg("daily byte budget of all sources is exhausted")
-						  : errmsg("daily byte budget of source \"%s\" is exhausted", source->name),
-			 errdetail(INT64_FORMAT " bytes were billed, and %s allows " INT64_FORMAT ".", budget.billed,
-					   budget.setting, budget.cap),
-			 errhint("Raise %s, or wait until tomorrow (UTC).", budget.setting)));
+	ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					budget.total ? errmsg("daily byte budget of all sources is exhausted")
+								 : errmsg("daily byte budget of source \"%s\" is exhausted", source->name),
+					errdetail(INT64_FORMAT " bytes were billed, and %s allows " INT64_FORMAT ".", budget.billed,
+							  budget.setting, budget.cap),
+					errhint("Raise %s, or wait until tomorrow (UTC).", budget.setting)));
 }
 
 void

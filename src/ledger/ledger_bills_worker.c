@@ -1,5 +1,5 @@
 /*
- * bills_worker.c
+ * ledger_bills_worker.c
  *	  The background worker that writes bills to the ledger, and ends.
  *
  * It is started when a transaction ends, where no error may be raised and nothing may be
@@ -23,9 +23,9 @@
 #include "utils/timeout.h"
 
 #include "base/settings.h"
-#include "ledger/bills.h"
-#include "ledger/bills_internal.h"
 #include "ledger/extension.h"
+#include "ledger/ledger_bills.h"
+#include "ledger/ledger_bills_internal.h"
 
 /* Less than the 5 s for which DROP DATABASE waits for others to leave. */
 #define BILLS_TIMEOUT_MS 4000
@@ -52,7 +52,7 @@ StaticAssertDecl(sizeof(BillsOrder) <= BGW_EXTRALEN, "an order fits into bgw_ext
 
 /* A segment with the rows that stays although nobody is attached to it; false: there is no memory for it. */
 static bool
-make_segment(const BillRow *const *rows, int nrows, dsm_handle *handle)
+make_bill_segment(const BillRow *const *rows, int nrows, dsm_handle *handle)
 {
 	Size size = offsetof(BillRows, rows) + nrows * sizeof(BillRow);
 	dsm_segment *segment = dsm_create(size, DSM_CREATE_NULL_IF_MAXSEGMENTS);
@@ -82,7 +82,7 @@ register_worker(dsm_handle segment)
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
 	strlcpy(worker.bgw_library_name, "contratos", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "contratos_bills_main", sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_function_name, "contratos_ledger_bills_main", sizeof(worker.bgw_function_name));
 	strlcpy(worker.bgw_name, "contratos ledger writer", sizeof(worker.bgw_name));
 	strlcpy(worker.bgw_type, "contratos ledger writer", sizeof(worker.bgw_type));
 	memcpy(worker.bgw_extra, &order, sizeof(order));
@@ -90,7 +90,7 @@ register_worker(dsm_handle segment)
 }
 
 bool
-bills_start_worker(const BillRow *const *rows, int nrows)
+ledger_bills_start_worker(const BillRow *const *rows, int nrows)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -105,7 +105,7 @@ bills_start_worker(const BillRow *const *rows, int nrows)
 	{
 		dsm_handle segment;
 
-		if (make_segment(rows, nrows, &segment))
+		if (make_bill_segment(rows, nrows, &segment))
 		{
 			started = register_worker(segment);
 			if (!started)
@@ -179,7 +179,7 @@ write_rows(const BillRows *all)
 	{
 		row = &all->rows[i];
 		if (row->extension == extension)
-			bills_insert(row, RUN_CANCELED);
+			ledger_bills_insert(row, RUN_CANCELED);
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();
@@ -188,7 +188,7 @@ write_rows(const BillRows *all)
 }
 
 void
-contratos_bills_main(Datum arg pg_attribute_unused())
+contratos_ledger_bills_main(Datum arg pg_attribute_unused())
 {
 	BillsOrder order;
 	BillRows *rows;

@@ -1,5 +1,5 @@
 /*
- * bills.c
+ * ledger_bills.c
  *	  What BigQuery bills for the jobs of this session, until the ledger has it.
  */
 #include "postgres.h"
@@ -15,9 +15,9 @@
 #include "base/bill.h"
 #include "base/clock.h"
 #include "base/settings.h"
-#include "ledger/bills.h"
-#include "ledger/bills_internal.h"
 #include "ledger/extension.h"
+#include "ledger/ledger_bills.h"
+#include "ledger/ledger_bills_internal.h"
 #include "ledger/ledger_internal.h"
 #include "ledger/ledger_run.h"
 
@@ -53,7 +53,7 @@ hand_over(void)
 	nrows = 0;
 	if (rows != NULL)
 		dlist_foreach_modify(iter, &bills) rows[nrows++] = &dlist_container(SessionBill, node, iter.cur)->row;
-	started = rows != NULL && bills_start_worker(rows, nrows);
+	started = rows != NULL && ledger_bills_start_worker(rows, nrows);
 	dlist_foreach_modify(iter, &bills)
 	{
 		SessionBill *each = dlist_container(SessionBill, node, iter.cur);
@@ -67,9 +67,8 @@ hand_over(void)
 }
 
 /*
- * The transaction has ended, or with `again` the session.  Raises nothing.  What is kept
- * is given to a worker once more only when a transaction that has tried to write it has
- * ended otherwise.
+ * The transaction has ended, or with `again` the session.  Raises nothing.  A bill that
+ * is kept is given to a worker again only after a transaction that has tried to write it.
  */
 static void
 settle_bills(bool committed, bool again)
@@ -132,7 +131,7 @@ bills_at_exit(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 }
 
 Bill *
-bills_begin(const char *source, DateADT first, DateADT last, const char *cause)
+ledger_bills_begin(const char *source, DateADT first, DateADT last, const char *cause)
 {
 	static bool registered = false;
 	SessionBill *each = MemoryContextAllocZero(TopMemoryContext, sizeof(SessionBill));
@@ -160,7 +159,7 @@ bills_begin(const char *source, DateADT first, DateADT last, const char *cause)
 }
 
 void
-bills_recorded(const char *job_id)
+ledger_bills_recorded(const char *job_id)
 {
 	dlist_iter iter;
 
@@ -174,7 +173,7 @@ bills_recorded(const char *job_id)
 }
 
 void
-bills_insert(const BillRow *row, RunStatus status)
+ledger_bills_insert(const BillRow *row, RunStatus status)
 {
 	LedgerArgs args = {0};
 
@@ -197,7 +196,7 @@ bills_insert(const BillRow *row, RunStatus status)
 }
 
 void
-bills_write_comparison(const Bill *bill, RunStatus status)
+ledger_bills_write_comparison(const Bill *bill, RunStatus status)
 {
 	dlist_iter iter;
 
@@ -208,13 +207,13 @@ bills_write_comparison(const Bill *bill, RunStatus status)
 		if (&each->row.bill != bill)
 			continue;
 		each->row.finished_at = settings_now();
-		bills_insert(&each->row, status);
+		ledger_bills_insert(&each->row, status);
 		each->recorded = GetCurrentSubTransactionId();
 	}
 }
 
 void
-bills_write_kept(void)
+ledger_bills_write_kept(void)
 {
 	Oid extension = extension_lock();
 	dlist_iter iter;
@@ -226,13 +225,13 @@ bills_write_kept(void)
 		if (!each->kept || each->recorded != InvalidSubTransactionId)
 			continue;
 		if (each->row.extension == extension)
-			bills_insert(&each->row, RUN_CANCELED);
+			ledger_bills_insert(&each->row, RUN_CANCELED);
 		each->recorded = GetCurrentSubTransactionId();
 	}
 }
 
 int64
-bills_kept_bytes(const char *source)
+ledger_bills_kept_bytes(const char *source)
 {
 	int64 bytes = 0;
 	dlist_iter iter;

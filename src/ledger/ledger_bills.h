@@ -1,5 +1,5 @@
 /*
- * bills.h
+ * ledger_bills.h
  *	  What BigQuery bills for the jobs of this session, until the ledger has it.
  *
  * A call writes its runs in its own transaction, so an error or a rollback takes them
@@ -9,11 +9,11 @@
  * Only if no worker can be started, the session keeps the bill, and writes it in the
  * next call, or starts the worker when the session ends.
  *
- * Such rows, and those of comparisons by call, have only_cost set: they are no attempt
- * at a day, and nothing but the sums of bytes reads them.
+ * Such rows, and those of comparisons by call, have only_cost set: they are not attempts
+ * at a day, and only the sums of bytes read them.
  */
-#ifndef CONTRATOS_BILLS_H
-#define CONTRATOS_BILLS_H
+#ifndef CONTRATOS_LEDGER_BILLS_H
+#define CONTRATOS_LEDGER_BILLS_H
 
 #include "postgres.h"
 
@@ -26,21 +26,24 @@
  * A bill for the job that is requested next: by `cause`, a constant, for the source's
  * days from first to last.  Valid until the end of the transaction.
  */
-extern Bill *bills_begin(const char *source, DateADT first, DateADT last, const char *cause);
+extern Bill *ledger_bills_begin(const char *source, DateADT first, DateADT last, const char *cause);
 
 /* The current (sub)transaction has written a row with the job's id.  It need not be one of this session. */
-extern void bills_recorded(const char *job_id);
+extern void ledger_bills_recorded(const char *job_id);
 
 /* Write the row of a comparison that has ended; its status tells what it has found. */
-extern void bills_write_comparison(const Bill *bill, RunStatus status);
+extern void ledger_bills_write_comparison(const Bill *bill, RunStatus status);
 
 /* Write the rows of the bills that the session has kept, in the current transaction. */
-extern void bills_write_kept(void);
+extern void ledger_bills_write_kept(void);
 
-/* Their bytes: of a source, or (NULL) of all.  Those that the current transaction has written do not count. */
-extern int64 bills_kept_bytes(const char *source);
+/*
+ * The bytes of these bills, for a source or (NULL) for all; without those that the
+ * current transaction has written.
+ */
+extern int64 ledger_bills_kept_bytes(const char *source);
 
 /* Entry point of the worker, looked up by name. */
-extern PGDLLEXPORT void contratos_bills_main(Datum arg);
+extern PGDLLEXPORT void contratos_ledger_bills_main(Datum arg);
 
-#endif /* CONTRATOS_BILLS_H */
+#endif /* CONTRATOS_LEDGER_BILLS_H */

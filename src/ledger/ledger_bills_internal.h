@@ -1,9 +1,9 @@
 /*
- * bills_internal.h
- *	  The row of a bill, for bills.c and bills_worker.c only.
+ * ledger_bills_internal.h
+ *	  The row of a bill, for ledger_bills.c and ledger_bills_worker.c only.
  */
-#ifndef CONTRATOS_BILLS_INTERNAL_H
-#define CONTRATOS_BILLS_INTERNAL_H
+#ifndef CONTRATOS_LEDGER_BILLS_INTERNAL_H
+#define CONTRATOS_LEDGER_BILLS_INTERNAL_H
 
 #include "postgres.h"
 
@@ -27,12 +27,12 @@ typedef struct BillRow
 } BillRow;
 
 /* Insert the row, unless the ledger has one with the job's id. */
-extern void bills_insert(const BillRow *row, RunStatus status);
+extern void ledger_bills_insert(const BillRow *row, RunStatus status);
 
 /*
  * Start the worker that inserts the rows as `canceled`.  False when none can be started.
  * Raises nothing, and needs no transaction.
  */
-extern bool bills_start_worker(const BillRow *const *rows, int nrows);
+extern bool ledger_bills_start_worker(const BillRow *const *rows, int nrows);
 
-#endif /* CONTRATOS_BILLS_INTERNAL_H */
+#endif /* CONTRATOS_LEDGER_BILLS_INTERNAL_H */
