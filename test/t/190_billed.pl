@@ -72,6 +72,20 @@ is(eventually($costs, '19 canceled backfill 1024'), '19 canceled backfill 1024',
 is($f->query('SELECT bytes_processed IS NULL FROM contratos_runs'), 't', 'an unknown cost is marked by bytes_processed');
 clear();
 
+# BigQuery says that the job still runs, and then that it does not
+$pending = $bq->rule({ kind => 'insert' }, { job_pending => JSON::PP::true, bill_failed => JSON::PP::true });
+$bq->rule({ kind => 'cancel' }, { envelope => { job => { status => { state => 'RUNNING' } } } });
+like(cancel_when($pending, 'answered', $run), qr/ERROR:  57014/, 'a load is canceled whose job does not end at once');
+is(eventually($costs, '20 canceled manual 10'), '20 canceled manual 10', 'BigQuery is asked for the cost of a canceled job until it has ended');
+is(scalar($bq->requests('get')), 1, 'once is enough when it has');
+clear();
+$pending = $bq->rule({ kind => 'insert' }, { job_pending => JSON::PP::true });
+$bq->rule({ kind => 'cancel' }, { stall => 'before_work' });
+like(cancel_when($pending, 'answered', $run), qr/ERROR:  57014/, 'a load is canceled, and BigQuery does not answer');
+is(eventually($costs, '20 canceled manual 1024'), '20 canceled manual 1024', 'an unanswered cancel: the cost is unknown');
+$bq->release;
+clear();
+
 # ---- caps
 
 $bq->rule({ kind => 'insert', times => 0 }, { job_pending => JSON::PP::true, hide_cost => JSON::PP::true });

@@ -41,13 +41,18 @@ my $begun = $f->query(q(SELECT bytes_billed_this_month FROM contratos_status));
 is(verify(18, 19), 't', 'days that agree are compared');
 is($f->query($rows), '2026-11-18 2026-11-19 verify unchanged 0 10485760', 'the ledger has the comparison, with its range');
 is(verify(20, 20), 'f', 'a day that was never loaded is compared');
-is(verify(17, 20), 'f', 'days of which one is to be tried again are compared');
+is(verify(17, 20), 'f', 'several days are compared, and one differs');
 is($f->query($rows), '2026-11-18 2026-11-19 verify unchanged 0 10485760, 2026-11-20 verify differs 0 10485760, 2026-11-17 2026-11-20 verify differs 0 10485760',
 	'the ledger has each comparison');
+# nothing of that day is billed
+is(verify(17, 17), 't', 'a day that is to be tried again is compared');
+$f->day('2026-11-18', 29);
+is(verify(18, 18), 'f', 'a loaded day that differs is compared');
+$f->day('2026-11-18', 28);
 is($f->query($days), $before[0], 'comparisons change no day');
 is($f->query($status), $before[1], 'comparisons change nothing in the status but the bytes');
-is($f->query(q(SELECT bytes_billed_this_month FROM contratos_status)), $begun + 3 * 10485760, 'the status has the bytes of comparisons');
-is($f->query(q(SELECT bool_and(job_id IS NOT NULL AND bytes_processed > 0 AND finished_at IS NOT NULL AND rows_loaded IS NULL AND error IS NULL) FROM contratos_runs WHERE only_cost)), 't',
+is($f->query(q(SELECT bytes_billed_this_month FROM contratos_status)), $begun + 4 * 10485760, 'the status has the bytes of comparisons');
+is($f->query(q(SELECT bool_and(job_id IS NOT NULL AND bytes_processed >= 0 AND finished_at IS NOT NULL AND rows_loaded IS NULL AND error IS NULL) FROM contratos_runs WHERE only_cost)), 't',
 	'the row of a comparison has its job and its cost');
 is($f->query(q(SELECT status FROM contratos_backfill_range('2026-11-19', '2026-11-20', only_missing => true))), 'succeeded', 'a day that was only compared is missing for only_missing');
 is($f->query(q(SELECT contratos_cancel(max(id)) FROM contratos_runs WHERE only_cost)), 'f', 'a comparison cannot be canceled later');
