@@ -32,9 +32,10 @@ sub eventually
 $f->query('SELECT contratos_setup()');
 $f->day("2026-11-$_", 10 + $_) for 18 .. 20;
 $f->query(q(SELECT contratos_backfill_range('2026-11-18', '2026-11-19')));
-# a day that the worker will try again
+# days that the worker will try again, one of them older than what it catches up with
 $f->query(q(INSERT INTO contratos_runs (source, day, cause, status, started_at, finished_at, next_attempt_at, error, sqlstate)
-	VALUES ('tokens', '2026-11-17', 'queue', 'failed', '2026-11-21 05:00Z', '2026-11-21 05:00Z', '2026-11-21 07:00Z', 'no', 'HV000')));
+	VALUES ('tokens', '2026-11-17', 'queue', 'failed', '2026-11-21 05:00Z', '2026-11-21 05:00Z', '2026-11-21 07:00Z', 'no', 'HV000'),
+	('tokens', '2026-07-17', 'queue', 'failed', '2026-11-21 05:00Z', '2026-11-21 05:00Z', '2026-11-21 06:30Z', 'no', 'HV000')));
 
 my @before = ($f->query($days), $f->query($status));
 my $begun = $f->query(q(SELECT bytes_billed_this_month FROM contratos_status));
@@ -46,6 +47,7 @@ is($f->query($rows), '2026-11-18 2026-11-19 verify unchanged 0 10485760, 2026-11
 	'the ledger has each comparison');
 # nothing of that day is billed
 is(verify(17, 17), 't', 'a day that is to be tried again is compared');
+is($f->query(q(SELECT agrees FROM contratos_verify('2026-07-17', '2026-07-17'))), 't', 'an old day that is to be tried again is compared');
 $f->day('2026-11-18', 29);
 is(verify(18, 18), 'f', 'a loaded day that differs is compared');
 $f->day('2026-11-18', 28);
