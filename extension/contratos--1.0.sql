@@ -143,6 +143,8 @@ CREATE TABLE @extschema@.contratos_runs (
 	accepted_by text,
 	why text,
 	unreported boolean NOT NULL DEFAULT false,
+	only_cost boolean NOT NULL DEFAULT false,
+	first_day date,
 	CONSTRAINT contratos_runs_day_check CHECK (isfinite(day)),
 	CONSTRAINT contratos_runs_cause_check
 		CHECK (cause IN ('schedule', 'catchup', 'recheck', 'reload', 'queue', 'manual', 'backfill', 'verify')),
@@ -174,8 +176,8 @@ COMMENT ON COLUMN @extschema@.contratos_runs.day IS 'the UTC day';
 COMMENT ON COLUMN @extschema@.contratos_runs.cause IS
 'why: schedule, catchup, recheck, reload (a recheck has found a difference) or queue (contratos_enqueue), by the worker; manual (contratos_run, contratos_accept), backfill or verify, by a call';
 COMMENT ON COLUMN @extschema@.contratos_runs.status IS
-'queued; running; waiting for rows; succeeded; failed; refused by the guard; interrupted by a crash or shutdown; canceled; of rechecks unchanged or differs; accepted by contratos_accept';
-COMMENT ON COLUMN @extschema@.contratos_runs.attempt IS 'which attempt at the day this was, from 1; 0: none, it is queued, or the bytes of the day were used up';
+'queued; running; waiting for rows; succeeded; failed; refused by the guard; interrupted by a crash or shutdown; canceled; of rechecks and comparisons unchanged or differs; accepted by contratos_accept';
+COMMENT ON COLUMN @extschema@.contratos_runs.attempt IS 'which attempt at the day this was, from 1; 0: none, it is queued, only_cost, or the bytes of the day were used up';
 COMMENT ON COLUMN @extschema@.contratos_runs.started_at IS 'when it began';
 COMMENT ON COLUMN @extschema@.contratos_runs.finished_at IS 'when it ended, well or not';
 COMMENT ON COLUMN @extschema@.contratos_runs.rows_loaded IS 'rows received from BigQuery';
@@ -186,7 +188,7 @@ COMMENT ON COLUMN @extschema@.contratos_runs.values_altered IS
 'values that could not be kept as they were: how many; contratos_rejects has the first 1,000';
 COMMENT ON COLUMN @extschema@.contratos_runs.bytes_processed IS 'bytes that BigQuery read for the query';
 COMMENT ON COLUMN @extschema@.contratos_runs.bytes_billed IS
-'bytes that BigQuery bills: as it says, or else by its rule (whole MB, 10 MB at least, 0 for a cached result)';
+'bytes that BigQuery bills: as it says, or else by its rule (whole MB, 10 MB at least, 0 for a cached result); where bytes_processed is null they are not known, and this is the byte cap';
 COMMENT ON COLUMN @extschema@.contratos_runs.pages IS 'pages of rows fetched';
 COMMENT ON COLUMN @extschema@.contratos_runs.job_id IS 'id of the BigQuery job, in the project that is billed';
 COMMENT ON COLUMN @extschema@.contratos_runs.source_max_timestamp IS 'latest value of the timestamp column received from BigQuery';
@@ -206,6 +208,10 @@ COMMENT ON COLUMN @extschema@.contratos_runs.accepted_by IS 'of an accepted day:
 COMMENT ON COLUMN @extschema@.contratos_runs.why IS 'of an accepted day: the reason given';
 COMMENT ON COLUMN @extschema@.contratos_runs.unreported IS
 'true: on_failure is still to be called for it';
+COMMENT ON COLUMN @extschema@.contratos_runs.only_cost IS
+'true: no attempt at the day, the row only has what BigQuery bills: of a comparison by contratos_verify, or of a call that was canceled, failed or was rolled back';
+COMMENT ON COLUMN @extschema@.contratos_runs.first_day IS
+'of a comparison of several days: the first of them, day being the last';
 
 -- No foreign key on `run`: pg_restore -j fills an extension's tables in any
 -- order, and would now and then fail on it.
@@ -368,7 +374,8 @@ COMMENT ON PROCEDURE @extschema@.contratos_load(date, date, text, boolean) IS
 -- whatever currency; the default is the list price of the US in dollars).  A load
 -- of a clustered table may be billed less.  Dry runs of the loads' own
 -- queries: free, nothing is read or written; a NOTICE tells of a day that the
--- byte cap would refuse.  The sum: SELECT sum(price) FROM contratos_estimate(...).
+-- byte cap would refuse.  Where BigQuery hides the bytes (row access policies) they
+-- and the price are null, and a NOTICE says so.  The sum: SELECT sum(price) FROM contratos_estimate(...).
 -- Errors: those of contratos_backfill_range() up to BigQuery's answer.
 CREATE FUNCTION @extschema@.contratos_estimate(
 	first date,
@@ -527,7 +534,7 @@ FROM (
 	SELECT s.name, r.day
 	FROM @extschema@.contratos_sources s JOIN @extschema@.contratos_runs r ON r.source = s.name
 	WHERE s.timestamp_column IS NOT NULL AND (r.day < s.start_date OR r.day > @extschema@.contratos_yesterday())
-		AND r.cause <> 'verify'
+		AND NOT r.only_cost
 	UNION
 	-- of a snapshot there is only what was loaded last, and yesterday to be loaded
 	SELECT s.name, @extschema@.contratos_yesterday()
@@ -563,7 +570,7 @@ LEFT JOIN (
 			max(r.id) FILTER (WHERE r.cause = 'recheck' AND r.status NOT IN ('running', 'waiting')) AS checked,
 			(count(*) FILTER (WHERE r.started_at IS NOT NULL AND r.attempt > 0
 							  AND r.cause <> 'recheck' AND r.status <> 'accepted'))::integer AS attempts
-		FROM @extschema@.contratos_runs r WHERE r.cause <> 'verify' GROUP BY r.source, r.day) by_day
+		FROM @extschema@.contratos_runs r WHERE NOT r.only_cost GROUP BY r.source, r.day) by_day
 ) decides ON decides.source = d.source AND decides.day = d.day
 -- (their sources are the same anyway; but so that one source's are found by it)
 LEFT JOIN @extschema@.contratos_runs latest ON latest.id = decides.latest AND latest.source = d.source
@@ -669,7 +676,7 @@ COMMENT ON COLUMN @extschema@.contratos_status.running_day IS
 COMMENT ON COLUMN @extschema@.contratos_status.rows_this_month IS
 'rows loaded in this UTC month, days that were loaded again included';
 COMMENT ON COLUMN @extschema@.contratos_status.bytes_billed_this_month IS
-'bytes billed for loads and rechecks that ended in this UTC month, failed ones included';
+'bytes billed for loads and comparisons that ended in this UTC month, failed ones included';
 COMMENT ON COLUMN @extschema@.contratos_status.missing_days IS
 'days that are missing; yesterday is one until it is loaded';
 COMMENT ON COLUMN @extschema@.contratos_status.provisional_days IS 'days that are loaded and not confirmed yet';
@@ -830,7 +837,7 @@ WITH here AS (
 	FROM here, checks c
 	WHERE c.status IN ('failed', 'interrupted')
 		AND NOT EXISTS (SELECT 1 FROM @extschema@.contratos_runs r WHERE r.source = c.source
-			AND r.status IN ('unchanged', 'differs', 'succeeded')
+			AND NOT r.only_cost AND r.status IN ('unchanged', 'differs', 'succeeded')
 			AND (r.id > c.id OR r.cause = 'recheck' AND r.finished_at > @extschema@._contratos_now() - interval '24 hours'))
 )
 SELECT p.source, p.problem,
@@ -867,12 +874,12 @@ GRANT SELECT ON @extschema@.contratos_problems TO pg_monitor;
 --
 -- first, last: at most 36,600 days; a source without timestamp_column has only
 -- yesterday, and the ledger's newest load stands for it.  BigQuery reads, and
--- bills, the source's columns of these days, once: as much as loading them.  That
--- is told by a NOTICE and is not in the ledger, as nothing is written: it works
--- in a read-only transaction, at any isolation level and on a standby.
+-- bills, the source's columns of these days, once: as much as loading them.  A row
+-- of the ledger has that (cause verify, only_cost, status unchanged when all days
+-- agree, else differs).  It also works in a read-only transaction and on a
+-- standby: there nothing is written, and a NOTICE tells the bytes.
 -- contratos.max_bytes_billed and the like cap the one query;
--- contratos.max_bytes_per_day refuses it once the source's loads and rechecks
--- have used that up, but what it costs itself does not count.
+-- contratos.max_bytes_per_day refuses it once it is used up.
 -- Errors: those of contratos_backfill_range() up to BigQuery's answer, 22023 too
 -- many days, 53400 over the bytes of the day, 42501 and others of reading the
 -- target as its owner.

@@ -47,6 +47,9 @@ double settings_notify_limit = 0.9;
 /* Read only by settings_bytes_per_day(); in MB. */
 static int max_bytes_per_day = 0;
 
+/* The same of settings_bytes_per_day_total(). */
+static int max_bytes_per_day_total = 0;
+
 /* Read only by settings_now(); '' follows the real clock. */
 static char *pretended_now = NULL;
 
@@ -210,10 +213,13 @@ define_connection(void)
 	define_number("contratos.max_bytes_billed", "Sets the most that one query may be billed for.",
 				  "BigQuery refuses a query above it before it runs; 0 means no limit.", &settings_max_bytes_billed,
 				  (Number){.min = 0, .max = INT_MAX, .context = PGC_SUSET, .unit = GUC_UNIT_MB});
-	define_number("contratos.max_bytes_per_day",
-				  "Sets the most that the worker lets a source be billed for in a UTC day.",
-				  "It counts the bytes that the ledger records for its loads and rechecks; 0 means no limit.",
+	define_number("contratos.max_bytes_per_day", "Sets the most that a source may be billed for in a UTC day.",
+				  "It counts the bytes that the ledger records for its loads and comparisons; 0 means no limit.",
 				  &max_bytes_per_day, (Number){.min = 0, .max = INT_MAX, .context = PGC_SUSET, .unit = GUC_UNIT_MB});
+	define_number("contratos.max_bytes_per_day_total",
+				  "Sets the most that all sources of a database together may be billed for in a UTC day.",
+				  "It counts as contratos.max_bytes_per_day does; 0 means no limit.", &max_bytes_per_day_total,
+				  (Number){.min = 0, .max = INT_MAX, .context = PGC_SUSET, .unit = GUC_UNIT_MB});
 }
 
 /* A timeout that anyone may set. */
@@ -331,6 +337,12 @@ settings_bytes_per_day(void)
 	return (int64) max_bytes_per_day * 1024 * 1024;
 }
 
+int64
+settings_bytes_per_day_total(void)
+{
+	return (int64) max_bytes_per_day_total * 1024 * 1024;
+}
+
 static void
 name_the_setting(void *arg pg_attribute_unused())
 {
@@ -398,4 +410,14 @@ settings_pin(void)
 	for (int i = 0; i < (int) lengthof(pins); i++)
 		if (pins[i].value != NULL && GetConfigOption(pins[i].name, true, false) != NULL)
 			SetConfigOption(pins[i].name, pins[i].value, PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+void
+settings_pin_session(void)
+{
+	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_OVERRIDE);
+	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_OVERRIDE);
+	/* our own objects are never looked up by search_path; but a process may fire a user's event trigger */
+	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
 }

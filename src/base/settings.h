@@ -17,7 +17,8 @@ extern char *settings_endpoint;
 extern char *settings_ca_file;
 extern char *settings_proxy;
 extern int settings_max_bytes_billed; /* MB; 0: no cap */
-extern int64 settings_bytes_per_day(void); /* for a source's loads and rechecks in a UTC day; 0: no cap */
+extern int64 settings_bytes_per_day(void); /* for a source's loads and comparisons in a UTC day; 0: no cap */
+extern int64 settings_bytes_per_day_total(void); /* the same for all sources of the database */
 
 /* USERSET: tuning */
 extern int settings_connect_timeout; /* ms */
@@ -86,6 +87,9 @@ extern void settings_define(void);
  * too, and afterwards the values of a database or role no longer count.
  */
 extern void settings_pin(void);
+
+/* The same for those that no ALTER DATABASE or ALTER ROLE may change for a process that writes; once it is connected. */
+extern void settings_pin_session(void);
 
 /*
  * The current time, or contratos.now if that is set (22007 or 22008 when it is not a

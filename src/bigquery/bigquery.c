@@ -14,6 +14,7 @@
 #include "utils/memutils.h"
 
 #include "auth/auth.h"
+#include "base/bill.h"
 #include "base/clock.h"
 #include "base/failure.h"
 #include "base/json.h"
@@ -24,9 +25,6 @@
 #include "bigquery/message.h"
 #include "bigquery/request.h"
 #include "http/http.h"
-
-/* The timeout of requests whose failure does not matter. */
-#define SIDE_TIMEOUT_MS 2000
 
 Bigquery *
 bigquery_open(const BqConnection *connection, MemoryContext parent)
@@ -90,56 +88,23 @@ bigquery_find_project(Bigquery *bq, Failure *f)
 	return false;
 }
 
-void
-bigquery_cancel(Bigquery *bq, const char *project, const char *location, const char *job_id)
-{
-	HttpResponse response;
-
-	(void) request_once(&bq->requester, message_job_path(project, "jobs", job_id, "/cancel", location), "",
-						SIDE_TIMEOUT_MS, &response);
-}
-
-void
-bigquery_cancel_by_id(Bigquery *bq, const char *job_id)
-{
-	Failure f;
-
-	if (bigquery_find_project(bq, &f))
-		bigquery_cancel(bq, bq->project, bq->connection.location, job_id);
-}
-
-void
-bigquery_learn_cost(BqJob *job)
-{
-	Bigquery *bq = job->bq;
-	HttpResponse response;
-	JsonDoc *doc;
-
-	if (job->bytes_processed >= 0 ||
-		!request_once(&bq->requester, message_job_path(job->project, "jobs", job->job_id, "", job->location), NULL,
-					  SIDE_TIMEOUT_MS, &response))
-		return;
-	doc = json_parse_document(response.body, response.len, NULL);
-	if (doc != NULL)
-		message_read_job_cost(job, doc);
-	json_free_document(doc);
-}
-
 /*
  * Start the job and wait.  Anything that ends the wait early, including a cancel of the
  * query, cancels the job too: it would continue, and cost money, for nothing.
  */
 static bool
-start_and_wait(BqJob *job, const char *label, Failure *f)
+start_and_wait(BqJob *job, const BqQuestion *question, Failure *f)
 {
 	MemoryContext old = CurrentMemoryContext;
+	Bill ignored;
+	Bill *bill = question->bill != NULL ? question->bill : &ignored;
 	volatile bool ok = false;
-	bool given_up;
-	bool unanswered;
 
+	job->bq->requester.sent = false;
+	bigquery_note_bill(job, bill);
 	PG_TRY();
 	{
-		ok = bigquery_start_job(job, label, f) && bigquery_wait_for_result(job, f);
+		ok = bigquery_start_job(job, question->label, f) && bigquery_wait_for_result(job, f);
 	}
 	PG_CATCH();
 	{
@@ -148,21 +113,19 @@ start_and_wait(BqJob *job, const char *label, Failure *f)
 		MemoryContextSwitchTo(old);
 		edata = CopyErrorData();
 		FlushErrorState();
-		bigquery_cancel(job->bq, job->project, job->location, job->job_id);
+		/* after a 404 the request of the job may still arrive: its cost stays unknown */
+		if (job->bq->requester.sent)
+			(void) bigquery_cancel_job(job, question->bill != NULL);
+		else
+			job->bytes_billed = 0;
+		bigquery_note_bill(job, bill);
 		ReThrowError(edata);
 	}
 	PG_END_TRY();
-	if (ok)
-		return true;
-	/*
-	 * the job may still be running at BigQuery although we have given up; but a final
-	 * error with a reason from BigQuery is the job's own result
-	 */
-	given_up = f->retry == FAILURE_FINAL || f->retry == FAILURE_ASK_LATER;
-	unanswered = f->retry == FAILURE_ASK_AGAIN || (given_up && f->reason[0] == '\0');
-	if (unanswered && f->sqlstate != ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION)
-		bigquery_cancel(job->bq, job->project, job->location, job->job_id);
-	return false;
+	if (!ok)
+		bigquery_end_failed_job(job, question->bill != NULL, f);
+	bigquery_note_bill(job, bill);
+	return ok;
 }
 
 static BqQuery
@@ -208,6 +171,23 @@ make_job(Bigquery *bq, const BqQuery *query, const char *job_id, MemoryContext p
 	return job;
 }
 
+void
+bigquery_cancel_by_id(Bigquery *bq, const char *job_id, Bill *bill)
+{
+	BqQuery unknown = {.text = ""};
+	BqJob *job;
+	Failure f;
+
+	*bill = BILL_NOTHING;
+	if (!bigquery_find_project(bq, &f))
+		return;
+	job = make_job(bq, &unknown, job_id, bq->context);
+	if (bigquery_cancel_job(job, true) == 404)
+		job->bytes_billed = 0;
+	bigquery_note_bill(job, bill);
+	bigquery_free_job(job);
+}
+
 BqJob *
 bigquery_finished_job(Bigquery *bq, const char *job_id, const char *location, int64 total_rows, int nfields,
 					  MemoryContext parent)
@@ -238,7 +218,7 @@ bigquery_query(Bigquery *bq, const BqQuestion *question, MemoryContext parent, F
 	{
 		BqJob *job = make_job(bq, question->query, tries == 0 ? question->job_id : NULL, parent);
 		MemoryContext old = MemoryContextSwitchTo(job->context);
-		bool ok = start_and_wait(job, question->label, f);
+		bool ok = start_and_wait(job, question, f);
 		int pause = request_backoff_ms(tries, 0);
 
 		MemoryContextSwitchTo(old);

@@ -11,6 +11,7 @@
 #ifndef CONTRATOS_BIGQUERY_H
 #define CONTRATOS_BIGQUERY_H
 
+#include "base/bill.h"
 #include "base/failure.h"
 #include "bigquery/connection.h"
 #include "bigquery/job.h"
@@ -51,6 +52,7 @@ typedef struct BqQuestion
 	 */
 	int max_jobs;
 	const char *label; /* the name of the source in the job's labels, or NULL */
+	Bill *bill; /* becomes the cost of the last job; or NULL */
 } BqQuestion;
 
 /*
@@ -58,8 +60,8 @@ typedef struct BqQuestion
  * row.  The job lives in a child of `parent`.
  *
  * When the wait ends early, by an error or because it takes longer than job_timeout,
- * the job is canceled by one request of at most 2 s.  NULL with *f set on failure;
- * throws only for interrupts and out of memory.
+ * the job is canceled, and with question->bill its cost is requested: both take at most
+ * 2 s.  NULL with *f set on failure; throws only for interrupts and out of memory.
  */
 extern BqJob *bigquery_query(Bigquery *bq, const BqQuestion *question, MemoryContext parent, Failure *f);
 
@@ -71,8 +73,9 @@ extern BqJob *bigquery_finished_job(Bigquery *bq, const char *job_id, const char
 									int nfields, MemoryContext parent);
 
 /*
- * The number of bytes a query would process: a dry run, which is free and reads
- * nothing.  False with *f set on failure; throws only for interrupts and out of memory.
+ * The number of bytes a query would process, -1 when BigQuery hides it: a dry run,
+ * which is free and reads nothing.  False with *f set on failure; throws only for
+ * interrupts and out of memory.
  */
 extern bool bigquery_estimate(Bigquery *bq, const BqQuery *query, int64 *bytes, Failure *f);
 
@@ -122,17 +125,23 @@ extern HttpExchange *bigquery_page(BqJob *job, int64 start, int max_rows, const 
  */
 extern HttpExchange *bigquery_page_start(BqJob *job, int64 start, int max_rows, MemoryContext parent, Failure *f);
 
-/* Ask BigQuery to cancel a job; takes at most 2 s, failures are ignored. */
-extern void bigquery_cancel(Bigquery *bq, const char *project, const char *location, const char *job_id);
-
-/* The same for a job of which only the ID is known: one left by a process that has ended. */
-extern void bigquery_cancel_by_id(Bigquery *bq, const char *job_id);
+/*
+ * Ask BigQuery to cancel a job of which only the ID is known, one left by a process that
+ * has ended, and what it has cost; takes at most 2 s, failures are ignored.
+ */
+extern void bigquery_cancel_by_id(Bigquery *bq, const char *job_id, Bill *bill);
 
 /*
  * Learn the cost of a finished job when its rows, which precede it in an answer, were
  * not read.  Takes at most 2 s, failures are ignored.
  */
 extern void bigquery_learn_cost(BqJob *job);
+
+/*
+ * Write what is known of a job's cost to *bill.  An unknown cost is the byte cap;
+ * without a cap it is contratos.max_bytes_per_day or contratos.max_bytes_per_day_total.
+ */
+extern void bigquery_note_bill(const BqJob *job, Bill *bill);
 
 /* Free the job and its open exchanges; BigQuery keeps the job itself. */
 extern void bigquery_free_job(BqJob *job);

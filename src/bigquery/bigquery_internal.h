@@ -1,7 +1,7 @@
 /*
  * bigquery_internal.h
- *	  Shared by bigquery.c (jobs and free calls) and bigquery_wait.c (waiting for
- *	  jobs) only.
+ *	  Shared by bigquery.c (jobs and free calls), bigquery_wait.c (waiting for jobs)
+ *	  and bigquery_cost.c only.
  */
 #ifndef CONTRATOS_BIGQUERY_INTERNAL_H
 #define CONTRATOS_BIGQUERY_INTERNAL_H
@@ -37,5 +37,15 @@ extern bool bigquery_start_job(BqJob *job, const char *label, Failure *f);
  * answer stays open as the job's first page.  False with *f set.
  */
 extern bool bigquery_wait_for_result(BqJob *job, Failure *f);
+
+/*
+ * Ask BigQuery to cancel the job and, with `learn`, until the job is done what it has
+ * cost; together at most 2 s, failures are ignored.  Returns the HTTP status of the
+ * answer to the cancel; 0: there was none.
+ */
+extern int bigquery_cancel_job(BqJob *job, bool learn);
+
+/* The wait for the job has ended with *f: cancel the job if it may still be running, and learn its cost. */
+extern void bigquery_end_failed_job(BqJob *job, bool learn, const Failure *f);
 
 #endif /* CONTRATOS_BIGQUERY_INTERNAL_H */

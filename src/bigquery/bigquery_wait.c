@@ -81,12 +81,13 @@ bigquery_start_job(BqJob *job, const char *label, Failure *f)
 		/* an earlier try did arrive, and only its answer was lost */
 		if (f->http_status == 409)
 		{
-			job->found = true;
+			job->started = job->found = true;
 			return check_job(job, f);
 		}
 		return false;
 	}
 	doc = read_job_answer(response.body, response.len, f);
+	job->started = doc != NULL;
 	ok = doc != NULL && message_read_job(job, doc, f);
 	json_free_document(doc);
 	return ok;

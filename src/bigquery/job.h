@@ -56,8 +56,9 @@ typedef struct BqJob
 	char *location; /* as configured, then as BigQuery reports it */
 	BqQuery query;
 
-	/* written when it is started: whether an earlier request with this ID had already created it */
-	bool found;
+	/* written when it is started */
+	bool started; /* BigQuery has said so */
+	bool found; /* an earlier request with this ID had already created it */
 
 	/* written when it is done */
 	int64 total_rows;

@@ -149,30 +149,36 @@ message_read_estimate(const JsonDoc *doc, int64 *bytes, Failure *f)
 	if (json_int64_at(doc, "statistics.totalBytesProcessed", bytes) ||
 		json_int64_at(doc, "statistics.query.totalBytesProcessed", bytes))
 		return true;
-	return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer to a dry run has no estimate");
+	*bytes = -1;
+	return json_has(doc, "statistics") ||
+		   failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer to a dry run has no estimate");
 }
 
 /* The bill is final only once the job is done; a sum that still grows must not be taken. */
 static bool
-read_bill(BqJob *job, const JsonDoc *doc)
+read_bill(BqJob *job, const JsonDoc *doc, const char *prefix, bool *done)
 {
-	const char *status = json_string_at(doc, "status.state");
+	const char *status = json_string_at(doc, psprintf("%sstatus.state", prefix));
 
-	return status != NULL && strcmp(status, "DONE") == 0 &&
-		   json_int64_at(doc, "statistics.query.totalBytesBilled", &job->bytes_billed);
+	*done = status != NULL && strcmp(status, "DONE") == 0;
+	return *done && json_int64_at(doc, psprintf("%sstatistics.query.totalBytesBilled", prefix), &job->bytes_billed);
 }
 
-void
-message_read_job_cost(BqJob *job, const JsonDoc *doc)
+bool
+message_read_job_cost(BqJob *job, const JsonDoc *doc, const char *prefix)
 {
-	if (read_bill(job, doc))
-		(void) json_int64_at(doc, "statistics.query.totalBytesProcessed", &job->bytes_processed);
+	bool done;
+
+	if (read_bill(job, doc, prefix, &done))
+		(void) json_int64_at(doc, psprintf("%sstatistics.query.totalBytesProcessed", prefix), &job->bytes_processed);
+	return done;
 }
 
 bool
 message_read_job(BqJob *job, const JsonDoc *doc, Failure *f)
 {
 	const char *location = json_string_at(doc, "jobReference.location");
+	bool done;
 
 	if (location != NULL)
 		job->location = MemoryContextStrdup(job->context, location);
@@ -185,7 +191,7 @@ message_read_job(BqJob *job, const JsonDoc *doc, Failure *f)
 			f->retry = FAILURE_NEW_JOB;
 		return false;
 	}
-	(void) read_bill(job, doc);
+	(void) read_bill(job, doc, "", &done);
 	return true;
 }
 

@@ -64,8 +64,12 @@ extern char *message_results_path(const BqJob *job, int64 start, int max_rows, i
  */
 extern bool message_read_job(BqJob *job, const JsonDoc *doc, Failure *f);
 
-/* Read the cost from a Job, which contains it once the job is done. */
-extern void message_read_job_cost(BqJob *job, const JsonDoc *doc);
+/*
+ * Read the cost from a Job, which contains it once the job is done, unless it is hidden
+ * from the account.  `prefix` is that of its paths: "" for the answer of jobs.get,
+ * "job." for that of jobs.cancel.  Returns whether the job is done.
+ */
+extern bool message_read_job_cost(BqJob *job, const JsonDoc *doc, const char *prefix);
 
 /*
  * Read the head of a finished job's answer, which describes the whole result. False
@@ -91,7 +95,10 @@ extern bool message_read_fields(const JsonDoc *doc, const char *path, BqField **
  */
 extern int64 message_billed(int64 bytes_processed);
 
-/* The body of a dry run; and the number of bytes that, by its answer, the query would process. */
+/*
+ * The body of a dry run; and the number of bytes that, by its answer, the query would
+ * process: -1 when BigQuery hides it, as it does for tables with row access policies.
+ */
 extern char *message_estimate_body(const BqQuery *query, const char *project, const char *location);
 extern bool message_read_estimate(const JsonDoc *doc, int64 *bytes, Failure *f);
 

@@ -209,6 +209,7 @@ try_once(Requester *requester, RequestTry *attempt, uint64 *refused, int timeout
 	if (!take_begun(requester, attempt, token, &ok, f))
 	{
 		request = make_request(requester->connection, attempt, token, timeout_ms);
+		request.sent = request.body != NULL ? &requester->sent : NULL;
 		ok = attempt->parent ? try_open(requester, &request, attempt, f) : try_whole(requester, &request, attempt, f);
 	}
 	if (!ok && f->retry == FAILURE_NEW_TOKEN)

@@ -18,6 +18,7 @@ typedef struct Requester
 {
 	const BqConnection *connection;
 	HttpClient *http;
+	bool sent; /* a request with a body may have reached BigQuery; cleared by whoever wants to know */
 } Requester;
 
 /*

@@ -31,6 +31,7 @@
 #include "call/run.h"
 #include "call/run_internal.h"
 #include "ledger/extension.h"
+#include "ledger/ledger_bills.h"
 #include "ledger/ledger_claim.h"
 #include "ledger/ledger_history.h"
 #include "ledger/ledger_run.h"
@@ -122,6 +123,7 @@ new_load(Call *call, DateADT day, const RunOptions *options)
 	load_begin(load, call->source->name, day, call->cause, CurrentMemoryContext);
 	load->plan = call->plan;
 	load->bq = call->bq;
+	load->bill = ledger_bills_begin(call->source->name, day, day, call->cause);
 	load->allow_shrink = options->allow_shrink;
 	load->allow_empty = options->allow_empty;
 	load->next_notice = call->next_notice;
@@ -181,6 +183,15 @@ hide_rows(const Call *call, const LoadDay *load, ErrorData *edata)
 		edata->context = load_row_text(load, edata->sqlerrcode);
 }
 
+/* The error of a day is the call's; it also takes back the day's run, but not what its job has cost. */
+static void
+fail_call(const Call *call, LoadDay *load, ErrorData *edata)
+{
+	load_end(load);
+	hide_rows(call, load, edata);
+	ReThrowError(edata);
+}
+
 /* Load the only day of a call.  An error is the call's. */
 static void
 load_only_day(Call *call, LoadDay *load)
@@ -198,8 +209,7 @@ load_only_day(Call *call, LoadDay *load)
 		MemoryContextSwitchTo(context);
 		edata = CopyErrorData();
 		FlushErrorState();
-		hide_rows(call, load, edata);
-		ReThrowError(edata);
+		fail_call(call, load, edata);
 	}
 	PG_END_TRY();
 }

@@ -6,10 +6,12 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
 #include "utils/memutils.h"
 
+#include "base/bill.h"
 #include "base/day.h"
 #include "base/failure.h"
 #include "base/settings.h"
@@ -19,7 +21,9 @@
 #include "call/run.h"
 #include "call/run_internal.h"
 #include "ledger/extension.h"
+#include "ledger/ledger_bills.h"
 #include "ledger/ledger_claim.h"
+#include "ledger/ledger_run.h"
 #include "ledger/ledger_source.h"
 #include "ledger/schedule.h"
 #include "ledger/worker_signal.h"
@@ -46,6 +50,7 @@ run_estimate(const char *source, DateADT first, DateADT last, void (*emit)(void 
 	MemoryContext per_day = AllocSetContextCreate(context, "contratos estimate", ALLOCSET_DEFAULT_SIZES);
 	Bigquery *bq = bigquery_open(connection, context);
 	bool warned = connection->max_bytes_billed == 0;
+	bool hidden = false; /* BigQuery has not said what a day would process */
 
 	for (DateADT day = first; day <= last; day++)
 	{
@@ -58,7 +63,15 @@ run_estimate(const char *source, DateADT first, DateADT last, void (*emit)(void 
 
 		if (!bigquery_estimate(bq, load_query(plan, day), &estimate.bytes_processed, &f))
 			failure_throw(&f);
-		estimate.bytes_billed = message_billed(estimate.bytes_processed);
+		estimate.bytes_billed = estimate.bytes_processed < 0 ? -1 : message_billed(estimate.bytes_processed);
+		if (estimate.bytes_processed < 0 && !hidden)
+			ereport(NOTICE,
+					(errmsg("BigQuery does not say what a load of source \"%s\" would process", found->name),
+					 errdetail("It hides this from accounts that see a table through row access policies. %s",
+							   connection->max_bytes_billed > 0
+								   ? psprintf("A load counts as the byte cap, %s.", connection->cap_name)
+								   : "There is no byte cap, so a load counts as all that is allowed for a day.")));
+		hidden |= estimate.bytes_processed < 0;
 		/* warn before the load is refused */
 		if (!warned && estimate.bytes_billed > connection->max_bytes_billed)
 		{
@@ -75,9 +88,8 @@ run_estimate(const char *source, DateADT first, DateADT last, void (*emit)(void 
 }
 
 /* --------------------------------------------------------------------------
- * The comparison of days.  It is billed but not in the ledger: a row of the ledger
- * is an attempt at one day, which a comparison is not, and it must work where
- * nothing can be written.
+ * The comparison of days.  It does not load any, so its row of the ledger only has the
+ * cost; and it must work where nothing can be written.
  * -------------------------------------------------------------------------- */
 
 /* A hundred years: the limit of one result. */
@@ -85,7 +97,7 @@ run_estimate(const char *source, DateADT first, DateADT last, void (*emit)(void 
 
 /* Errors of BigQuery are for everybody, the target's errors about its rows are not. */
 static VerifyDay *
-compare_hiding_rows(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job)
+compare_hiding_rows(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, Bill *bill)
 {
 	MemoryContext context = CurrentMemoryContext;
 	bool may_see_rows = run_may_see_rows(plan); /* in PG_CATCH the current user may still be another one */
@@ -93,7 +105,7 @@ compare_hiding_rows(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT l
 
 	PG_TRY();
 	{
-		days = verify_days(plan, bq, first, last, job);
+		days = verify_days(plan, bq, first, last, bill);
 	}
 	PG_CATCH();
 	{
@@ -122,14 +134,24 @@ run_verify(const char *source, DateADT first, DateADT last, void (*emit)(void *a
 	load_check_budget(found);
 
 	Bigquery *bq = bigquery_open(plan->connection, CurrentMemoryContext);
-	VerifyJob job = {0};
-	VerifyDay *days = compare_hiding_rows(plan, bq, first, last, &job);
+	bool writes = !XactReadOnly && !RecoveryInProgress();
+	Bill unwritten = BILL_NOTHING;
+	Bill *bill = writes ? ledger_bills_begin(found->name, first, last, "verify") : &unwritten;
+	VerifyDay *days = compare_hiding_rows(plan, bq, first, last, bill);
+	bool agrees = true;
 
 	bigquery_close(bq);
-	if (job.bytes_billed >= 0)
-		ereport(NOTICE, (errmsg("BigQuery bills " INT64_FORMAT " bytes for comparing source \"%s\"", job.bytes_billed,
-								found->name),
-						 errdetail("They are not in the ledger, and do not count for contratos.max_bytes_per_day.")));
+	for (DateADT day = first; day <= last; day++)
+		agrees &= days[day - first].agrees;
+	if (writes)
+		ledger_bills_write_comparison(bill, agrees ? RUN_UNCHANGED : RUN_DIFFERS);
+	else if (bill->bytes_billed >= 0)
+		ereport(
+			NOTICE,
+			(errmsg("BigQuery bills " INT64_FORMAT " bytes for comparing source \"%s\"", bill->bytes_billed,
+					found->name),
+			 errdetail("In a read-only transaction and on a standby they are not in the ledger, and do not count for "
+					   "contratos.max_bytes_per_day.")));
 	for (DateADT day = first; day <= last; day++)
 		emit(arg, &days[day - first]);
 }

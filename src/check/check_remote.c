@@ -183,7 +183,7 @@ estimate_yesterday(Check *check, DateADT day)
 		check_report_failure(check, &f, NULL);
 		return false;
 	}
-	check->billed = message_billed(bytes);
+	check->billed = bytes < 0 ? -1 : message_billed(bytes);
 	return true;
 }
 
@@ -204,6 +204,15 @@ check_byte_cap(Check *check)
 	if (!estimate_yesterday(check, day))
 		return;
 	cap = check->connection->max_bytes_billed;
+	if (check->billed < 0)
+	{
+		check_report(check, CHECK_WARNING,
+					 psprintf("BigQuery does not say what loading %s would bill%s", day_text(day),
+							  cap > 0 ? psprintf("; it counts as the cap, %s", message_size_text(cap))
+									  : ", and there is no cap"),
+					 "The table has row access policies. Compare the bills with what the ledger has.");
+		return;
+	}
 	found = psprintf("loading %s would bill %s", day_text(day), message_size_text(check->billed));
 	if (cap == 0)
 		check_report(check, CHECK_OK, psprintf("%s; there is no cap", found), NULL);
@@ -218,21 +227,22 @@ check_byte_cap(Check *check)
 void
 check_budget(Check *check)
 {
-	int64 cap = settings_bytes_per_day();
-	int64 billed = ledger_billed_today(check->source, settings_now());
-	char *found = psprintf("%s billed today", message_size_text(billed));
-	static const char cure[] = "Raise contratos.max_bytes_per_day, or wait until tomorrow (UTC).";
+	LedgerBudget budget;
+	bool left = ledger_budget_left(check->source, settings_now(), &budget);
+	int64 billed = budget.cap > 0 ? budget.billed : ledger_billed_today(check->source, settings_now());
+	char *found = psprintf("%s billed today%s", message_size_text(billed), budget.total ? " for all sources" : "");
+	char *allowed = message_size_text(budget.cap);
+	char *cure = psprintf("Raise %s, or wait until tomorrow (UTC).", budget.setting);
 
-	if (cap == 0)
+	if (budget.cap == 0)
 		check_report(check, CHECK_OK, psprintf("%s; there is no limit (contratos.max_bytes_per_day)", found), NULL);
-	else if (billed >= cap)
-		check_report(check, CHECK_FAILED, psprintf("%s, and %s are allowed: used up", found, message_size_text(cap)),
-					 cure);
-	else if (check->billed > 0 && billed + check->billed > cap)
+	else if (!left)
+		check_report(check, CHECK_FAILED, psprintf("%s, and %s are allowed: used up", found, allowed), cure);
+	else if (check->billed > 0 && billed + check->billed > budget.cap)
 		check_report(check, CHECK_WARNING,
-					 psprintf("%s of %s: not enough left for another load of %s", found, message_size_text(cap),
+					 psprintf("%s of %s: not enough left for another load of %s", found, allowed,
 							  message_size_text(check->billed)),
 					 cure);
 	else
-		check_report(check, CHECK_OK, psprintf("%s of %s", found, message_size_text(cap)), NULL);
+		check_report(check, CHECK_OK, psprintf("%s of %s", found, allowed), NULL);
 }

@@ -50,6 +50,7 @@ typedef struct HttpRequest
 	bool metadata; /* plain http may also reach the metadata server:
 								 * metadata.google.internal, 169.254.169.254 */
 	bool hide_path; /* do not log its path, at any level */
+	bool *sent; /* is set once it may have reached the server; must outlive the client; or NULL */
 	bool ahead; /* it is optional: started only if that leaves descriptors
 				 * for required requests */
 } HttpRequest;

@@ -97,6 +97,7 @@ struct HttpExchange
 	int connect_timeout_ms;
 	int timeout_ms;
 	size_t max_body;
+	bool *sent; /* or NULL */
 
 	/* written by libcurl's callbacks */
 	char errbuf[CURL_ERROR_SIZE];

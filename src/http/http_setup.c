@@ -300,6 +300,7 @@ http_setup(HttpExchange *exchange, const HttpRequest *request, Failure *f)
 	exchange->connect_timeout_ms = request->connect_timeout_ms;
 	exchange->timeout_ms = request->timeout_ms;
 	exchange->max_body = request->max_body;
+	exchange->sent = request->sent;
 
 	if (!set_transport(exchange, &url, request->proxy) || !set_headers(exchange, request) ||
 		!set_method(exchange, request) || !SET(exchange, CURLOPT_URL, request->url))

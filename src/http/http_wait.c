@@ -82,6 +82,30 @@ collect_finished(HttpClient *client)
 	}
 }
 
+/* Whether the exchange's connection was made, so that the request was sent. */
+static bool
+may_have_arrived(const HttpExchange *exchange)
+{
+	curl_off_t when = 0;
+
+	return curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME_T, &when) == CURLE_OK && when > 0;
+}
+
+/* At once, because a wait may end with an error. */
+static void
+note_sent(HttpClient *client)
+{
+	dlist_iter iter;
+
+	dlist_foreach (iter, &client->exchanges)
+	{
+		const HttpExchange *exchange = dlist_container(HttpExchange, node, iter.cur);
+
+		if (exchange->sent != NULL && may_have_arrived(exchange))
+			*exchange->sent = true;
+	}
+}
+
 /*
  * Let libcurl work on one socket, or on its timers (CURL_SOCKET_TIMEOUT).
  *
@@ -99,6 +123,7 @@ drive(HttpClient *client, curl_socket_t fd, int mask)
 	sigprocmask(SIG_SETMASK, &BlockSig, &saved);
 	rc = curl_multi_socket_action(client->multi, fd, mask, &running);
 	sigprocmask(SIG_SETMASK, &saved, NULL);
+	note_sent(client);
 
 	if (client->overflow)
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_RESOURCES), errmsg("too many HTTP connections at once"),
@@ -210,10 +235,7 @@ wait_once(HttpClient *client, int64 max_ms)
 static bool
 is_connected(const HttpExchange *exchange)
 {
-	curl_off_t when = 0;
-
-	return exchange->status != 0 || exchange->done ||
-		   (curl_easy_getinfo(exchange->easy, CURLINFO_PRETRANSFER_TIME_T, &when) == CURLE_OK && when > 0);
+	return exchange->status != 0 || exchange->done || may_have_arrived(exchange);
 }
 
 /*

@@ -71,12 +71,15 @@ extension_must_find(Oid *schema, char **version)
 }
 
 Oid
-extension_lock(void)
+extension_try_lock(void)
 {
 	for (;;)
 	{
 		Oid schema;
-		Oid extension = extension_must_find(&schema, NULL);
+		Oid extension = extension_find(&schema, NULL);
+
+		if (!OidIsValid(extension))
+			return InvalidOid;
 		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
 
 		/* it may have been dropped, and even recreated, during the wait */
@@ -84,6 +87,15 @@ extension_lock(void)
 			return extension;
 		UnlockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
 	}
+}
+
+Oid
+extension_lock(void)
+{
+	Oid extension = extension_try_lock();
+	Oid schema;
+
+	return OidIsValid(extension) ? extension : extension_must_find(&schema, NULL);
 }
 
 Oid

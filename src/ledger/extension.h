@@ -18,6 +18,9 @@
  */
 extern Oid extension_lock(void);
 
+/* The same, but InvalidOid when it is not installed. */
+extern Oid extension_try_lock(void);
+
 /* The extension's schema; its name is quoted and in CurrentMemoryContext. */
 extern Oid extension_schema(void);
 extern char *extension_schema_name(void);

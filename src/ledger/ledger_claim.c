@@ -224,7 +224,7 @@ ledger_cancel(int64 run, bool *running)
 				   "FROM (SELECT id, status FROM %1$s.contratos_runs c WHERE id = $1 "
 				   "AND (status IN ('queued', 'waiting', 'running') OR (status IN ('failed', 'interrupted') "
 				   "AND next_attempt_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n "
-				   "WHERE n.source = c.source AND n.day = c.day AND n.id > c.id "
+				   "WHERE n.source = c.source AND n.day = c.day AND n.id > c.id AND NOT n.only_cost "
 				   "AND (n.cause = 'recheck') = (c.cause = 'recheck')))) FOR UPDATE) old WHERE r.id = old.id "
 				   "RETURNING r.source, r.day, old.status = 'running'",
 				   &args, SPI_OK_UPDATE_RETURNING, read_canceled, &canceled);
@@ -260,7 +260,8 @@ ledger_accept(const char *source, DateADT day, const char *why, const DayFigures
 		"why, target_rows, target_max_timestamp) SELECT $1, $2, 'manual', 'accepted', $3, $3, $4, $5, $6, $7 "
 		"WHERE NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs s WHERE s.source = $1 AND s.day = $2 "
 		"AND s.status = 'succeeded' AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = $1 "
-		"AND n.day = $2 AND n.id > s.id AND n.status IN ('succeeded', 'accepted', 'differs', 'refused'))) "
+		"AND n.day = $2 AND n.id > s.id AND NOT n.only_cost AND n.status IN ('succeeded', 'accepted', 'differs', "
+		"'refused'))) "
 		"RETURNING id",
 		&args, SPI_OK_INSERT_RETURNING, ledger_read_int64, &id);
 	if (id != 0)

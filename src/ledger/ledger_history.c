@@ -28,6 +28,7 @@
 #include "base/day.h"
 #include "base/settings.h"
 #include "ledger/extension.h"
+#include "ledger/ledger_bills.h"
 #include "ledger/ledger_history.h"
 #include "ledger/ledger_internal.h"
 #include "ledger/trust.h"
@@ -292,19 +293,35 @@ ledger_billed_today(const char *source, TimestampTz now)
 	ledger_time(&args, "from", day_start(today), false);
 	ledger_time(&args, "to", day_start(today + 1), false);
 	ledger_execute("contratos_runs",
-				   "SELECT sum(bytes_billed)::bigint FROM %s.contratos_runs WHERE source = $1 "
+				   "SELECT sum(bytes_billed)::bigint FROM %s.contratos_runs WHERE ($1 IS NULL OR source = $1) "
 				   "AND coalesce(finished_at, started_at) >= $2 AND coalesce(finished_at, started_at) < $3",
 				   &args, SPI_OK_SELECT, ledger_read_int64, &bytes);
-	return bytes;
+	return bytes + ledger_bills_kept_bytes(source);
+}
+
+bool
+ledger_budget_left(const char *source, TimestampTz now, LedgerBudget *budget)
+{
+	LedgerBudget total = {"contratos.max_bytes_per_day_total", true, settings_bytes_per_day_total(), 0};
+
+	*budget = (LedgerBudget){"contratos.max_bytes_per_day", false, settings_bytes_per_day(), 0};
+	if (budget->cap > 0)
+		budget->billed = ledger_billed_today(source, now);
+	if (total.cap > 0)
+		total.billed = ledger_billed_today(NULL, now);
+	if (total.cap > 0 && (budget->cap == 0 || total.cap - total.billed < budget->cap - budget->billed))
+		*budget = total;
+	return budget->cap == 0 || budget->billed < budget->cap;
 }
 
 bool
 ledger_ran_out(const char *source, TimestampTz now)
 {
 	LedgerArgs args = {0};
-	int64 cap = settings_bytes_per_day(), failures = 0;
+	LedgerBudget budget;
+	int64 failures = 0;
 
-	if (cap == 0 || ledger_billed_today(source, now) < cap)
+	if (ledger_budget_left(source, now, &budget))
 		return false;
 	ledger_text(&args, "source", source);
 	ledger_text(&args, "sqlstate", unpack_sql_state(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED));

@@ -86,15 +86,31 @@ extern bool ledger_rechecked_today(const char *source, TimestampTz now);
 extern char *ledger_last_error(const char *source, const char *reason);
 
 /*
- * Bytes billed for a source's loads and rechecks that ended in the UTC day of
- * `now`; calls by hand included.
+ * Bytes billed for the loads and comparisons of a source, or (NULL) of all, that ended
+ * in the UTC day of `now`; calls by hand and what this session has kept included.
  */
 extern int64 ledger_billed_today(const char *source, TimestampTz now);
 
+/* A limit of the bytes billed in a UTC day. */
+typedef struct LedgerBudget
+{
+	const char *setting; /* its name */
+	bool total; /* it is that of all sources */
+	int64 cap; /* 0: none */
+	int64 billed;
+} LedgerBudget;
+
 /*
- * Whether contratos.max_bytes_per_day is used up, and a run has failed because of
- * it since something was last billed, in the UTC day of `now`: the failure has
- * been reported, and the rest of the queue need not fail, too.
+ * Whether something is left of the source's limit and of that of all sources, in the
+ * UTC day of `now`.  *budget: the one that is used up; otherwise the one of which less
+ * is left, that of the source if there is none.
+ */
+extern bool ledger_budget_left(const char *source, TimestampTz now, LedgerBudget *budget);
+
+/*
+ * Whether one of them is used up, and a run has failed because of it since something
+ * was last billed, in the UTC day of `now`: the failure has been reported, and the rest
+ * of the queue need not fail, too.
  */
 extern bool ledger_ran_out(const char *source, TimestampTz now);
 

@@ -32,6 +32,7 @@
 #include "base/json.h"
 #include "base/settings.h"
 #include "ledger/extension.h"
+#include "ledger/ledger_bills.h"
 #include "ledger/ledger_internal.h"
 #include "ledger/ledger_run.h"
 #include "ledger/notify.h"
@@ -139,6 +140,8 @@ ledger_record(const LedgerRun *run)
 	int64 id = 0;
 	ledger_execute("contratos_runs", ledger_insert_text("contratos_runs", &args), &args, SPI_OK_INSERT_RETURNING,
 				   ledger_read_int64, &id);
+	if (run->job_id != NULL)
+		ledger_bills_recorded(run->job_id);
 	ledger_notify(run, id);
 	return id;
 }
@@ -234,14 +237,19 @@ ledger_kept_job(int64 run, TimestampTz now)
 }
 
 void
-ledger_next_job(int64 run, const char *job_id)
+ledger_next_job(int64 run, const char *job_id, int64 bytes_processed, int64 bytes_billed)
 {
 	LedgerArgs args = {0};
 
 	ledger_count(&args, "id", run);
 	ledger_text(&args, "job_id", job_id);
-	ledger_execute("contratos_runs", "UPDATE %s.contratos_runs SET job_id = $2 WHERE id = $1", &args, SPI_OK_UPDATE,
-				   NULL, NULL);
+	ledger_count(&args, "bytes_processed", bytes_processed);
+	ledger_count(&args, "bytes_billed", bytes_billed);
+	ledger_execute("contratos_runs",
+				   "UPDATE %1$s.contratos_runs SET job_id = $2, "
+				   "bytes_processed = coalesce(bytes_processed + $3, bytes_processed, $3), "
+				   "bytes_billed = coalesce(bytes_billed + $4, bytes_billed, $4) WHERE id = $1",
+				   &args, SPI_OK_UPDATE, NULL, NULL);
 }
 
 /*
@@ -377,22 +385,23 @@ ledger_day_has_failed(int64 run, bool unreported)
 
 	ledger_count(&args, "id", run);
 	ledger_arg(&args, "unreported", BOOLOID, BoolGetDatum(unreported), false);
-	ledger_execute("contratos_runs",
-				   "UPDATE %1$s.contratos_runs r SET unreported = $2 WHERE id = $1 "
-				   /* as in the view _contratos_days: no rows stand, or a check has found them wrong */
-				   "AND (r.status = 'refused' OR (r.status IN ('failed', 'interrupted') "
-				   "AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs g WHERE g.source = r.source AND g.day = r.day "
-				   "AND g.status IN ('succeeded', 'accepted', 'unchanged') AND NOT EXISTS (SELECT 1 "
-				   "FROM %1$s.contratos_runs d WHERE d.source = r.source AND d.day = r.day AND d.id > g.id "
-				   "AND d.status = 'differs')))) "
-				   "AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs p WHERE p.source = r.source AND p.day = r.day "
-				   "AND p.id < r.id AND p.status IN ('failed', 'refused', 'interrupted') AND p.next_attempt_at IS NULL "
-				   "AND p.cause NOT IN ('recheck', 'verify', 'manual', 'backfill') "
-				   /* an outage is one, whatever the connection's last error was */
-				   "AND (p.sqlstate = r.sqlstate OR (p.sqlstate LIKE '08%%' AND r.sqlstate LIKE '08%%')) "
-				   "AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs s WHERE s.source = r.source AND s.day = r.day "
-				   "AND s.id > p.id AND s.status IN ('succeeded', 'accepted'))) RETURNING true",
-				   &args, SPI_OK_UPDATE_RETURNING, ledger_read_found, &found);
+	ledger_execute(
+		"contratos_runs",
+		"UPDATE %1$s.contratos_runs r SET unreported = $2 WHERE id = $1 "
+		/* as in the view _contratos_days: no rows stand, or a check has found them wrong */
+		"AND (r.status = 'refused' OR (r.status IN ('failed', 'interrupted') "
+		"AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs g WHERE g.source = r.source AND g.day = r.day "
+		"AND NOT g.only_cost AND g.status IN ('succeeded', 'accepted', 'unchanged') AND NOT EXISTS (SELECT 1 "
+		"FROM %1$s.contratos_runs d WHERE d.source = r.source AND d.day = r.day AND d.id > g.id "
+		"AND NOT d.only_cost AND d.status = 'differs')))) "
+		"AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs p WHERE p.source = r.source AND p.day = r.day "
+		"AND p.id < r.id AND p.status IN ('failed', 'refused', 'interrupted') AND p.next_attempt_at IS NULL "
+		"AND p.cause NOT IN ('recheck', 'manual', 'backfill') AND NOT p.only_cost "
+		/* an outage is one, whatever the connection's last error was */
+		"AND (p.sqlstate = r.sqlstate OR (p.sqlstate LIKE '08%%' AND r.sqlstate LIKE '08%%')) "
+		"AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs s WHERE s.source = r.source AND s.day = r.day "
+		"AND s.id > p.id AND s.status IN ('succeeded', 'accepted'))) RETURNING true",
+		&args, SPI_OK_UPDATE_RETURNING, ledger_read_found, &found);
 	return found;
 }
 

@@ -97,8 +97,11 @@ extern int64 ledger_begin(int64 run, const char *source, DateADT day, const char
 #define LEDGER_JOB_HOURS 23
 extern char *ledger_kept_job(int64 run, TimestampTz now);
 
-/* The run continues with another job: record its id. */
-extern void ledger_next_job(int64 run, const char *job_id);
+/*
+ * The run continues with another job: record its id, and the cost of the job
+ * before it (-1: not known).  Or the id is the present one, and the cost is its own.
+ */
+extern void ledger_next_job(int64 run, const char *job_id, int64 bytes_processed, int64 bytes_billed);
 
 /*
  * End an open run as `run` says; next_attempt_at as given (0: none).  Rows are

@@ -216,7 +216,8 @@ ledger_normalize_name(const char *name, const char *column)
 #define OUTAGE                                                                                                         \
 	"SELECT count(*) AS failures, max(r.finished_at) AS last FROM %1$s.contratos_runs r "                              \
 	"WHERE r.source = s.name AND r.reason = '" LEDGER_UNREACHABLE "' AND NOT EXISTS (SELECT 1 "                        \
-	"FROM %1$s.contratos_runs n WHERE n.source = r.source AND n.id > r.id AND (n.status IN ('succeeded', "             \
+	"FROM %1$s.contratos_runs n WHERE n.source = r.source AND n.id > r.id AND NOT n.only_cost AND (n.status IN "       \
+	"('succeeded', "                                                                                                   \
 	"'unchanged', 'differs', 'refused') OR n.reason <> '" LEDGER_UNREACHABLE "'))"
 
 enum

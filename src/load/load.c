@@ -9,8 +9,11 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+#include "access/xlog.h"
 #include "common/hashfn.h"
 
+#include "base/bill.h"
 #include "base/day.h"
 #include "base/failure.h"
 #include "base/settings.h"
@@ -19,6 +22,7 @@
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "fdw/scan.h"
+#include "ledger/ledger_bills.h"
 #include "ledger/ledger_history.h"
 #include "ledger/ledger_run.h"
 #include "ledger/ledger_source.h"
@@ -115,6 +119,7 @@ ask_bigquery(LoadDay *load)
 		.job_id = load->job_id,
 		.max_jobs = load->background ? 1 : BIGQUERY_MAX_JOBS,
 		.label = plan->source->name,
+		.bill = load->bill,
 	};
 	Failure f;
 
@@ -136,13 +141,20 @@ ask_bigquery(LoadDay *load)
 void
 load_end(LoadDay *load)
 {
-	if (load->job == NULL)
-		return;
-	/* a day that fails is billed as well */
-	bigquery_learn_cost(load->job);
-	load_note_cost(load, load->job);
-	bigquery_free_job(load->job);
-	load->job = NULL;
+	if (load->job != NULL)
+	{
+		/* a day that fails is billed as well */
+		bigquery_learn_cost(load->job);
+		load_note_cost(load, load->job);
+		bigquery_free_job(load->job);
+		load->job = NULL;
+	}
+	else if (load->run.bytes_billed < 0 && load->bill->bytes_billed > 0 && !load->kept)
+	{
+		/* of a job that failed or was canceled */
+		load->run.bytes_processed = load->bill->bytes_processed;
+		load->run.bytes_billed = load->bill->bytes_billed;
+	}
 }
 
 static void
@@ -240,17 +252,18 @@ load_guard_left(LoadDay *load, int64 rows)
 void
 load_check_budget(const LedgerSource *source)
 {
-	int64 cap = settings_bytes_per_day();
-	int64 billed = cap == 0 ? 0 : ledger_billed_today(source->name, settings_now());
+	LedgerBudget budget;
 
-	if (cap == 0 || billed < cap)
+	if (!XactReadOnly && !RecoveryInProgress())
+		ledger_bills_write_kept();
+	if (ledger_budget_left(source->name, settings_now(), &budget))
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("daily byte budget of source \"%s\" is exhausted", source->name),
-			 errdetail(INT64_FORMAT " bytes were billed, and contratos.max_bytes_per_day allows " INT64_FORMAT ".",
-					   billed, cap),
-			 errhint("Raise contratos.max_bytes_per_day, or wait until tomorrow (UTC).")));
+	ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+					budget.total ? errmsg("daily byte budget of all sources is exhausted")
+								 : errmsg("daily byte budget of source \"%s\" is exhausted", source->name),
+					errdetail(INT64_FORMAT " bytes were billed, and %s allows " INT64_FORMAT ".", budget.billed,
+							  budget.setting, budget.cap),
+					errhint("Raise %s, or wait until tomorrow (UTC).", budget.setting)));
 }
 
 void
@@ -262,6 +275,8 @@ load_begin(LoadDay *load, const char *source, DateADT day, const char *cause, Me
 	load->run = ledger_new_run(source, day, RUN_RUNNING);
 	load->run.cause = cause;
 	load->run.started_at = settings_now();
+	load->bill = MemoryContextAlloc(context, sizeof(Bill));
+	*load->bill = BILL_NOTHING;
 	bigquery_make_job_id(load->job_id, sizeof(load->job_id));
 }
 
@@ -350,6 +365,6 @@ load_result(const LoadDay *load, RunStatus status)
 	run.started_at = load->run.started_at;
 	run.bytes_processed = load->run.bytes_processed;
 	run.bytes_billed = load->run.bytes_billed;
-	run.job_id = load->job_id[0] ? load->job_id : NULL;
+	run.job_id = load->bill->job_id[0] ? load->bill->job_id : load->job_id;
 	return run;
 }

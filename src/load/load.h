@@ -10,6 +10,7 @@
 
 #include "storage/lockdefs.h"
 
+#include "base/bill.h"
 #include "base/day.h"
 #include "base/failure.h"
 #include "bigquery/bigquery.h"
@@ -64,6 +65,7 @@ typedef struct LoadDay
 
 	char job_id[128];
 	BqJob *job; /* the finished job; NULL: none (any more) */
+	Bill *bill; /* of the last job; a call replaces it by that of its session */
 	bool kept; /* job_id is that of an earlier attempt, which was stopped by a lock */
 	LedgerSuccess last; /* the last load of the rows that are replaced; run 0: never loaded */
 	bool refused; /* by the guard … */
@@ -185,8 +187,10 @@ extern void load_report_undecided(const LedgerSource *source, int elevel);
 extern void load_check_snapshot(const LedgerSource *source, DateADT day);
 
 /*
- * 53400 when the bytes billed today for the source's loads and rechecks, according
- * to the ledger, have reached contratos.max_bytes_per_day.  In a transaction.
+ * 53400 when the bytes billed today for the source's loads and comparisons, according
+ * to the ledger, have reached contratos.max_bytes_per_day, or those of all sources
+ * contratos.max_bytes_per_day_total.  In a transaction; before that, unless it is
+ * read-only, the ledger gets the bills that this session has kept.
  */
 extern void load_check_budget(const LedgerSource *source);
 
@@ -255,8 +259,9 @@ extern bool load_resume(LoadDay *load, const char *job_id);
 extern void load_day(LoadDay *load, const LoadCaller *caller);
 
 /*
- * Free the day's job, whether or not the day has been loaded.  BigQuery reports
- * the cost after the rows; if they were not read, the cost is requested.
+ * Free the day's job, whether or not the day has been loaded, and note what it has
+ * cost.  BigQuery reports the cost after the rows; if they were not read, the cost is
+ * requested.
  */
 extern void load_end(LoadDay *load);
 

@@ -59,8 +59,9 @@ load_note_cost(LoadDay *load, const BqJob *job)
 	/* the earlier attempt has recorded it, in the same row */
 	if (load->kept && job->found)
 		return;
-	load->run.bytes_processed = job->bytes_processed;
-	load->run.bytes_billed = job->bytes_billed;
+	bigquery_note_bill(job, load->bill);
+	load->run.bytes_processed = load->bill->bytes_processed;
+	load->run.bytes_billed = load->bill->bytes_billed;
 }
 
 /* --------------------------------------------------------------------------

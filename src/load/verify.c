@@ -14,6 +14,7 @@
 #include "common/int.h"
 #include "utils/timestamp.h"
 
+#include "base/bill.h"
 #include "base/day.h"
 #include "base/failure.h"
 #include "bigquery/bigquery.h"
@@ -104,14 +105,15 @@ read_figures_by_day(RowStream *stream, const BqJob *job, DateADT first, DateADT 
 
 /* Start the query and wait; explains errors that are caused by changed tables. */
 static BqJob *
-ask_figures(const LoadPlan *plan, Bigquery *bq, const BqQuery *query, const VerifyJob *asked)
+ask_figures(const LoadPlan *plan, Bigquery *bq, const BqQuery *query, Bill *bill)
 {
-	bool recorded = asked->job_id[0] != '\0';
+	bool recorded = bill->job_id[0] != '\0';
 	BqQuestion question = {
 		.query = query,
-		.job_id = recorded ? asked->job_id : NULL,
+		.job_id = recorded ? bill->job_id : NULL,
 		.max_jobs = recorded ? 1 : BIGQUERY_MAX_JOBS,
 		.label = plan->source->name,
+		.bill = bill,
 	};
 	Failure f;
 	BqJob *job = bigquery_query(bq, &question, CurrentMemoryContext, &f);
@@ -126,12 +128,10 @@ ask_figures(const LoadPlan *plan, Bigquery *bq, const BqQuery *query, const Veri
 
 /* Once its rows are read. */
 static void
-finish(RowStream *stream, BqJob *job, VerifyJob *asked)
+finish(RowStream *stream, BqJob *job, Bill *bill)
 {
 	stream_close(stream);
-	strlcpy(asked->job_id, job->job_id, sizeof(asked->job_id));
-	asked->bytes_processed = job->bytes_processed;
-	asked->bytes_billed = job->bytes_billed;
+	bigquery_note_bill(job, bill);
 	bigquery_free_job(job);
 }
 
@@ -142,12 +142,12 @@ timestamp_of(const LoadPlan *plan)
 }
 
 void
-verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *asked, DayFigures *remote)
+verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, Bill *bill, DayFigures *remote)
 {
 	RemoteCondition window[2];
 	int n = load_window(plan, day, day, window);
 	BqJob *job = ask_figures(
-		plan, bq, fingerprint_query(plan->table, plan->columns, plan->ncolumns, timestamp_of(plan), window, n), asked);
+		plan, bq, fingerprint_query(plan->table, plan->columns, plan->ncolumns, timestamp_of(plan), window, n), bill);
 	RowStream *stream = stream_open(job, job->context);
 	const RowsCell *cells;
 
@@ -157,7 +157,7 @@ verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *asked, Da
 	*remote = read_remote_day(cells);
 	/* to the end of the page, which has the cost */
 	(void) stream_next(stream);
-	finish(stream, job, asked);
+	finish(stream, job, bill);
 }
 
 /*
@@ -165,17 +165,17 @@ verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *asked, Da
  * Not for a full-table source.
  */
 static void
-ask_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *asked, DayFigures *remote)
+ask_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, Bill *bill, DayFigures *remote)
 {
 	RemoteCondition window[2];
 	int n = load_window(plan, first, last, window);
 	BqJob *job = ask_figures(
 		plan, bq, fingerprint_query_by_day(plan->table, plan->columns, plan->ncolumns, timestamp_of(plan), window, n),
-		asked);
+		bill);
 	RowStream *stream = stream_open(job, job->context);
 
 	read_figures_by_day(stream, job, first, last, remote);
-	finish(stream, job, asked);
+	finish(stream, job, bill);
 }
 
 /* "rows 12 instead of 14", … */
@@ -243,7 +243,7 @@ is_kept(const LoadPlan *plan, const VerifyDay *day)
 }
 
 VerifyDay *
-verify_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job)
+verify_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, Bill *bill)
 {
 	int n = last - first + 1;
 	VerifyDay *days = palloc(sizeof(VerifyDay) * n);
@@ -253,12 +253,12 @@ verify_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, Ver
 
 	if (plan->timestamp == NULL)
 	{
-		verify_ask(plan, bq, first, job, remote);
+		verify_ask(plan, bq, first, bill, remote);
 		(void) ledger_newest_success(plan->source->name, ledger);
 	}
 	else
 	{
-		ask_days(plan, bq, first, last, job, remote);
+		ask_days(plan, bq, first, last, bill, remote);
 		ledger_last_successes(plan->source->name, first, last, true, ledger);
 	}
 	load_measure_days(plan, first, last, local);

@@ -6,25 +6,18 @@
 #ifndef CONTRATOS_VERIFY_H
 #define CONTRATOS_VERIFY_H
 
+#include "base/bill.h"
 #include "base/day.h"
 #include "bigquery/bigquery.h"
-#include "bigquery/message.h"
 #include "ledger/ledger_history.h"
 #include "load/load.h"
 
-/* One query: its job, and its cost. */
-typedef struct VerifyJob
-{
-	char job_id[128]; /* "": any */
-	int64 bytes_processed; /* -1: not known */
-	int64 bytes_billed; /* -1: not known */
-} VerifyJob;
-
 /*
- * Query a day's figures with the id in job->job_id.  Needs no transaction; strings
- * live in CurrentMemoryContext; throws BigQuery's errors.
+ * Query a day's figures; the job's id is that in *bill, if there is one, and *bill
+ * becomes its cost, also after an error.  Needs no transaction; strings live in
+ * CurrentMemoryContext; throws BigQuery's errors.
  */
-extern void verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, VerifyJob *job, DayFigures *remote);
+extern void verify_ask(const LoadPlan *plan, Bigquery *bq, DateADT day, Bill *bill, DayFigures *remote);
 
 /* Describe how BigQuery's figures differ from the last success of the day; NULL: not at all. */
 extern char *verify_source(const DayFigures *remote, const LedgerSuccess *success);
@@ -59,6 +52,6 @@ typedef struct VerifyDay
  *
  * Throws BigQuery's errors, and those of a SELECT from the target.
  */
-extern VerifyDay *verify_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, VerifyJob *job);
+extern VerifyDay *verify_days(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT last, Bill *bill);
 
 #endif /* CONTRATOS_VERIFY_H */

@@ -355,7 +355,8 @@ emit_estimate(void *arg, const RunEstimate *estimate)
 		Int64GetDatum(estimate->bytes_billed),
 		price_of(estimate, all->price_per_tib),
 	};
-	bool nulls[4] = {0};
+	bool hidden = estimate->bytes_processed < 0;
+	bool nulls[4] = {false, hidden, hidden, hidden};
 
 	tuplestore_putvalues(all->set->setResult, all->set->setDesc, values, nulls);
 }

@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "base/bill.h"
 #include "base/clock.h"
 #include "base/day.h"
 #include "base/failure.h"
@@ -164,7 +165,7 @@ ask_anew(void *arg)
 	attempt_must_begin(attempt);
 	load_check_budget(&attempt->schedule->source);
 	(void) load_resume(&attempt->load, NULL);
-	ledger_next_job(attempt->run, attempt->load.job_id);
+	ledger_next_job(attempt->run, attempt->load.job_id, -1, -1);
 	attempt_commit(attempt->load.context);
 }
 
@@ -273,6 +274,7 @@ begin_reload(Attempt *attempt, const char *what)
 	load->run.cause = "reload";
 	load->run.started_at = settings_now();
 	load->run.bytes_processed = load->run.bytes_billed = -1;
+	*load->bill = BILL_NOTHING;
 	attempt_must_begin(attempt);
 	load_check_budget(&attempt->schedule->source);
 	check_statements(attempt);
@@ -288,18 +290,18 @@ static void
 recheck(Attempt *attempt)
 {
 	DateADT day = attempt->load.day;
-	VerifyJob job = {0};
+	Bill *bill = attempt->load.bill;
 	DayFigures now;
 	LedgerSuccess success;
 	BqTable remote;
 	char *what;
 
-	strlcpy(job.job_id, attempt->load.job_id, sizeof(job.job_id));
+	strlcpy(bill->job_id, attempt->load.job_id, sizeof(bill->job_id));
 	load_show("comparing with BigQuery");
-	verify_ask(attempt->load.plan, attempt->load.bq, day, &job, &now);
+	verify_ask(attempt->load.plan, attempt->load.bq, day, bill, &now);
 	/* billed, even if the recheck fails */
-	attempt->load.run.bytes_processed = job.bytes_processed;
-	attempt->load.run.bytes_billed = job.bytes_billed;
+	attempt->load.run.bytes_processed = bill->bytes_processed;
+	attempt->load.run.bytes_billed = bill->bytes_billed;
 	attempt->compare_columns = attempt->compare_columns && drift_ask(attempt->load.plan, attempt->load.bq, &remote);
 	attempt_must_begin(attempt);
 	if (attempt->compare_columns)

@@ -9,6 +9,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
+#include "base/bill.h"
 #include "base/clock.h"
 #include "base/day.h"
 #include "base/failure.h"
@@ -106,8 +107,8 @@ end_all(MemoryContext context)
 }
 
 /*
- * Cancel its job, which nobody waits for any more; the waits for locks are
- * bounded, so that others are not delayed for long.
+ * Cancel its job, which nobody waits for any more, and record what it has cost; the
+ * waits for locks are bounded, so that others are not delayed for long.
  */
 static void
 cancel_job(void *arg)
@@ -116,6 +117,7 @@ cancel_job(void *arg)
 	int nest_level;
 	LoadPlan *plan;
 	Bigquery *bq;
+	Bill bill;
 
 	if (!attempt_begin_transaction())
 		return;
@@ -127,8 +129,12 @@ cancel_job(void *arg)
 	attempt_commit(run->context);
 	load_show("canceling its job");
 	bq = bigquery_open(plan->connection, run->context);
-	bigquery_cancel_by_id(bq, run->stale->job_id);
+	bigquery_cancel_by_id(bq, run->stale->job_id, &bill);
 	bigquery_close(bq);
+	if (bill.bytes_billed <= 0 || !attempt_begin_transaction())
+		return;
+	ledger_next_job(run->stale->run, run->stale->job_id, bill.bytes_processed, bill.bytes_billed);
+	attempt_commit(run->context);
 }
 
 /*

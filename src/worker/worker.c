@@ -441,17 +441,6 @@ sleep_until_something(const Round *round)
 		proc_exit(0);
 }
 
-/* Pin the settings, besides those of settings_pin(), that no ALTER DATABASE or ALTER ROLE may change for a load. */
-static void
-pin_session(void)
-{
-	SetConfigOption("default_transaction_read_only", "off", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_OVERRIDE);
-	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_OVERRIDE);
-	/* our own objects are never looked up by search_path; but the worker may fire a user's event trigger */
-	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_OVERRIDE);
-}
-
 static char *
 name_of_database(void)
 {
@@ -479,7 +468,7 @@ contratos_worker_main(Datum arg pg_attribute_unused())
 	pgstat_report_appname("contratos worker");
 	if (!worker_signal_lock())
 		proc_exit(0); /* another one serves this database */
-	pin_session();
+	settings_pin_session();
 	notify_apart();
 	context = AllocSetContextCreate(TopMemoryContext, "contratos worker", ALLOCSET_DEFAULT_SIZES);
 	state.memories_context = AllocSetContextCreate(TopMemoryContext, "contratos sources", ALLOCSET_SMALL_SIZES);

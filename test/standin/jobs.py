@@ -68,6 +68,7 @@ class Job:
         self.created, self.ended = now_ms(), None
         self.started_at = time.monotonic()
         self.bytes_processed = self.bytes_billed = 0
+        self.bill_failed = self.hide_cost = False
         self.held_by = None  # number of the rule that holds it
 
     def finish(self, error=None):
@@ -93,11 +94,14 @@ class Job:
             stats["totalBytesProcessed"] = str(self.bytes_processed)
             stats["query"].update(
                 totalBytesProcessed=str(self.bytes_processed),
-                totalBytesBilled="0" if self.error else str(self.bytes_billed),
+                totalBytesBilled="0" if self.error and not self.bill_failed else str(self.bytes_billed),
                 totalSlotMs="42",
                 cacheHit=False,
             )
             stats["totalSlotMs"] = "42"
+            if self.hide_cost:
+                del stats["totalBytesProcessed"], stats["query"]["totalBytesProcessed"]
+                del stats["query"]["totalBytesBilled"]
         return stats
 
     def resource(self, state=None):
@@ -167,6 +171,7 @@ class Jobs:
         cap = int64(config["query"], "maximumBytesBilled", "job.configuration.query")
         int64(config, "jobTimeoutMs", "job.configuration")
         job = Job(project, job_id, reference.get("location") or "US", config, account)
+        job.bill_failed, job.hide_cost = bool(action.get("bill_failed")), bool(action.get("hide_cost"))
         if config.get("dryRun"):
             return self.dry_run(job)
         with self.changed:
@@ -343,7 +348,9 @@ class Jobs:
             fields["pageToken"] = page_token(start + taken)
         if taken:
             fields["rows"] = None
-        fields.update(totalBytesProcessed=str(job.bytes_processed), jobComplete=True, cacheHit=False)
+        if not job.hide_cost:
+            fields.update(totalBytesProcessed=str(job.bytes_processed))
+        fields.update(jobComplete=True, cacheHit=False)
         return fields, rows
 
     # -- jobs.query ----------------------------------------------------------------------------------------------

@@ -353,6 +353,23 @@ class RuleTest(StandinTest):
         self.c.rule("insert", insert_state="DONE")
         self.assertEqual(self.c.insert()[2]["status"], {"state": "DONE"})
 
+    def test_bill_failed(self):
+        for bill in (False, True):
+            with self.subTest(bill=bill):
+                self.c.rule("insert", job_pending=True, bill_failed=bill)
+                job = self.c.insert()[0]
+                answer = self.c.call("POST", f"jobs/{job}/cancel", options={"location": "US"})[1]
+                billed = int(answer["job"]["statistics"]["query"]["totalBytesBilled"])
+                self.assertEqual(billed > 0, bill)
+
+    def test_hide_cost(self):
+        self.c.rule("insert", hide_cost=True)
+        job = self.c.insert()[0]
+        self.assertNotIn("totalBytesProcessed", self.c.results(job)[1])
+        statistics = self.c.call("GET", f"jobs/{job}", options={"location": "US"})[1]["statistics"]
+        self.assertNotIn("totalBytesProcessed", statistics)
+        self.assertNotIn("totalBytesBilled", statistics["query"])
+
     # -- the mute ports ------------------------------------------------------------------------------------------
 
     def test_handshake_that_never_ends(self):

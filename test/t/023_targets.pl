@@ -15,7 +15,7 @@ my $bq = $f->bq;
 my @columns = qw(address symbol name decimals total_supply block_timestamp block_number block_hash);
 my $columns = join ', ', @columns;
 my $run = q(SELECT status, rows_loaded, rows_replaced FROM contratos_run('2026-11-20'));
-my $ledger = 'SELECT rows_loaded, rows_inserted FROM contratos_runs ORDER BY id DESC LIMIT 1';
+my $ledger = 'SELECT rows_loaded, rows_inserted FROM contratos_runs WHERE NOT only_cost ORDER BY id DESC LIMIT 1';
 
 $f->day('2026-11-20', 50);
 $f->query('SELECT contratos_setup()');
@@ -77,7 +77,7 @@ target(
 like($f->fails($run), qr/ERROR:  P0042: not this one/, 'an error of a trigger fails contratos_run()');
 is($f->query(q(SELECT status FROM contratos_backfill(1))), 'failed',
 	'an error of a trigger fails its day of a backfill');
-is($f->query('SELECT sqlstate, reason IS NULL FROM contratos_runs ORDER BY id DESC LIMIT 1'), 'P0042|t', 'the ledger has the SQLSTATE of a trigger\'s error');
+is($f->query('SELECT sqlstate, reason IS NULL FROM contratos_runs WHERE NOT only_cost ORDER BY id DESC LIMIT 1'), 'P0042|t', 'the ledger has the SQLSTATE of a trigger\'s error');
 
 # a load within a load, before the outer one has read its first row
 target(
@@ -102,7 +102,7 @@ is($f->query($run), 'succeeded|50|0', 'a target with a DO ALSO rule is loaded');
 is($f->query('SELECT count(DISTINCT address), count(*) FROM t.copy'), '50|50', 'a DO ALSO rule gets every row once');
 is(scalar($bq->requests('insert')), 1, 'a DO ALSO rule reads the rows of the same job');
 is(join(' ', sort { $a <=> $b } map { $_->{start_index} // 0 } $bq->requests('results')), '0 0 20 20 40 40', 'a DO ALSO rule reads each page again');
-is($f->query('SELECT values_altered, rows_inserted, pages FROM contratos_runs ORDER BY id DESC LIMIT 1'), '0|50|3', 'a DO ALSO rule does not change the figures in the ledger');
+is($f->query('SELECT values_altered, rows_inserted, pages FROM contratos_runs WHERE NOT only_cost ORDER BY id DESC LIMIT 1'), '0|50|3', 'a DO ALSO rule does not change the figures in the ledger');
 
 target("$like; CREATE RULE nothing AS ON INSERT TO t.target DO INSTEAD NOTHING");
 like($f->fails($run), qr/ERROR:  HV000: only 0 of 50 rows were read for table t.target/, 'a rule DO INSTEAD NOTHING is an error');

@@ -172,9 +172,9 @@ is($got->{out}, 40, 'a row of 100 MB is loaded') or diag($got->{err});
 cmp_ok($got->{beside}, '<', $text_mb + $some_mb,
 	"the reader worker has one copy of a row of 100 MB: $got->{beside} MB");
 is($f->query('SELECT count(*), max(length(body)) FROM odd'), '40|100000000', 'a row of 100 MB is whole in the table');
-my $fingerprint = $f->query('SELECT fingerprint FROM contratos_runs ORDER BY id DESC LIMIT 1');
+my $fingerprint = $f->query('SELECT fingerprint FROM contratos_runs WHERE NOT only_cost ORDER BY id DESC LIMIT 1');
 $f->query("SET contratos.min_parallel_load_size = -1; SELECT contratos_run('$day', 'odd')");
-is($f->query('SELECT fingerprint FROM contratos_runs ORDER BY id DESC LIMIT 1'), $fingerprint, 'a row of 100 MB has the same fingerprint without a reader worker');
+is($f->query('SELECT fingerprint FROM contratos_runs WHERE NOT only_cost ORDER BY id DESC LIMIT 1'), $fingerprint, 'a row of 100 MB has the same fingerprint without a reader worker');
 $f->query('TRUNCATE odd');
 
 # ---- in the answer to a comparison, a row for each day

@@ -120,7 +120,7 @@ like($insert->{content_type}, qr{^application/json}, 'jobs.insert: JSON');
 # fetched ahead, they arrive in any order
 my @pages = sort { $a->{start_index} <=> $b->{start_index} } $bq->requests('results');
 is_deeply([ map { $_->{start_index} } @pages ], [ 0, 30, 60 ], 'getQueryResults: page after page');
-is(query('SELECT pages FROM contratos_runs ORDER BY id DESC LIMIT 1'), 3, 'the ledger counts the pages');
+is(query('SELECT pages FROM contratos_runs WHERE NOT only_cost ORDER BY id DESC LIMIT 1'), 3, 'the ledger counts the pages');
 for my $page (@pages)
 {
 	my $index = $page->{start_index};

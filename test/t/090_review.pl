@@ -85,9 +85,9 @@ $f->query('CREATE RULE twice AS ON INSERT TO tokens DO INSTEAD
 	INSERT INTO copy SELECT new.address, n FROM generate_series(1, 2) n WHERE length(new.symbol) > 0');
 $f->query(q(SET enable_material = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
 	SELECT FROM contratos_run('2026-11-20', allow_shrink => true)));
-is($f->query('SELECT rows_loaded, rows_inserted, values_altered FROM contratos_runs ORDER BY id DESC LIMIT 1'),
+is($f->query('SELECT rows_loaded, rows_inserted, values_altered FROM contratos_runs WHERE NOT only_cost ORDER BY id DESC LIMIT 1'),
 	'3|6|3', 'a rule that reads the rows twice: figures in the ledger');
-is($f->query('SELECT count(*) FROM contratos_rejects WHERE run = (SELECT max(id) FROM contratos_runs)'), 3, 'a rule that reads the rows twice: each reject once');
+is($f->query('SELECT count(*) FROM contratos_rejects WHERE run = (SELECT max(id) FROM contratos_runs WHERE NOT only_cost)'), 3, 'a rule that reads the rows twice: each reject once');
 $f->query('DROP TABLE copy CASCADE');
 
 # ---- a job that never ends, and one that need not be asked for
@@ -113,7 +113,7 @@ trigger(
 	sub {
 		is($f->query('SELECT status FROM contratos_backfill(1)'), 'failed',
 			'an AFTER trigger fails a day whose rows are all there');
-		is($f->query('SELECT bytes_billed FROM contratos_runs ORDER BY id DESC LIMIT 1'), 10485760, 'a failed day has its cost in the ledger');
+		is($f->query('SELECT bytes_billed FROM contratos_runs WHERE NOT only_cost ORDER BY id DESC LIMIT 1'), 10485760, 'a failed day has its cost in the ledger');
 	});
 
 # ---- the guard's arithmetic: (1 - 0.18) * 1000 is more than 820 in binary

@@ -45,7 +45,7 @@ my $own_query = own_query($there->tokens, 'block_timestamp', \@tokens, window =>
 sub day_there { return join '|', (ask_there($own_query))[0]->@*; }
 
 # The same of the last run in the ledger.
-my $last = 'FROM contratos_runs ORDER BY id DESC LIMIT 1';
+my $last = 'FROM contratos_runs WHERE NOT only_cost ORDER BY id DESC LIMIT 1';
 my $here = "SELECT rows_loaded, (extract(epoch FROM source_max_timestamp) * 1000000)::bigint, fingerprint $last";
 
 # ---- a day

@@ -25,7 +25,7 @@ sub payloads
 # The same, understood: JSON in UTF-8.
 sub heard { return map { JSON::PP->new->utf8->decode($_) } payloads($_[0]); }
 
-sub last_run { return $f->query('SELECT max(id) FROM contratos_runs') + 0; }
+sub last_run { return $f->query('SELECT max(id) FROM contratos_runs WHERE NOT only_cost') + 0; }
 
 $f->query('SELECT contratos_setup()');
 
