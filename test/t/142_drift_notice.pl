@@ -113,7 +113,7 @@ is($f->query(q(SELECT format_type(atttypid, -1), attnotnull FROM pg_attribute WH
 	'text|t', 'the hint\'s statements alter the target');
 is($f->query(q(SELECT attnotnull FROM pg_attribute WHERE attrelid = 'tokens'::regclass AND attname = 'block_hash')), 'f', 'the hint\'s statements drop NOT NULL of the target');
 $bq->table(undef, append => 1, rows => [ { address => '0xnew', block_timestamp => '2026-11-25 12:00:00+00:00', block_number => 'one million', block_hash => undef } ]);
-is($f->query(q(SELECT status, message FROM contratos_run('2026-11-25'))), 'succeeded|', 'the next load loses nothing');
+is($f->query(q(SELECT status, translate(message, chr(10), '') FROM contratos_run('2026-11-25'))), 'succeeded|', 'the next load loses nothing');
 is($f->query(q(SELECT block_number, block_hash IS NULL FROM tokens WHERE address = '0xnew')), 'one million|t', 'of what is new in BigQuery');
 
 $f->stop;
