@@ -90,12 +90,12 @@ bigquery_find_project(Bigquery *bq, Failure *f)
 	return false;
 }
 
-void
+bool
 bigquery_cancel(Bigquery *bq, const char *project, const char *location, const char *job_id)
 {
 	HttpResponse response;
 
-	(void) request_once(&bq->requester, message_job_path(project, "jobs", job_id, "/cancel", location), "",
+	return request_once(&bq->requester, message_job_path(project, "jobs", job_id, "/cancel", location), "",
 						SIDE_TIMEOUT_MS, &response);
 }
 
@@ -105,7 +105,7 @@ bigquery_cancel_by_id(Bigquery *bq, const char *job_id)
 	Failure f;
 
 	if (bigquery_find_project(bq, &f))
-		bigquery_cancel(bq, bq->project, bq->connection.location, job_id);
+		(void) bigquery_cancel(bq, bq->project, bq->connection.location, job_id);
 }
 
 void
@@ -144,11 +144,17 @@ start_and_wait(BqJob *job, const char *label, Failure *f)
 	PG_CATCH();
 	{
 		ErrorData *edata;
+		bool canceled;
 
 		MemoryContextSwitchTo(old);
 		edata = CopyErrorData();
 		FlushErrorState();
-		bigquery_cancel(job->bq, job->project, job->location, job->job_id);
+		canceled = bigquery_cancel(job->bq, job->project, job->location, job->job_id);
+		if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED && edata->detail == NULL)
+			edata->detail = psprintf(
+				canceled ? "BigQuery job %s was canceled; bytes that it has read may be billed."
+						 : "BigQuery has not answered to the cancel of job %s, which may run on, and be billed.",
+				job->job_id);
 		ReThrowError(edata);
 	}
 	PG_END_TRY();
@@ -161,7 +167,7 @@ start_and_wait(BqJob *job, const char *label, Failure *f)
 	given_up = f->retry == FAILURE_FINAL || f->retry == FAILURE_ASK_LATER;
 	unanswered = f->retry == FAILURE_ASK_AGAIN || (given_up && f->reason[0] == '\0');
 	if (unanswered && f->sqlstate != ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION)
-		bigquery_cancel(job->bq, job->project, job->location, job->job_id);
+		(void) bigquery_cancel(job->bq, job->project, job->location, job->job_id);
 	return false;
 }
 

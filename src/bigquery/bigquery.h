@@ -122,8 +122,8 @@ extern HttpExchange *bigquery_page(BqJob *job, int64 start, int max_rows, const 
  */
 extern HttpExchange *bigquery_page_start(BqJob *job, int64 start, int max_rows, MemoryContext parent, Failure *f);
 
-/* Ask BigQuery to cancel a job; takes at most 2 s, failures are ignored. */
-extern void bigquery_cancel(Bigquery *bq, const char *project, const char *location, const char *job_id);
+/* Ask BigQuery to cancel a job; takes at most 2 s.  Whether it has answered that it does. */
+extern bool bigquery_cancel(Bigquery *bq, const char *project, const char *location, const char *job_id);
 
 /* The same for a job of which only the ID is known: one left by a process that has ended. */
 extern void bigquery_cancel_by_id(Bigquery *bq, const char *job_id);

@@ -51,6 +51,7 @@ typedef struct CallTotals
 	int skipped; /* days that were already loaded */
 	int64 rows; /* loaded */
 	int64 bytes; /* of BigQuery's responses */
+	int64 billed; /* bytes */
 } CallTotals;
 
 static CallTotals
@@ -208,6 +209,7 @@ load_now(void *arg)
 {
 	LoadDay *load = arg;
 
+	CHECK_FOR_INTERRUPTS();
 	load_check_budget(load->plan->source);
 	/* the errors of the statements, and the locks, before anything is billed */
 	load_check_statements(load->plan, load->day);
@@ -244,6 +246,27 @@ hide_rows(const Call *call, const LoadDay *load, ErrorData *edata)
 		edata->context = load_row_text(load, edata->sqlerrcode);
 }
 
+/* Say in the error that ends a call what it undoes, and what that has cost. */
+static void
+explain_end(const Call *call, const LoadDay *load, ErrorData *edata)
+{
+	int undone = call->totals.days[RUN_SUCCEEDED];
+	int64 billed = call->totals.billed + Max(load->run.bytes_billed, 0);
+	StringInfoData detail;
+
+	if (edata->sqlerrcode != ERRCODE_QUERY_CANCELED && undone == 0)
+		return;
+	initStringInfo(&detail);
+	if (edata->detail != NULL)
+		appendStringInfo(&detail, "%s\n", edata->detail);
+	appendStringInfoString(&detail, "The target is as it was before the call");
+	if (undone > 0)
+		appendStringInfo(&detail, ": %d %s that it had loaded %s undone", undone, undone == 1 ? "day" : "days",
+						 undone == 1 ? "is" : "are");
+	appendStringInfo(&detail, ". BigQuery bills " INT64_FORMAT " bytes for the jobs of the call that ended.", billed);
+	edata->detail = detail.data;
+}
+
 /* Load the only day of a call.  An error is the call's. */
 static void
 load_only_day(Call *call, LoadDay *load)
@@ -262,6 +285,7 @@ load_only_day(Call *call, LoadDay *load)
 		edata = CopyErrorData();
 		FlushErrorState();
 		hide_rows(call, load, edata);
+		explain_end(call, load, edata);
 		ReThrowError(edata);
 	}
 	PG_END_TRY();
@@ -295,6 +319,7 @@ record_run(Call *call, const LoadDay *load, const LedgerRun *run, const char *me
 	result->message = message;
 	result->run = ledger_record(run);
 	totals_add(&call->totals, result, load->bytes_received);
+	call->totals.billed += Max(run->bytes_billed, 0);
 	progress_end();
 	return result;
 }
@@ -390,7 +415,6 @@ run_days(const char *function, const char *source, DateADT first, DateADT last, 
 		LoadDay *load;
 		ErrorData *edata;
 
-		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(per_day);
 		MemoryContextSwitchTo(per_day);
 		if (only_missing && ledger_last_rows(call->source->name, day) >= 0)
@@ -406,6 +430,7 @@ run_days(const char *function, const char *source, DateADT first, DateADT last, 
 		else if (error_must_rethrow(edata) || (!any_success && error_fails_every_day(edata)))
 		{
 			hide_rows(call, load, edata);
+			explain_end(call, load, edata);
 			ReThrowError(edata);
 		}
 		else
