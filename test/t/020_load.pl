@@ -122,7 +122,7 @@ is( $out,
 like($err, qr/WARNING:  53000: 2026-11-19 of source "tokens" failed: BigQuery: out of slots/,
 	'a failed day of a backfill is reported by a WARNING');
 is( $f->query(
-		q(SELECT day, cause, status, sqlstate, reason, error, attempt, started_at <= finished_at, job_id IS NULL, rows_loaded, pages
+		q(SELECT day, cause, status, sqlstate, reason, split_part(error, E'\n', 1), attempt, started_at <= finished_at, job_id IS NULL, rows_loaded, pages
 		  FROM contratos_runs ORDER BY id DESC OFFSET 1 LIMIT 1)),
 	'2026-11-19|backfill|failed|53000|resourcesExceeded|BigQuery: out of slots|1|t|f||',
 	'the ledger has the SQLSTATE and reason of a failed day');
