@@ -43,14 +43,19 @@
 	"\"table\" '" SETUP_TABLE "', "                                                                                    \
 	"partition_column '" SETUP_TIMESTAMP "', require_filter 'true'"
 
-/* REQUIRED columns of BigQuery are NOT NULL in both tables. */
+/*
+ * REQUIRED columns of BigQuery are NOT NULL in both tables.  The texts that contracts give as
+ * numbers are anything: one bad row must not stop a query of all columns.
+ */
 const SetupColumn setup_columns[SETUP_NCOLUMNS] = {
 	{"address", TEXTOID, "text OPTIONS (type 'STRING') NOT NULL", "text NOT NULL",
 	 "address of the token''s contract; not unique: a contract can be made again at the same address"},
 	{"symbol", TEXTOID, "text OPTIONS (type 'STRING')", "text", "symbol of the token, as its contract says"},
 	{"name", TEXTOID, "text OPTIONS (type 'STRING')", "text", "name of the token, as its contract says"},
-	{"decimals", NUMERICOID, "numeric OPTIONS (type 'STRING')", "numeric", "number of decimal places the token uses"},
-	{"total_supply", NUMERICOID, "numeric OPTIONS (type 'STRING')", "numeric", "total supply, in the smallest unit"},
+	{"decimals", NUMERICOID, "numeric OPTIONS (type 'STRING', on_bad_value 'null')", "numeric",
+	 "number of decimal places the token uses"},
+	{"total_supply", NUMERICOID, "numeric OPTIONS (type 'STRING', on_bad_value 'null')", "numeric",
+	 "total supply, in the smallest unit"},
 	{"block_timestamp", TIMESTAMPTZOID, "timestamptz OPTIONS (type 'TIMESTAMP') NOT NULL", "timestamptz NOT NULL",
 	 "time of the block that made the contract; a day is cut by it, in UTC"},
 	{"block_number", INT8OID, "bigint OPTIONS (type 'INT64') NOT NULL", "bigint NOT NULL", "number of that block"},
