@@ -164,7 +164,7 @@ wake();
 ok($f->poll('SELECT count(*) = 1 FROM told'), 'on_failure is called when the failure is recorded');
 is(status_of('08'), 'failed 42501', 'a failure recorded late has its own SQLSTATE');
 is($f->query(q(SELECT reason, attempt, next_attempt_at FROM contratos_runs WHERE day = '2026-11-08')), 'accessDenied|1|', 'a failure recorded late has its reason, and no further attempt');
-is($f->query('SELECT day, error FROM told'), '2026-11-08|BigQuery: Access Denied: no',
+is($f->query('SELECT day, error FROM told'), "2026-11-08|BigQuery: Access Denied: no\nDETAIL:  BigQuery's reason: accessDenied, HTTP status 403.",
 	'on_failure gets the error of a failure recorded late');
 
 # ---- a day that cannot even begin
