@@ -52,6 +52,17 @@ $f->query('GRANT EXECUTE ON FUNCTION tokens_block TO PUBLIC');
 is($f->query(q(SET ROLE writer; INSERT INTO tokens (address, block_timestamp, block_number, block_hash) VALUES ('0x', '2020-01-01Z', 1, '0xb'); RESET ROLE;
 	DELETE FROM tokens WHERE address = '0x' RETURNING block)), '2020-01-01 00:00:00+00:00_0xb_1', 'a role with INSERT alone fills block');
 
+# ---- the table's former owner does not keep a way in
+
+$f->query('GRANT USAGE ON FOREIGN SERVER bigquery TO dw; ALTER FUNCTION tokens_block OWNER TO writer; GRANT dw TO postgres');
+$f->query('ALTER TABLE tokens OWNER TO dw; GRANT SELECT ON bigquery_tokens TO dw');
+like($f->fails('SELECT contratos_run()'), qr/ERROR:  42501: column "block" of table public\.tokens may not be generated as role dw\nDETAIL:  Function .*tokens_block\(.*\) belongs to role writer, .*\nHINT:  .*ALTER FUNCTION public\.tokens_block\(.*\) OWNER TO dw;/,
+	'a function of another role than the table\'s owner is not run');
+my ($cure) = $f->fails('SELECT contratos_run()') =~ /(ALTER FUNCTION .*;)/;
+$f->query($cure // '');
+is($f->query('SELECT rows_loaded FROM contratos_run()'), 50, 'a function that is given to the table\'s owner is run');
+$f->query('ALTER TABLE tokens OWNER TO postgres; ALTER FUNCTION tokens_block OWNER TO postgres');
+
 # ---- dumps
 
 my $sum = q(SELECT count(*), count(DISTINCT block), md5(string_agg(block, ',' ORDER BY address, block)) FROM tokens);
