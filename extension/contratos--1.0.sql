@@ -615,7 +615,8 @@ COMMENT ON COLUMN @extschema@.contratos_days.checked_at IS 'when the last rechec
 COMMENT ON COLUMN @extschema@.contratos_days.check_error IS
 'the difference that this recheck found, or its error; a failed recheck is repeated, and is not a failed day';
 
-CREATE VIEW @extschema@.contratos_status AS
+-- All figures of a source; contratos_status has those that fit a terminal.
+CREATE VIEW @extschema@._contratos_status AS
 SELECT s.name AS source, s.enabled,
 	(SELECT @extschema@._contratos_worker()) AS worker,
 	next.next_wake, next.next_day,
@@ -658,38 +659,56 @@ LEFT JOIN (
 		AND coalesce(r.finished_at, r.started_at) < (m.first + interval '1 month') AT TIME ZONE 'UTC'
 	GROUP BY r.source) month ON month.source = s.name
 LEFT JOIN LATERAL @extschema@._contratos_next(s.name) next ON true;
+
+-- At most 120 columns in psql with the names of sources that are usual: times to the
+-- second, and no text.
+CREATE VIEW @extschema@.contratos_status AS
+SELECT source, worker, last_day,
+	date_trunc('second', last_success) AS last_success,
+	date_trunc('second', next_wake) AS next_wake,
+	missing_days, failed_days
+FROM @extschema@._contratos_status;
+COMMENT ON VIEW @extschema@._contratos_status IS
+'internal: what contratos_status is made from';
 COMMENT ON VIEW @extschema@.contratos_status IS
 'a row for each source: how it stands; the days are those of contratos_days';
 COMMENT ON COLUMN @extschema@.contratos_status.source IS 'name in contratos_sources';
-COMMENT ON COLUMN @extschema@.contratos_status.enabled IS 'whether the worker loads it';
+COMMENT ON COLUMN @extschema@._contratos_status.enabled IS 'whether the worker loads it';
 COMMENT ON COLUMN @extschema@.contratos_status.worker IS
 'process id of the worker of this database; null: none runs, and nothing is loaded by itself';
 COMMENT ON COLUMN @extschema@.contratos_status.next_wake IS
 'when the worker next does something for the source, if it runs: now if it is due already, or a day is running; null: disabled, or nothing is ever due';
-COMMENT ON COLUMN @extschema@.contratos_status.next_day IS 'which day that is for, a load or a recheck';
-COMMENT ON COLUMN @extschema@.contratos_status.last_success IS 'when a load last ended well';
+COMMENT ON COLUMN @extschema@._contratos_status.next_day IS 'which day that is for, a load or a recheck';
+COMMENT ON COLUMN @extschema@.contratos_status.last_success IS 'when a load last ended well, to the second';
 COMMENT ON COLUMN @extschema@.contratos_status.last_day IS 'newest day that is loaded';
-COMMENT ON COLUMN @extschema@.contratos_status.lag_days IS
+COMMENT ON COLUMN @extschema@._contratos_status.lag_days IS
 'days from last_day to yesterday in UTC: 0 when yesterday is there; null: nothing is';
-COMMENT ON COLUMN @extschema@.contratos_status.running_day IS
+COMMENT ON COLUMN @extschema@._contratos_status.running_day IS
 'day that the worker is loading or rechecking; calls show in contratos_progress';
-COMMENT ON COLUMN @extschema@.contratos_status.rows_this_month IS
+COMMENT ON COLUMN @extschema@._contratos_status.rows_this_month IS
 'rows loaded in this UTC month, days that were loaded again included';
-COMMENT ON COLUMN @extschema@.contratos_status.bytes_billed_this_month IS
+COMMENT ON COLUMN @extschema@._contratos_status.bytes_billed_this_month IS
 'bytes billed for loads and comparisons that ended in this UTC month, failed ones included';
 COMMENT ON COLUMN @extschema@.contratos_status.missing_days IS
 'days that are missing; yesterday is one until it is loaded';
-COMMENT ON COLUMN @extschema@.contratos_status.provisional_days IS 'days that are loaded and not confirmed yet';
+COMMENT ON COLUMN @extschema@._contratos_status.provisional_days IS 'days that are loaded and not confirmed yet';
 COMMENT ON COLUMN @extschema@.contratos_status.failed_days IS 'days in state failed or refused';
-COMMENT ON COLUMN @extschema@.contratos_status.queued_days IS 'days that wait in the queue';
-COMMENT ON COLUMN @extschema@.contratos_status.waiting_days IS
+COMMENT ON COLUMN @extschema@._contratos_status.queued_days IS 'days that wait in the queue';
+COMMENT ON COLUMN @extschema@._contratos_status.waiting_days IS
 'days in state waiting: for upstream, or to be tried again, as when the bytes of the day are used up';
-COMMENT ON COLUMN @extschema@.contratos_status.last_error IS
+COMMENT ON COLUMN @extschema@._contratos_status.last_error IS
 'of the days that are failed or refused now, the one that was tried last: the day and its error''s message';
-COMMENT ON COLUMN @extschema@.contratos_status.last_error_at IS
+COMMENT ON COLUMN @extschema@._contratos_status.last_error_at IS
 'when that attempt ended';
-COMMENT ON COLUMN @extschema@.contratos_status.worker_error IS
+COMMENT ON COLUMN @extschema@._contratos_status.worker_error IS
 'what the worker cannot do besides loading, such as setting up the built-in source or removing old attempts; the same for all sources; null: nothing';
+COMMENT ON COLUMN @extschema@._contratos_status.source IS 'as in contratos_status';
+COMMENT ON COLUMN @extschema@._contratos_status.worker IS 'as in contratos_status';
+COMMENT ON COLUMN @extschema@._contratos_status.last_day IS 'as in contratos_status';
+COMMENT ON COLUMN @extschema@._contratos_status.last_success IS 'as in contratos_status';
+COMMENT ON COLUMN @extschema@._contratos_status.next_wake IS 'as in contratos_status';
+COMMENT ON COLUMN @extschema@._contratos_status.missing_days IS 'as in contratos_status';
+COMMENT ON COLUMN @extschema@._contratos_status.failed_days IS 'as in contratos_status';
 
 -- The loads' own numbers, in the slots of core's COPY progress that core does
 -- not use; src/load/progress.c fills them.
@@ -858,10 +877,9 @@ GRANT SELECT ON @extschema@.contratos_problems TO pg_monitor;
 -- here (the target now) and in the ledger (the day's last success): a row a day,
 -- oldest first, by one query for all of them.
 --
--- Columns: rows of the day, its latest timestamp (null without rows, and of a
--- source without timestamp_column) and its fingerprint ('0:0' without rows);
--- those of the ledger are null for a day that was never loaded.  The target has
--- no fingerprint: what a column makes of a text does not read back.
+-- Columns: rows of the day and its latest timestamp, as the time of day in UTC (null
+-- without rows, and of a source without timestamp_column); those of the ledger are
+-- null for a day that was never loaded.
 --
 -- agrees, which is never null, is true when a recheck would leave the day alone:
 -- BigQuery has the rows, latest timestamp and fingerprint (if both are known)
@@ -888,8 +906,7 @@ CREATE FUNCTION @extschema@.contratos_verify(
 	last date,
 	source text DEFAULT 'tokens')
 RETURNS TABLE (day date, remote_rows bigint, target_rows bigint, ledger_rows bigint,
-	remote_max timestamptz, target_max timestamptz, ledger_max timestamptz,
-	remote_fingerprint text, ledger_fingerprint text, agrees boolean)
+	remote_max time, target_max time, ledger_max time, agrees boolean)
 AS 'MODULE_PATHNAME', 'contratos_verify'
 LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 7;
 COMMENT ON FUNCTION @extschema@.contratos_verify(date, date, text) IS

@@ -119,10 +119,11 @@ SELECT srvname, srvoptions, pg_get_userbyid(srvowner) = current_user AS mine,
 	obj_description(oid, 'pg_foreign_server') AS description
 FROM pg_foreign_server WHERE srvname = 'bigquery';
 SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'contratos_test.tokens'::regclass ORDER BY 1;
--- they are the user's: nothing of it depends on being a member, and tokens on nothing of ours at all
+-- they are the user's: nothing of it depends on being a member, and tokens on a function of the user's only
 SELECT count(*) FROM pg_depend
 WHERE deptype = 'e' AND objid IN ('contratos_test.tokens'::regclass, 'contratos_test.bigquery_tokens'::regclass);
-SELECT d.refobjid::regclass FROM pg_depend d
+SELECT pg_describe_object(d.refclassid, d.refobjid, 0), pg_get_userbyid(p.proowner) = current_user AS mine FROM pg_depend d
+LEFT JOIN pg_proc p ON p.oid = d.refobjid
 WHERE d.objid IN (SELECT 'contratos_test.tokens'::regclass::oid UNION ALL
 				  SELECT oid FROM pg_attrdef WHERE adrelid = 'contratos_test.tokens'::regclass)
 	AND d.refclassid IN ('pg_extension'::regclass, 'pg_proc'::regclass);

@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "storage/fd.h"
@@ -43,6 +44,22 @@ key_file_failure(const char *action, const char *path, Failure *f)
 	f->every_day = true;
 }
 
+/*
+ * What to do about its owner or mode; chown and chmod fail on a mount that is read-only,
+ * as that of a Kubernetes secret.
+ */
+static void
+hint_at_mode(const char *path, const char *otherwise, Failure *f)
+{
+	struct statvfs mount;
+
+	if (statvfs(path, &mount) == 0 && (mount.f_flag & ST_RDONLY))
+		failure_hint(f, "It is on a read-only mount: set its owner and mode where it comes from. A Kubernetes secret "
+						"needs defaultMode: 0440, and the pod fsGroup: the group of the user that runs the server.");
+	else
+		failure_hint(f, "%s", otherwise);
+}
+
 /* Whether nobody but root and the server's user can read or change the file. */
 static bool
 check_mode(const char *path, const struct stat *st, Failure *f)
@@ -55,13 +72,13 @@ check_mode(const char *path, const struct stat *st, Failure *f)
 	{
 		failure_set(f, ERRCODE_INSUFFICIENT_PRIVILEGE, "credentials file \"%s\" belongs to another user", path);
 		failure_detail(f, "Its owner has the user id %u.", (unsigned) st->st_uid);
-		failure_hint(f, "It must belong to the user that runs the server, or to root (see chown).");
+		hint_at_mode(path, "It must belong to the user that runs the server, or to root (see chown).", f);
 	}
 	else if (st->st_mode & forbidden)
 	{
 		failure_set(f, ERRCODE_INSUFFICIENT_PRIVILEGE, "credentials file \"%s\" is accessible to other users", path);
 		failure_detail(f, "Its mode is %04o.", (unsigned) (st->st_mode & 07777));
-		failure_hint(f, "Run: chmod %s '%s'", ours ? "0600" : "0640", path);
+		hint_at_mode(path, psprintf("Run: chmod %s '%s'", ours ? "0600" : "0640", path), f);
 	}
 	else
 		return true;

@@ -109,15 +109,25 @@ start_and_wait(BqJob *job, const BqQuestion *question, Failure *f)
 	PG_CATCH();
 	{
 		ErrorData *edata;
+		bool canceled;
 
 		MemoryContextSwitchTo(old);
 		edata = CopyErrorData();
 		FlushErrorState();
 		/* after a 404 the request of the job may still arrive: its cost stays unknown */
-		if (job->bq->requester.sent)
-			(void) bigquery_cancel_job(job, question->bill != NULL);
-		else
+		if (!job->bq->requester.sent)
 			job->bytes_billed = 0;
+		else
+		{
+			int status = bigquery_cancel_job(job, question->bill != NULL);
+
+			if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED && edata->detail == NULL)
+				edata->detail = psprintf(
+					status == 200
+						? "BigQuery job %s was canceled; bytes that it has read may be billed."
+						: "BigQuery has not answered to the cancel of job %s, which may run on, and be billed.",
+					job->job_id);
+		}
 		bigquery_note_bill(job, bill);
 		ReThrowError(edata);
 	}

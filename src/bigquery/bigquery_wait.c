@@ -246,7 +246,7 @@ static bool
 open_answer(BqJob *job, int max_rows, int wait_ms, Answer *answer, Failure *f)
 {
 	int spent_ms = 0;
-	RequestOpening opening = {.parent = job->context, .max_tries = 1, .spent_ms = &spent_ms};
+	RequestOpening opening = {.parent = job->context, .max_tries = 1, .quiet_ms = wait_ms, .spent_ms = &spent_ms};
 	size_t len;
 	const char *envelope;
 

@@ -82,6 +82,7 @@ typedef struct RequestTry
 	MemoryContext parent;
 	HttpExchange *begun; /* already started, as the first try; or NULL */
 	int max_tries; /* 0: as many as time allows */
+	int quiet_ms; /* as in HttpRequest */
 } RequestTry;
 
 /* Its header, if it has one, is in CurrentMemoryContext. */
@@ -102,6 +103,7 @@ make_request(const BqConnection *connection, const RequestTry *attempt, const ch
 		.proxy = connection->proxy,
 		.connect_timeout_ms = Min(connection->connect_timeout_ms, timeout_ms),
 		.timeout_ms = timeout_ms,
+		.quiet_ms = attempt->quiet_ms,
 		.max_body = attempt->parent ? 0 : MAX_ANSWER,
 	};
 
@@ -193,6 +195,7 @@ take_begun(Requester *requester, RequestTry *attempt, const char *token, bool *o
 static bool
 try_once(Requester *requester, RequestTry *attempt, uint64 *refused, int timeout_ms, Failure *f)
 {
+	int64 started = clock_ms();
 	const char *token;
 	HttpRequest request;
 	uint64 number;
@@ -208,6 +211,8 @@ try_once(Requester *requester, RequestTry *attempt, uint64 *refused, int timeout
 	number = token ? auth_token_number(token) : 0;
 	if (!take_begun(requester, attempt, token, &ok, f))
 	{
+		/* what the token took is part of the time */
+		timeout_ms = Max(timeout_ms - (int) (clock_ms() - started), 1);
 		request = make_request(requester->connection, attempt, token, timeout_ms);
 		request.sent = request.body != NULL ? &requester->sent : NULL;
 		ok = attempt->parent ? try_open(requester, &request, attempt, f) : try_whole(requester, &request, attempt, f);
@@ -299,6 +304,7 @@ request_open(Requester *requester, const char *path, const RequestOpening *openi
 		.parent = opening->parent,
 		.begun = opening->begun,
 		.max_tries = opening->max_tries,
+		.quiet_ms = opening->quiet_ms,
 	};
 
 	if (!try_until(requester, &attempt, opening->spent_ms, f))

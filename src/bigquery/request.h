@@ -34,6 +34,7 @@ typedef struct RequestOpening
 	MemoryContext parent; /* the exchange lives under it */
 	HttpExchange *begun; /* request_start() of the same path, which becomes the first try; or NULL */
 	int max_tries; /* 0: as many as time allows */
+	int quiet_ms; /* for so long the service was asked to wait with its answer */
 	int *spent_ms; /* of request_timeout, by earlier tries of the same request; is increased */
 } RequestOpening;
 

@@ -131,6 +131,22 @@ judge_by_rule(Failure *f, const ReasonRule *rule, const char *message)
 	f->every_day = rule->every_day;
 }
 
+/* Add what a user searches for: BigQuery's reason, and the HTTP status. */
+static void
+add_reason(Failure *f, int http_status, const char *reason)
+{
+	char text[sizeof(f->detail)];
+	char status[32] = "";
+
+	if (reason == NULL && http_status != 401)
+		return; /* a status without a reason is in the message */
+	strlcpy(text, f->detail, sizeof(text));
+	if (http_status != 0)
+		snprintf(status, sizeof(status), "HTTP status %d", http_status);
+	failure_detail(f, "%s%s%s%s%s%s.", text, text[0] ? "\n" : "", reason ? "BigQuery's reason: " : "",
+				   reason ? reason : "", reason && http_status != 0 ? ", " : "", status);
+}
+
 bool
 request_error(Failure *f, int http_status, const char *reason, const char *message, const BqConnection *connection)
 {
@@ -163,6 +179,7 @@ request_error(Failure *f, int http_status, const char *reason, const char *messa
 		failure_set(f, ERRCODE_FDW_ERROR, "BigQuery: %s", message ? message : "job failed");
 		f->every_day = false;
 	}
+	add_reason(f, http_status, reason);
 	failure_reason(f, reason);
 	f->http_status = http_status;
 	return false;

@@ -136,6 +136,7 @@ load_now(void *arg)
 {
 	LoadDay *load = arg;
 
+	CHECK_FOR_INTERRUPTS();
 	load_check_budget(load->plan->source);
 	/* the errors of the statements, and the locks, before anything is billed */
 	load_check_statements(load->plan, load->day);
@@ -183,12 +184,34 @@ hide_rows(const Call *call, const LoadDay *load, ErrorData *edata)
 		edata->context = load_row_text(load, edata->sqlerrcode);
 }
 
+/* Say in the error that ends a call what it undoes, and what that has cost. */
+static void
+explain_end(const Call *call, const LoadDay *load, ErrorData *edata)
+{
+	int undone = call->commits ? 0 : call->totals.days[RUN_SUCCEEDED];
+	int64 billed = call->totals.billed + Max(load->run.bytes_billed, 0);
+	StringInfoData detail;
+
+	if (edata->sqlerrcode != ERRCODE_QUERY_CANCELED && undone == 0)
+		return;
+	initStringInfo(&detail);
+	if (edata->detail != NULL)
+		appendStringInfo(&detail, "%s\n", edata->detail);
+	appendStringInfo(&detail, "The target is as it was before the %s", call->commits ? "day" : "call");
+	if (undone > 0)
+		appendStringInfo(&detail, ": %d %s that it had loaded %s undone", undone, undone == 1 ? "day" : "days",
+						 undone == 1 ? "is" : "are");
+	appendStringInfo(&detail, ". BigQuery bills " INT64_FORMAT " bytes for the jobs of the call that ended.", billed);
+	edata->detail = detail.data;
+}
+
 /* The error of a day is the call's; it also takes back the day's run, but not what its job has cost. */
 static void
 fail_call(const Call *call, LoadDay *load, ErrorData *edata)
 {
 	load_end(load);
 	hide_rows(call, load, edata);
+	explain_end(call, load, edata);
 	ReThrowError(edata);
 }
 
@@ -242,6 +265,7 @@ record_run(Call *call, const LoadDay *load, const LedgerRun *run, const char *me
 	result->message = message;
 	result->run = ledger_record(run);
 	run_add_totals(&call->totals, result, load->bytes_received);
+	call->totals.billed += Max(run->bytes_billed, 0);
 	progress_end();
 	return result;
 }

@@ -23,6 +23,7 @@ typedef struct CallTotals
 	int skipped; /* days that were already loaded */
 	int64 rows; /* loaded */
 	int64 bytes; /* of BigQuery's responses */
+	int64 billed; /* bytes */
 } CallTotals;
 
 /* Days that BigQuery has no rows of. */

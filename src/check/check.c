@@ -72,12 +72,12 @@ static const CheckItem source_items[] = {
 	{"missing_days", check_missing_days},
 };
 
-/* The destination of the rows. */
-typedef struct Sink
+/* The rows (CheckRow *) by their CheckStatus, in a context of their own. */
+typedef struct Rows
 {
-	void (*emit)(void *arg, const CheckRow *row);
-	void *arg;
-} Sink;
+	MemoryContext context;
+	List *of[CHECK_SKIPPED + 1];
+} Rows;
 
 /* --------------------------------------------------------------------------
  * The result of a check
@@ -149,8 +149,9 @@ run_item(Check *check, const CheckItem *item)
 	MemoryContextSwitchTo(context);
 }
 
+/* Run a check, and keep its row. */
 static void
-run(Check *check, const CheckItem *item, const Sink *sink)
+run(Check *check, const CheckItem *item, Rows *rows)
 {
 	static const char *const words[] = {"ok", "warning", "failed", "skipped"};
 
@@ -159,13 +160,16 @@ run(Check *check, const CheckItem *item, const Sink *sink)
 	if (check->found == NULL)
 		return;
 
-	CheckRow row = {.source = check->source,
-					.name = item->name,
-					.status = words[check->status],
-					.found = check->found,
-					.hint = check->hint};
+	MemoryContext context = MemoryContextSwitchTo(rows->context);
+	CheckRow *row = palloc(sizeof(CheckRow));
 
-	sink->emit(sink->arg, &row);
+	row->source = check->source;
+	row->name = item->name;
+	row->status = words[check->status];
+	row->found = pstrdup(check->found);
+	row->hint = check->hint != NULL && check->status != CHECK_OK ? pstrdup(check->hint) : NULL;
+	rows->of[check->status] = lappend(rows->of[check->status], row);
+	MemoryContextSwitchTo(context);
 }
 
 /* --------------------------------------------------------------------------
@@ -174,17 +178,17 @@ run(Check *check, const CheckItem *item, const Sink *sink)
 
 /* Check one source, with a Check of its own that includes the facts about the server. */
 static void
-run_source(const Check *server, const char *source, const Sink *sink)
+run_source(const Check *server, const char *source, Rows *rows)
 {
 	static const CheckItem first = {"source", check_source};
 	Check check = *server;
 
 	check.context = AllocSetContextCreate(server->context, "contratos check", ALLOCSET_DEFAULT_SIZES);
 	check.source = source;
-	run(&check, &first, sink);
+	run(&check, &first, rows);
 	/* if the source does not exist, nothing else can be checked */
 	for (int i = 0; i < (int) lengthof(source_items) && (check.schedule != NULL || check.builtin); i++)
-		run(&check, &source_items[i], sink);
+		run(&check, &source_items[i], rows);
 	MemoryContextDelete(check.context);
 }
 
@@ -212,7 +216,9 @@ void
 check_all(const char *source, void (*emit)(void *arg, const CheckRow *row), void *arg)
 {
 	static const CheckItem all = {"source", look_for_sources};
-	Sink sink = {.emit = emit, .arg = arg};
+	/* what is wrong comes last, where a terminal shows it */
+	static const CheckStatus order[] = {CHECK_OK, CHECK_SKIPPED, CHECK_WARNING, CHECK_FAILED};
+	Rows rows = {.context = CurrentMemoryContext};
 	ListCell *cell;
 
 	extension_lock();
@@ -228,11 +234,14 @@ check_all(const char *source, void (*emit)(void *arg, const CheckRow *row), void
 
 	list_free(path);
 	for (int i = 0; i < (int) lengthof(server_items); i++)
-		run(&server, &server_items[i], &sink);
+		run(&server, &server_items[i], &rows);
 	if (source != NULL)
 		server.names = list_make1(pstrdup(source));
 	else
-		run(&server, &all, &sink);
+		run(&server, &all, &rows);
 	foreach (cell, server.names)
-		run_source(&server, lfirst(cell), &sink);
+		run_source(&server, lfirst(cell), &rows);
+	for (int i = 0; i < (int) lengthof(order); i++)
+		foreach (cell, rows.of[order[i]])
+			emit(arg, lfirst(cell));
 }

@@ -6,20 +6,21 @@
 #ifndef CONTRATOS_CHECK_H
 #define CONTRATOS_CHECK_H
 
-/* The result of one check; strings live until the next row. */
+/* The result of one check; strings live as long as the call. */
 typedef struct CheckRow
 {
 	const char *source; /* NULL: about the server, for any source */
 	const char *name;
 	const char *status; /* "ok", "warning", "failed", "skipped" */
 	const char *found; /* in one line */
-	const char *hint; /* what to do; NULL: nothing */
+	const char *hint; /* what to do; NULL: nothing, as where it is ok */
 } CheckRow;
 
 /*
  * Check the server, then the source of that name, or (NULL) all sources in order of
- * their names; `emit` is called for each row, in order.  Only reads, and sends BigQuery
- * only free requests; each request takes 15 s at most.
+ * their names; then `emit` is called for each row: those that are ok, skipped, warnings
+ * and failed, each in the order of the checks.  Only reads, and sends BigQuery only free
+ * requests; each request takes 15 s at most.
  *
  * Problems are rows, never errors; so is a source that does not exist (42704
  * elsewhere).  Throws only errors that a load must not catch (error_must_rethrow():

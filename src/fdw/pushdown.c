@@ -64,7 +64,7 @@
  * differs between the two sides.  The bytes are the same on both sides only if
  * - the database's encoding is UTF8, or SQL_ASCII, which converts nothing, and
  * - no U+0000 has been dropped.  A SELECT raises an error for such a value,
- *   unless on_bad_value is 'null': then "a\0b" might be read as 'ab', and nothing
+ *   unless the column's on_bad_value is 'null': then "a\0b" might be read as 'ab', and nothing
  *   is pushed down.  A load drops it, but has conditions only on its timestamp
  *   column.
  */
@@ -106,11 +106,11 @@ const PushdownKind pushdown_kinds[] = {
 StaticAssertDecl(lengthof(pushdown_kinds) == BQ_NTYPES, "each type needs an entry in pushdown_kinds");
 
 BqType
-pushdown_sends_as(const RemoteTable *table, const RemoteColumn *column)
+pushdown_sends_as(const RemoteColumn *column)
 {
 	BqType type = deparse_column_type(column);
 
-	if (table->null_on_bad_value && type == BQ_STRING)
+	if (column->null_on_bad_value && type == BQ_STRING)
 		return BQ_UNKNOWN;
 	for (int i = 0; i < PUSHDOWN_MAX_LOCAL; i++)
 		if (pushdown_kinds[type].local[i] == column->type)
@@ -119,9 +119,9 @@ pushdown_sends_as(const RemoteTable *table, const RemoteColumn *column)
 }
 
 bool
-pushdown_can_compare(const RemoteTable *table, const RemoteColumn *column)
+pushdown_can_compare(const RemoteColumn *column)
 {
-	return pushdown_sends_as(table, column) != BQ_UNKNOWN;
+	return pushdown_sends_as(column) != BQ_UNKNOWN;
 }
 
 List *

@@ -48,6 +48,6 @@ extern bool pushdown_is_null_test(const List *condition);
  * Whether a column of the table is mapped such that comparisons of it can be
  * pushed at all.
  */
-extern bool pushdown_can_compare(const RemoteTable *table, const RemoteColumn *column);
+extern bool pushdown_can_compare(const RemoteColumn *column);
 
 #endif /* CONTRATOS_PUSHDOWN_H */

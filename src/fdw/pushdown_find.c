@@ -178,7 +178,7 @@ find_operand(const Search *search, Node *node, Operand *operand)
 	if (column == NULL)
 		return false;
 	operand->column = column;
-	operand->type = pushdown_sends_as(search->table, column);
+	operand->type = pushdown_sends_as(column);
 	if (operand->type == BQ_UNKNOWN)
 		return false;
 	operand->family = integer ? NUMERIC_BTREE_FAM_OID : pushdown_kinds[operand->type].family;
@@ -250,10 +250,10 @@ static List *
 null_test(Search *search, Node *arg, bool is_null)
 {
 	const RemoteColumn *column = find_column(search, arg);
-	BqType type = column ? pushdown_sends_as(search->table, column) : BQ_UNKNOWN;
+	BqType type = column ? pushdown_sends_as(column) : BQ_UNKNOWN;
 
 	/* a value that PostgreSQL cannot hold is NULL locally only */
-	if (type == BQ_UNKNOWN || (is_null && search->table->null_on_bad_value))
+	if (type == BQ_UNKNOWN || (is_null && column->null_on_bad_value))
 		return NIL;
 	search->value = (Expr *) makeBoolConst(true, false);
 	return pushdown_make(column, is_null ? "IS NULL" : "IS NOT NULL", type);
@@ -265,7 +265,7 @@ examine_flag(Search *search, Node *arg, bool wanted)
 {
 	const RemoteColumn *column = find_column(search, arg);
 
-	if (column == NULL || pushdown_sends_as(search->table, column) != BQ_BOOL)
+	if (column == NULL || pushdown_sends_as(column) != BQ_BOOL)
 		return NIL;
 	search->value = (Expr *) makeBoolConst(wanted, false);
 	return pushdown_make(column, "=", BQ_BOOL);

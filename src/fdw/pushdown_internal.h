@@ -28,7 +28,7 @@ typedef struct PushdownKind
 extern const PushdownKind pushdown_kinds[];
 
 /* The type as which a column is compared, and its parameters are sent; BQ_UNKNOWN: comparisons are not pushed down. */
-extern BqType pushdown_sends_as(const RemoteTable *table, const RemoteColumn *column);
+extern BqType pushdown_sends_as(const RemoteColumn *column);
 
 /* A condition as fdw_private holds it. */
 extern List *pushdown_make(const RemoteColumn *column, const char *op, BqType type);

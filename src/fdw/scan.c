@@ -198,13 +198,14 @@ bad_value(BqScan *scan, const ScanColumn *mine, const RowsCell *cell, const char
 		scan->adoption->reject(scan->adoption->arg, row, mine->column->name, cell, reason);
 		return;
 	}
-	if (scan->table->null_on_bad_value)
+	if (mine->column->null_on_bad_value)
 		return;
-	ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-					errmsg("value of column \"%s\" in row " INT64_FORMAT " cannot be stored without loss",
-						   mine->column->name, row),
-					errdetail("\"%s\": %s.", values_shown(cell, SHOWN_BYTES), reason),
-					errhint("Set the foreign table's option on_bad_value to 'null' to read NULL instead.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+			 errmsg("value of column \"%s\" in row " INT64_FORMAT " cannot be stored without loss", mine->column->name,
+					row),
+			 errdetail("\"%s\": %s.", values_shown(cell, SHOWN_BYTES), reason),
+			 errhint("Set the column's or the foreign table's option on_bad_value to 'null' to read NULL instead.")));
 }
 
 static void

@@ -203,7 +203,7 @@ refuse_without_filter(const BqScan *scan, const RemoteColumn *column, const BqCo
 				column->name),
 		 bytes ? errdetail("Without one BigQuery would process, and bill, %s.", bytes)
 			   : errdetail("Without one BigQuery would read, and bill, the whole table."),
-		 pushdown_can_compare(scan->table, column)
+		 pushdown_can_compare(column)
 			 ? errhint("Compare the column itself, as in %s %s, or set the table's option require_filter to 'false'.",
 					   name, example(column))
 			 : errhint("Declare column %s of the foreign table with the type that corresponds to BigQuery's, so that "

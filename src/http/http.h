@@ -9,7 +9,8 @@
  *
  * Every wait is on the process latch, with CHECK_FOR_INTERRUPTS(), so it can throw;
  * every foreign resource is released by a memory-context callback, so throwing leaks
- * nothing.  TLS is always verified, redirects are never followed, plain http reaches
+ * nothing.  A wait of 5 s without a byte is reported by a NOTICE, once until something
+ * arrives.  TLS is always verified, redirects are never followed, plain http reaches
  * loopback only (and, if a request allows it, the metadata server of the machine).
  */
 #ifndef CONTRATOS_HTTP_H
@@ -46,6 +47,7 @@ typedef struct HttpRequest
 	int connect_timeout_ms; /* name, TCP and TLS together; > 0 */
 	int timeout_ms; /* limits the time spent waiting in this module; time
 					 * that the caller spends between reads is free; > 0 */
+	int quiet_ms; /* for so long the service was asked to wait with its answer */
 	size_t max_body; /* decoded bytes; 0: no limit (streamed) */
 	bool metadata; /* plain http may also reach the metadata server:
 								 * metadata.google.internal, 169.254.169.254 */

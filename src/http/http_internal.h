@@ -66,6 +66,7 @@ struct HttpClient
 
 	/* written by http_wait.c */
 	int64 driven_ms; /* time spent waiting, for any exchange */
+	bool reported_silence; /* since the last byte */
 };
 
 /* Why one of our callbacks stopped a transfer. */
@@ -96,6 +97,7 @@ struct HttpExchange
 	bool proxied;
 	int connect_timeout_ms;
 	int timeout_ms;
+	int quiet_ms;
 	size_t max_body;
 	bool *sent; /* or NULL */
 
@@ -148,6 +150,12 @@ extern void http_wait_resume(HttpExchange *exchange);
  */
 extern char *http_log_path(MemoryContext context, const char *url);
 extern void http_log(HttpExchange *exchange, int status, const Failure *f);
+
+/*
+ * http_log.c: a NOTICE that the exchange hangs, with or without a connection, and how
+ * long it may go on: a silent wait looks like a hang of the server.
+ */
+extern void http_log_silence(const HttpExchange *exchange, bool connected, int64 left_ms);
 
 /* http_error.c: set *f from libcurl's result for an exchange that is done; false. */
 extern bool http_error(const HttpExchange *exchange, Failure *f);

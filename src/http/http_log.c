@@ -44,3 +44,16 @@ http_log(HttpExchange *exchange, int status, const Failure *f)
 							 exchange->path, outcome, clock_ms() - exchange->started_at, id[0] ? ", request id " : "",
 							 id, status == 0 ? ": " : "", status == 0 ? f->message : "")));
 }
+
+void
+http_log_silence(const HttpExchange *exchange, bool connected, int64 left_ms)
+{
+	ereport(
+		NOTICE,
+		(errmsg("no answer from %s yet", exchange->host),
+		 connected
+			 ? errdetail("It is connected, but sends nothing. The wait ends after %d s more.", (int) (left_ms / 1000))
+			 : errdetail("There is no connection yet. This try ends after %d s more.", (int) (left_ms / 1000)),
+		 errhint("Cancel the query to stop waiting. A firewall may be dropping packets, or a proxy be needed: see "
+				 "contratos.proxy.")));
+}

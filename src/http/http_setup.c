@@ -299,6 +299,7 @@ http_setup(HttpExchange *exchange, const HttpRequest *request, Failure *f)
 	exchange->proxied = request->proxy != NULL && request->proxy[0] != '\0' && !url.loopback && !url.metadata;
 	exchange->connect_timeout_ms = request->connect_timeout_ms;
 	exchange->timeout_ms = request->timeout_ms;
+	exchange->quiet_ms = request->quiet_ms;
 	exchange->max_body = request->max_body;
 	exchange->sent = request->sent;
 

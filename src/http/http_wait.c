@@ -23,6 +23,9 @@
 #include "base/failure.h"
 #include "http/http_internal.h"
 
+/* After this time without a byte the user is told what is waited for. */
+#define HTTP_REPORT_MS 5000
+
 /* Events taken from one wait; the next wait finds the rest. */
 #define MAX_EVENTS 8
 
@@ -276,6 +279,17 @@ next_deadline(const HttpExchange *exchange, int64 *left, Failure *f)
 	return *left > 0 || http_error_connect_timeout(exchange, f);
 }
 
+/* Milliseconds until the wait must be reported; not above `left`. */
+static int64
+until_report(const HttpExchange *exchange, int64 left)
+{
+	int64 waited = is_connected(exchange) ? exchange->silent_ms : exchange->waited_ms;
+
+	if (exchange->client->reported_silence)
+		return left;
+	return Min(left, HTTP_REPORT_MS + exchange->quiet_ms - waited);
+}
+
 bool
 http_wait_exchange(HttpExchange *exchange, Failure *f)
 {
@@ -287,12 +301,19 @@ http_wait_exchange(HttpExchange *exchange, Failure *f)
 
 	if (!next_deadline(exchange, &left, f))
 		return false;
+	if (until_report(exchange, left) <= 0)
+	{
+		client->reported_silence = true;
+		http_log_silence(exchange, is_connected(exchange), left);
+	}
 	extend_connect_timeouts(client);
-	wait_once(client, left);
+	wait_once(client, until_report(exchange, left));
 
 	elapsed = clock_ms() - entered;
 	client->driven_ms += elapsed;
 	exchange->waited_ms += elapsed;
+	if (activity != exchange->activity)
+		client->reported_silence = false;
 	if (activity != exchange->activity || !is_connected(exchange))
 		exchange->silent_ms = 0;
 	else

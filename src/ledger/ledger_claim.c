@@ -55,14 +55,17 @@ source_tag(LOCKTAG *tag, const char *source, uint16 space)
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, extension_relation("contratos_sources"), key, space);
 }
 
-/* Into a char *: a sentence about the session that holds the lock. */
+/* Into a char *: a sentence about what holds the lock. */
 static void
 ledger_read_holder(void *result)
 {
 	if (SPI_processed == 0)
 		return;
-	*(char **) result = psprintf("Process %s of user \"%s\" (application \"%s\") holds it.", ledger_first_text(1),
-								 ledger_first_text(2), ledger_first_text(3));
+	if (ledger_first_text(1) == NULL) /* no process has the locks of PREPARE TRANSACTION */
+		*(char **) result = pstrdup("A prepared transaction holds it: see pg_prepared_xacts.");
+	else
+		*(char **) result = psprintf("Process %s of user \"%s\" (application \"%s\") holds it.", ledger_first_text(1),
+									 ledger_first_text(2), ledger_first_text(3));
 }
 
 /* Report which session is waited for, unless it has ended by now. */

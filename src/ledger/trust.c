@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "access/transam.h"
 #include "catalog/catalog.h"
 #include "catalog/partition.h"
 #include "catalog/pg_inherits.h"
@@ -23,6 +24,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/reltrigger.h"
 #include "utils/syscache.h"
@@ -157,6 +159,63 @@ check_trigger(const Trust *trust, Relation relation, const Trigger *trigger)
 	ReleaseSysCache(tuple);
 }
 
+typedef struct GeneratedColumn
+{
+	Oid role;
+	const char *table;
+	const char *column;
+} GeneratedColumn;
+
+static bool
+check_generator(Oid function, void *context)
+{
+	const GeneratedColumn *generated = context;
+	HeapTuple tuple = function < FirstNormalObjectId ? NULL : SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+
+	Form_pg_proc form = (Form_pg_proc) GETSTRUCT(tuple);
+	const char *role = quote_identifier(GetUserNameFromId(generated->role, false));
+
+	if (!has_privs_of_role(form->proowner, generated->role))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("column \"%s\" of table %s may not be generated as role %s", generated->column,
+						generated->table, role),
+				 errdetail("Function %s belongs to role %s, which does not have the privileges of role %s.",
+						   format_procedure(function), quote_identifier(GetUserNameFromId(form->proowner, true)), role),
+				 errhint("Read the function, and then: ALTER FUNCTION %s OWNER TO %s;",
+						 format_procedure_qualified(function), role)));
+	ReleaseSysCache(tuple);
+	return false;
+}
+
+static bool
+check_generators(Node *node, void *context)
+{
+	return node != NULL && (check_functions_in_node(node, check_generator, context) ||
+							expression_tree_walker(node, check_generators, context));
+}
+
+/* The table's former owner may still own the functions of its generated columns, as tokens_block. */
+static void
+check_generated(const Trust *trust, Relation relation)
+{
+	const TupleConstr *constr = RelationGetDescr(relation)->constr;
+
+	for (int i = 0; constr != NULL && i < constr->num_defval; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(relation), constr->defval[i].adnum - 1);
+		GeneratedColumn generated = {.role = trust->role,
+									 .table = relation_name(RelationGetRelid(relation)),
+									 .column = pstrdup(NameStr(attribute->attname))};
+
+		if (attribute->attgenerated)
+			(void) check_generators(stringToNode(constr->defval[i].adbin), &generated);
+	}
+}
+
 /* --------------------------------------------------------------------------
  * Reached tables
  * -------------------------------------------------------------------------- */
@@ -223,6 +282,7 @@ check_trusted(Trust *trust, Relation relation)
 
 	check_owner(trust, RelationGetRelid(relation));
 	check_statistics(trust->role, relation);
+	check_generated(trust, relation);
 	/* triggers on them are copied to their partitions, so their owners can create triggers on this table */
 	if (relation->rd_rel->relispartition)
 		foreach (cell, get_partition_ancestors(RelationGetRelid(relation)))

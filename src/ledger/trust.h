@@ -22,8 +22,8 @@ typedef void (*TrustLock)(Oid relid, LOCKMODE mode, const char *name);
  * Check a table and all tables that a statement on it reaches: its descendants,
  * the tables of which it is a partition, those that its rules name (a view's query
  * is a rule), and those that reference it by a foreign key.  42501 when one of
- * them, its statistics, or a trigger's function belongs to a role without the
- * privileges of `role`.
+ * them, its statistics, or the function of a trigger or of a generated column belongs
+ * to a role without the privileges of `role`.
  *
  * Each is locked in that mode until the transaction ends: AccessShareLock to read,
  * RowExclusiveLock to prevent new triggers and foreign keys as well; partitions

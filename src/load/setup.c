@@ -10,13 +10,17 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_extension.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/defrem.h"
 #include "foreign/foreign.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/value.h"
+#include "parser/parse_func.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -24,6 +28,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "ledger/extension.h"
 #include "ledger/ledger_history.h"
@@ -38,14 +43,19 @@
 	"\"table\" '" SETUP_TABLE "', "                                                                                    \
 	"partition_column '" SETUP_TIMESTAMP "', require_filter 'true'"
 
-/* REQUIRED columns of BigQuery are NOT NULL in both tables. */
+/*
+ * REQUIRED columns of BigQuery are NOT NULL in both tables.  The texts that contracts give as
+ * numbers are anything: one bad row must not stop a query of all columns.
+ */
 const SetupColumn setup_columns[SETUP_NCOLUMNS] = {
 	{"address", TEXTOID, "text OPTIONS (type 'STRING') NOT NULL", "text NOT NULL",
 	 "address of the token''s contract; not unique: a contract can be made again at the same address"},
 	{"symbol", TEXTOID, "text OPTIONS (type 'STRING')", "text", "symbol of the token, as its contract says"},
 	{"name", TEXTOID, "text OPTIONS (type 'STRING')", "text", "name of the token, as its contract says"},
-	{"decimals", NUMERICOID, "numeric OPTIONS (type 'STRING')", "numeric", "number of decimal places the token uses"},
-	{"total_supply", NUMERICOID, "numeric OPTIONS (type 'STRING')", "numeric", "total supply, in the smallest unit"},
+	{"decimals", NUMERICOID, "numeric OPTIONS (type 'STRING', on_bad_value 'null')", "numeric",
+	 "number of decimal places the token uses"},
+	{"total_supply", NUMERICOID, "numeric OPTIONS (type 'STRING', on_bad_value 'null')", "numeric",
+	 "total supply, in the smallest unit"},
 	{"block_timestamp", TIMESTAMPTZOID, "timestamptz OPTIONS (type 'TIMESTAMP') NOT NULL", "timestamptz NOT NULL",
 	 "time of the block that made the contract; a day is cut by it, in UTC"},
 	{"block_number", INT8OID, "bigint OPTIONS (type 'INT64') NOT NULL", "bigint NOT NULL", "number of that block"},
@@ -56,15 +66,23 @@ const SetupColumn setup_columns[SETUP_NCOLUMNS] = {
  * `block` reads like 2023-11-09 11:12:47+00:00_0x5e07…_18534012.  A cast of a
  * timestamp or a date to text, and to_char(), depend on settings, and a function
  * of ours would tie the table to the extension.  So the text is put together from
- * parts; only the output of type time depends on no setting.
+ * parts; only the output of type time depends on no setting.  An interval as time zone
+ * needs no look-up, and date_part() no numeric; the year may be infinite, which no
+ * integer is.
  */
-#define SETUP_UTC "(" SETUP_TIMESTAMP " AT TIME ZONE 'UTC')"
+#define SETUP_UTC "(" SETUP_TIMESTAMP " AT TIME ZONE INTERVAL '0')"
 #define SETUP_BLOCK SETUP_BLOCK_OF(SETUP_UTC)
 #define SETUP_BLOCK_OF(utc)                                                                                            \
 	"lpad(extract(year FROM " utc ")::text, 4, '0') || '-' || "                                                        \
-	"lpad(extract(month FROM " utc ")::text, 2, '0') || '-' || "                                                       \
-	"lpad(extract(day FROM " utc ")::text, 2, '0') || ' ' || "                                                         \
+	"lpad(date_part('month', " utc ")::integer::text, 2, '0') || '-' || "                                              \
+	"lpad(date_part('day', " utc ")::integer::text, 2, '0') || ' ' || "                                                \
 	"date_trunc('second', " utc ")::time::text || '+00:00_' || block_hash || '_' || block_number::text"
+/*
+ * The table's own function for it, so that \d shows the table in a terminal.  It belongs to
+ * the table's owner, and is inlined: a statement runs the expression itself.
+ */
+#define SETUP_BLOCK_FUNCTION "tokens_block"
+#define SETUP_BLOCK_ARGUMENTS SETUP_TIMESTAMP " timestamptz, block_hash text, block_number bigint"
 #define SETUP_BLOCK_COLUMN "block"
 #define SETUP_BLOCK_COMMENT "block_timestamp (UTC, whole seconds), block_hash and block_number in one text"
 
@@ -256,18 +274,48 @@ setup_make_index(const Setup *setup, const char *column, const char *operator_cl
 	setup_execute("COMMENT ON INDEX %s.%s IS '%s'", setup->schema_name, name, comment);
 }
 
+/*
+ * The expression of `block`: a call of the function, which is made or replaced; or what the
+ * function does, if one of that name belongs to another role, which could change it.
+ */
+static const char *
+setup_make_block(const Setup *setup)
+{
+	const char *schema = setup->schema_name;
+	Oid arguments[] = {TIMESTAMPTZOID, TEXTOID, INT8OID};
+	List *name = list_make2(makeString(get_namespace_name(setup->schema)), makeString(SETUP_BLOCK_FUNCTION));
+	HeapTuple exists =
+		SearchSysCache1(PROCOID, ObjectIdGetDatum(LookupFuncName(name, lengthof(arguments), arguments, true)));
+	bool foreign = HeapTupleIsValid(exists) && ((Form_pg_proc) GETSTRUCT(exists))->proowner != GetUserId();
+
+	if (HeapTupleIsValid(exists))
+		ReleaseSysCache(exists);
+	if (foreign)
+		return SETUP_BLOCK;
+	setup_execute("CREATE OR REPLACE FUNCTION %s." SETUP_BLOCK_FUNCTION "(" SETUP_BLOCK_ARGUMENTS ") RETURNS text "
+				  "LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN " SETUP_BLOCK,
+				  schema);
+	/* whatever the default privileges are: an INSERT into the table calls it */
+	setup_execute("GRANT EXECUTE ON FUNCTION %s." SETUP_BLOCK_FUNCTION "(timestamptz, text, bigint) TO PUBLIC", schema);
+	setup_execute("COMMENT ON FUNCTION %s." SETUP_BLOCK_FUNCTION "(timestamptz, text, bigint) IS "
+				  "'the column " SETUP_BLOCK_COLUMN " of table " SETUP_TARGET "'",
+				  schema);
+	return psprintf("%s." SETUP_BLOCK_FUNCTION "(" SETUP_TIMESTAMP ", block_hash, block_number)", schema);
+}
+
 /* No primary key: the source has none. */
 static void
 setup_make_target(const Setup *setup)
 {
 	const char *schema = setup->schema_name;
+	const char *block = setup_make_block(setup);
 	StringInfoData columns;
 
 	initStringInfo(&columns);
 	for (int i = 0; i < SETUP_NCOLUMNS; i++)
 		appendStringInfo(&columns, "%s %s, ", setup_columns[i].name, setup_columns[i].definition);
-	setup_execute("CREATE TABLE %s.%s (%s " SETUP_BLOCK_COLUMN " text GENERATED ALWAYS AS (" SETUP_BLOCK ") STORED)",
-				  schema, SETUP_TARGET, columns.data);
+	setup_execute("CREATE TABLE %s.%s (%s " SETUP_BLOCK_COLUMN " text GENERATED ALWAYS AS (%s) STORED)", schema,
+				  SETUP_TARGET, columns.data, block);
 	setup_execute("COMMENT ON TABLE %s.%s IS 'Ethereum''s token contracts, kept equal to BigQuery''s day by day'",
 				  schema, SETUP_TARGET);
 	setup_comment_columns(schema, SETUP_TARGET);

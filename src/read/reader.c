@@ -9,9 +9,13 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+#include "storage/latch.h"
 #include "utils/memutils.h"
+#include "utils/wait_event.h"
 
 #include "base/failure.h"
+#include "bigquery/connection.h"
 #include "bigquery/job.h"
 #include "bigquery/message.h"
 #include "read/reader.h"
@@ -20,6 +24,9 @@
 
 /* The number of rows after which to decide, by their size, whether to start a worker. */
 #define PROBE_ROWS 4000 /* or fewer, if a page has fewer */
+
+/* After this time without a message the user is told what is waited for. */
+#define REPORT_MS 5000
 
 struct RowReader
 {
@@ -45,6 +52,7 @@ struct RowReader
 	RowsCell *cells;
 	HeapTupleData tuple;
 	ReaderHead progress; /* as reported by the last message */
+	bool reported_silence; /* since then */
 
 	/* from streams that are closed */
 	int64 earlier_bytes;
@@ -175,6 +183,34 @@ decide(RowReader *reader)
  * Rows from the worker
  * -------------------------------------------------------------------------- */
 
+/* The next message; a wait of 5 s is reported, as by http, once until something arrives. */
+static shm_mq_result
+wait_for_message(RowReader *reader, Size *len, void **data)
+{
+	shm_mq_result result;
+
+	while ((result = shm_mq_receive(reader->queue.handle, len, data, true)) == SHM_MQ_WOULD_BLOCK)
+	{
+		int events =
+			WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH | (reader->reported_silence ? 0 : WL_TIMEOUT),
+					  REPORT_MS, PG_WAIT_EXTENSION);
+
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (!(events & WL_TIMEOUT))
+			continue;
+		reader->reported_silence = true;
+		ereport(
+			NOTICE,
+			(errmsg("no answer from %s yet", reader->job->connection->endpoint),
+			 errdetail("The reader worker has received nothing for %d s.", REPORT_MS / 1000),
+			 errhint("Cancel the query to stop waiting. A firewall may be dropping packets, or a proxy be needed: see "
+					 "contratos.proxy.")));
+	}
+	reader->reported_silence = false;
+	return result;
+}
+
 /*
  * Wait for a message.  Returns READER_END also when the worker ended before its last
  * row: this process then reads the missing rows.
@@ -188,7 +224,7 @@ receive(RowReader *reader)
 	Size len;
 	void *data;
 
-	if (shm_mq_receive(reader->queue.handle, &len, &data, false) != SHM_MQ_SUCCESS)
+	if (wait_for_message(reader, &len, &data) != SHM_MQ_SUCCESS)
 	{
 		ereport(DEBUG1, (errmsg_internal("contratos: the reader worker ended before its last row")));
 		return READER_END;

@@ -117,11 +117,12 @@ options_dataset(const char *name, Oid serverid)
 }
 
 static void
-read_column(Oid relid, Form_pg_attribute attribute, RemoteColumn *column)
+read_column(const RemoteTable *table, Form_pg_attribute attribute, RemoteColumn *column)
 {
-	List *options = GetForeignColumnOptions(relid, attribute->attnum);
+	List *options = GetForeignColumnOptions(table->relid, attribute->attnum);
 	const char *remote_name = options_find(options, "name");
 	const char *remote_type = options_find(options, "type");
+	const char *on_bad_value = options_find(options, "on_bad_value");
 
 	column->attnum = attribute->attnum;
 	column->name = pstrdup(NameStr(attribute->attname));
@@ -131,6 +132,9 @@ read_column(Oid relid, Form_pg_attribute attribute, RemoteColumn *column)
 	column->type = attribute->atttypid;
 	column->typmod = attribute->atttypmod;
 	column->not_null = attribute->attnotnull;
+	column->null_on_bad_value = table->null_on_bad_value;
+	if (on_bad_value != NULL)
+		(void) options_parse_on_bad_value(on_bad_value, &column->null_on_bad_value);
 }
 
 static void
@@ -144,7 +148,7 @@ read_columns(Relation relation, RemoteTable *table)
 		Form_pg_attribute attribute = TupleDescAttr(tuple_desc, i);
 
 		if (!attribute->attisdropped)
-			read_column(table->relid, attribute, &table->columns[table->ncolumns++]);
+			read_column(table, attribute, &table->columns[table->ncolumns++]);
 	}
 }
 

@@ -26,6 +26,7 @@ typedef struct RemoteColumn
 	Oid type; /* local */
 	int32 typmod;
 	bool not_null;
+	bool null_on_bad_value; /* on_bad_value 'null', of the column or else the table: ad-hoc SELECT only */
 } RemoteColumn;
 
 /* A foreign table as plain data, which can be used without a catalog. */
@@ -37,7 +38,7 @@ typedef struct RemoteTable
 	char *row_filter; /* GoogleSQL, UTF-8, or NULL */
 	char *partition_column; /* local name, or NULL */
 	bool require_filter;
-	bool null_on_bad_value; /* on_bad_value 'null': ad-hoc SELECT only */
+	bool null_on_bad_value; /* of columns without an option of their own */
 	int ncolumns;
 	RemoteColumn *columns; /* live columns in order of attnum */
 } RemoteTable;

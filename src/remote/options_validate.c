@@ -213,7 +213,7 @@ static const OptionDef option_defs[] = {
 	{"partition_column", ON_TABLE, 0, NULL},
 	{"row_filter", ON_TABLE, 0, filter_problem},
 	{"require_filter", ON_TABLE, 0, boolean_problem},
-	{"on_bad_value", ON_TABLE, 0, on_bad_value_problem},
+	{"on_bad_value", ON_TABLE | ON_COLUMN, 0, on_bad_value_problem},
 	{"max_bytes_billed", ON_SERVER | ON_TABLE, 0, max_bytes_problem},
 	{"connect_timeout", ON_SERVER, 0, connect_timeout_problem},
 	{"request_timeout", ON_SERVER, 0, request_timeout_problem},

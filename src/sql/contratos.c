@@ -43,6 +43,10 @@
 #include "sql/contratos_internal.h"
 #include "worker/worker.h"
 
+/* The columns message (of loads) and version: with the others they fit a terminal of 120 columns. */
+#define MESSAGE_WIDTH 50
+#define VERSION_WIDTH 90
+
 CONTRATOS_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(contratos_fdw_handler);
@@ -221,7 +225,7 @@ emit(void *arg, const RunResult *result)
 	nulls[3] = result->rows_replaced < 0;
 	nulls[4] = result->message == NULL;
 	if (!nulls[4])
-		values[4] = CStringGetTextDatum(result->message);
+		values[4] = CStringGetTextDatum(contratos_fold(result->message, MESSAGE_WIDTH));
 	values[5] = Int64GetDatum(result->run);
 	nulls[5] = result->run == 0;
 	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
@@ -476,7 +480,8 @@ contratos_version(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < (int) lengthof(rows); i++)
 	{
-		Datum values[2] = {CStringGetTextDatum(rows[i][0]), CStringGetTextDatum(rows[i][1])};
+		Datum values[2] = {CStringGetTextDatum(rows[i][0]),
+						   CStringGetTextDatum(contratos_fold(rows[i][1], VERSION_WIDTH))};
 		bool nulls[2] = {false, false};
 
 		tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);

@@ -13,10 +13,12 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
 #include "base/compat.h"
+#include "base/day.h"
 #include "base/settings.h"
 #include "call/run.h"
 #include "check/check.h"
@@ -34,11 +36,16 @@
 
 PG_FUNCTION_INFO_V1(contratos_check);
 
+/* The columns found and hint: with the others they fill a terminal of 120 columns. */
+#define FOUND_WIDTH 32
+#define HINT_WIDTH 36
+
 static void
 emit_check(void *arg, const CheckRow *row)
 {
 	ReturnSetInfo *set = arg;
-	const char *texts[5] = {row->source, row->name, row->status, row->found, row->hint};
+	const char *texts[5] = {row->source, row->name, row->status, contratos_fold(row->found, FOUND_WIDTH),
+							row->hint ? contratos_fold(row->hint, HINT_WIDTH) : NULL};
 	Datum values[5] = {0};
 	bool nulls[5];
 
@@ -140,25 +147,13 @@ contratos_worker_is_starting(PG_FUNCTION_ARGS pg_attribute_unused())
 
 PG_FUNCTION_INFO_V1(contratos_verify);
 
-/* A row that is being built, column by column. */
-typedef struct Row
+/* The latest timestamp as the time of day in UTC: its date is the day. */
+static Datum
+time_of_latest(const DayFigures *figures)
 {
-	int n;
-	Datum values[10];
-	bool nulls[10];
-} Row;
+	TimeADT time = figures->max_timestamp % USECS_PER_DAY;
 
-static void
-add_column(Row *row, Datum value, bool isnull)
-{
-	row->values[row->n] = value;
-	row->nulls[row->n++] = isnull;
-}
-
-static void
-add_text(Row *row, const char *text)
-{
-	add_column(row, text ? CStringGetTextDatum(text) : (Datum) 0, text == NULL);
+	return TimeADTGetDatum(time < 0 ? time + USECS_PER_DAY : time);
 }
 
 static void
@@ -167,19 +162,17 @@ emit_verified_day(void *arg, const VerifyDay *day)
 	ReturnSetInfo *set = arg;
 	const LedgerSuccess *ledger = &day->ledger;
 	bool loaded = ledger->run != 0;
-	Row row = {0};
+	Datum values[] = {
+		DateADTGetDatum(day->day),			Int64GetDatum(day->remote.rows), Int64GetDatum(day->target.rows),
+		Int64GetDatum(ledger->loaded.rows), time_of_latest(&day->remote),	 time_of_latest(&day->target),
+		time_of_latest(&ledger->loaded),	BoolGetDatum(day->agrees),
+	};
+	bool nulls[] = {
+		false, false, false, !loaded, !day->remote.has_max, !day->target.has_max, !loaded || !ledger->loaded.has_max,
+		false,
+	};
 
-	add_column(&row, DateADTGetDatum(day->day), false);
-	add_column(&row, Int64GetDatum(day->remote.rows), false);
-	add_column(&row, Int64GetDatum(day->target.rows), false);
-	add_column(&row, Int64GetDatum(ledger->loaded.rows), !loaded);
-	add_column(&row, TimestampTzGetDatum(day->remote.max_timestamp), !day->remote.has_max);
-	add_column(&row, TimestampTzGetDatum(day->target.max_timestamp), !day->target.has_max);
-	add_column(&row, TimestampTzGetDatum(ledger->loaded.max_timestamp), !loaded || !ledger->loaded.has_max);
-	add_text(&row, day->remote.fingerprint);
-	add_text(&row, loaded && ledger->loaded.fingerprint[0] ? ledger->loaded.fingerprint : NULL);
-	add_column(&row, BoolGetDatum(day->agrees), false);
-	tuplestore_putvalues(set->setResult, set->setDesc, row.values, row.nulls);
+	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
 }
 
 Datum

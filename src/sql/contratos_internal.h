@@ -21,4 +21,11 @@ extern void contratos_refuse_null(FunctionCallInfo fcinfo, int n, const char *na
  */
 extern void contratos_get_days(FunctionCallInfo fcinfo, const char *function, DateADT *first, DateADT *last);
 
+/*
+ * A text in lines of `width` characters at most, so that psql shows the column of a table
+ * no wider than that.  Lines end after spaces, or else inside a word, if possible after a
+ * punctuation mark; only line feeds are added.  In CurrentMemoryContext.
+ */
+extern char *contratos_fold(const char *text, int width);
+
 #endif /* CONTRATOS_INTERNAL_H */

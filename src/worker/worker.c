@@ -452,6 +452,26 @@ name_of_database(void)
 	return name;
 }
 
+static emit_log_hook_type next_log_hook;
+
+/*
+ * Name the database in what this process logs: log_line_prefix cannot, as %d is empty for
+ * background workers.  An error keeps its message, and has it as context.
+ */
+static void
+name_database_in_log(ErrorData *edata)
+{
+	const char *name = psprintf("database \"%s\"", state.database);
+
+	if (edata->elevel >= ERROR)
+		edata->context = edata->context != NULL ? psprintf("%s\n%s", edata->context, name) : pstrdup(name);
+	else if (edata->elevel >= LOG && strstr(edata->message, name) == NULL)
+		edata->message =
+			psprintf("%s%s %s", name, strncmp(edata->message, "source \"", 8) == 0 ? "," : ":", edata->message);
+	if (next_log_hook != NULL)
+		next_log_hook(edata);
+}
+
 void
 contratos_worker_main(Datum arg pg_attribute_unused())
 {
@@ -474,6 +494,8 @@ contratos_worker_main(Datum arg pg_attribute_unused())
 	state.memories_context = AllocSetContextCreate(TopMemoryContext, "contratos sources", ALLOCSET_SMALL_SIZES);
 	MemoryContextSwitchTo(context);
 	state.database = name_of_database();
+	next_log_hook = emit_log_hook;
+	emit_log_hook = name_database_in_log;
 	MemoryContextSwitchTo(context);
 
 	const char *billing = worker_billing(context);

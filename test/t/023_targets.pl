@@ -41,7 +41,7 @@ target(
 	CREATE FUNCTION t.filter() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN
 		IF NEW.decimals = 6 THEN RETURN NULL; END IF; NEW.symbol := lower(NEW.symbol); RETURN NEW; END';
 	CREATE TRIGGER filter BEFORE INSERT ON t.target FOR EACH ROW EXECUTE FUNCTION t.filter()");
-my ($code, $out, $err) = $f->psql(q(SELECT status, rows_loaded, message FROM contratos_run('2026-11-20')));
+my ($code, $out, $err) = $f->psql(q(SELECT status, rows_loaded, translate(message, chr(10), '') FROM contratos_run('2026-11-20')));
 is($out, q(succeeded|50|the target's triggers or rules took 40 of the rows), 'a BEFORE ROW trigger drops rows');
 is($f->query($ledger), '50|40', 'the ledger has the rows loaded and the rows a trigger let through');
 is($f->query('SELECT count(*), count(*) FILTER (WHERE symbol = lower(symbol)) FROM t.target'), '40|40', 'a BEFORE ROW trigger changes rows');

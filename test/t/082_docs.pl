@@ -76,6 +76,7 @@ sub python
 sub yaml
 {
 	my ($block, $use) = @_;
+	return pass("a pod: $block->{name}") if $block->{text} =~ /^spec:\n  securityContext: .*defaultMode: 0440\}\n/s;
 	my ($query) = $block->{text} =~ /^  query: (.*)$/m;
 	my @metrics = $block->{text} =~ /^    - (\w+): \{usage: \w+, description: [^{}]+\}$/mg;
 	is(scalar(() = $block->{text} =~ /^    - /mg), scalar @metrics, "each metric is parsed: $block->{name}");
@@ -118,6 +119,7 @@ $how_to = Contratos::DocsRun->new(
 	not_run => {
 		'install -o postgres -g postgres -m 0600 new-key.json /etc/postgresql/contratos-key.json.new' => 'needs root and a key',
 		'pg_basebackup -h production.example.com -D /srv/staging/data' => 'copies a server that is not there',
+		'pg_createcluster 17 staging' => 'the same',
 	},
 	pictures => { 'LOG:  contratos worker started for database "analytics"' => 1 },
 	other => {
@@ -131,6 +133,7 @@ is($node->safe_psql('how_to', q(SELECT count(*), bool_and(d.tokens = t.tokens) F
 		WHERE day BETWEEN '2026-11-14' AND '2026-11-19')),
 	'6|t',
 	'how-to: the mart has the days');
+is($node->safe_psql('how_to', q(SELECT string_agg(DISTINCT looks_like, ' ' ORDER BY looks_like) FROM mart.lookalikes)), 'USDC USDT WETH', 'how-to: the mart finds look-alikes in the sample');
 is( $node->safe_psql('how_to', q(SELECT mart.skeleton(s) FROM unnest(ARRAY[U&'USD\0422', 'usdt', U&'U\200BSDT', U&'\FF35\FF33\FF24\FF34', 'U$DT', U&'US\039FT']) s)),
 	"USDT\nUSDT\nUSDT\nUSDT\nUSDT\nUSOT",
 	'how-to: the mart\'s skeleton() finds look-alikes');

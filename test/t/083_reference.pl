@@ -127,7 +127,7 @@ foreach my $what (qw(status cause))
 # ---- what the checks, the states and the phases are called
 
 my ($checks) = grep { @$_ && exists $_->[0]{check} } $page->tables('contratos_check');
-is(column('check', @$checks), join("\n", map { $_->[0] } rows('SELECT check_name FROM contratos_check()')), 'checks: each is documented, in their order, and there are no others');
+is(join(' ', sort(map { $_->{check} } @$checks)), join(' ', sort(map { $_->[0] } rows('SELECT check_name FROM contratos_check()'))), 'checks: each is documented, and there are no others');
 
 # Words that a view may put into a column.
 sub words_of { return $f->query("SELECT pg_get_viewdef('$_[0]'::regclass)") =~ /(?:THEN|ELSE) '(\w+)'/g; }

@@ -86,7 +86,7 @@ sub add_reject
 sub version { return $f->query(q(SELECT extversion FROM pg_extension WHERE extname = 'contratos')); }
 
 my $update = 'ALTER EXTENSION contratos UPDATE TO';
-my $says = qr/LOG:  extension "contratos" is of version 1\.0\.1, but the library is of version 1\.0\n/;
+my $says = qr/LOG:  database "postgres": extension "contratos" is of version 1\.0\.1, but the library is of version 1\.0\n/;
 
 # ---- while rows come in
 

@@ -91,7 +91,7 @@ is(how('03'), 'succeeded', 'a locked table: the load succeeds at the first attem
 $bq->rule({ kind => 'insert' }, { status => 403, reason => 'accessDenied', message => 'no' });
 begin('04');
 ok(ended('04'), 'a refused job: the day ends');
-is(how('04'), 'failed 42501 BigQuery: no', 'a refused job: the day fails with BigQuery\'s error');
+is(how('04'), "failed 42501 BigQuery: no\nDETAIL:  BigQuery's reason: accessDenied, HTTP status 403.", 'a refused job: the day fails with BigQuery\'s error');
 is($f->worker, $pid, 'pinned settings keep the worker\'s process');
 
 # ---- calls in a session that may only read

@@ -124,7 +124,7 @@ like($f->messages(q(SET contratos.notify_limit = 0; SELECT contratos_cancel(id) 
 is(status_of(14), 'canceled', 'notify_limit 0: a cancel cancels its day');
 $f->query(q(UPDATE contratos_sources SET enabled = true));
 is(heard(), '', 'notify_limit 0: nobody is notified by calls');
-my $warnings = sub { $f->logged(qr/WARNING:  nobody is notified: the NOTIFY queue is/) };
+my $warnings = sub { $f->logged(qr/WARNING:  database "postgres": nobody is notified: the NOTIFY queue is/) };
 my $warned = $warnings->();
 ok($f->at('2026-11-21 06:01', 'contratos.notify_limit' => 0), 'notify_limit 0: the worker starts');
 enqueue(11, 14);
@@ -171,7 +171,7 @@ if ($small)
 	enqueue(16, 17);
 	is(join(' ', map { status_of($_) =~ s/.* //r } 16 .. 17), 'succeeded succeeded',
 		'a queue that is full at the commit: the worker\'s days stay loaded');
-	is($f->logged(qr/WARNING:  nobody is notified: too many notifications in the NOTIFY queue/), 1,
+	is($f->logged(qr/WARNING:  database "postgres": nobody is notified: too many notifications in the NOTIFY queue/), 1,
 		'a queue that is full at the commit: the worker warns once');
 	$empty->();
 	enqueue(18);

@@ -31,7 +31,7 @@ ok($f->at('2026-11-21 06:01', 'contratos.databases' => 'postgres, second'),
 my $server = qr/ERROR:  server "bigquery" exists and belongs to another foreign-data wrapper\n/;
 is($f->logged($server), 1, 'a failed set-up is logged once');
 is($f->logged(qr/CONTEXT:  contratos worker, set-up\n/), 1, 'a failed set-up is logged with its context');
-my $told = q(SELECT status, found FROM contratos_check(NULL) WHERE check_name = 'housekeeping');
+my $told = q(SELECT status, translate(found, chr(10), '') FROM contratos_check(NULL) WHERE check_name = 'housekeeping');
 like($f->query($told), qr/^warning\|set-up failed at .*: server "bigquery" exists and belongs to another foreign-data wrapper HINT: /, 'contratos_check() reports a failed set-up');
 wake();
 $f->query('BEGIN; ALTER SERVER bigquery RENAME TO mine; CREATE SEQUENCE tokens; COMMIT');
@@ -59,7 +59,7 @@ $f->query(
 my $cure = qr/Function public\.audits\(\) runs with search_path pg_catalog, pg_temp then: .*ALTER FUNCTION public\.audits\(\) SET search_path = \.\.\.;/;
 my $blamed = qr/event trigger "audits", function public\.audits\(\), failed while source "tokens" was set up: relation "audit" does not exist/;
 like($f->fails('SELECT contratos_setup()'), qr/ERROR:  42P01: $blamed\n.*HINT:  $cure\n/s, 'an event trigger that does not find its table is named');
-like($f->query(q(SELECT found || ' ' || hint FROM contratos_check() WHERE check_name = 'source')), qr/doing it will fire event trigger "audits" $cure/, 'also by the check, before');
+like($f->query(q(SELECT translate(found, chr(10), '') || ' ' || translate(hint, chr(10), '') FROM contratos_check() WHERE check_name = 'source')), qr/doing it will fire event trigger "audits" $cure/, 'also by the check, before');
 ok($f->at('2026-11-21 06:01', 'contratos.databases' => 'postgres, third'), 'the worker');
 like($f->query($told), qr/^warning\|set-up failed at .*: $blamed HINT: +$cure/, 'says the same');
 $f->query('ALTER FUNCTION audits() SET search_path = public');
@@ -122,12 +122,12 @@ $f->settle;
 my $since = substr slurp_file($node->logfile), length $log;
 is(scalar(() = $since =~ /ERROR:  not this one\n/g), 1, 'a failed pruning is logged once');
 like($since, qr/2026-11-21 succeeded .*2026-11-21 succeeded .*CONTEXT: .*contratos worker, pruning\n/s, 'a failed pruning is logged after the loads');
-is($f->query(q(SELECT DISTINCT worker_error FROM contratos_status)), 'pruning: not this one', 'contratos_status reports a failed pruning');
+is($f->query(q(SELECT DISTINCT worker_error FROM _contratos_status)), 'pruning: not this one', 'contratos_status reports a failed pruning');
 $f->query('DROP TRIGGER refuse ON contratos_runs');
 wake();
 ok($f->poll(q(SELECT count(*) = 0 FROM contratos_runs WHERE day = '2025-01-01')),
 	'old rows are pruned when the cause is removed');
-ok($f->poll(q(SELECT bool_and(worker_error IS NULL) FROM contratos_status)),
+ok($f->poll(q(SELECT bool_and(worker_error IS NULL) FROM _contratos_status)),
 	'contratos_status reports no trouble after pruning');
 
 # ---- choosing
@@ -164,7 +164,7 @@ wake();
 ok($f->poll('SELECT count(*) = 1 FROM told'), 'on_failure is called when the failure is recorded');
 is(status_of('08'), 'failed 42501', 'a failure recorded late has its own SQLSTATE');
 is($f->query(q(SELECT reason, attempt, next_attempt_at FROM contratos_runs WHERE day = '2026-11-08')), 'accessDenied|1|', 'a failure recorded late has its reason, and no further attempt');
-is($f->query('SELECT day, error FROM told'), '2026-11-08|BigQuery: Access Denied: no',
+is($f->query('SELECT day, error FROM told'), "2026-11-08|BigQuery: Access Denied: no\nDETAIL:  BigQuery's reason: accessDenied, HTTP status 403.",
 	'on_failure gets the error of a failure recorded late');
 
 # ---- a day that cannot even begin
@@ -172,14 +172,14 @@ is($f->query('SELECT day, error FROM told'), '2026-11-08|BigQuery: Access Denied
 $f->day('2026-11-07', 5);
 $f->query('CREATE TRIGGER refuse BEFORE UPDATE ON contratos_runs FOR EACH ROW EXECUTE FUNCTION refuse()');
 $f->query(q(SELECT contratos_enqueue('2026-11-07', '2026-11-07')));
-ok($f->poll(q(SELECT worker_error LIKE 'recording: %' FROM contratos_status WHERE source = 'tokens')), 'contratos_status reports that recording failed');
+ok($f->poll(q(SELECT worker_error LIKE 'recording: %' FROM _contratos_status WHERE source = 'tokens')), 'contratos_status reports that recording failed');
 like($f->query($told), qr/^warning\|recording failed at /, 'contratos_check() reports that recording failed');
 is(status_of('07'), 'queued', 'a day whose start cannot be recorded stays queued');
 is($f->logged(qr/contratos worker, recording\n/), 1, 'recording that failed is logged once');
 $f->query('DROP TRIGGER refuse ON contratos_runs');
 wake();
 ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-07' AND status <> 'queued')), 'a queued day is tried when its start can be recorded');
-ok($f->poll(q(SELECT worker_error IS NULL FROM contratos_status WHERE source = 'tokens')), 'contratos_status reports no trouble after recording');
+ok($f->poll(q(SELECT worker_error IS NULL FROM _contratos_status WHERE source = 'tokens')), 'contratos_status reports no trouble after recording');
 
 # ---- nobody to be told as
 

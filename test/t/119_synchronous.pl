@@ -62,7 +62,7 @@ $f->query(q(SELECT contratos_enqueue('2026-11-12', '2026-11-13')));
 ok($f->poll(q(SELECT count(*) = 2 FROM contratos_runs WHERE status = 'succeeded')),
 	'the worker loads its days while a NOTIFY waits');
 ok($f->settle, 'the worker goes on while a NOTIFY waits');
-is($f->logged(qr/WARNING:  nobody is notified: canceling statement due to lock timeout/), 1, 'the worker warns that nobody is notified while a NOTIFY waits');
+is($f->logged(qr/WARNING:  database "postgres": nobody is notified: canceling statement due to lock timeout/), 1, 'the worker warns that nobody is notified while a NOTIFY waits');
 is($f->query("SELECT pg_cancel_backend($pid)"), 't', 'the wait of a NOTIFY is canceled');
 like($session->finish->{err}, $warning, 'a NOTIFY has PostgreSQL\'s warning');
 

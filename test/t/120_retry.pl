@@ -220,7 +220,7 @@ ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-14' A
 $f->settle;
 is($f->runs(q(day BETWEEN '2026-11-14' AND '2026-11-17')), '14 queue failed, 15 queue queued, 16 queue queued, 17 queue queued',
 	'one day fails over max_bytes_per_day, and the rest of the queue waits');
-is($f->query('SELECT queued_days, next_wake FROM contratos_status'), '3|2026-11-27 08:00:00+00', 'the queue over max_bytes_per_day waits until run_at of the next UTC day');
+is($f->query('SELECT queued_days, next_wake FROM _contratos_status'), '3|2026-11-27 08:00:00+00', 'the queue over max_bytes_per_day waits until run_at of the next UTC day');
 is($f->query(q(SELECT string_agg(contratos_cancel(id)::text, ' ' ORDER BY id) FROM contratos_runs WHERE day IN ('2026-11-13', '2026-11-14', '2026-11-17'))),
 	'false false true true', 'a day over max_bytes_per_day can be canceled');
 is(attempts(q(day = '2026-11-14')), '0 canceled 53400', 'a canceled day over max_bytes_per_day stays canceled');

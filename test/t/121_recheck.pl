@@ -77,7 +77,7 @@ for my $time ('2026-11-26 14:00', '2026-11-26 20:00', '2026-11-27 02:00')
 	$f->query('SELECT erase()');
 	ok($f->at($time), "the worker looks at a day with rows deleted, $time");
 }
-my $differs = qr/WARNING:  source "tokens": 2026-11-25 still differs after it was loaded again twice/;
+my $differs = qr/WARNING:  database "postgres", source "tokens": 2026-11-25 still differs after it was loaded again twice/;
 is(history('2026-11-25'), 'schedule succeeded, recheck differs, reload succeeded, recheck differs, reload succeeded, recheck differs',
 	'a day that differs after two reloads is reported');
 is($f->logged($differs), 1, 'a day that differs after two reloads is logged');

@@ -32,7 +32,7 @@ is(row('other', 20), 'waiting|1|55P03|2026-11-21 08:15:00+00|t', 'a source whose
 is(inserts(), 1, 'BigQuery is not asked for a source whose target is locked');
 is($f->query(q(SELECT error FROM contratos_runs WHERE source = 'other')), 'canceling statement due to lock timeout (waiting for a lock on dw.t)',
 	'the ledger names the lock that is waited for');
-is($f->logged(qr/LOG:  source "other": 2026-11-20 waiting \(schedule, attempt 1\)[^\n]*\n[^\n]*DETAIL:  canceling statement due to lock timeout \(waiting for a lock on dw\.t\)\. The next attempt is at/),
+is($f->logged(qr/LOG:  database "postgres", source "other": 2026-11-20 waiting \(schedule, attempt 1\)[^\n]*\n[^\n]*DETAIL:  canceling statement due to lock timeout \(waiting for a lock on dw\.t\)\. The next attempt is at/),
 	1, 'the log has one line on a target that is locked');
 is($f->logged(qr/ERROR:[^\n]*lock timeout/), 0, 'a target that is locked is not an error in the log');
 

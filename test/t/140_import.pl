@@ -116,10 +116,10 @@ my $error = import_fails($dataset, 'LIMIT TO (other, mixed)');
 like($error, qr/ERROR:  HV00R: BigQuery has no table "mixed" in dataset "lab-project\.lake"\n/, 'LIMIT TO a table that does not exist is an error');
 like($error, qr/^DETAIL:  There is one named "Mixed"\.\nHINT:  BigQuery names are case-sensitive/m, 'the error of a missing table names one of another case');
 is(tables(), '', 'LIMIT TO a table that does not exist imports nothing');
-like(import_fails('lab-project.sea'), qr/ERROR:  42P01: BigQuery: Not found: Dataset lab-project:sea\nHINT:  Check the name "lab-project\.sea"/,
+like(import_fails('lab-project.sea'), qr/ERROR:  42P01: BigQuery: Not found: Dataset lab-project:sea\nDETAIL:  BigQuery's reason: notFound, HTTP status 404\.\nHINT:  Check the name "lab-project\.sea"/,
 	'a dataset that does not exist is an error');
 like(import_fails('lab-project.sea', 'LIMIT TO (a)'), qr/Not found: Dataset lab-project:sea/, 'a dataset that does not exist is an error with LIMIT TO, too');
-like(import_fails('nobody.sea'), qr/ERROR:  42501: BigQuery: Access Denied: .*\nHINT:  The service account needs roles\/bigquery\.dataViewer/,
+like(import_fails('nobody.sea'), qr/ERROR:  42501: BigQuery: Access Denied: .*\nDETAIL:  BigQuery's reason: accessDenied, HTTP status 403\.\nHINT:  The service account needs roles\/bigquery\.dataViewer/,
 	'a dataset without access is an error');
 like(import_fails('a b'), qr/ERROR:  22023: "a b" is not a valid dataset name/, 'an invalid name of a dataset is an error');
 $bq->dataset('lab-project.void');

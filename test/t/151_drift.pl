@@ -87,7 +87,7 @@ anew();
 $bq->rule({ kind => 'insert', nth => 2 },
 	{ job_error => { reason => 'invalidQuery', message => 'Unrecognized name: `code`; Did you mean coda? at [1:14]', at => 'insert' } });
 $f->query('UPDATE contratos_sources SET allow_empty = true');
-my ($code, $out, $err) = $f->psql(q(SELECT day, status, message FROM contratos_backfill_range('2026-11-17', '2026-11-20', 'orders')));
+my ($code, $out, $err) = $f->psql(q(SELECT day, status, translate(message, chr(10), '') FROM contratos_backfill_range('2026-11-17', '2026-11-20', 'orders')));
 my $gone = 'column "code" of foreign table "Old Shop".bq is gone from BigQuery';
 is($out, "2026-11-17|succeeded|\n2026-11-18|failed|$gone\n2026-11-19|canceled|$gone\n2026-11-20|canceled|$gone", 'a renamed column: a backfill stops at it');
 like($err, qr/OPTIONS \(ADD name 'coda'\);/, 'a renamed column: the hint has BigQuery\'s guess');

@@ -67,7 +67,7 @@ my $error = $f->fails($run);
 like($error, qr/ERROR:  P0042: not this one/, 'an error of after_load fails contratos_run()');
 like($error, qr/after_load "mart.fails"/, 'an error of after_load names the function');
 is(rows_of('2026-11-20'), 0, 'an error of after_load: no row of the day is loaded');
-is($f->query('SELECT day, status, message FROM contratos_backfill(3)'), "2026-11-18|failed|not this one\n2026-11-19|succeeded|\n2026-11-20|failed|not this one",
+is($f->query('SELECT day, status, translate(message, chr(10), \'\') FROM contratos_backfill(3)'), "2026-11-18|failed|not this one\n2026-11-19|succeeded|\n2026-11-20|failed|not this one",
 	'an error of after_load fails its day of a backfill');
 is(join(' ', map { rows_of("2026-11-$_") } 18 .. 20), '0 50 0',
 	'an error of after_load: the other days have their rows');

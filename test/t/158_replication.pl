@@ -92,7 +92,7 @@ ok($subscriber->poll_query_until('postgres', q(SELECT count(*) = 1 FROM pg_stat_
 is(scalar(grep { $_->{path} =~ /subscribers-project/ && !$_->{body}{configuration}{dryRun} } $bq->requests('insert')), 0, 'the subscriber asks BigQuery for nothing');
 cmp_ok(scalar(grep { $_->{path} =~ /test-project/ } $bq->requests('insert')), '>=', 2,
 	'the publisher asks BigQuery for its days');
-like(slurp_file($subscriber->logfile), qr/LOG:  a subscription brings rows of contratos_sources/,
+like(slurp_file($subscriber->logfile), qr/LOG:  database "\w+": a subscription brings rows of contratos_sources/,
 	'the subscriber logs that its sources come by subscription');
 
 # with the loaded tables alone it may load others

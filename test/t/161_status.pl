@@ -25,7 +25,7 @@ sub states
 }
 
 # Columns of the row of a source, or of a day.
-sub status { return $f->query("SELECT $_[0] FROM contratos_status WHERE source = '@{[ $_[1] // 'tokens' ]}'"); }
+sub status { return $f->query("SELECT $_[0] FROM _contratos_status WHERE source = '@{[ $_[1] // 'tokens' ]}'"); }
 sub day { return $f->query("SELECT $_[1] FROM contratos_days WHERE source = 'tokens' AND day = '2026-11-$_[0]'"); }
 sub poll_day { return $f->poll("SELECT state = '$_[1]' FROM contratos_days WHERE source = 'tokens' AND day = '2026-11-$_[0]'"); }
 
@@ -48,7 +48,7 @@ is(day(20, q(rows, attempts, last_loaded, next_attempt_at, error ~ '^BigQuery ha
 is(status(q(next_wake, next_day, last_error, last_error_at, missing_days, waiting_days)),
 	'2026-11-21 08:15:00+00|2026-11-20|||0|1', 'contratos_status has the waiting day as next, and not as an error');
 
-is($f->query(q(SET contratos.now = '2026-11-21 10:00+00'; SELECT next_wake, next_day FROM contratos_status)), '2026-11-21 10:00:00+00|2026-11-20',
+is($f->query(q(SET contratos.now = '2026-11-21 10:00+00'; SELECT next_wake, next_day FROM _contratos_status)), '2026-11-21 10:00:00+00|2026-11-20',
 	'next_wake is not before now');
 
 $f->day('2026-11-20', 50);
@@ -151,7 +151,7 @@ is(states(), '21 differs, 22 provisional', 'an interrupted day is provisional af
 is( $f->query(
 		q(SELECT s.missing_days = count(*) FILTER (WHERE state = 'missing') AND s.provisional_days = count(*) FILTER (WHERE state = 'provisional')
 			AND s.failed_days = count(*) FILTER (WHERE state IN ('failed', 'refused')) AND s.waiting_days = count(*) FILTER (WHERE state = 'waiting') AND s.last_success = max(d.last_loaded)
-		  FROM contratos_status s JOIN contratos_days d USING (source)
+		  FROM _contratos_status s JOIN contratos_days d USING (source)
 		  GROUP BY s.source, s.missing_days, s.provisional_days, s.failed_days, s.waiting_days, s.last_success)),
 	't', 'the numbers of a source in contratos_status are those of its days');
 
@@ -159,7 +159,7 @@ is( $f->query(
 
 $f->query(q(UPDATE contratos_sources SET enabled = false));
 $f->settle;
-is($f->query(q(SET contratos.now = '2026-12-01 00:00+00'; SELECT rows_this_month, bytes_billed_this_month, lag_days FROM contratos_status)), '0|0|8', 'a month of contratos_status begins in UTC');
+is($f->query(q(SET contratos.now = '2026-12-01 00:00+00'; SELECT rows_this_month, bytes_billed_this_month, lag_days FROM _contratos_status)), '0|0|8', 'a month of contratos_status begins in UTC');
 $f->query(
 	q(CREATE TABLE never (LIKE tokens); CREATE TABLE whole (LIKE tokens);
 	  INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, snapshot, start_date, enabled)
@@ -197,7 +197,7 @@ $f->query(
 	q(UPDATE contratos_sources SET enabled = false;
 	  INSERT INTO contratos_runs (source, day, cause, status, started_at, finished_at, sqlstate, error)
 	  VALUES ('tokens', '2026-11-22', 'schedule', 'refused', now(), now(), '23502', E'null value\nDETAIL:  Failing row contains (secret).')));
-is($f->query(q(SET ROLE watcher; SELECT error FROM contratos_days WHERE source = 'tokens' AND day = '2026-11-22'; SELECT last_error FROM contratos_status WHERE source = 'tokens')),
+is($f->query(q(SET ROLE watcher; SELECT error FROM contratos_days WHERE source = 'tokens' AND day = '2026-11-22'; RESET ROLE; SELECT last_error FROM _contratos_status WHERE source = 'tokens')),
 	"null value\n2026-11-22: null value", 'an error in the views has no detail');
 $f->query(q(DELETE FROM contratos_runs WHERE sqlstate = '23502'));
 is($f->query("BEGIN READ ONLY; $all; COMMIT"), "t\nt\n0", 'the views work in a read-only transaction');
@@ -214,7 +214,7 @@ my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($f->node, 'copy', has_streaming => 1);
 $standby->start;
 $f->node->wait_for_catchup($standby, 'replay');
-my $same = q(SELECT source, enabled, next_wake, next_day, last_success, missing_days, last_error FROM contratos_status ORDER BY 1; SELECT * FROM contratos_days ORDER BY 1, 2);
+my $same = q(SELECT source, enabled, next_wake, next_day, last_success, missing_days, last_error FROM _contratos_status ORDER BY 1; SELECT * FROM contratos_days ORDER BY 1, 2);
 is($standby->safe_psql('postgres', $same), $f->query($same), 'the views are the same on a standby');
 is($standby->safe_psql('postgres', "SELECT DISTINCT worker IS NULL FROM contratos_status"), 't',
 	'contratos_status has no worker on a standby');

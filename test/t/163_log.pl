@@ -12,7 +12,7 @@ my $f = Contratos::Worker->new(conf => "log_min_messages = debug1\nlog_error_ver
 my $bq = $f->bq;
 
 # The lines at the ends of days, in short: "20 succeeded (schedule, attempt 1)".
-my $line = qr/LOG:  source "tokens": 2026-11-(\d\d (?:\w+) \(\w+, attempt \d+\)), \d+ rows, \d+ bytes received, \d+ billed, \d+\.\d{3} s\n/;
+my $line = qr/LOG:  database "postgres", source "tokens": 2026-11-(\d\d (?:\w+) \(\w+, attempt \d+\)), \d+ rows, \d+ bytes received, \d+ billed, \d+\.\d{3} s\n/;
 sub ends { return join ', ', slurp_file($f->node->logfile) =~ /$line/g; }
 
 # ---- days
@@ -25,15 +25,15 @@ is($f->logged(qr/attempt 1\), 0 rows, \d+ bytes received, \d+ billed, .*\n.*DETA
 is($f->logged(qr/ERROR: /), 0, 'a waiting day is not an error in the log');
 $f->day('2026-11-20', 50);
 ok($f->at('2026-11-21 08:15'), 'the worker looks at a day that BigQuery has by then');
-is($f->logged(qr/LOG:  source "tokens": 2026-11-20 succeeded \(schedule, attempt 1\), 50 rows, [1-9]\d{3,4} bytes received, 10485760 billed, \d+\.\d{3} s\n/), 1,
+is($f->logged(qr/LOG:  database "postgres", source "tokens": 2026-11-20 succeeded \(schedule, attempt 1\), 50 rows, [1-9]\d{3,4} bytes received, 10485760 billed, \d+\.\d{3} s\n/), 1,
 	'the line of a loaded day has its rows, bytes and seconds');
 ok($f->at('2026-11-21 14:15'), 'the worker rechecks six hours later');
 is(ends(), '20 waiting (schedule, attempt 1), 20 succeeded (schedule, attempt 1), 20 unchanged (recheck, attempt 1)', 'an unchanged day has its line in the log');
 $f->day('2026-11-20', 60);
 ok($f->at('2026-11-21 20:15'), 'the worker rechecks a day that differs');
-is($f->logged(qr/LOG:  source "tokens": 2026-11-20 differs \(recheck, attempt 1\), 0 rows, 0 bytes received, 10485760 billed, .*\n.*DETAIL:  BigQuery has 60 rows instead of 50.*\. The day is loaded again\.\n/), 1,
+is($f->logged(qr/LOG:  database "postgres", source "tokens": 2026-11-20 differs \(recheck, attempt 1\), 0 rows, 0 bytes received, 10485760 billed, .*\n.*DETAIL:  BigQuery has 60 rows instead of 50.*\. The day is loaded again\.\n/), 1,
 	'the line of a recheck that finds a difference says which, and that the day is loaded again');
-is($f->logged(qr/LOG:  source "tokens": 2026-11-20 succeeded \(reload, attempt 1\), 60 rows, \d+ bytes received, 10485760 billed,/), 1,
+is($f->logged(qr/LOG:  database "postgres", source "tokens": 2026-11-20 succeeded \(reload, attempt 1\), 60 rows, \d+ bytes received, 10485760 billed,/), 1,
 	'a reload has a line of its own');
 
 # ---- failures
