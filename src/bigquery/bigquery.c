@@ -109,7 +109,6 @@ start_and_wait(BqJob *job, const BqQuestion *question, Failure *f)
 	PG_CATCH();
 	{
 		ErrorData *edata;
-		bool canceled;
 
 		MemoryContextSwitchTo(old);
 		edata = CopyErrorData();
