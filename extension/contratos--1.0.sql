@@ -786,12 +786,13 @@ WITH here AS (
 	SELECT CASE WHEN pg_table_is_visible('@extschema@.contratos_runs'::regclass) THEN '' ELSE '@extschema@.' END AS schema
 ), days AS (
 	SELECT d.source, d.day, d.state, d.is_empty, d.is_empty OR d.rows = 0 AS is_none, d.next_attempt_at,
-		regexp_replace(split_part(d.error, E'\n', 1), '"/[^"]*"', '"..."', 'g') AS error,
-		d.error LIKE 'daily byte budget of %' AS is_capped,
+		regexp_replace(split_part(CASE WHEN d.state = 'differs' THEN d.check_error ELSE d.error END, E'\n', 1),
+			'"/[^"]*"', '"..."', 'g') AS error,
+		d.error LIKE 'daily byte budget of %' AS is_capped, d.check_error LIKE 'daily byte budget of %' AS is_check_capped,
 		max(d.day) FILTER (WHERE d.rows > 0) OVER source AS newest,
 		-- BigQuery was asked for a day of the last three, and had nothing
 		bool_or((d.is_empty OR d.rows = 0) AND d.day > @extschema@.contratos_yesterday() - 3) OVER source AS is_silent
-	FROM (SELECT source, day, state, rows, error, next_attempt_at,
+	FROM (SELECT source, day, state, rows, error, check_error, next_attempt_at,
 			coalesce(error LIKE 'BigQuery has no rows of %', false) AS is_empty
 		FROM @extschema@._contratos_days) d
 	WINDOW source AS (PARTITION BY d.source)
@@ -804,7 +805,7 @@ WITH here AS (
 		SELECT d.source, d.day, d.error, d.newest,
 			CASE
 				WHEN d.is_silent AND d.is_none AND d.day > d.newest AND d.newest < @extschema@.contratos_yesterday() - 2 THEN 'upstream'
-				WHEN d.is_capped AND (d.state IN ('failed', 'waiting') OR d.next_attempt_at > @extschema@._contratos_now()) THEN 'budget'
+				WHEN d.is_check_capped OR d.is_capped AND (d.state IN ('failed', 'waiting') OR d.next_attempt_at > @extschema@._contratos_now()) THEN 'budget'
 				WHEN d.is_empty AND d.state IN ('failed', 'refused') THEN 'empty'
 				WHEN d.state IN ('failed', 'refused', 'differs') THEN d.state
 				WHEN d.state = 'missing' AND d.day <= @extschema@.contratos_yesterday() - greatest(s.catchup_days, 1) THEN 'missing'

@@ -345,6 +345,7 @@ run_try_day(Call *call, DateADT day, const RunOptions *options, const char **sto
 	if (error_must_rethrow(edata) || (call->totals.days[RUN_SUCCEEDED] == 0 && error_fails_every_day(edata)))
 	{
 		hide_rows(call, load, edata);
+		explain_end(call, load, edata);
 		ReThrowError(edata);
 	}
 	if (error_fails_every_day(edata))

@@ -72,7 +72,8 @@ error_is_unreachable(const ErrorData *edata)
 {
 	const Failure *f = failure_of(edata);
 
-	return f != NULL && f->http_status == 0 && ERRCODE_TO_CATEGORY(f->sqlstate) == CLASS('0', '8');
+	return f != NULL && f->http_status == 0 && ERRCODE_TO_CATEGORY(f->sqlstate) == CLASS('0', '8') &&
+		   f->sqlstate != ERRCODE_PROTOCOL_VIOLATION;
 }
 
 bool

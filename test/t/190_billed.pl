@@ -58,7 +58,7 @@ is($f->query(q(SELECT concat_ws('|', attempt, bytes_processed > 0, started_at, f
 my ($job) = $bq->requests('insert');
 is($f->query('SELECT job_id FROM contratos_runs'), $job->{body}{jobReference}{jobId}, 'a canceled job: its row has its id');
 is($f->query(q(SELECT state, attempts, error IS NULL FROM contratos_days WHERE day = '2026-11-20')), 'missing|0|t', 'a canceled job: the day is as it was');
-is($f->query('SELECT bytes_billed_this_month, missing_days, last_error IS NULL FROM contratos_status'), 10 * $mb . '|1|t', 'a canceled job: the status has its bytes, and no other trace');
+is($f->query('SELECT bytes_billed_this_month, missing_days, last_error IS NULL FROM _contratos_status'), 10 * $mb . '|1|t', 'a canceled job: the status has its bytes, and no other trace');
 clear();
 
 $pending = $bq->rule({ kind => 'insert' }, { job_pending => JSON::PP::true });
@@ -195,7 +195,7 @@ clear();
 # ---- who calls
 
 $f->query(q(CREATE ROLE loader; GRANT USAGE ON SCHEMA public TO loader;
-	GRANT EXECUTE ON FUNCTION contratos_run(date, text, boolean), contratos_verify(date, date, text) TO loader;
+	GRANT EXECUTE ON FUNCTION contratos_run(date, text, boolean, boolean), contratos_verify(date, date, text) TO loader;
 	CREATE TABLE own (LIKE tokens); ALTER TABLE own OWNER TO loader; GRANT USAGE ON FOREIGN SERVER bigquery TO loader;
 	ALTER FOREIGN TABLE bigquery_tokens OWNER TO loader; ALTER TABLE tokens OWNER TO loader));
 $f->query("BEGIN; SET ROLE loader; $run; ROLLBACK");

@@ -12,7 +12,7 @@ my $f = Contratos::Fixture->new(standin => { csv => '' });
 my $bq = $f->bq;
 my $rows = q(SELECT string_agg(concat_ws(' ', first_day, day, cause, status, attempt, bytes_billed), ', ' ORDER BY id) FROM contratos_runs WHERE only_cost);
 my $days = q(SELECT string_agg(concat_ws(' ', to_char(day, 'DD'), state, rows, attempts, error, confirmed_at IS NULL, next_attempt_at), ', ' ORDER BY day) FROM contratos_days);
-my $status = q(SELECT last_success, last_day, lag_days, missing_days, provisional_days, failed_days, waiting_days, rows_this_month, last_error, next_wake, next_day FROM contratos_status);
+my $status = q(SELECT last_success, last_day, lag_days, missing_days, provisional_days, failed_days, waiting_days, rows_this_month, last_error, next_wake, next_day FROM _contratos_status);
 
 sub verify { return $f->query("SELECT bool_and(agrees) FROM contratos_verify('2026-11-$_[0]', '2026-11-$_[1]')"); }
 
@@ -38,7 +38,7 @@ $f->query(q(INSERT INTO contratos_runs (source, day, cause, status, started_at, 
 	('tokens', '2026-07-17', 'queue', 'failed', '2026-11-21 05:00Z', '2026-11-21 05:00Z', '2026-11-21 06:30Z', 'no', 'HV000')));
 
 my @before = ($f->query($days), $f->query($status));
-my $begun = $f->query(q(SELECT bytes_billed_this_month FROM contratos_status));
+my $begun = $f->query(q(SELECT bytes_billed_this_month FROM _contratos_status));
 is(verify(18, 19), 't', 'days that agree are compared');
 is($f->query($rows), '2026-11-18 2026-11-19 verify unchanged 0 10485760', 'the ledger has the comparison, with its range');
 is(verify(20, 20), 'f', 'a day that was never loaded is compared');
@@ -53,7 +53,7 @@ is(verify(18, 18), 'f', 'a loaded day that differs is compared');
 $f->day('2026-11-18', 28);
 is($f->query($days), $before[0], 'comparisons change no day');
 is($f->query($status), $before[1], 'comparisons change nothing in the status but the bytes');
-is($f->query(q(SELECT bytes_billed_this_month FROM contratos_status)), $begun + 4 * 10485760, 'the status has the bytes of comparisons');
+is($f->query(q(SELECT bytes_billed_this_month FROM _contratos_status)), $begun + 4 * 10485760, 'the status has the bytes of comparisons');
 is($f->query(q(SELECT bool_and(job_id IS NOT NULL AND bytes_processed >= 0 AND finished_at IS NOT NULL AND rows_loaded IS NULL AND error IS NULL) FROM contratos_runs WHERE only_cost)), 't',
 	'the row of a comparison has its job and its cost');
 is($f->query(q(SELECT status FROM contratos_backfill_range('2026-11-19', '2026-11-20', only_missing => true))), 'succeeded', 'a day that was only compared is missing for only_missing');

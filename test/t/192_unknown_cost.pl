@@ -17,7 +17,7 @@ sub hide { return $bq->rule({ kind => 'insert', times => 0 }, { hide_cost => JSO
 sub check
 {
 	my ($name, $before) = @_;
-	return $f->query(($before // '') . "SELECT status || ' ' || found FROM contratos_check() WHERE check_name = '$name'");
+	return $f->query(($before // '') . "SELECT status || ' ' || translate(found, chr(10), '') FROM contratos_check() WHERE check_name = '$name'");
 }
 
 $f->query(q(UPDATE contratos_sources SET enabled = false));

@@ -16,7 +16,10 @@ sub checks
 {
 	my ($argument, $before) = @_;
 	my $out = $f->query(($before // '') . "; SELECT jsonb_agg(c) FROM contratos_check($argument) c");
-	return { map { (($_->{source} // 'server') . " $_->{check_name}" => $_) } @{ JSON::PP->new->decode((split /\n/, $out)[-1]) } };
+	my $rows = JSON::PP->new->decode((split /\n/, $out)[-1]);
+	# they are folded to the width of a terminal
+	for my $row (@$rows) { tr/\n//d for grep { defined } @$row{qw(found hint)}; }
+	return { map { (($_->{source} // 'server') . " $_->{check_name}" => $_) } @$rows };
 }
 
 sub says

@@ -13,7 +13,7 @@ my $bq = $f->bq;
 
 sub states { return $f->query("SELECT string_agg(extract(day FROM day) || ' ' || state, ', ' ORDER BY day) FROM contratos_days WHERE source = 'tokens'"); }
 
-sub status { return $f->query("SELECT $_[0] FROM contratos_status WHERE source = 'tokens'"); }
+sub status { return $f->query("SELECT $_[0] FROM _contratos_status WHERE source = 'tokens'"); }
 
 # The log since the last call: entries about sources, and lines, without those of
 # statements and of the start and end of processes.
@@ -88,7 +88,7 @@ $bq->restart;
 ok($f->at('2026-11-24 23:00'), 'the worker wakes when the endpoint answers again');
 like(states(), qr/, 21 confirmed, 22 confirmed, 23 provisional$/, 'days that failed in an outage are loaded when it is over');
 is(status('failed_days, missing_days, last_error'), '0|0|', 'after an outage nothing has failed and nothing is missing');
-is(join(' ', map { /LOG:  (the server of .*)/ ? $1 : () } lines()), 'the server of source "tokens" can be reached again', 'the end of an outage is logged');
+is(join(' ', map { /LOG:  database "postgres": (the server of .*)/ ? $1 : () } lines()), 'the server of source "tokens" can be reached again', 'the end of an outage is logged');
 ok($f->at('2026-11-25 08:00'), 'the next day is loaded');
 ok($f->at('2026-11-26 14:01'), 'the worker looks a day later');
 is($f->query(q(SELECT string_agg(DISTINCT state, ' ') FROM contratos_days WHERE day < '2026-11-25')), 'confirmed', 'after an outage every day is confirmed by itself');

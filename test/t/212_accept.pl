@@ -27,7 +27,7 @@ is($f->query("SELECT status, cause, accepted_by, why, rows_loaded, target_rows, 
 	'accepted|manual|postgres|the chain was halted||0|t', 'the ledger has who accepted the day, and why');
 is(day_runs('2026-11-20'), 'schedule canceled, manual accepted', 'what waits for an accepted day is canceled');
 is(state_of('2026-11-20'), 'accepted', 'an accepted day is accepted');
-is($f->query('SELECT missing_days, waiting_days, failed_days, lag_days, last_error FROM contratos_status'), '0|0|0|0|', 'an accepted day is neither missing nor failed');
+is($f->query('SELECT missing_days, waiting_days, failed_days, lag_days, last_error FROM _contratos_status'), '0|0|0|0|', 'an accepted day is neither missing nor failed');
 ok($f->at('2026-11-21 14:00'), 'the worker looks at an accepted day');
 is(day_runs('2026-11-20'), 'schedule canceled, manual accepted', 'an accepted day is not loaded');
 is($f->query(q(SELECT contratos_enqueue('2026-11-19', '2026-11-20'))), 0, 'an accepted day is not missing to contratos_enqueue()');
@@ -46,7 +46,7 @@ $f->day('2026-11-20', 25);
 ok($f->at('2026-11-23 15:00'), 'the worker rechecks an accepted day that BigQuery has by then');
 is(state_of('2026-11-20'), 'differs', 'an accepted day differs when BigQuery has changed');
 is(rows_of('2026-11-20'), 0, 'an accepted day that differs is not loaded by itself');
-is($f->logged(qr/WARNING:  source "tokens": 2026-11-20 differs from what was accepted\n.*DETAIL:  BigQuery has 25 rows instead of 0/), 1,
+is($f->logged(qr/WARNING:  database "postgres", source "tokens": 2026-11-20 differs from what was accepted\n.*DETAIL:  BigQuery has 25 rows instead of 0/), 1,
 	'an accepted day that differs is logged');
 is($f->query(q(SELECT check_error ~ '^BigQuery has 25 rows', error FROM contratos_days WHERE day = '2026-11-20')), 't|', 'contratos_days has what differs from an accepted day');
 is($f->query(q(SELECT status FROM contratos_run('2026-11-20'))), 'succeeded', 'an accepted day is loaded by a call');
