@@ -520,10 +520,11 @@ SELECT d.source, d.day,
 	CASE WHEN success.status = 'succeeded' THEN success.finished_at END AS last_loaded,
 	success.confirmed_at,
 	latest.next_attempt_at,
-	-- the DETAIL may quote a row of a table that the view's readers may not read
-	split_part(split_part(latest.error, E'\nDETAIL:  ', 1), E'\nCONTEXT:  ', 1) AS error,
+	-- the DETAIL may quote a row of a table that the view's readers may not read; a path
+	-- may be that of a key
+	regexp_replace(split_part(split_part(latest.error, E'\nDETAIL:  ', 1), E'\nCONTEXT:  ', 1), '"/[^"]*"', '"..."', 'g') AS error,
 	checked.finished_at AS checked_at,
-	split_part(split_part(checked.error, E'\nDETAIL:  ', 1), E'\nCONTEXT:  ', 1) AS check_error,
+	regexp_replace(split_part(split_part(checked.error, E'\nDETAIL:  ', 1), E'\nCONTEXT:  ', 1), '"/[^"]*"', '"..."', 'g') AS check_error,
 	latest.id AS run,
 	coalesce(latest.finished_at, latest.started_at) AS error_at
 FROM (
@@ -660,13 +661,24 @@ LEFT JOIN (
 	GROUP BY r.source) month ON month.source = s.name
 LEFT JOIN LATERAL @extschema@._contratos_next(s.name) next ON true;
 
+-- A text in lines of `width` characters at most (1 and more), for columns of views in
+-- psql: only line feeds are added.  Executable by all, as are the functions of views.
+CREATE FUNCTION @extschema@._contratos_fold(text text, width integer) RETURNS text
+AS 'MODULE_PATHNAME', 'contratos_fold_text'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION @extschema@._contratos_fold(text, integer) IS
+'internal: for contratos_status and contratos_problems: a text in lines of a width';
+
 -- At most 120 columns in psql with the names of sources that are usual: times to the
--- second, and no text.
+-- second, and the error as wide as these and the names let it.
 CREATE VIEW @extschema@.contratos_status AS
-SELECT source, worker, last_day,
+SELECT source,
 	date_trunc('second', last_success) AS last_success,
 	date_trunc('second', next_wake) AS next_wake,
-	missing_days, failed_days
+	missing_days, failed_days,
+	@extschema@._contratos_fold(last_error, greatest(12, 80
+		- (SELECT max(length(s.name)) FROM @extschema@.contratos_sources s)
+		- 2 * length(date_trunc('second', now())::text))) AS last_error
 FROM @extschema@._contratos_status;
 COMMENT ON VIEW @extschema@._contratos_status IS
 'internal: what contratos_status is made from';
@@ -674,13 +686,13 @@ COMMENT ON VIEW @extschema@.contratos_status IS
 'a row for each source: how it stands; the days are those of contratos_days';
 COMMENT ON COLUMN @extschema@.contratos_status.source IS 'name in contratos_sources';
 COMMENT ON COLUMN @extschema@._contratos_status.enabled IS 'whether the worker loads it';
-COMMENT ON COLUMN @extschema@.contratos_status.worker IS
+COMMENT ON COLUMN @extschema@._contratos_status.worker IS
 'process id of the worker of this database; null: none runs, and nothing is loaded by itself';
 COMMENT ON COLUMN @extschema@.contratos_status.next_wake IS
 'when the worker next does something for the source, if it runs: now if it is due already, or a day is running; null: disabled, or nothing is ever due';
 COMMENT ON COLUMN @extschema@._contratos_status.next_day IS 'which day that is for, a load or a recheck';
 COMMENT ON COLUMN @extschema@.contratos_status.last_success IS 'when a load last ended well, to the second';
-COMMENT ON COLUMN @extschema@.contratos_status.last_day IS 'newest day that is loaded';
+COMMENT ON COLUMN @extschema@._contratos_status.last_day IS 'newest day that is loaded';
 COMMENT ON COLUMN @extschema@._contratos_status.lag_days IS
 'days from last_day to yesterday in UTC: 0 when yesterday is there; null: nothing is';
 COMMENT ON COLUMN @extschema@._contratos_status.running_day IS
@@ -696,15 +708,14 @@ COMMENT ON COLUMN @extschema@.contratos_status.failed_days IS 'days in state fai
 COMMENT ON COLUMN @extschema@._contratos_status.queued_days IS 'days that wait in the queue';
 COMMENT ON COLUMN @extschema@._contratos_status.waiting_days IS
 'days in state waiting: for upstream, or to be tried again, as when the bytes of the day are used up';
-COMMENT ON COLUMN @extschema@._contratos_status.last_error IS
-'of the days that are failed or refused now, the one that was tried last: the day and its error''s message';
+COMMENT ON COLUMN @extschema@.contratos_status.last_error IS
+'of the days that are failed or refused now, the one that was tried last: the day and its error''s message, in lines';
+COMMENT ON COLUMN @extschema@._contratos_status.last_error IS 'as in contratos_status, in one line';
 COMMENT ON COLUMN @extschema@._contratos_status.last_error_at IS
 'when that attempt ended';
 COMMENT ON COLUMN @extschema@._contratos_status.worker_error IS
 'what the worker cannot do besides loading, such as setting up the built-in source or removing old attempts; the same for all sources; null: nothing';
 COMMENT ON COLUMN @extschema@._contratos_status.source IS 'as in contratos_status';
-COMMENT ON COLUMN @extschema@._contratos_status.worker IS 'as in contratos_status';
-COMMENT ON COLUMN @extschema@._contratos_status.last_day IS 'as in contratos_status';
 COMMENT ON COLUMN @extschema@._contratos_status.last_success IS 'as in contratos_status';
 COMMENT ON COLUMN @extschema@._contratos_status.next_wake IS 'as in contratos_status';
 COMMENT ON COLUMN @extschema@._contratos_status.missing_days IS 'as in contratos_status';
@@ -786,8 +797,7 @@ WITH here AS (
 	SELECT CASE WHEN pg_table_is_visible('@extschema@.contratos_runs'::regclass) THEN '' ELSE '@extschema@.' END AS schema
 ), days AS (
 	SELECT d.source, d.day, d.state, d.is_empty, d.is_empty OR d.rows = 0 AS is_none, d.next_attempt_at,
-		regexp_replace(split_part(CASE WHEN d.state = 'differs' THEN d.check_error ELSE d.error END, E'\n', 1),
-			'"/[^"]*"', '"..."', 'g') AS error,
+		split_part(CASE WHEN d.state = 'differs' THEN d.check_error ELSE d.error END, E'\n', 1) AS error,
 		d.error LIKE 'daily byte budget of %' AS is_capped, d.check_error LIKE 'daily byte budget of %' AS is_check_capped,
 		max(d.day) FILTER (WHERE d.rows > 0) OVER source AS newest,
 		-- BigQuery was asked for a day of the last three, and had nothing
@@ -842,9 +852,9 @@ WITH here AS (
 		CASE f.problem
 			WHEN 'upstream' THEN 'Ask who fills the BigQuery table; if nobody does any more, disable the source.'
 			WHEN 'budget' THEN 'Raise contratos.max_bytes_per_day, or wait until tomorrow (UTC).'
-			WHEN 'empty' THEN format('If it is really empty: UPDATE %scontratos_sources SET allow_empty = true WHERE name = %L;', here.schema, f.source)
+			WHEN 'empty' THEN format('/* if it is really empty: */ UPDATE %scontratos_sources SET allow_empty = true WHERE name = %L;', here.schema, f.source)
 			WHEN 'failed' THEN format('SELECT found, hint FROM %scontratos_check(%L) WHERE status <> ''ok'';', here.schema, f.source)
-			WHEN 'refused' THEN format('If BigQuery is right: SELECT * FROM %scontratos_run(%L, %L, allow_shrink => true);', here.schema, f.last, f.source)
+			WHEN 'refused' THEN format('/* if BigQuery is right: */ SELECT * FROM %scontratos_run(%L, %L, allow_shrink => true);', here.schema, f.last, f.source)
 			WHEN 'differs' THEN format('SELECT * FROM %scontratos_verify(%L, %L, %L);', here.schema, f.first, f.last, f.source)
 			WHEN 'missing' THEN format('SELECT %scontratos_enqueue(%L, %L, %L);', here.schema, f.first, f.last, f.source)
 			ELSE format('SELECT found, hint FROM %scontratos_check(%L) WHERE status <> ''ok'';', here.schema, f.source)
@@ -861,8 +871,9 @@ WITH here AS (
 			AND (r.id > c.id OR r.cause = 'recheck' AND r.finished_at > @extschema@._contratos_now() - interval '24 hours'))
 )
 SELECT p.source, p.problem,
-	CASE WHEN length(p.found) > 160 THEN left(p.found, 157) || '...' ELSE p.found END AS found,
-	p.hint
+	@extschema@._contratos_fold(CASE WHEN length(p.found) > 160 THEN left(p.found, 157) || '...' ELSE p.found END,
+		greatest(24, 57 - (SELECT max(length(s.name)) FROM @extschema@.contratos_sources s))) AS found,
+	@extschema@._contratos_fold(p.hint, 40) AS hint
 FROM problems p ORDER BY p.source NULLS FIRST, p.rank, p.problem;
 COMMENT ON VIEW @extschema@.contratos_problems IS
 'a row for each thing that a person should look at now, of enabled sources; none: all is well';
@@ -870,8 +881,8 @@ COMMENT ON COLUMN @extschema@.contratos_problems.source IS 'name in contratos_so
 COMMENT ON COLUMN @extschema@.contratos_problems.problem IS
 'worker (none runs), housekeeping (a step of the worker fails), upstream (BigQuery has had nothing for three days), late (yesterday is not loaded four hours after run_at), failed, refused, empty (at BigQuery), differs, missing (further back than catchup_days), budget (the bytes of the day are used up), checks (comparisons have failed for a day)';
 COMMENT ON COLUMN @extschema@.contratos_problems.found IS
-'which days, and the message of the newest error, without the path of a file';
-COMMENT ON COLUMN @extschema@.contratos_problems.hint IS 'what to do: a statement, where there is one';
+'which days, and the message of the newest error, without the path of a file; in lines';
+COMMENT ON COLUMN @extschema@.contratos_problems.hint IS 'what to do: a statement, where there is one; in lines';
 GRANT SELECT ON @extschema@.contratos_problems TO pg_monitor;
 
 -- The days from first to last, both before today in UTC, there (BigQuery now),

@@ -7,8 +7,10 @@
  */
 #include "postgres.h"
 
+#include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "utils/builtins.h"
 
 #include "sql/contratos_internal.h"
 
@@ -58,4 +60,14 @@ contratos_fold(const char *text, int width)
 			appendStringInfoChar(&folded, '\n');
 	}
 	return folded.data;
+}
+
+PG_FUNCTION_INFO_V1(contratos_fold_text);
+
+/* For views, and executable by all: any width must end. */
+Datum
+contratos_fold_text(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(
+		cstring_to_text(contratos_fold(text_to_cstring(PG_GETARG_TEXT_PP(0)), Max(PG_GETARG_INT32(1), 1))));
 }

@@ -199,6 +199,10 @@ $f->query(
 	  VALUES ('tokens', '2026-11-22', 'schedule', 'refused', now(), now(), '23502', E'null value\nDETAIL:  Failing row contains (secret).')));
 is($f->query(q(SET ROLE watcher; SELECT error FROM contratos_days WHERE source = 'tokens' AND day = '2026-11-22'; RESET ROLE; SELECT last_error FROM _contratos_status WHERE source = 'tokens')),
 	"null value\n2026-11-22: null value", 'an error in the views has no detail');
+$f->query(q(UPDATE contratos_runs SET error = 'could not open credentials file "/etc/postgresql/key.json": no' WHERE sqlstate = '23502'));
+is($f->query(q(SET ROLE watcher; SELECT error FROM contratos_days WHERE source = 'tokens' AND day = '2026-11-22'; SELECT replace(last_error, E'\\n', '') FROM contratos_status WHERE source = 'tokens')),
+	qq(could not open credentials file "...": no\n2026-11-22: could not open credentials file "...": no), 'an error in the views has no path of a file');
+is($f->query(q(SET ROLE watcher; SELECT _contratos_fold('abc', 0), _contratos_fold('abc', -1) IS NULL, _contratos_fold(NULL, 1))), "a\nb\nc|f|", 'a width of zero is one');
 $f->query(q(DELETE FROM contratos_runs WHERE sqlstate = '23502'));
 is($f->query("BEGIN READ ONLY; $all; COMMIT"), "t\nt\n0", 'the views work in a read-only transaction');
 is($f->query("SET search_path = pg_catalog; SELECT count(*) > 0 FROM public.contratos_status"), 't', 'the views work with any search_path');
@@ -216,7 +220,7 @@ $standby->start;
 $f->node->wait_for_catchup($standby, 'replay');
 my $same = q(SELECT source, enabled, next_wake, next_day, last_success, missing_days, last_error FROM _contratos_status ORDER BY 1; SELECT * FROM contratos_days ORDER BY 1, 2);
 is($standby->safe_psql('postgres', $same), $f->query($same), 'the views are the same on a standby');
-is($standby->safe_psql('postgres', "SELECT DISTINCT worker IS NULL FROM contratos_status"), 't',
+is($standby->safe_psql('postgres', "SELECT DISTINCT worker IS NULL FROM _contratos_status"), 't',
 	'contratos_status has no worker on a standby');
 $standby->stop('immediate');
 

@@ -64,7 +64,19 @@ $f->query(q(CREATE FUNCTION lint() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 my @backfill = screen('SELECT * FROM contratos_backfill(7, allow_shrink => true)');
 fits(120, 'contratos_backfill', @backfill);
 like("@backfill", qr/failed.*the row of contract/, 'contratos_backfill: the message is there, in lines');
+$f->query(q(DELETE FROM contratos_runs WHERE day = '2026-11-18' AND status = 'succeeded'));
 fits(120, 'contratos_status with a failed day', screen('SELECT * FROM contratos_status'));
+fits(120, 'contratos_status with a failed day under a time zone with minutes', screen(q(SET TimeZone = 'Asia/Kolkata'; SELECT * FROM contratos_status)));
+like($f->query(q(SELECT replace(last_error, E'\n', '') FROM contratos_status WHERE source = 'tokens')), qr/^2026-11-18: the row of contract \S+ in block \S+ was refused by the rules of the warehouse for the block chain$/,
+	'contratos_status: last_error has the day, and the message whole');
+fits(120, 'contratos_problems', screen('SELECT * FROM contratos_problems'));
+$f->query(q(UPDATE contratos_sources SET enabled = true, start_date = '2026-10-01', catchup_days = 3));
+my @problems = screen('SELECT * FROM contratos_problems');
+fits(120, 'contratos_problems of several sources', @problems);
+like("@problems", qr/token_transfers.*contratos_enqueue/, 'contratos_problems: a statement is there, in lines');
+is($f->query(q(SELECT hint FROM contratos_problems WHERE source = 'token_transfers' AND problem = 'missing') . " \\gexec\nSELECT count(*) FROM contratos_runs WHERE source = 'token_transfers' AND cause = 'queue'"), "47\n47",
+	'contratos_problems: a statement in lines can be run as it is');
+$f->query(q(UPDATE contratos_sources SET enabled = false WHERE name <> 'tokens'; DELETE FROM contratos_runs WHERE status = 'queued'));
 
 # ---- contratos_check(): as it is, with everything wrong, and the words whole
 

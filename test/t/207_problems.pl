@@ -12,8 +12,8 @@ my $f = Contratos::Worker->new(init => { allows_streaming => 1 }, conf => "contr
 my $bq = $f->bq;
 
 # The rows in short: "tokens late 2026-11-20|...".
-sub problems { return $f->query(($_[0] // '') . q(; SELECT concat_ws(' ', source, problem, found) FROM contratos_problems)); }
-sub hint { return $f->query("SELECT hint FROM contratos_problems WHERE problem = '$_[0]'"); }
+sub problems { return $f->query(($_[0] // '') . q(; SELECT concat_ws(' ', source, problem, replace(found, E'\n', '')) FROM contratos_problems)); }
+sub hint { return $f->query("SELECT replace(hint, E'\\n', '') FROM contratos_problems WHERE problem = '$_[0]'"); }
 # The same time for the views, when nothing is to be done by the worker.
 sub seen_at { return problems("SET contratos.now = '$_[0]+00'"); }
 
@@ -31,9 +31,8 @@ $f->query(q(UPDATE contratos_sources SET enabled = true));
 $f->settle;
 ok($f->at('2026-11-21 20:01'), 'the worker looks again when ready_timeout is over');
 is(problems(), 'tokens empty 2026-11-20', 'a day that stays empty is a problem');
-like(hint('empty'), qr/^If it is really empty: (UPDATE contratos_sources SET allow_empty = true WHERE name = 'tokens';)$/, 'an empty day: what to do');
-my ($cure) = hint('empty') =~ /: (.*)/;
-$f->query($cure);
+like(hint('empty'), qr(^/\* if it is really empty: \*/ UPDATE contratos_sources SET allow_empty = true WHERE name = 'tokens';$), 'an empty day: what to do');
+$f->query(hint('empty'));
 ok($f->at('2026-11-21 20:02'), 'the worker looks after the hint');
 is(problems(), '', 'an empty day: the hint cures it');
 $f->query('UPDATE contratos_sources SET allow_empty = false');
@@ -73,9 +72,8 @@ $f->day('2026-11-25', 4);
 is($f->query('SELECT status FROM contratos_backfill(1)'), 'refused', 'a day that has shrunk is refused');
 $f->query(q(UPDATE contratos_sources SET enabled = true));
 like(problems(), qr/^tokens refused 2026-11-25: .*shrunk from 40 rows to 4$/m, 'a refused day');
-($cure) = hint('refused') =~ /^If BigQuery is right: (.*)$/;
-is($cure, q(SELECT * FROM contratos_run('2026-11-25', 'tokens', allow_shrink => true);), 'a refused day: what to do');
-$f->query($cure);
+is(hint('refused'), q(/* if BigQuery is right: */ SELECT * FROM contratos_run('2026-11-25', 'tokens', allow_shrink => true);), 'a refused day: what to do');
+$f->query(hint('refused'));
 $f->settle;
 is(problems(), '', 'a refused day: the hint cures it');
 # a trigger lets go of rows: the target never has what it should
@@ -98,7 +96,7 @@ is(hint('missing'), q(SELECT contratos_enqueue('2026-11-18', '2026-11-19', 'toke
 $f->day("2026-11-$_", 5) for 18, 19;
 $f->query(hint('missing'));
 ok($f->poll('SELECT count(*) = 0 FROM contratos_problems'), 'missing days: the hint loads them');
-like($f->query(q(UPDATE contratos_sources SET start_date = '2026-11-17'; SET search_path = pg_catalog; SELECT hint FROM public.contratos_problems)), qr/^SELECT public\.contratos_enqueue/, 'a hint has the schema where it is needed');
+like($f->query(q(UPDATE contratos_sources SET start_date = '2026-11-17'; SET search_path = pg_catalog; SELECT replace(hint, E'\n', '') FROM public.contratos_problems)), qr/^SELECT public\.contratos_enqueue/, 'a hint has the schema where it is needed');
 $f->query(q(UPDATE contratos_sources SET start_date = '2026-11-18', catchup_days = 31));
 $f->settle;
 

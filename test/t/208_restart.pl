@@ -25,7 +25,7 @@ ok($f->poll(q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'co
 unlike($f->messages(q(SELECT contratos_enqueue('2026-11-17', '2026-11-17'))), $missing, 'contratos_enqueue() does not say that there is no worker while it restarts');
 is(check_of_worker(), 'ok|is being started', 'contratos_check() is content with a worker that restarts');
 is($f->query($problem), 0, 'a worker that restarts is no problem');
-is($f->query('SELECT worker FROM contratos_status'), '', 'contratos_status has no process of a worker that restarts');
+is($f->query('SELECT worker FROM _contratos_status'), '', '_contratos_status has no process of a worker that restarts');
 kill 'CONT', $launcher;
 ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-17' AND status = 'succeeded')), 'the worker that was restarted loads the day');
 like(check_of_worker(), qr/^ok\|runs as process \d+$/, 'contratos_check() has the process of the worker again');

@@ -124,7 +124,7 @@ cmp_ok($day, '>', 140, 'the table has what happens to most states');
 
 my ($failed) = $f->query(q(SELECT count(*) FILTER (WHERE state IN ('failed', 'refused')) FROM contratos_days));
 is($f->query('SELECT failed_days FROM contratos_status'), $failed, 'failed_days counts days that are failed or refused');
-like($f->query('SELECT last_error FROM _contratos_status'), qr/^2020-\d\d-\d\d: the error of schedule$/, 'last_error is of a day that is failed, and names it');
+like($f->query('SELECT last_error FROM contratos_status'), qr/^2020-\d\d-\d\d: the error of \nschedule$/, 'last_error is of a day that is failed, and names it');
 is($f->query(q(SELECT DISTINCT check_error FROM contratos_days WHERE check_error IS NOT NULL)), 'the error of recheck',
 	'check_error is what a recheck said');
 is($f->query(q(SELECT count(*) FROM contratos_days WHERE state IN ('provisional', 'confirmed') AND check_error IS NOT NULL AND error IS NOT NULL)), 0,
