@@ -15,12 +15,11 @@
 #include "catalog/pg_extension.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "commands/comment.h"
 #include "commands/defrem.h"
 #include "foreign/foreign.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "nodes/value.h"
-#include "parser/parse_func.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -84,6 +83,7 @@ const SetupColumn setup_columns[SETUP_NCOLUMNS] = {
 #define SETUP_BLOCK_FUNCTION "tokens_block"
 #define SETUP_BLOCK_ARGUMENTS SETUP_TIMESTAMP " timestamptz, block_hash text, block_number bigint"
 #define SETUP_BLOCK_COLUMN "block"
+#define SETUP_BLOCK_FUNCTION_COMMENT "the column " SETUP_BLOCK_COLUMN " of table " SETUP_TARGET
 #define SETUP_BLOCK_COMMENT "block_timestamp (UTC, whole seconds), block_hash and block_number in one text"
 
 static bool
@@ -275,22 +275,39 @@ setup_make_index(const Setup *setup, const char *column, const char *operator_cl
 }
 
 /*
+ * Whether a routine with name and arguments of the function is not the one that an earlier
+ * set-up of this role made, so that another role could change it, or something else calls it.
+ */
+static bool
+setup_is_taken(Oid schema)
+{
+	Oid arguments[] = {TIMESTAMPTZOID, TEXTOID, INT8OID};
+	HeapTuple exists =
+		SearchSysCache3(PROCNAMEARGSNSP, CStringGetDatum(SETUP_BLOCK_FUNCTION),
+						PointerGetDatum(buildoidvector(arguments, lengthof(arguments))), ObjectIdGetDatum(schema));
+
+	if (!HeapTupleIsValid(exists))
+		return false;
+
+	Form_pg_proc function = (Form_pg_proc) GETSTRUCT(exists);
+	const char *comment = GetComment(function->oid, ProcedureRelationId, 0);
+	bool taken =
+		function->proowner != GetUserId() || comment == NULL || strcmp(comment, SETUP_BLOCK_FUNCTION_COMMENT) != 0;
+
+	ReleaseSysCache(exists);
+	return taken;
+}
+
+/*
  * The expression of `block`: a call of the function, which is made or replaced; or what the
- * function does, if one of that name belongs to another role, which could change it.
+ * function does, if its name is taken.
  */
 static const char *
 setup_make_block(const Setup *setup)
 {
 	const char *schema = setup->schema_name;
-	Oid arguments[] = {TIMESTAMPTZOID, TEXTOID, INT8OID};
-	List *name = list_make2(makeString(get_namespace_name(setup->schema)), makeString(SETUP_BLOCK_FUNCTION));
-	HeapTuple exists =
-		SearchSysCache1(PROCOID, ObjectIdGetDatum(LookupFuncName(name, lengthof(arguments), arguments, true)));
-	bool foreign = HeapTupleIsValid(exists) && ((Form_pg_proc) GETSTRUCT(exists))->proowner != GetUserId();
 
-	if (HeapTupleIsValid(exists))
-		ReleaseSysCache(exists);
-	if (foreign)
+	if (setup_is_taken(setup->schema))
 		return SETUP_BLOCK;
 	setup_execute("CREATE OR REPLACE FUNCTION %s." SETUP_BLOCK_FUNCTION "(" SETUP_BLOCK_ARGUMENTS ") RETURNS text "
 				  "LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN " SETUP_BLOCK,
@@ -298,7 +315,7 @@ setup_make_block(const Setup *setup)
 	/* whatever the default privileges are: an INSERT into the table calls it */
 	setup_execute("GRANT EXECUTE ON FUNCTION %s." SETUP_BLOCK_FUNCTION "(timestamptz, text, bigint) TO PUBLIC", schema);
 	setup_execute("COMMENT ON FUNCTION %s." SETUP_BLOCK_FUNCTION "(timestamptz, text, bigint) IS "
-				  "'the column " SETUP_BLOCK_COLUMN " of table " SETUP_TARGET "'",
+				  "'" SETUP_BLOCK_FUNCTION_COMMENT "'",
 				  schema);
 	return psprintf("%s." SETUP_BLOCK_FUNCTION "(" SETUP_TIMESTAMP ", block_hash, block_number)", schema);
 }

@@ -85,7 +85,16 @@ is($f->query(q(SELECT attgenerated FROM pg_attribute WHERE attrelid = 'tokens'::
 $f->query(q(DROP TABLE tokens; ALTER FUNCTION tokens_block OWNER TO dw));
 $f->query('SELECT contratos_setup()');
 like($f->query(q(SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = 'tokens'::regclass)), qr/^\(+lpad\((?!.*tokens_block)/, 'another role\'s function of that name is not called');
-$f->query(q(DROP TABLE tokens; DROP FUNCTION tokens_block; ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC; SELECT contratos_setup(); GRANT INSERT ON tokens TO writer));
+for my $mine ('FUNCTION tokens_block(t timestamptz, text, bigint) RETURNS text LANGUAGE sql RETURN $$mine$$', 'FUNCTION tokens_block(timestamptz, text, bigint) RETURNS int LANGUAGE sql RETURN 1',
+	'PROCEDURE tokens_block(timestamptz, text, bigint) LANGUAGE sql BEGIN ATOMIC SELECT 1; END')
+{
+	$f->query("DROP TABLE tokens; DROP ROUTINE tokens_block; CREATE $mine");
+	my $body = $f->query('SELECT prosrc, prosqlbody FROM pg_proc WHERE proname = $$tokens_block$$');
+	$f->query('SELECT contratos_setup()');
+	is($f->query('SELECT prosrc, prosqlbody FROM pg_proc WHERE proname = $$tokens_block$$'), $body, "set-up does not replace $mine");
+	like($f->query(q(SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = 'tokens'::regclass)), qr/^\(+lpad\((?!.*tokens_block)/, "set-up does not call $mine");
+}
+$f->query(q(DROP TABLE tokens; DROP ROUTINE tokens_block; ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC; SELECT contratos_setup(); GRANT INSERT ON tokens TO writer));
 is($f->query(q(SET ROLE writer; INSERT INTO tokens (address, block_timestamp, block_number, block_hash) VALUES ('0x', '2020-01-01Z', 1, '0xb'); RESET ROLE; SELECT block FROM tokens)),
 	'2020-01-01 00:00:00+00:00_0xb_1', 'default privileges without EXECUTE do not matter');
 $f->query(q(DROP TABLE tokens; CREATE TABLE tokens (address text, symbol text, name text, decimals numeric, total_supply numeric, block_timestamp timestamptz, block_number bigint,
