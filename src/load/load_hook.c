@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -74,16 +75,30 @@ may_execute(Oid role, Oid function)
 }
 
 static void
-check_execute(const LoadPlan *plan, const Hook *hook, const char *name, Oid function)
+refuse_call(const LoadPlan *plan, const Hook *hook, const char *privilege, const char *object)
 {
 	const char *role = GetUserNameFromId(plan->owner, false);
 
-	if (!may_execute(plan->owner, function))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("%s of source \"%s\" may not be called by role \"%s\"", hook->column, plan->source->name, role),
-				 errdetail("That role owns %s, and the call runs as it.", plan->target_name),
-				 errhint("GRANT EXECUTE ON ROUTINE %s TO %s;", name, quote_identifier(role))));
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("%s of source \"%s\" may not be called by role \"%s\"", hook->column, plan->source->name, role),
+			 errdetail("That role owns %s, and the call runs as it.", plan->target_name),
+			 errhint("GRANT %s %s TO %s;", privilege, object, quote_identifier(role))));
+}
+
+/* Otherwise the look-up of the function would fail, without a hint. */
+static void
+check_schema(const LoadPlan *plan, const Hook *hook, List *name)
+{
+	char *schema;
+	char *function;
+	Oid oid;
+
+	DeconstructQualifiedName(name, &schema, &function);
+	oid = get_namespace_oid(schema, true);
+	if (OidIsValid(oid) && !DatumGetBool(DirectFunctionCall3(has_schema_privilege_id_id, ObjectIdGetDatum(plan->owner),
+															 ObjectIdGetDatum(oid), CStringGetTextDatum("USAGE"))))
+		refuse_call(plan, hook, "USAGE ON SCHEMA", quote_identifier(schema));
 }
 
 static void
@@ -118,11 +133,16 @@ static char *
 resolve_hook(const LoadPlan *plan, const Hook *hook, char **name, StatementObjects *routine, int *code)
 {
 	List *parts = textToQualifiedNameList(cstring_to_text(hook->name));
-	/* with search_path the caller of a load could choose among the owner's functions */
-	Oid function = list_length(parts) > 1 ? find(hook, parts) : InvalidOid;
+	Oid function = InvalidOid;
 	HeapTuple tuple;
 	FormData_pg_proc form;
 
+	/* with search_path the caller of a load could choose among the owner's functions */
+	if (list_length(parts) > 1)
+	{
+		check_schema(plan, hook, parts);
+		function = find(hook, parts);
+	}
 	if (!OidIsValid(function))
 		refuse_unknown_hook(plan, hook);
 	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
@@ -135,7 +155,8 @@ resolve_hook(const LoadPlan *plan, const Hook *hook, char **name, StatementObjec
 	check_routine_kind(plan, hook, form.prokind);
 	if (!has_privs_of_role(form.proowner, plan->owner))
 		refuse_owner(plan, hook, *name, form.proowner);
-	check_execute(plan, hook, *name, function);
+	if (!may_execute(plan->owner, function))
+		refuse_call(plan, hook, "EXECUTE ON ROUTINE", *name);
 	*routine = (StatementObjects){.routine = function};
 	*code = form.prokind == PROKIND_PROCEDURE ? SPI_OK_UTILITY : SPI_OK_SELECT;
 	return psprintf("%s %s(%s)", form.prokind == PROKIND_PROCEDURE ? "CALL" : "SELECT", *name,

@@ -144,6 +144,15 @@ $f->query(q(CREATE FUNCTION nowhere(text, date) RETURNS void LANGUAGE sql AS '';
 	ALTER FUNCTION nowhere(text, date) OWNER TO owner; ALTER FUNCTION nowhere(text, date, varchar) OWNER TO owner));
 $c = checks(q('kept'));
 is("$c->{'kept after_load'}{status} $c->{'kept on_failure'}{status}", 'ok warning', 'an on_failure with other arguments does not exist');
+$f->query(q(CREATE SCHEMA mart; CREATE PROCEDURE mart.after(source text, day date) LANGUAGE sql BEGIN ATOMIC SELECT 1; END;
+	CREATE PROCEDURE mart.failed(source text, day date, error text) LANGUAGE sql BEGIN ATOMIC SELECT 1; END;
+	UPDATE contratos_sources SET after_load = 'mart.after', on_failure = 'mart.failed' WHERE name = 'kept'));
+$c = checks(q('kept'));
+says($c->{"kept $_"}, $_ eq 'after_load' ? 'failed' : 'warning', qr/^$_ of source "kept" may not be called by role "owner"\. That role owns/, qr/^GRANT USAGE ON SCHEMA mart TO owner;$/, "$_ in a schema that the owner may not use")
+	for qw(after_load on_failure);
+$f->query($c->{'kept after_load'}{hint});
+$c = checks(q('kept'));
+unlike("$c->{'kept after_load'}{found} $c->{'kept on_failure'}{found}", qr/may not be called/, 'after_load and on_failure in a schema: the hint cures it');
 $f->query(q(UPDATE contratos_sources SET after_load = NULL, on_failure = NULL));
 
 # ---- publications
