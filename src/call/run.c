@@ -190,6 +190,7 @@ explain_end(const Call *call, const LoadDay *load, ErrorData *edata)
 {
 	int undone = call->commits ? 0 : call->totals.days[RUN_SUCCEEDED];
 	int64 billed = call->totals.billed + Max(load->run.bytes_billed, 0);
+	bool is_known = load->run.bytes_processed >= 0 || load->run.bytes_billed <= 0;
 	StringInfoData detail;
 
 	if (edata->sqlerrcode != ERRCODE_QUERY_CANCELED && undone == 0)
@@ -201,7 +202,8 @@ explain_end(const Call *call, const LoadDay *load, ErrorData *edata)
 	if (undone > 0)
 		appendStringInfo(&detail, ": %d %s that it had loaded %s undone", undone, undone == 1 ? "day" : "days",
 						 undone == 1 ? "is" : "are");
-	appendStringInfo(&detail, ". BigQuery bills " INT64_FORMAT " bytes for the jobs of the call that ended.", billed);
+	appendStringInfo(&detail, ". BigQuery bills " INT64_FORMAT " bytes%s for the jobs of the call that ended.", billed,
+					 is_known ? "" : " at most");
 	edata->detail = detail.data;
 }
 

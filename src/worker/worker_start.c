@@ -47,7 +47,7 @@ project_of_credentials(const BqConnection *connection)
 	return facts.project != NULL ? failure_to_server(facts.project) : "as the credentials say";
 }
 
-/* Add a source's project and credentials, unless another source has both. */
+/* Add a line with a source's project and credentials, unless another source has both. */
 static void
 describe_source(void *arg)
 {
@@ -67,11 +67,11 @@ describe_source(void *arg)
 			return;
 		connection = options_connection(remote, extension_relation_owner(target));
 	}
-	line = psprintf("BigQuery project: %s; credentials: %s.",
+	line = psprintf("BigQuery project: %s; credentials: %s.\n",
 					connection->project != NULL ? connection->project : project_of_credentials(connection),
 					connection->credentials_file != NULL ? connection->credentials_file : "none");
 	if (strstr(billing->text.data, line) == NULL)
-		appendStringInfo(&billing->text, "%s%s", billing->text.len > 0 ? "\n" : "", line);
+		appendStringInfoString(&billing->text, line);
 }
 
 static void
@@ -118,5 +118,8 @@ worker_billing(MemoryContext context)
 	if (billing.text.len == 0)
 		(void) catch_with_transactions(describe_settings, &billing, NULL);
 	MemoryContextSwitchTo(context);
-	return billing.text.len > 0 ? billing.text.data : NULL;
+	if (billing.text.len == 0)
+		return NULL;
+	billing.text.data[billing.text.len - 1] = '\0';
+	return billing.text.data;
 }

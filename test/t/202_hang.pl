@@ -80,6 +80,17 @@ $bq->wait(kind => 'results', state => 'stalled');
 like($error, qr/ERROR:  57014: .*\nDETAIL:  BigQuery job contratos_\w+ was canceled; bytes that it has read may be billed\.$/m, 'a query of the foreign table: the error names the job, too');
 $bq->reset(tables => 0);
 
+# ---- a job that has ended, without having told what it has read
+
+$bq->rule({ kind => 'results', times => 0 }, { stall => 'mid_body' });
+$bq->rule({ kind => 'get', times => 0 }, { stall => 'before_headers' });
+$session = $f->begin($run);
+$bq->wait(kind => 'results', state => 'stalled');
+ok($f->said($session, $silence), 'a first page that breaks off hangs: a NOTICE says so');
+($seconds, $error) = canceled($session);
+like($error, qr/BigQuery bills 1073741824 bytes at most for the jobs/, 'a job whose cost is not known: the error has the byte cap, as such');
+$bq->reset(tables => 0);
+
 # ---- a backfill: two days are undone with the third
 
 $bq->rule({ kind => 'insert', nth => 3, times => 0 }, { stall => 'before_headers' });

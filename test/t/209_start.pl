@@ -35,6 +35,9 @@ $f->query(qq(
 	INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, start_date) VALUES
 		('kept', 'elsewhere', 'kept', 'block_timestamp', '2026-12-24'), ('more', 'elsewhere', 'more', 'block_timestamp', '2026-12-24')));
 is(start(), "BigQuery project: of-the-server; credentials: $user.\n\tBigQuery project: set-project; credentials: $key.", 'each project and key of the sources, once');
+$f->query(qq(ALTER SERVER other OPTIONS (SET project 'set-project'); ALTER USER MAPPING FOR CURRENT_USER SERVER other OPTIONS (SET credentials_file '$key.')));
+like(start(), qr/credentials: \Q$key\E\.\.\n.*credentials: \Q$key\E\.$/, 'a key whose name begins with that of another: both are named');
+$f->query(qq(ALTER SERVER other OPTIONS (SET project 'of-the-server'); ALTER USER MAPPING FOR CURRENT_USER SERVER other OPTIONS (SET credentials_file '$user')));
 $f->query('DROP TABLE more; ALTER SERVER other OPTIONS (DROP project)');
 like(start(), qr/^BigQuery project: [^;]+; credentials: \Q$user\E\.\n/, 'a source whose target is gone does not hide the others');
 $f->query(q(UPDATE contratos_sources SET enabled = false WHERE name <> 'tokens'));
