@@ -212,13 +212,14 @@ look_for_sources(Check *check)
 							  check->schema));
 }
 
-void
-check_all(const char *source, void (*emit)(void *arg, const CheckRow *row), void *arg)
+List *
+check_all(const char *source)
 {
 	static const CheckItem all = {"source", look_for_sources};
 	/* what is wrong comes last, where a terminal shows it */
 	static const CheckStatus order[] = {CHECK_OK, CHECK_SKIPPED, CHECK_WARNING, CHECK_FAILED};
 	Rows rows = {.context = CurrentMemoryContext};
+	List *result = NIL;
 	ListCell *cell;
 
 	extension_lock();
@@ -242,6 +243,6 @@ check_all(const char *source, void (*emit)(void *arg, const CheckRow *row), void
 	foreach (cell, server.names)
 		run_source(&server, lfirst(cell), &rows);
 	for (int i = 0; i < (int) lengthof(order); i++)
-		foreach (cell, rows.of[order[i]])
-			emit(arg, lfirst(cell));
+		result = list_concat(result, rows.of[order[i]]);
+	return result;
 }

@@ -6,6 +6,8 @@
 #ifndef CONTRATOS_CHECK_H
 #define CONTRATOS_CHECK_H
 
+#include "nodes/pg_list.h"
+
 /* The result of one check; strings live as long as the call. */
 typedef struct CheckRow
 {
@@ -18,8 +20,8 @@ typedef struct CheckRow
 
 /*
  * Check the server, then the source of that name, or (NULL) all sources in order of
- * their names; then `emit` is called for each row: those that are ok, skipped, warnings
- * and failed, each in the order of the checks.  Only reads, and sends BigQuery only free
+ * their names.  Returns the rows (CheckRow *): those that are ok, skipped, warnings and
+ * failed, each in the order of the checks.  Only reads, and sends BigQuery only free
  * requests; each request takes 15 s at most.
  *
  * Problems are rows, never errors; so is a source that does not exist (42704
@@ -28,6 +30,6 @@ typedef struct CheckRow
  * extension itself is not installed.  Must be called in a transaction, which may be
  * read-only.
  */
-extern void check_all(const char *source, void (*emit)(void *arg, const CheckRow *row), void *arg);
+extern List *check_all(const char *source);
 
 #endif /* CONTRATOS_CHECK_H */

@@ -36,34 +36,45 @@
 
 PG_FUNCTION_INFO_V1(contratos_check);
 
-/* The columns found and hint: with the others they fill a terminal of 120 columns. */
-#define FOUND_WIDTH 32
+/*
+ * The widths of the columns found and hint: with the others they fill a terminal of 120
+ * columns; for found there is what the names of sources leave.
+ */
+#define FOUND_WIDTH 47
+#define MIN_FOUND_WIDTH 16
 #define HINT_WIDTH 36
-
-static void
-emit_check(void *arg, const CheckRow *row)
-{
-	ReturnSetInfo *set = arg;
-	const char *texts[5] = {row->source, row->name, row->status, contratos_fold(row->found, FOUND_WIDTH),
-							row->hint ? contratos_fold(row->hint, HINT_WIDTH) : NULL};
-	Datum values[5] = {0};
-	bool nulls[5];
-
-	for (int i = 0; i < (int) lengthof(texts); i++)
-	{
-		nulls[i] = texts[i] == NULL;
-		if (!nulls[i])
-			values[i] = CStringGetTextDatum(texts[i]);
-	}
-	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
-}
 
 /* NULL means all sources. */
 Datum
 contratos_check(PG_FUNCTION_ARGS)
 {
+	ReturnSetInfo *set = (ReturnSetInfo *) fcinfo->resultinfo;
+	int name_width = sizeof("source") - 1;
+	List *rows;
+	ListCell *cell;
+
 	InitMaterializedSRF(fcinfo, 0);
-	check_all(PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)), emit_check, fcinfo->resultinfo);
+	rows = check_all(PG_ARGISNULL(0) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	foreach (cell, rows)
+		if (((CheckRow *) lfirst(cell))->source != NULL)
+			name_width = Max(name_width, (int) strlen(((CheckRow *) lfirst(cell))->source));
+	foreach (cell, rows)
+	{
+		const CheckRow *row = lfirst(cell);
+		const char *texts[5] = {row->source, row->name, row->status,
+								contratos_fold(row->found, Max(FOUND_WIDTH - name_width, MIN_FOUND_WIDTH)),
+								row->hint ? contratos_fold(row->hint, HINT_WIDTH) : NULL};
+		Datum values[5] = {0};
+		bool nulls[5];
+
+		for (int i = 0; i < (int) lengthof(texts); i++)
+		{
+			nulls[i] = texts[i] == NULL;
+			if (!nulls[i])
+				values[i] = CStringGetTextDatum(texts[i]);
+		}
+		tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);
+	}
 	return (Datum) 0;
 }
 

@@ -85,6 +85,8 @@ fits(120, 'contratos_check', @check);
 fits(120, 'contratos_check of all sources', screen('SELECT * FROM contratos_check(NULL)'));
 fits(120, 'contratos_check without credentials', screen(q(SET contratos.credentials_file = '/etc/postgresql/keys/production/bigquery-service-account.json';
 	SELECT * FROM contratos_check())));
+fits(120, 'contratos_check of a source with a long name', screen(q(BEGIN; UPDATE contratos_sources SET name = 'ethereum_token_transfers' WHERE name = 'token_transfers';
+	SET contratos.credentials_file = '/etc/postgresql/keys/production/bigquery-service-account.json'; SELECT * FROM contratos_check('ethereum_token_transfers'))));
 my $statuses = q(SELECT string_agg(status, ' ' ORDER BY n) FROM (SELECT n, status, lag(status) OVER (ORDER BY n) AS before
 	FROM contratos_check(%s) WITH ORDINALITY c(source, check_name, status, found, hint, n)) s WHERE status IS DISTINCT FROM before);
 is($f->query(sprintf "SET contratos.credentials_file = '/nowhere/key.json'; $statuses", 'NULL'), 'ok skipped warning failed', 'contratos_check() has what fails last');
