@@ -78,7 +78,10 @@ check_mode(const char *path, const struct stat *st, Failure *f)
 	{
 		failure_set(f, ERRCODE_INSUFFICIENT_PRIVILEGE, "credentials file \"%s\" is accessible to other users", path);
 		failure_detail(f, "Its mode is %04o.", (unsigned) (st->st_mode & 07777));
-		hint_at_mode(path, psprintf("Run: chmod %s '%s'", ours ? "0600" : "0640", path), f);
+		if (ours)
+			hint_at_mode(path, psprintf("Run: chmod 0600 '%s'", path), f);
+		else /* so that the server can still read root's file */
+			hint_at_mode(path, psprintf("Run: chgrp %u '%s' && chmod 0640 '%s'", (unsigned) getegid(), path, path), f);
 	}
 	else
 		return true;
