@@ -646,7 +646,7 @@ LEFT JOIN (
 		(count(*) FILTER (WHERE d.state IN ('failed', 'refused')))::integer AS failed,
 		(count(*) FILTER (WHERE d.state = 'queued'))::integer AS queued,
 		(count(*) FILTER (WHERE d.state = 'waiting'))::integer AS waiting,
-		array_agg(format('%s: %s', d.day, d.error) ORDER BY d.run DESC)
+		array_agg(concat(to_char(d.day, 'YYYY-MM-DD: '), d.error) ORDER BY d.run DESC)
 			FILTER (WHERE d.state IN ('failed', 'refused')) AS last_error,
 		array_agg(d.error_at ORDER BY d.run DESC) FILTER (WHERE d.state IN ('failed', 'refused')) AS last_error_at
 	FROM @extschema@._contratos_days d GROUP BY d.source) days ON days.source = s.name

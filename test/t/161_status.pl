@@ -202,6 +202,7 @@ is($f->query(q(SET ROLE watcher; SELECT error FROM contratos_days WHERE source =
 $f->query(q(UPDATE contratos_runs SET error = 'could not open credentials file "/etc/postgresql/key.json": no' WHERE sqlstate = '23502'));
 is($f->query(q(SET ROLE watcher; SELECT error FROM contratos_days WHERE source = 'tokens' AND day = '2026-11-22'; SELECT replace(last_error, E'\\n', '') FROM contratos_status WHERE source = 'tokens')),
 	qq(could not open credentials file "...": no\n2026-11-22: could not open credentials file "...": no), 'an error in the views has no path of a file');
+is($f->query(q(SET DateStyle = 'German, DMY'; SELECT left(last_error, 12) FROM _contratos_status WHERE source = 'tokens')), '2026-11-22: ', 'last_error names the day whatever DateStyle is');
 is($f->query(q(SET ROLE watcher; SELECT _contratos_fold('abc', 0), _contratos_fold('abc', -1) IS NULL, _contratos_fold(NULL, 1))), "a\nb\nc|f|", 'a width of zero is one');
 $f->query(q(DELETE FROM contratos_runs WHERE sqlstate = '23502'));
 is($f->query("BEGIN READ ONLY; $all; COMMIT"), "t\nt\n0", 'the views work in a read-only transaction');
