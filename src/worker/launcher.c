@@ -50,6 +50,9 @@
 /* A worker that dies soon after its start is restarted after 1 s, 2 s, … at most: */
 #define MAX_DELAY_MS (60 * 1000)
 
+/* One that will be started within this time is no missing worker. */
+#define EXPECTED_WITHIN_MS (5 * 1000)
+
 /* A worker that has run this long is restarted at once when it dies. */
 #define ADULT_MS (60 * 1000)
 
@@ -339,7 +342,8 @@ tend(Place *place)
 {
 	long wait = tend_worker(place);
 
-	expect(place, place->wanted && (place->handle != NULL || place->adopted != 0));
+	expect(place, place->wanted &&
+					  (place->handle != NULL || place->adopted != 0 || (wait >= 0 && wait <= EXPECTED_WITHIN_MS)));
 	return wait;
 }
 

@@ -30,6 +30,17 @@ kill 'CONT', $launcher;
 ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-17' AND status = 'succeeded')), 'the worker that was restarted loads the day');
 like(check_of_worker(), qr/^ok\|runs as process \d+$/, 'contratos_check() has the process of the worker again');
 
+# ---- a worker that is terminated again soon, and so is started again a little later
+
+for my $time (1 .. 3)
+{
+	ok($f->settle, "there is a worker before its end no. $time");
+	unlike($f->messages(q(SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE backend_type = 'contratos worker'; SELECT pg_sleep(0.3);
+		SELECT contratos_enqueue('2026-11-17', '2026-11-17', only_missing => false))), $missing, "contratos_enqueue() does not say that there is no worker after its end no. $time");
+}
+ok($f->settle, 'the worker is back');
+ok($f->poll(q(SELECT count(*) = 0 FROM contratos_runs WHERE status IN ('queued', 'running', 'waiting'))), 'the days are loaded');
+
 # ---- a launcher that is terminated while its worker is busy
 
 my $started = qr/starting background worker process "contratos worker for postgres"/;
