@@ -137,9 +137,9 @@ check_database(Check *check)
 	else
 		check_report(check, CHECK_WARNING,
 					 psprintf("contratos.databases does not list %s: no worker loads its sources", name),
-					 psprintf("In postgresql.conf: contratos.databases = '%s%s%s'; then reload it: SELECT "
-							  "pg_reload_conf();",
-							  others, others[0] != '\0' ? ", " : "", quote_identifier(name)));
+					 psprintf("ALTER SYSTEM SET contratos.databases = %s; SELECT pg_reload_conf();",
+							  quote_literal_cstr(
+								  psprintf("%s%s%s", others, others[0] != '\0' ? ", " : "", quote_identifier(name)))));
 }
 
 void

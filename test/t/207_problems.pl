@@ -160,6 +160,14 @@ $f->set('contratos.databases' => '');
 ok($f->poll(q(SELECT count(*) = 1 FROM contratos_problems WHERE source IS NULL AND problem = 'worker')), 'no worker is a problem, and one row');
 like(hint('worker'), qr/^SELECT found, hint FROM contratos_check\(\) WHERE status <> 'ok';$/, 'no worker: what to do');
 like($f->query(hint('worker')) =~ tr/\n//dr, qr/contratos\.databases does not list postgres/, 'no worker: the statement of the hint says why');
+$f->set('contratos.databases' => 'elsewhere');
+ok($f->poll(q(SELECT hint LIKE '%elsewhere%' FROM contratos_check() WHERE check_name = 'database')), 'no worker: another database has one');
+$f->query($_) for split /(?<=;) /, $f->query(q(SELECT replace(hint, E'\n', '') FROM contratos_check() WHERE check_name = 'database'));
+ok($f->poll('SELECT count(*) = 0 FROM contratos_problems'), 'no worker: the hint of contratos_check() cures it');
+is($f->query('SHOW contratos.databases'), 'elsewhere, postgres', 'no worker: the hint leaves the other databases');
+$f->query('ALTER SYSTEM RESET contratos.databases');
+$f->set('contratos.databases' => '');
+ok($f->poll(q(SELECT count(*) = 1 FROM contratos_problems WHERE problem = 'worker')), 'no worker again');
 $f->query('UPDATE contratos_sources SET enabled = false');
 is(problems(), '', 'no worker is no problem where no source is enabled');
 
