@@ -50,7 +50,7 @@
 /* A worker that dies soon after its start is restarted after 1 s, 2 s, … at most: */
 #define MAX_DELAY_MS (60 * 1000)
 
-/* One that will be started within this time is no missing worker. */
+/* A worker that will be started within this time is not reported as missing. */
 #define EXPECTED_WITHIN_MS (5 * 1000)
 
 /* A worker that has run this long is restarted at once when it dies. */
