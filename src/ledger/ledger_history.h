@@ -76,7 +76,7 @@ extern void ledger_set_baseline(int64 run, const DayFigures *remote);
 /* Set confirmed_at on the last success of a day. */
 extern void ledger_confirm(const char *source, DateADT day);
 
-/* contratos_runs.reason of an attempt in which the server did not answer at all. */
+/* contratos_runs.reason of an attempt in which the server did not answer, or only that it is not available. */
 #define LEDGER_UNREACHABLE "unreachable"
 
 /* Whether a recheck of the source has succeeded, whatever it found, in the UTC day of `now`. */
