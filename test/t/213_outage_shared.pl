@@ -47,13 +47,37 @@ like(
 		  SELECT next_wake - '2026-11-24 08:00+00' FROM contratos_status WHERE source = 'second'; ROLLBACK)),
 	qr/^00:0[1-9]:/m, 'next_wake of a source is when its server is tried again, whichever source could not reach it');
 
-# ---- an answer to a person's call is one, too; the real time, without a reload
+# ---- "no rows yet" is an answer
+
+like(
+	$f->query(
+		q(BEGIN; DELETE FROM contratos_runs;
+		  INSERT INTO contratos_runs (source, day, cause, status, started_at, finished_at, next_attempt_at, sqlstate, reason) VALUES
+		  ('tokens', '2026-11-23', 'schedule', 'failed', '2026-11-24 08:00+00', '2026-11-24 08:00+00', NULL, '08001', 'unreachable'),
+		  ('tokens', '2026-11-23', 'schedule', 'waiting', '2026-11-24 08:00+00', NULL, '2026-11-24 08:15+00', 'P0002', NULL);
+		  SELECT next_wake - '2026-11-24 08:00+00' FROM contratos_status WHERE source = 'tokens'; ROLLBACK)),
+	qr/^00:00:00$/m, 'other days are loaded at once when the server has answered that it has no rows yet');
+
+# ---- a gateway that answers for a server
 
 $bq->restart;
+$f->query(q(DELETE FROM contratos_sources WHERE name = 'second'));
+ok($f->at('2026-11-24 14:00'), 'all days are loaded');
+$bq->rule({ kind => $_, times => 0 }, { status => 503, body => '<html>' }) for qw(insert query);
+for my $time ('08:00', '08:01', '14:00')
+{
+	ok($f->at("2026-11-25 $time"), "the worker wakes behind a gateway, $time");
+}
+is($f->query(q(SELECT string_agg(concat_ws(' ', extract(day FROM day), cause, status, attempt, reason), ', ' ORDER BY id) FROM contratos_runs WHERE started_at >= '2026-11-25')),
+	join(', ', ('24 schedule failed 1 unreachable') x 3), 'a gateway without a server behind it is an outage: one attempt for each wake-up');
+$bq->reset(tables => 0);
+
+# ---- an answer to a person's call is one, too; the real time, without a reload
+
 my $yesterday = $f->query(q(SELECT (now() AT TIME ZONE 'UTC')::date - 1));
 my @days = map { $f->query("SELECT '$yesterday'::date - $_") } 2, 1, 0;
 $f->day($_, 10) for @days;
-$f->query(qq(DELETE FROM contratos_runs; DELETE FROM contratos_sources WHERE name = 'second'; UPDATE contratos_sources SET start_date = '$days[0]', run_at = '00:00', recheck_days = 0));
+$f->query(qq(DELETE FROM contratos_runs; UPDATE contratos_sources SET start_date = '$days[0]', run_at = '00:00', recheck_days = 0));
 # (a restart of the endpoint replaces the key file, which is a change)
 $bq->rule({ kind => 'any', times => 0 }, { close => 'before_headers' });
 $f->set('contratos.now' => '');
