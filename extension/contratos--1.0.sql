@@ -533,7 +533,7 @@ FROM (
 	UNION
 	SELECT s.name, r.day
 	FROM @extschema@.contratos_sources s JOIN @extschema@.contratos_runs r ON r.source = s.name
-	WHERE s.timestamp_column IS NOT NULL AND (r.day < s.start_date OR r.day > @extschema@.contratos_yesterday())
+	WHERE s.timestamp_column IS NOT NULL AND (r.day < s.start_date OR r.day > (SELECT @extschema@.contratos_yesterday()))
 		AND NOT r.only_cost
 	UNION
 	-- of a snapshot there is only what was loaded last, and yesterday to be loaded

@@ -228,14 +228,15 @@ ledger_days(const char *source, DateADT first, DateADT last, int *ndays)
 	ledger_execute("contratos_runs",
 				   "SELECT " DAYS_COLUMNS " FROM (SELECT $2 + i AS day FROM generate_series(0, $3 - $2) i "
 				   "UNION SELECT o.day FROM %1$s.contratos_runs o WHERE o.source = $1 AND o.day < least($2, $3 + 1) "
-				   "AND NOT o.only_cost AND (o.status IN ('queued', 'running', 'waiting') "
-				   "OR ((o.next_attempt_at IS NOT NULL OR (o.status IN ('failed', 'interrupted') "
-				   "AND o.cause IN ('queue', 'reload', 'recheck'))) "
-				   "AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = $1 AND n.day = o.day "
-				   "AND n.id > o.id AND NOT n.only_cost AND (n.cause = 'recheck') = (o.cause = 'recheck'))) "
-				   "OR (o.status = 'succeeded' AND o.confirmed_at IS NULL "
-				   "AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = $1 AND n.day = o.day "
-				   "AND n.id > o.id AND n.status IN ('succeeded', 'accepted'))))) d "
+				   "AND NOT o.only_cost GROUP BY o.day "
+				   "HAVING bool_or(o.status IN ('queued', 'running', 'waiting')) "
+				   "OR max(o.id) FILTER (WHERE o.cause <> 'recheck') = max(o.id) FILTER (WHERE o.cause <> 'recheck' "
+				   "AND (o.next_attempt_at IS NOT NULL "
+				   "OR o.cause IN ('queue', 'reload') AND o.status IN ('failed', 'interrupted'))) "
+				   "OR max(o.id) FILTER (WHERE o.cause = 'recheck') = max(o.id) FILTER (WHERE o.cause = 'recheck' "
+				   "AND (o.next_attempt_at IS NOT NULL OR o.status IN ('failed', 'interrupted'))) "
+				   "OR max(o.id) FILTER (WHERE o.status IN ('succeeded', 'accepted')) "
+				   "= max(o.id) FILTER (WHERE o.status = 'succeeded' AND o.confirmed_at IS NULL)) d "
 				   "LEFT JOIN %1$s.contratos_runs r ON r.source = $1 AND r.day = d.day AND NOT r.only_cost "
 				   "ORDER BY d.day, r.id",
 				   &args, SPI_OK_SELECT, read_days, &days);
