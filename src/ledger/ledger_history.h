@@ -116,8 +116,8 @@ extern bool ledger_ran_out(const char *source, TimestampTz now);
 
 /*
  * Remove attempts that ended more than `days` days before `now`, with their
- * rejects, but never the last success of a day, the row that has accepted it since, nor open rows.  Returns the number
- * of rows removed.
+ * rejects, but never the last success of a day, nor the row that has accepted it or
+ * found a difference since, nor open rows.  Returns the number of rows removed.
  */
 extern int64 ledger_prune(int days, TimestampTz now);
 
