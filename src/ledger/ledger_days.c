@@ -38,7 +38,7 @@ typedef struct RunRow
 
 /* The columns, by which read_attempt() finds them. */
 #define DAYS_COLUMNS                                                                                                   \
-	"r.id, d.day, r.status, r.attempt, r.started_at, r.finished_at, r.next_attempt_at, r.confirmed_at, r.cause, "         \
+	"r.id, d.day, r.status, r.attempt, r.started_at, r.finished_at, r.next_attempt_at, r.confirmed_at, r.cause, "      \
 	"r.reason"
 
 enum
