@@ -201,7 +201,7 @@ COMMENT ON COLUMN @extschema@.contratos_runs.confirmed_at IS
 COMMENT ON COLUMN @extschema@.contratos_runs.next_attempt_at IS 'when the worker tries again; null: not by itself';
 COMMENT ON COLUMN @extschema@.contratos_runs.sqlstate IS 'the error''s SQLSTATE; docs/errors.md has them';
 COMMENT ON COLUMN @extschema@.contratos_runs.reason IS
-'BigQuery''s word for the error, such as accessDenied; unreachable: the server did not answer at all; schemaDrift: the column error tells which columns are new there, or changed';
+'BigQuery''s word for the error, such as accessDenied; unreachable: the server did not answer, or only that it is not available (HTTP status 502 to 504 without a reason); schemaDrift: the column error tells which columns are new there, or changed';
 COMMENT ON COLUMN @extschema@.contratos_runs.error IS
 'the error, in words; of a recheck that ended well, what has become of the columns there';
 COMMENT ON COLUMN @extschema@.contratos_runs.accepted_by IS 'of an accepted day: the session''s role';
@@ -534,7 +534,7 @@ FROM (
 	UNION
 	SELECT s.name, r.day
 	FROM @extschema@.contratos_sources s JOIN @extschema@.contratos_runs r ON r.source = s.name
-	WHERE s.timestamp_column IS NOT NULL AND (r.day < s.start_date OR r.day > @extschema@.contratos_yesterday())
+	WHERE s.timestamp_column IS NOT NULL AND (r.day < s.start_date OR r.day > (SELECT @extschema@.contratos_yesterday()))
 		AND NOT r.only_cost
 	UNION
 	-- of a snapshot there is only what was loaded last, and yesterday to be loaded

@@ -179,6 +179,8 @@ extension_pin_settings(void)
 							 false);
 	/* rows that a policy hides cause an error, never an incomplete result */
 	(void) set_config_option("row_security", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* it would cost more than the statement: the planner cannot know how few days there are */
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	/* they would show the caller values of statements that run as another role */
 	if (Debug_print_parse || Debug_print_rewritten || Debug_print_plan)
 		for (int i = 0; i < (int) lengthof(dumps); i++)

@@ -41,8 +41,8 @@ extern Oid extension_relation(const char *name);
 extern Oid extension_relation_owner(Oid relid);
 
 /*
- * Open a GUC nest level with search_path 'pg_catalog, pg_temp', row_security and
- * debug_print_* off.  The caller closes it: AtEOXact_GUC(true, level), in
+ * Open a GUC nest level with search_path 'pg_catalog, pg_temp', row_security, jit
+ * and debug_print_* off.  The caller closes it: AtEOXact_GUC(true, level), in
  * PG_FINALLY.
  */
 extern int extension_pin_settings(void);

@@ -186,7 +186,11 @@ ledger_enqueue(const char *source, DateADT first, DateADT last, bool only_missin
 				   "SELECT $1, $2 + i, 'queue', 'queued', 0 FROM generate_series(0, $3 - $2) i "
 				   "WHERE NOT $4 OR NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs r "
 				   "WHERE r.source = $1 AND r.day = $2 + i AND r.status IN ('succeeded', 'accepted')) ORDER BY i "
-				   "ON CONFLICT (source, day) WHERE status IN ('queued', 'running', 'waiting') DO NOTHING",
+				   "ON CONFLICT (source, day) WHERE status IN ('queued', 'running', 'waiting') "
+				   /* the load takes the place of a recheck that waits for a lock */
+				   "DO UPDATE SET cause = 'queue', status = 'queued', attempt = 0, job_id = NULL, started_at = NULL, "
+				   "next_attempt_at = NULL, sqlstate = NULL, reason = NULL, error = NULL "
+				   "WHERE contratos_runs.cause = 'recheck' AND contratos_runs.status = 'waiting'",
 				   &args, SPI_OK_INSERT, ledger_read_count, &queued);
 	return (int) queued;
 }

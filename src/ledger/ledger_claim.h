@@ -34,8 +34,8 @@ extern void ledger_unclaim(const char *source);
 
 /*
  * Queue the days from first to last, except those that are open already and, with
- * only_missing, those that have a success.  Returns the number of days newly
- * queued.  Waits for other transactions that queue days of the source.  Rows have
+ * only_missing, those that have a success; a recheck that waits becomes the load.
+ * Returns the number of days newly queued.  Waits for other transactions that queue days of the source.  Rows have
  * attempt 0 and no started_at until ledger_begin().
  */
 extern int ledger_enqueue(const char *source, DateADT first, DateADT last, bool only_missing);

@@ -28,6 +28,7 @@ typedef struct RunRow
 	bool reload; /* a load that a check called for */
 	bool by_hand; /* by a call, in which the worker had no part */
 	bool queued; /* by a person */
+	bool unreachable; /* the server could not be reached */
 	int attempt;
 	TimestampTz started_at; /* 0: null, as for the next two */
 	TimestampTz finished_at;
@@ -37,7 +38,8 @@ typedef struct RunRow
 
 /* The columns, by which read_attempt() finds them. */
 #define DAYS_COLUMNS                                                                                                   \
-	"r.id, d.day, r.status, r.attempt, r.started_at, r.finished_at, r.next_attempt_at, r.confirmed_at, r.cause"
+	"r.id, d.day, r.status, r.attempt, r.started_at, r.finished_at, r.next_attempt_at, r.confirmed_at, r.cause, "      \
+	"r.reason"
 
 enum
 {
@@ -49,7 +51,8 @@ enum
 	DAYS_FINISHED_AT,
 	DAYS_NEXT_ATTEMPT_AT,
 	DAYS_CONFIRMED_AT,
-	DAYS_CAUSE
+	DAYS_CAUSE,
+	DAYS_REASON
 };
 
 /* The days found so far. */
@@ -69,6 +72,7 @@ take_over(ScheduleDay *d, const RunRow *a, ScheduleState state)
 		.attempt = a->attempt,
 		.ended_at = a->finished_at,
 		.next_at = a->next_attempt_at,
+		.unreachable = a->unreachable,
 	};
 	if (a->check)
 		return;
@@ -154,11 +158,13 @@ read_attempt(uint64 row)
 	if (a.id != 0)
 	{
 		const char *cause = ledger_value_text(row, DAYS_CAUSE);
+		const char *reason = ledger_value_text(row, DAYS_REASON);
 
 		a.status = ledger_status(ledger_value_text(row, DAYS_STATUS));
 		a.check = strcmp(cause, "recheck") == 0;
 		a.reload = strcmp(cause, "reload") == 0;
 		a.queued = strcmp(cause, "queue") == 0;
+		a.unreachable = reason != NULL && strcmp(reason, LEDGER_UNREACHABLE) == 0;
 		a.by_hand = strcmp(cause, "manual") == 0 || strcmp(cause, "backfill") == 0;
 	}
 	a.day = DatumGetDateADT(ledger_value(row, DAYS_DAY, &isnull));
@@ -222,14 +228,15 @@ ledger_days(const char *source, DateADT first, DateADT last, int *ndays)
 	ledger_execute("contratos_runs",
 				   "SELECT " DAYS_COLUMNS " FROM (SELECT $2 + i AS day FROM generate_series(0, $3 - $2) i "
 				   "UNION SELECT o.day FROM %1$s.contratos_runs o WHERE o.source = $1 AND o.day < least($2, $3 + 1) "
-				   "AND NOT o.only_cost AND (o.status IN ('queued', 'running', 'waiting') "
-				   "OR ((o.next_attempt_at IS NOT NULL OR (o.status IN ('failed', 'interrupted') "
-				   "AND o.cause IN ('queue', 'reload', 'recheck'))) "
-				   "AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = $1 AND n.day = o.day "
-				   "AND n.id > o.id AND NOT n.only_cost AND (n.cause = 'recheck') = (o.cause = 'recheck'))) "
-				   "OR (o.status = 'succeeded' AND o.confirmed_at IS NULL "
-				   "AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = $1 AND n.day = o.day "
-				   "AND n.id > o.id AND n.status IN ('succeeded', 'accepted'))))) d "
+				   "AND NOT o.only_cost GROUP BY o.day "
+				   "HAVING bool_or(o.status IN ('queued', 'running', 'waiting')) "
+				   "OR max(o.id) FILTER (WHERE o.cause <> 'recheck') = max(o.id) FILTER (WHERE o.cause <> 'recheck' "
+				   "AND (o.next_attempt_at IS NOT NULL "
+				   "OR o.cause IN ('queue', 'reload') AND o.status IN ('failed', 'interrupted'))) "
+				   "OR max(o.id) FILTER (WHERE o.cause = 'recheck') = max(o.id) FILTER (WHERE o.cause = 'recheck' "
+				   "AND (o.next_attempt_at IS NOT NULL OR o.status IN ('failed', 'interrupted'))) "
+				   "OR max(o.id) FILTER (WHERE o.status IN ('succeeded', 'accepted')) "
+				   "= max(o.id) FILTER (WHERE o.status = 'succeeded' AND o.confirmed_at IS NULL)) d "
 				   "LEFT JOIN %1$s.contratos_runs r ON r.source = $1 AND r.day = d.day AND NOT r.only_cost "
 				   "ORDER BY d.day, r.id",
 				   &args, SPI_OK_SELECT, read_days, &days);

@@ -347,9 +347,12 @@ ledger_prune(int days, TimestampTz now)
 	ledger_execute(
 		"contratos_runs",
 		"WITH gone AS (SELECT id FROM %1$s.contratos_runs r WHERE finished_at < $2 - $1 * interval '24 hours' "
-		"AND status NOT IN ('queued', 'running', 'waiting') AND (status NOT IN ('succeeded', 'accepted') OR EXISTS "
+		"AND status NOT IN ('queued', 'running', 'waiting') "
+		/* what makes a day's state stays; `unchanged` and `accepted` end a difference */
+		"AND (only_cost OR status NOT IN ('succeeded', 'accepted', 'differs') OR EXISTS "
 		"(SELECT 1 FROM %1$s.contratos_runs n WHERE n.source = r.source AND n.day = r.day AND n.id > r.id "
-		"AND n.status IN (r.status, 'succeeded'))) FOR UPDATE), "
+		"AND NOT n.only_cost AND (n.status IN (r.status, 'succeeded') "
+		"OR (r.status = 'differs' AND n.status IN ('unchanged', 'accepted'))))) FOR UPDATE), "
 		"rejects AS (DELETE FROM %1$s.contratos_rejects USING gone WHERE run = gone.id) "
 		"DELETE FROM %1$s.contratos_runs r USING gone WHERE r.id = gone.id",
 		&args, SPI_OK_DELETE, ledger_read_count, &removed);

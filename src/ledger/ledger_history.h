@@ -76,7 +76,7 @@ extern void ledger_set_baseline(int64 run, const DayFigures *remote);
 /* Set confirmed_at on the last success of a day. */
 extern void ledger_confirm(const char *source, DateADT day);
 
-/* contratos_runs.reason of an attempt in which the server did not answer at all. */
+/* contratos_runs.reason of an attempt in which the server did not answer, or only that it is not available. */
 #define LEDGER_UNREACHABLE "unreachable"
 
 /* Whether a recheck of the source has succeeded, whatever it found, in the UTC day of `now`. */
@@ -116,8 +116,8 @@ extern bool ledger_ran_out(const char *source, TimestampTz now);
 
 /*
  * Remove attempts that ended more than `days` days before `now`, with their
- * rejects, but never the last success of a day, the row that has accepted it since, nor open rows.  Returns the number
- * of rows removed.
+ * rejects, but never the last success of a day, nor the row that has accepted it or
+ * found a difference since, nor open rows.  Returns the number of rows removed.
  */
 extern int64 ledger_prune(int days, TimestampTz now);
 

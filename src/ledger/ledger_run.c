@@ -216,7 +216,8 @@ ledger_begin(int64 run, const char *source, DateADT day, const char *cause, int 
 				   "started_at = coalesce(started_at, $5), finished_at = NULL, next_attempt_at = NULL, "
 				   "sqlstate = NULL, reason = NULL, error = NULL "
 				   "WHERE id = (SELECT id FROM %1$s.contratos_runs WHERE id = $8 AND source = $6 AND day = $7 "
-				   "AND status IN ('queued', 'waiting') FOR UPDATE SKIP LOCKED) RETURNING id",
+				   "AND status IN ('queued', 'waiting') AND (cause = 'recheck') = ($2 = 'recheck') "
+				   "FOR UPDATE SKIP LOCKED) RETURNING id",
 				   &args, SPI_OK_UPDATE_RETURNING, ledger_read_int64, &id);
 	return id;
 }

@@ -205,20 +205,24 @@ ledger_normalize_name(const char *name, const char *column)
  * Sources with their schedules
  * -------------------------------------------------------------------------- */
 
-/* A schedule's columns of contratos_sources, with their numbers after those of the source. */
+/* A schedule's columns, with their numbers after those of the source. */
 #define SCHEDULE_COLUMNS                                                                                               \
 	"run_at, enabled, catchup_days, recheck_days, late_checks, (extract(epoch FROM ready_timeout) * "                  \
 	"1000000)::bigint, "                                                                                               \
-	"(extract(epoch FROM ready_interval) * 1000000)::bigint, on_failure, s.xmin::text::bigint, outage.failures, "      \
-	"outage.last"
+	"(extract(epoch FROM ready_interval) * 1000000)::bigint, on_failure, s.xmin::text::bigint, answer.id, "            \
+	"answer.at, outage.id, outage.at, outage.failures"
 
-/* Attempts in a row in which the server could not be reached: those since it last answered. */
+/* The last run that the server has answered, if only with an error or with "no rows yet". */
+#define ANSWER                                                                                                         \
+	"SELECT r.id, coalesce(r.finished_at, r.started_at) AS at FROM %1$s.contratos_runs r "                             \
+	"WHERE r.source = s.name AND NOT r.only_cost AND (r.status IN ('succeeded', 'unchanged', 'differs', 'refused') "   \
+	"OR (r.status = 'waiting' AND r.sqlstate <> '55P03') OR r.reason <> '" LEDGER_UNREACHABLE "') "                    \
+	"ORDER BY r.id DESC LIMIT 1"
+
+/* Later attempts, in which it could not be reached. */
 #define OUTAGE                                                                                                         \
-	"SELECT count(*) AS failures, max(r.finished_at) AS last FROM %1$s.contratos_runs r "                              \
-	"WHERE r.source = s.name AND r.reason = '" LEDGER_UNREACHABLE "' AND NOT EXISTS (SELECT 1 "                        \
-	"FROM %1$s.contratos_runs n WHERE n.source = r.source AND n.id > r.id AND NOT n.only_cost AND (n.status IN "       \
-	"('succeeded', "                                                                                                   \
-	"'unchanged', 'differs', 'refused') OR n.reason <> '" LEDGER_UNREACHABLE "'))"
+	"SELECT max(r.id) AS id, max(r.finished_at) AS at, count(*) AS failures FROM %1$s.contratos_runs r "               \
+	"WHERE r.source = s.name AND r.reason = '" LEDGER_UNREACHABLE "' AND r.id > coalesce(answer.id, 0)"
 
 enum
 {
@@ -231,8 +235,11 @@ enum
 	SOURCE_READY_INTERVAL,
 	SOURCE_ON_FAILURE,
 	SOURCE_VERSION,
-	SOURCE_FAILURES,
-	SOURCE_LAST_FAILURE
+	SOURCE_ANSWER,
+	SOURCE_ANSWERED_AT,
+	SOURCE_FAILURE,
+	SOURCE_UNREACHABLE_AT,
+	SOURCE_FAILURES
 };
 
 #define LONGEST_OUTAGE_WAIT (6 * USECS_PER_HOUR)
@@ -275,8 +282,11 @@ read_schedules(void *result)
 		schedule->rules.ready_interval = ledger_value_int64(row, SOURCE_READY_INTERVAL, 0);
 		schedule->on_failure = ledger_value_text(row, SOURCE_ON_FAILURE);
 		schedule->version = (uint64) ledger_value_int64(row, SOURCE_VERSION, 0);
+		schedule->answer = ledger_value_int64(row, SOURCE_ANSWER, 0);
+		schedule->rules.answered_at = ledger_value_time(row, SOURCE_ANSWERED_AT);
+		schedule->failure = ledger_value_int64(row, SOURCE_FAILURE, 0);
 		/* the clock may have been set back */
-		schedule->unreachable_at = Min(ledger_value_time(row, SOURCE_LAST_FAILURE), settings_now());
+		schedule->unreachable_at = Min(ledger_value_time(row, SOURCE_UNREACHABLE_AT), settings_now());
 		schedule->rules.postponed_until =
 			schedule->unreachable_at + outage_wait(&schedule->rules, ledger_value_int64(row, SOURCE_FAILURES, 0));
 		schedules = lappend(schedules, schedule);
@@ -293,8 +303,8 @@ ledger_schedules(const char *name)
 	ledger_text(&args, "name", name);
 	ledger_execute("contratos_sources",
 				   "SELECT " LEDGER_SOURCE_COLUMNS ", " SCHEDULE_COLUMNS
-				   " FROM %1$s.contratos_sources s, LATERAL (" OUTAGE ") outage "
-				   "WHERE $1 IS NULL OR name = $1 ORDER BY name",
+				   " FROM %1$s.contratos_sources s LEFT JOIN LATERAL (" ANSWER ") answer ON true, "
+				   "LATERAL (" OUTAGE ") outage WHERE $1 IS NULL OR name = $1 ORDER BY name",
 				   &args, SPI_OK_SELECT, read_schedules, &schedules);
 	return schedules;
 }

@@ -85,11 +85,16 @@ extern char *ledger_normalize_name(const char *name, const char *column);
 typedef struct LedgerSchedule
 {
 	LedgerSource source;
-	ScheduleRules rules; /* those from the row and the settings; ledger_next() sets the rest */
+	ScheduleRules rules; /* those from the row, its runs and the settings; ledger_next() sets the rest */
 	char *on_failure; /* NULL: none */
 	uint64 version;
-	Oid server; /* of the foreign table; the caller may set it */
-	TimestampTz unreachable_at; /* when the server last did not answer; 0: it has answered since */
+	/*
+	 * By the runs of this source alone; load_schedules() makes them those of all
+	 * sources of its server.
+	 */
+	int64 answer; /* the last run that the server has answered; 0: none */
+	int64 failure; /* the last run later than that which could not reach it; 0: none */
+	TimestampTz unreachable_at; /* when that ended; 0: there is none */
 } LedgerSchedule;
 
 extern List *ledger_schedules(const char *name);

@@ -199,6 +199,8 @@ again_at(const View *view, const ScheduleTry *last)
 	/* it may have failed because of that */
 	if (rules->postponed_until > last->ended_at)
 		at = Min(at, rules->postponed_until);
+	if (last->unreachable && rules->answered_at > last->ended_at)
+		at = Min(at, rules->answered_at);
 	return rules->changed_at > last->ended_at ? Min(at, rules->changed_at) : at;
 }
 

@@ -34,6 +34,7 @@ typedef struct ScheduleTry
 	int attempt; /* its number, from 1 */
 	TimestampTz ended_at;
 	TimestampTz next_at; /* its next_attempt_at */
+	bool unreachable; /* it has failed, as the server could not be reached */
 } ScheduleTry;
 
 /*
@@ -79,6 +80,7 @@ typedef struct ScheduleRules
 	 * 0: it can, as far as is known.
 	 */
 	TimestampTz postponed_until;
+	TimestampTz answered_at; /* when the server last answered; 0: not known */
 	TimestampTz queue_from; /* the queue waits until then, because the byte budget is used up; 0: it does not wait */
 	/*
 	 * When source row, credentials file or configuration changed: failed days get
@@ -139,7 +141,8 @@ typedef struct ScheduleAction
  *   the newest load is rechecked, as it has replaced the others.
  * - While the server cannot be reached, all work waits until postponed_until, and
  *   days that have finally failed are tried again then; but yesterday is begun at
- *   run_at, and retried at next_at.
+ *   run_at, and retried at next_at.  A day that has finally failed because of that is
+ *   tried again once the server has answered.
  * - A disabled source is left alone; its queue stays queued.
  * - A time so far in the future that no rule can have produced it (the clock
  *   was wrong) counts as now.

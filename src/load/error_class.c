@@ -72,8 +72,12 @@ error_is_unreachable(const ErrorData *edata)
 {
 	const Failure *f = failure_of(edata);
 
-	return f != NULL && f->http_status == 0 && ERRCODE_TO_CATEGORY(f->sqlstate) == CLASS('0', '8') &&
-		   f->sqlstate != ERRCODE_PROTOCOL_VIOLATION;
+	if (f == NULL)
+		return false;
+	/* a gateway's answer; with a reason it is BigQuery's, about the one request */
+	if (f->http_status >= 502 && f->http_status <= 504 && !f->reason[0])
+		return true;
+	return ERRCODE_TO_CATEGORY(f->sqlstate) == CLASS('0', '8') && f->sqlstate != ERRCODE_PROTOCOL_VIOLATION;
 }
 
 bool

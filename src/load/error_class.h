@@ -25,7 +25,10 @@ extern bool error_fails_every_day(const ErrorData *edata);
  */
 extern bool error_is_transient(const ErrorData *edata);
 
-/* Whether BigQuery, or the server that gives tokens, did not answer at all: other requests need not be tried now. */
+/*
+ * Whether BigQuery, or the server that gives tokens, did not answer, or only that it is
+ * not available: other requests need not be tried now.
+ */
 extern bool error_is_unreachable(const ErrorData *edata);
 
 /* Whether the row that was being written caused the error: its values, or a constraint. */

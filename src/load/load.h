@@ -109,8 +109,12 @@ extern LoadPlan *load_plan_tables(const LedgerSource *source);
 /* A relation by its schema's name and its own; InvalidOid: it does not exist.  Not locked. */
 extern Oid load_find_relation(const char *name);
 
-/* The server of a source's foreign table; InvalidOid: the table does not exist, or is not a foreign table.  Not locked. */
-extern Oid load_server(const LedgerSource *source);
+/*
+ * ledger_schedules() of all sources.  A server that could not be reached for one
+ * source is not asked for the others, and one that has answered one source has
+ * answered all.
+ */
+extern List *load_schedules(void);
 
 /* The relation that a column of contratos_sources names: 42P01 when it does not exist. */
 extern Oid load_relation(const char *name, const char *column);

@@ -39,8 +39,9 @@ load_find_relation(const char *name)
 	return OidIsValid(schema) ? get_relname_relid(range->relname, schema) : InvalidOid;
 }
 
-Oid
-load_server(const LedgerSource *source)
+/* The server of a source's foreign table; InvalidOid: the table does not exist, or is not a foreign table. */
+static Oid
+server_of(const LedgerSource *source)
 {
 	Oid relid = load_find_relation(source->remote_table);
 	HeapTuple tuple = SearchSysCache1(FOREIGNTABLEREL, ObjectIdGetDatum(relid));
@@ -51,6 +52,43 @@ load_server(const LedgerSource *source)
 	server = ((Form_pg_foreign_table) GETSTRUCT(tuple))->ftserver;
 	ReleaseSysCache(tuple);
 	return server;
+}
+
+List *
+load_schedules(void)
+{
+	List *schedules = ledger_schedules(NULL);
+	int n = list_length(schedules);
+	Oid *servers = palloc(n * sizeof(Oid));
+
+	for (int i = 0; i < n; i++)
+		servers[i] = server_of(&((LedgerSchedule *) list_nth(schedules, i))->source);
+	for (int i = 0; i < n; i++)
+	{
+		LedgerSchedule *schedule = list_nth(schedules, i);
+
+		for (int j = 0; j < n; j++)
+		{
+			const LedgerSchedule *other = list_nth(schedules, j);
+
+			if (servers[j] != servers[i] || !OidIsValid(servers[i]))
+				continue;
+			schedule->answer = Max(schedule->answer, other->answer);
+			schedule->failure = Max(schedule->failure, other->failure);
+			schedule->unreachable_at = Max(schedule->unreachable_at, other->unreachable_at);
+			schedule->rules.answered_at = Max(schedule->rules.answered_at, other->rules.answered_at);
+			schedule->rules.postponed_until = Max(schedule->rules.postponed_until, other->rules.postponed_until);
+		}
+	}
+	/* not while they are compared: an outage that is over for one is over for all */
+	for (int i = 0; i < n; i++)
+	{
+		LedgerSchedule *schedule = list_nth(schedules, i);
+
+		if (schedule->failure < schedule->answer)
+			schedule->unreachable_at = schedule->rules.postponed_until = 0;
+	}
+	return schedules;
 }
 
 /* It existed when the row was written: dropped or renamed since, or not yet restored. */

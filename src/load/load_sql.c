@@ -101,14 +101,13 @@ load_lock(Oid relid, LOCKMODE mode, const char *name)
  * The security context
  * -------------------------------------------------------------------------- */
 
-/* Pin the settings that could change a load.  JIT would cost more than the statement. */
+/* Pin the settings that could change a load. */
 static int
 pin_settings(bool background)
 {
 	static const char *const settings[][2] = {
 		{"timezone", "UTC"},
 		{"datestyle", "ISO"},
-		{"jit", "off"},
 		/* "on" makes the planner call functions in the foreign table's CHECKs */
 		{"constraint_exclusion", "partition"},
 	};

@@ -27,6 +27,7 @@
 #include "ledger/ledger_source.h"
 #include "ledger/schedule.h"
 #include "ledger/worker_signal.h"
+#include "load/load.h"
 #include "load/verify.h"
 #include "sql/contratos_internal.h"
 
@@ -107,18 +108,24 @@ Datum
 contratos_next(PG_FUNCTION_ARGS)
 {
 	TimestampTz now = settings_now();
-	List *found = may_read_status() ? ledger_schedules(text_to_cstring(PG_GETARG_TEXT_PP(0))) : NIL;
+	char *source = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	List *schedules = may_read_status() ? load_schedules() : NIL;
+	ListCell *cell;
 	Datum values[2] = {0};
 	bool nulls[2] = {true, true};
 	TupleDesc desc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	if (found != NIL)
+	foreach (cell, schedules)
 	{
+		LedgerSchedule *schedule = lfirst(cell);
 		int64 open_run;
-		ScheduleAction action = ledger_next(linitial(found), 0, now, &open_run);
+		ScheduleAction action;
 
+		if (strcmp(schedule->source.name, source) != 0)
+			continue;
+		action = ledger_next(schedule, 0, now, &open_run);
 		if (action.what != SCHEDULE_NOTHING && IS_VALID_TIMESTAMP(action.due))
 		{
 			values[0] = TimestampTzGetDatum(Max(action.due, now));

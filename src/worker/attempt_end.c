@@ -352,7 +352,8 @@ attempt_report(void *arg, ErrorData *edata)
 		edata->message = psprintf("%s (%s)", edata->message, load_shown());
 	attempt->ending = judge(attempt, edata);
 	attempt->result->unreachable = error_is_unreachable(edata);
-	attempt->result->answered = cause != NULL && cause->http_status != 0;
+	attempt->result->answered =
+		attempt->load.empty || (cause != NULL && cause->http_status != 0 && !attempt->result->unreachable);
 	if (attempt->ending->status == RUN_WAITING || (attempt->run == 0 && unrecordable) || is_known(attempt))
 		return;
 	errcontext("source \"%s\", %s", attempt->schedule->source.name, day_text(attempt->load.day));

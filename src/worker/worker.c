@@ -66,7 +66,6 @@ typedef struct Memory
 	int64 served; /* number of the round that last served it */
 	int64 seen; /* number of the last lookup that found it */
 	int64 busy_until; /* clock_ms(); 0: not known to be busy */
-	Oid server; /* of its foreign table; InvalidOid: not known */
 } Memory;
 
 /* The worker's other state. */
@@ -156,51 +155,6 @@ version_of_file(const char *path)
 	return hash_combine64(hash_combine64((uint64) st.st_ino, (uint64) st.st_mtime), (uint64) st.st_size) | 1;
 }
 
-/* The server answers again: days that have failed for good meanwhile are tried again. */
-static void
-note_answer(const Memory *answered)
-{
-	ListCell *cell;
-
-	ereport(LOG, (errmsg("the server of source \"%s\" can be reached again", answered->name)));
-	foreach (cell, state.memories)
-	{
-		Memory *memory = lfirst(cell);
-
-		if (memory->server == answered->server)
-			memory->changed_at = settings_now();
-	}
-}
-
-/* A server that cannot be reached for one source is not asked for the others. */
-static void
-share_outages(List *schedules)
-{
-	ListCell *cell;
-	ListCell *other;
-
-	foreach (cell, schedules)
-	{
-		LedgerSchedule *schedule = lfirst(cell);
-
-		schedule->server = load_server(&schedule->source);
-	}
-	foreach (cell, schedules)
-	{
-		const LedgerSchedule *schedule = lfirst(cell);
-
-		foreach (other, schedules)
-		{
-			LedgerSchedule *sharing = lfirst(other);
-
-			if (sharing->server != schedule->server)
-				continue;
-			sharing->rules.postponed_until = Max(sharing->rules.postponed_until, schedule->rules.postponed_until);
-			sharing->unreachable_at = Max(sharing->unreachable_at, schedule->unreachable_at);
-		}
-	}
-}
-
 static Choice
 consider(LedgerSchedule *schedule, TimestampTz now)
 {
@@ -214,7 +168,6 @@ consider(LedgerSchedule *schedule, TimestampTz now)
 		memory->changed_at = settings_now();
 	memory->version = schedule->version;
 	memory->key_version = key_version;
-	memory->server = schedule->server;
 	choice.action = ledger_next(schedule, memory->changed_at, now, &choice.open_run);
 	return choice;
 }
@@ -313,8 +266,7 @@ choose_source(void *arg)
 		return;
 	MemoryContextSwitchTo(round->context);
 	state.looks++;
-	schedules = ledger_schedules(NULL);
-	share_outages(schedules);
+	schedules = load_schedules();
 	foreach (cell, schedules)
 	{
 		Choice choice = consider(lfirst(cell), now);
@@ -368,7 +320,7 @@ serve_source(Choice *best, MemoryContext context)
 		strlcpy(memory->key_file, result.key_file, sizeof(memory->key_file));
 	memory->key_version = version_of_file(memory->key_file);
 	if (result.answered && best->schedule->unreachable_at != 0)
-		note_answer(memory);
+		ereport(LOG, (errmsg("the server of source \"%s\" can be reached again", memory->name)));
 	if (!result.busy || result.unrecorded != NULL)
 		(void) housekeeping("recording", record_step, result.unrecorded, context);
 }

@@ -62,7 +62,7 @@ ScheduleDay *
 ended(DateADT day, ScheduleState state, int attempt, TimestampTz at, TimestampTz next_at)
 {
 	ScheduleDay *row = on(day);
-	*row = (ScheduleDay){.day = day, .load = {state, attempt, at, next_at}};
+	*row = (ScheduleDay){.day = day, .load = {.state = state, .attempt = attempt, .ended_at = at, .next_at = next_at}};
 	return row;
 }
 
@@ -70,7 +70,7 @@ ScheduleDay *
 rechecked(DateADT day, ScheduleState state, TimestampTz at, TimestampTz next_at)
 {
 	ScheduleDay *row = on(day);
-	row->check = (ScheduleTry){state, 1, at, next_at};
+	row->check = (ScheduleTry){.state = state, .attempt = 1, .ended_at = at, .next_at = next_at};
 	return row;
 }
 

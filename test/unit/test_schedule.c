@@ -324,7 +324,7 @@ test_again(void)
 
 	begin(now);
 	day = on(YESTERDAY - 3);
-	day->load = (ScheduleTry){SCHEDULE_FAILED, 4, now, 0};
+	day->load = (ScheduleTry){.state = SCHEDULE_FAILED, .attempt = 4, .ended_at = now};
 	day->asked = true;
 	day->started_at = now;
 	expect(now, SCHEDULE_LOAD, TODAY, "schedule", 1, run, "yesterday goes before what failed");
@@ -343,7 +343,7 @@ test_again(void)
 	on(YESTERDAY - 300)->load.ended_at = on(YESTERDAY - 300)->started_at = now - 32 * DAY;
 	rules.start_date = TODAY - 100;
 	expect(now, SCHEDULE_LOAD, TODAY, "schedule", 1, run, "but only for catchup_days");
-	on(YESTERDAY - 300)->load = (ScheduleTry){SCHEDULE_REFUSED, 1, now, 0};
+	on(YESTERDAY - 300)->load = (ScheduleTry){.state = SCHEDULE_REFUSED, .attempt = 1, .ended_at = now};
 	on(YESTERDAY - 300)->started_at = now;
 	expect(now, SCHEDULE_LOAD, TODAY, "schedule", 1, run, "an old day that was refused does not");
 }
