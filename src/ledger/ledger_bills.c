@@ -10,6 +10,7 @@
 #include "lib/ilist.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/bill.h"
@@ -20,6 +21,9 @@
 #include "ledger/ledger_bills_internal.h"
 #include "ledger/ledger_internal.h"
 #include "ledger/ledger_run.h"
+
+/* How long a session that ends waits for a worker, as a server that shuts down then does, too. */
+#define EXIT_TIMEOUT_MS 2000
 
 typedef struct SessionBill
 {
@@ -39,9 +43,9 @@ drop_bill(SessionBill *each)
 	pfree(each);
 }
 
-/* Give the bills without a row to a worker, or keep them. */
+/* Give the bills without a row to a worker, or keep them; deadline: see ledger_bills_start_worker(). */
 static void
-hand_over(void)
+hand_over(int64 deadline)
 {
 	const BillRow **rows;
 	int nrows = 0;
@@ -53,7 +57,7 @@ hand_over(void)
 	nrows = 0;
 	if (rows != NULL)
 		dlist_foreach_modify(iter, &bills) rows[nrows++] = &dlist_container(SessionBill, node, iter.cur)->row;
-	started = rows != NULL && ledger_bills_start_worker(rows, nrows);
+	started = rows != NULL && ledger_bills_start_worker(rows, nrows, deadline);
 	dlist_foreach_modify(iter, &bills)
 	{
 		SessionBill *each = dlist_container(SessionBill, node, iter.cur);
@@ -67,12 +71,13 @@ hand_over(void)
 }
 
 /*
- * The transaction has ended, or with `again` the session.  Raises nothing.  A bill that
+ * The transaction has ended, or with a deadline the session.  Raises nothing.  A bill that
  * is kept is given to a worker again only after a transaction that has tried to write it.
  */
 static void
-settle_bills(bool committed, bool again)
+settle_bills(bool committed, int64 deadline)
 {
+	bool again = deadline > 0;
 	dlist_mutable_iter iter;
 
 	dlist_foreach_modify(iter, &bills)
@@ -93,17 +98,46 @@ settle_bills(bool committed, bool again)
 			each->row.finished_at = each->row.started_at + (clock_ms() - each->began) * 1000;
 	}
 	if (again && !dlist_is_empty(&bills))
-		hand_over();
+		hand_over(deadline);
+}
+
+/*
+ * Before a transaction is prepared: nobody knows whether its rows will ever be there,
+ * so they do not keep the costs, and the worker writes these in rows of their own.
+ */
+static void
+move_costs(void)
+{
+	dlist_iter iter;
+
+	dlist_foreach (iter, &bills)
+	{
+		SessionBill *each = dlist_container(SessionBill, node, iter.cur);
+		LedgerArgs args = {0};
+
+		if (each->recorded == InvalidSubTransactionId)
+			continue;
+		each->recorded = InvalidSubTransactionId;
+		PushActiveSnapshot(GetTransactionSnapshot());
+		ledger_text(&args, "source", each->row.source);
+		ledger_arg(&args, "day", DATEOID, DateADTGetDatum(each->row.last), false);
+		ledger_text(&args, "job_id", each->row.bill.job_id);
+		ledger_execute("contratos_runs",
+					   "UPDATE %1$s.contratos_runs SET bytes_billed = 0 WHERE source = $1 AND day = $2 AND job_id = $3",
+					   &args, SPI_OK_UPDATE, NULL, NULL);
+		PopActiveSnapshot();
+	}
 }
 
 static void
 bills_at_transaction(XactEvent event, void *arg pg_attribute_unused())
 {
-	/* a prepared transaction has the rows that it will commit; if it is rolled back, they are lost */
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
-		settle_bills(true, false);
+	if (event == XACT_EVENT_PRE_PREPARE)
+		move_costs();
+	else if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
+		settle_bills(true, 0);
 	else if (event == XACT_EVENT_ABORT)
-		settle_bills(false, false);
+		settle_bills(false, 0);
 }
 
 static void
@@ -123,11 +157,23 @@ bills_at_subtransaction(SubXactEvent event, SubTransactionId id, SubTransactionI
 	}
 }
 
-/* The session ends: try once more. */
+/* The session ends: try once more, and wait a moment for a worker. */
 static void
 bills_at_exit(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
-	settle_bills(false, true);
+	dlist_iter iter;
+
+	settle_bills(false, clock_ms() + EXIT_TIMEOUT_MS);
+	dlist_foreach (iter, &bills)
+	{
+		const BillRow *row = &dlist_container(SessionBill, node, iter.cur)->row;
+
+		ereport(LOG, (errmsg(INT64_FORMAT " bytes that were billed for source \"%s\" are not in the ledger",
+							 row->bill.bytes_billed, row->source),
+					  errdetail("The session of BigQuery job %s has ended, and no background worker could be started to "
+								"record them.",
+								row->bill.job_id)));
+	}
 }
 
 Bill *
@@ -191,7 +237,8 @@ ledger_bills_insert(const BillRow *row, RunStatus status)
 				   "INSERT INTO %1$s.contratos_runs (source, day, job_id, first_day, cause, status, started_at, "
 				   "finished_at, bytes_processed, bytes_billed, attempt, only_cost) "
 				   "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, true WHERE NOT EXISTS "
-				   "(SELECT 1 FROM %1$s.contratos_runs WHERE source = $1 AND day = $2 AND job_id = $3)",
+				   "(SELECT 1 FROM %1$s.contratos_runs WHERE source = $1 AND day = $2 AND job_id = $3 "
+				   "AND bytes_billed IS DISTINCT FROM 0)",
 				   &args, SPI_OK_INSERT, NULL, NULL);
 }
 
@@ -231,7 +278,7 @@ ledger_bills_write_kept(void)
 }
 
 int64
-ledger_bills_kept_bytes(const char *source)
+ledger_bills_unwritten_bytes(const char *source)
 {
 	int64 bytes = 0;
 	dlist_iter iter;
@@ -240,7 +287,7 @@ ledger_bills_kept_bytes(const char *source)
 	{
 		const SessionBill *each = dlist_container(SessionBill, node, iter.cur);
 
-		if (each->kept && each->recorded == InvalidSubTransactionId &&
+		if (each->recorded == InvalidSubTransactionId &&
 			(source == NULL || strcmp(each->row.source, source) == 0))
 			bytes += Max(each->row.bill.bytes_billed, 0);
 	}

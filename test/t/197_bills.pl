@@ -1,0 +1,104 @@
+# What BigQuery has billed reaches the ledger also when many sessions end at once, when a
+# transaction is prepared and when the server shuts down; and it counts at once.
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use Contratos::Fixture;
+use Contratos::Session;
+
+my $f = Contratos::Fixture->new(
+	standin => { csv => '' },
+	conf => "max_prepared_transactions = 2\nmax_worker_processes = 4\nmax_logical_replication_workers = 0");
+my ($bq, $node) = ($f->bq, $f->node);
+my $sums = q(SELECT count(*), count(DISTINCT job_id), sum(bytes_billed)::bigint / 1048576 FROM contratos_runs WHERE bytes_billed > 0);
+
+sub run { return "SELECT status FROM contratos_run('2026-11-20', '" . ($_[0] // 'tokens') . "')"; }
+sub clear { $bq->reset(tables => 0); $f->query('DELETE FROM contratos_runs'); return; }
+
+# Polls with a deadline; the last result.
+sub eventually
+{
+	my ($sql, $wanted) = @_;
+	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $got = $f->query($sql);
+	while ($got ne $wanted && time < $until)
+	{
+		select undef, undef, undef, 0.05;
+		$got = $f->query($sql);
+	}
+	return $got;
+}
+
+$f->query('SELECT contratos_setup()');
+$f->day('2026-11-20', 50);
+$f->query("CREATE TABLE t$_ (LIKE tokens); INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, enabled)
+	VALUES ('t$_', 'public.bigquery_tokens', 'public.t$_', 'block_timestamp', false)") for 1 .. 12;
+
+# ---- more sessions than slots
+
+my @sessions = map { Contratos::Session->new($node) } 1 .. 12;
+$sessions[ $_ - 1 ]->send('BEGIN; ' . run("t$_")) for 1 .. 12;
+$_->finish for @sessions;
+$f->query(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'));
+is(eventually($sums, '12|12|120'), '12|12|120', 'twelve sessions are terminated at once with three slots: the ledger has the cost of each');
+clear();
+
+# ---- a cap
+
+my $capped = "LOAD 'contratos'; SET contratos.max_bytes_per_day = '40MB'; ";
+my $session = Contratos::Session->new($node);
+$session->query($capped);
+my $tries = 0;
+$tries++ while $tries < 20 && $session->query('BEGIN; ' . run() . '; ROLLBACK')->{err} !~ /53400/;
+is($tries, 4, 'a cap acts on a session that rolls back again and again, after as many loads as it allows');
+$session->quit;
+clear();
+my $loop = q(DO $$ BEGIN FOR i IN 1 .. 20 LOOP BEGIN PERFORM contratos_run('2026-11-20'); PERFORM 1/0; EXCEPTION WHEN division_by_zero THEN NULL; END; END LOOP; END $$);
+like($f->fails($capped . $loop), qr/ERROR:  53400: daily byte budget/, 'a cap acts on a loop over a block with EXCEPTION');
+is(eventually($sums, '4|4|40'), '4|4|40', 'the loop is billed for as many loads as the cap allows');
+clear();
+my @points = map { 'SAVEPOINT s; ' . run() . '; ROLLBACK TO s; ' } 1 .. 5;
+like($f->fails("${capped}BEGIN; @points COMMIT"), qr/ERROR:  53400/, 'a cap acts on loads that are rolled back to savepoints');
+is(eventually($sums, '4|4|40'), '4|4|40', 'as many of them are billed as the cap allows');
+clear();
+
+# ---- PREPARE TRANSACTION
+
+my $prepare = 'SET client_min_messages = error; BEGIN; ' . run() . "; SELECT FROM contratos_verify('2026-11-19', '2026-11-20'); SAVEPOINT s; " . run('t1') . "; ROLLBACK TO s; PREPARE TRANSACTION 'p'";
+for my $end ('ROLLBACK', 'COMMIT')
+{
+	$f->query($prepare);
+	is(eventually($sums, '3|3|30'), '3|3|30', "what a transaction was billed is in the ledger when it is prepared ($end)");
+	$f->query("$end PREPARED 'p'");
+	is($f->query($sums), '3|3|30', "and counts once after $end PREPARED");
+	is($f->query(q(SELECT coalesce(string_agg(status || ' ' || bytes_billed, ', ' ORDER BY id), '') FROM contratos_runs WHERE NOT only_cost)), $end eq 'COMMIT' ? 'succeeded 0' : '', "the run itself after $end PREPARED");
+	clear();
+}
+
+# ---- without a slot
+
+$node->append_conf('postgresql.conf', 'max_worker_processes = 0');
+$node->restart;
+$session = Contratos::Session->new($node);
+$session->query("$prepare; COMMIT PREPARED 'p'");
+is($f->query($sums), '0|0|', 'without a slot the session keeps what a prepared transaction was billed');
+is($session->query(run('t1'))->{out} . ' ' . $f->query($sums), 'succeeded 4|4|40', 'and writes it with its next call');
+$session->quit;
+clear();
+
+# ---- the server shuts down
+
+$node->append_conf('postgresql.conf', 'max_worker_processes = 4');
+$node->restart;
+$session = Contratos::Session->new($node);
+$session->query('BEGIN; ' . run());
+$node->restart;
+ok(slurp_file($node->logfile) =~ qr/LOG:  10485760 bytes that were billed for source "tokens" are not in the ledger\n.*DETAIL:  The session of BigQuery job contratos_[0-9a-f]+ has ended/,
+	'a server that shuts down logs what it cannot record');
+clear();
+
+$f->stop;
+done_testing();
