@@ -150,11 +150,12 @@ check_free(const Names *names)
 	/* calls without a source load that of set-up: who may only call functions must not choose its tables */
 	if (strcmp(names->source, SETUP_SOURCE) == 0 &&
 		pg_class_aclcheck(extension_relation("contratos_sources"), GetUserId(), ACL_INSERT) != ACLCHECK_OK)
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("permission denied to register source \"%s\"", SETUP_SOURCE),
-						errdetail("It is the built-in source, and the default of all calls."),
-						errhint("SELECT contratos_setup() makes it. For another table, give the source another name: name "
-								"=> '...'.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to register source \"%s\"", SETUP_SOURCE),
+				 errdetail("It is the built-in source, and the default of all calls."),
+				 errhint("SELECT contratos_setup() makes it. For another table, give the source another name: name "
+						 "=> '...'.")));
 	for (int i = 0; i < (int) lengthof(relations); i++)
 		if (OidIsValid(get_relname_relid(relations[i], names->schema)))
 			ereport(ERROR,

@@ -168,11 +168,12 @@ bills_at_exit(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 	{
 		const BillRow *row = &dlist_container(SessionBill, node, iter.cur)->row;
 
-		ereport(LOG, (errmsg(INT64_FORMAT " bytes that were billed for source \"%s\" are not in the ledger",
-							 row->bill.bytes_billed, row->source),
-					  errdetail("The session of BigQuery job %s has ended, and no background worker could be started to "
-								"record them.",
-								row->bill.job_id)));
+		ereport(LOG,
+				(errmsg(INT64_FORMAT " bytes that were billed for source \"%s\" are not in the ledger",
+						row->bill.bytes_billed, row->source),
+				 errdetail("The session of BigQuery job %s has ended, and no background worker could be started to "
+						   "record them.",
+						   row->bill.job_id)));
 	}
 }
 
@@ -287,8 +288,7 @@ ledger_bills_unwritten_bytes(const char *source)
 	{
 		const SessionBill *each = dlist_container(SessionBill, node, iter.cur);
 
-		if (each->recorded == InvalidSubTransactionId &&
-			(source == NULL || strcmp(each->row.source, source) == 0))
+		if (each->recorded == InvalidSubTransactionId && (source == NULL || strcmp(each->row.source, source) == 0))
 			bytes += Max(each->row.bill.bytes_billed, 0);
 	}
 	return bytes;

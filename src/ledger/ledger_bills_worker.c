@@ -120,7 +120,7 @@ wait_until_taken(const volatile BillRows *rows, int64 deadline)
 }
 
 static bool
-start_worker(const BillRow *const *rows, int nrows, int64 deadline)
+hand_to_worker(const BillRow *const *rows, int nrows, int64 deadline)
 {
 	dsm_segment *segment = make_bill_segment(rows, nrows);
 	dsm_handle handle;
@@ -157,7 +157,7 @@ ledger_bills_start_worker(const BillRow *const *rows, int nrows, int64 deadline)
 	CurrentResourceOwner = NULL;
 	PG_TRY();
 	{
-		started = start_worker(rows, nrows, deadline);
+		started = hand_to_worker(rows, nrows, deadline);
 	}
 	PG_CATCH();
 	{
