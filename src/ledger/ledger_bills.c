@@ -108,6 +108,7 @@ settle_bills(bool committed, int64 deadline)
 static void
 move_costs(void)
 {
+	Oid extension = dlist_is_empty(&bills) ? InvalidOid : extension_try_lock();
 	dlist_iter iter;
 
 	dlist_foreach (iter, &bills)
@@ -115,7 +116,7 @@ move_costs(void)
 		SessionBill *each = dlist_container(SessionBill, node, iter.cur);
 		LedgerArgs args = {0};
 
-		if (each->recorded == InvalidSubTransactionId)
+		if (each->recorded == InvalidSubTransactionId || each->row.extension != extension)
 			continue;
 		each->recorded = InvalidSubTransactionId;
 		PushActiveSnapshot(GetTransactionSnapshot());

@@ -78,6 +78,15 @@ for my $end ('ROLLBACK', 'COMMIT')
 	clear();
 }
 
+$f->query(q(CREATE DATABASE shop));
+$f->use_database('shop');
+$f->query('CREATE EXTENSION contratos');
+$f->query('SET client_min_messages = error; BEGIN; ' . run() . q(; DROP EXTENSION contratos CASCADE; PREPARE TRANSACTION 'p'));
+$f->query(q(COMMIT PREPARED 'p'));
+is($f->query('SELECT count(*) FROM tokens'), 50, 'a transaction that drops the extension after a load can be prepared');
+$f->use_database('postgres');
+clear();
+
 # ---- without a slot
 
 $node->append_conf('postgresql.conf', 'max_worker_processes = 0');
