@@ -209,25 +209,23 @@ take_rows(dsm_handle handle)
 	return copy;
 }
 
+/* In an error's CONTEXT: all of them, as they are written in one transaction. */
 static void
-name_the_bill(void *arg)
+name_the_bills(void *arg)
 {
-	const BillRow *row = *(const BillRow **) arg;
+	const BillRows *all = arg;
 
-	if (row != NULL)
+	for (int i = 0; i < all->nrows; i++)
 		errcontext("recording that " INT64_FORMAT " bytes were billed for source \"%s\" (job %s)",
-				   row->bill.bytes_billed, row->source, row->bill.job_id);
+				   all->rows[i].bill.bytes_billed, all->rows[i].source, all->rows[i].bill.job_id);
 }
 
 /* Nothing is written if the extension was dropped meanwhile, even if it was created again. */
 static void
 write_rows(const BillRows *all)
 {
-	const BillRow *row = &all->rows[0];
 	Oid extension;
-	ErrorContextCallback context = {.previous = error_context_stack, .callback = name_the_bill, .arg = &row};
 
-	error_context_stack = &context;
 	SetCurrentStatementStartTimestamp();
 	enable_timeout_after(STATEMENT_TIMEOUT, BILLS_TIMEOUT_MS);
 	StartTransactionCommand();
@@ -235,15 +233,11 @@ write_rows(const BillRows *all)
 	pgstat_report_activity(STATE_RUNNING, "contratos: recording what was billed");
 	extension = extension_try_lock();
 	for (int i = 0; i < all->nrows && OidIsValid(extension); i++)
-	{
-		row = &all->rows[i];
-		if (row->extension == extension)
-			ledger_bills_insert(row, RUN_CANCELED);
-	}
+		if (all->rows[i].extension == extension)
+			ledger_bills_insert(&all->rows[i], RUN_CANCELED);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	disable_timeout(STATEMENT_TIMEOUT, false);
-	error_context_stack = context.previous;
 }
 
 void
@@ -251,6 +245,7 @@ contratos_ledger_bills_main(Datum arg pg_attribute_unused())
 {
 	BillsOrder order;
 	BillRows *rows;
+	ErrorContextCallback context = {.previous = error_context_stack, .callback = name_the_bills};
 
 	memcpy(&order, MyBgworkerEntry->bgw_extra, sizeof(order));
 	pqsignal(SIGTERM, die);
@@ -259,11 +254,15 @@ contratos_ledger_bills_main(Datum arg pg_attribute_unused())
 	rows = take_rows(order.segment);
 	if (rows == NULL)
 		proc_exit(0);
-	BackgroundWorkerInitializeConnectionByOid(order.database, InvalidOid, 0);
+	context.arg = rows;
+	error_context_stack = &context;
+	/* the sessions of a database that allows no more connections go on */
+	BackgroundWorkerInitializeConnectionByOid(order.database, InvalidOid, BGWORKER_BYPASS_ALLOWCONN);
 	pgstat_report_appname("contratos ledger writer");
 	settings_pin_session();
 	/* a standby that does not answer must not delay its end */
 	SetConfigOption("synchronous_commit", "local", PGC_USERSET, PGC_S_OVERRIDE);
 	write_rows(rows);
+	error_context_stack = context.previous;
 	proc_exit(0);
 }

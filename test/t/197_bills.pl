@@ -21,13 +21,14 @@ sub clear { $bq->reset(tables => 0); $f->query('DELETE FROM contratos_runs'); re
 # Polls with a deadline; the last result.
 sub eventually
 {
-	my ($sql, $wanted) = @_;
+	my ($sql, $wanted, $session) = @_;
 	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
-	my $got = $f->query($sql);
+	my $ask = sub { return $session ? $session->query($sql)->{out} : $f->query($sql) };
+	my $got = $ask->();
 	while ($got ne $wanted && time < $until)
 	{
 		select undef, undef, undef, 0.05;
-		$got = $f->query($sql);
+		$got = $ask->();
 	}
 	return $got;
 }
@@ -63,6 +64,30 @@ clear();
 my @points = map { 'SAVEPOINT s; ' . run() . '; ROLLBACK TO s; ' } 1 .. 5;
 like($f->fails("${capped}BEGIN; @points COMMIT"), qr/ERROR:  53400/, 'a cap acts on loads that are rolled back to savepoints');
 is(eventually($sums, '4|4|40'), '4|4|40', 'as many of them are billed as the cap allows');
+clear();
+
+# ---- a ledger that is locked, a database that allows no connections
+
+my ($caller, $locker) = map { Contratos::Session->new($node) } 1 .. 2;
+$f->query(q(CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+	CREATE TRIGGER no BEFORE INSERT ON tokens FOR EACH ROW EXECUTE FUNCTION no()));
+$caller->query('BEGIN; SAVEPOINT s; ' . run() . '; ROLLBACK TO s; ' . run() . '; ROLLBACK TO s');
+$f->query('DROP TRIGGER no ON tokens');
+$locker->query('BEGIN; LOCK TABLE contratos_runs IN SHARE MODE');
+$caller->query('ROLLBACK');
+is(eventually(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'contratos ledger writer'), 1) . eventually(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'contratos ledger writer'), 0),
+	'10', 'the process does not wait for long for the lock of the ledger');
+$locker->query('COMMIT');
+is(() = slurp_file($node->logfile) =~ /recording that 10485760 bytes were billed for source "tokens"/g, 2, 'the log has all bills that it could not write');
+$f->query('CREATE DATABASE closed');
+$f->use_database('closed');
+$f->query('CREATE EXTENSION contratos; SELECT contratos_setup()');
+my $inside = Contratos::Session->new($node, dbname => 'closed');
+$f->use_database('postgres');
+$f->query('ALTER DATABASE closed ALLOW_CONNECTIONS false');
+$inside->query('BEGIN; ' . run() . '; ROLLBACK');
+is(eventually($sums, '1|1|10', $inside), '1|1|10', 'a session of a database that allows no connections: the ledger has its cost');
+$_->quit for $caller, $locker, $inside;
 clear();
 
 # ---- PREPARE TRANSACTION
