@@ -209,7 +209,7 @@ COMMENT ON COLUMN @extschema@.contratos_runs.why IS 'of an accepted day: the rea
 COMMENT ON COLUMN @extschema@.contratos_runs.unreported IS
 'true: on_failure is still to be called for it';
 COMMENT ON COLUMN @extschema@.contratos_runs.only_cost IS
-'true: no attempt at the day, the row only has what BigQuery bills: of a comparison by contratos_verify, or of a call that was canceled, failed, was rolled back or prepared';
+'true: no attempt at the day, the row only has what BigQuery bills: of a comparison by contratos_verify, or of a call that was canceled, failed or was rolled back';
 COMMENT ON COLUMN @extschema@.contratos_runs.first_day IS
 'of a comparison of several days: the first of them, day being the last';
 

@@ -58,17 +58,20 @@ static void
 split_remote(const char *remote, Names *names)
 {
 	const char *dot = strrchr(remote, '.');
+	bool complete = dot != NULL && dot != remote && dot[1] != '\0';
 	const char *problem = NULL;
 
-	names->dataset = pnstrdup(remote, dot != NULL ? dot - remote : 0);
-	if (names->dataset[0] != '\0')
+	if (complete)
+	{
+		names->dataset = pnstrdup(remote, dot - remote);
+		names->remote = pstrdup(dot + 1);
 		problem = options_dataset_problem(names->dataset);
-	if (names->dataset[0] == '\0' || dot[1] == '\0' || problem != NULL)
+	}
+	if (!complete || problem != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"%s\" is not the name of a BigQuery table", remote),
 				 problem != NULL ? errdetail_internal("%s", problem) : 0,
 				 errhint("Write it as 'project.dataset.table'.")));
-	names->remote = pstrdup(dot + 1);
 }
 
 /* BigQuery's name in lower case, with _ for what an identifier without quotes cannot have. */
@@ -147,7 +150,7 @@ check_free(const Names *names)
 {
 	const char *const relations[] = {names->target, names->foreign};
 
-	/* calls without a source load that of set-up: who may only call functions must not choose its tables */
+	/* calls without a source load that of set-up: a role with EXECUTE alone must not choose its tables */
 	if (strcmp(names->source, SETUP_SOURCE) == 0 &&
 		pg_class_aclcheck(extension_relation("contratos_sources"), GetUserId(), ACL_INSERT) != ACLCHECK_OK)
 		ereport(ERROR,

@@ -4,13 +4,14 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/ilist.h"
 #include "storage/ipc.h"
+#include "storage/procarray.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/bill.h"
@@ -31,6 +32,7 @@ typedef struct SessionBill
 	BillRow row;
 	int64 began; /* clock_ms() */
 	SubTransactionId recorded; /* by which its row was written; InvalidSubTransactionId: by none */
+	TransactionId prepared; /* its row is of this prepared transaction; InvalidTransactionId: of none */
 	bool kept; /* its transaction has ended, and no worker could be started */
 } SessionBill;
 
@@ -55,19 +57,60 @@ hand_over(int64 deadline)
 	dlist_foreach_modify(iter, &bills) nrows++;
 	rows = MemoryContextAllocExtended(TopMemoryContext, nrows * sizeof(BillRow *), MCXT_ALLOC_NO_OOM);
 	nrows = 0;
-	if (rows != NULL)
-		dlist_foreach_modify(iter, &bills) rows[nrows++] = &dlist_container(SessionBill, node, iter.cur)->row;
+	dlist_foreach_modify(iter, &bills)
+	{
+		const SessionBill *each = dlist_container(SessionBill, node, iter.cur);
+
+		if (rows != NULL && !TransactionIdIsValid(each->prepared))
+			rows[nrows++] = &each->row;
+	}
 	started = rows != NULL && ledger_bills_start_worker(rows, nrows, deadline);
 	dlist_foreach_modify(iter, &bills)
 	{
 		SessionBill *each = dlist_container(SessionBill, node, iter.cur);
 
+		if (TransactionIdIsValid(each->prepared))
+			continue;
 		each->kept = true;
 		if (started)
 			drop_bill(each);
 	}
 	if (rows != NULL)
 		pfree(rows);
+}
+
+/* The rows that this transaction has written are prepared: whether they will be there is not known yet. */
+static void
+leave_prepared(TransactionId id)
+{
+	dlist_iter iter;
+
+	dlist_foreach (iter, &bills)
+	{
+		SessionBill *each = dlist_container(SessionBill, node, iter.cur);
+
+		if (each->recorded != InvalidSubTransactionId)
+			each->prepared = id;
+	}
+}
+
+/* Drop the bills of prepared transactions that were committed; those that were rolled back have no row. */
+static void
+resolve_prepared(void)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &bills)
+	{
+		SessionBill *each = dlist_container(SessionBill, node, iter.cur);
+
+		if (!TransactionIdIsValid(each->prepared) || TransactionIdIsInProgress(each->prepared))
+			continue;
+		if (TransactionIdDidCommit(each->prepared))
+			drop_bill(each);
+		else
+			each->prepared = InvalidTransactionId;
+	}
 }
 
 /*
@@ -80,6 +123,7 @@ settle_bills(bool committed, int64 deadline)
 	bool again = deadline > 0;
 	dlist_mutable_iter iter;
 
+	resolve_prepared();
 	dlist_foreach_modify(iter, &bills)
 	{
 		SessionBill *each = dlist_container(SessionBill, node, iter.cur);
@@ -88,6 +132,8 @@ settle_bills(bool committed, int64 deadline)
 		bool nothing = each->row.bill.job_id[0] == '\0' || each->row.bill.bytes_billed == 0;
 
 		each->recorded = InvalidSubTransactionId;
+		if (TransactionIdIsValid(each->prepared))
+			continue;
 		if ((tried && committed) || nothing)
 		{
 			drop_bill(each);
@@ -101,41 +147,16 @@ settle_bills(bool committed, int64 deadline)
 		hand_over(deadline);
 }
 
-/*
- * Before a transaction is prepared: nobody knows whether its rows will ever be there,
- * so they do not keep the costs, and the worker writes these in rows of their own.
- */
-static void
-move_costs(void)
-{
-	Oid extension = dlist_is_empty(&bills) ? InvalidOid : extension_try_lock();
-	dlist_iter iter;
-
-	dlist_foreach (iter, &bills)
-	{
-		SessionBill *each = dlist_container(SessionBill, node, iter.cur);
-		LedgerArgs args = {0};
-
-		if (each->recorded == InvalidSubTransactionId || each->row.extension != extension)
-			continue;
-		each->recorded = InvalidSubTransactionId;
-		PushActiveSnapshot(GetTransactionSnapshot());
-		ledger_text(&args, "source", each->row.source);
-		ledger_arg(&args, "day", DATEOID, DateADTGetDatum(each->row.last), false);
-		ledger_text(&args, "job_id", each->row.bill.job_id);
-		ledger_execute("contratos_runs",
-					   "UPDATE %1$s.contratos_runs SET bytes_billed = 0 WHERE source = $1 AND day = $2 AND job_id = $3",
-					   &args, SPI_OK_UPDATE, NULL, NULL);
-		PopActiveSnapshot();
-	}
-}
-
 static void
 bills_at_transaction(XactEvent event, void *arg pg_attribute_unused())
 {
+	static TransactionId id;
+
 	if (event == XACT_EVENT_PRE_PREPARE)
-		move_costs();
-	else if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
+		id = GetTopTransactionIdIfAny();
+	else if (event == XACT_EVENT_PREPARE)
+		leave_prepared(id);
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
 		settle_bills(true, 0);
 	else if (event == XACT_EVENT_ABORT)
 		settle_bills(false, 0);
@@ -167,8 +188,11 @@ bills_at_exit(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 	settle_bills(false, clock_ms() + EXIT_TIMEOUT_MS);
 	dlist_foreach (iter, &bills)
 	{
-		const BillRow *row = &dlist_container(SessionBill, node, iter.cur)->row;
+		const SessionBill *each = dlist_container(SessionBill, node, iter.cur);
+		const BillRow *row = &each->row;
 
+		if (TransactionIdIsValid(each->prepared))
+			continue;
 		ereport(LOG,
 				(errmsg(INT64_FORMAT " bytes that were billed for source \"%s\" are not in the ledger",
 						row->bill.bytes_billed, row->source),
@@ -239,8 +263,7 @@ ledger_bills_insert(const BillRow *row, RunStatus status)
 				   "INSERT INTO %1$s.contratos_runs (source, day, job_id, first_day, cause, status, started_at, "
 				   "finished_at, bytes_processed, bytes_billed, attempt, only_cost) "
 				   "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, true WHERE NOT EXISTS "
-				   "(SELECT 1 FROM %1$s.contratos_runs WHERE source = $1 AND day = $2 AND job_id = $3 "
-				   "AND bytes_billed IS DISTINCT FROM 0)",
+				   "(SELECT 1 FROM %1$s.contratos_runs WHERE source = $1 AND day = $2 AND job_id = $3)",
 				   &args, SPI_OK_INSERT, NULL, NULL);
 }
 
@@ -284,6 +307,8 @@ ledger_bills_unwritten_bytes(const char *source)
 {
 	int64 bytes = 0;
 	dlist_iter iter;
+
+	resolve_prepared();
 
 	dlist_foreach (iter, &bills)
 	{

@@ -5,9 +5,10 @@
  * A call writes its runs in its own transaction, so an error or a rollback takes them
  * back, but not the bill.  The session therefore keeps each bill from before the job is
  * requested until a row with the job's id has committed.  When the transaction ends
- * otherwise or is prepared, a background worker gets the bill: it writes a row
- * `canceled`, and ends.  Only if no worker can be started, the session keeps the bill, and writes it in the
- * next call, or starts the worker when the session ends; if that fails too, the log has it.
+ * otherwise, a background worker gets the bill: it writes a row `canceled`, and ends.
+ * The session sees later how a prepared transaction has ended.  Only if no worker can be
+ * started, the session keeps the bill, and writes it in the next call, or starts the
+ * worker when the session ends; if that fails too, the log has it.
  *
  * Such rows, and those of comparisons by call, have only_cost set: they are not attempts
  * at a day, and only the sums of bytes read them.
