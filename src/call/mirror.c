@@ -12,6 +12,7 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
 #include "commands/defrem.h"
 #include "executor/spi.h"
 #include "foreign/foreign.h"
@@ -35,6 +36,7 @@
 #include "ledger/schedule.h"
 #include "ledger/statement.h"
 #include "load/load.h"
+#include "load/setup.h"
 #include "remote/options.h"
 
 #define FUNCTION "contratos_mirror()"
@@ -56,13 +58,20 @@ static void
 split_remote(const char *remote, Names *names)
 {
 	const char *dot = strrchr(remote, '.');
+	bool complete = dot != NULL && dot != remote && dot[1] != '\0';
+	const char *problem = NULL;
 
-	if (dot == NULL || dot == remote || dot[1] == '\0')
+	if (complete)
+	{
+		names->dataset = pnstrdup(remote, dot - remote);
+		names->remote = pstrdup(dot + 1);
+		problem = options_dataset_problem(names->dataset);
+	}
+	if (!complete || problem != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("\"%s\" is not the name of a BigQuery table", remote),
+				 problem != NULL ? errdetail_internal("%s", problem) : 0,
 				 errhint("Write it as 'project.dataset.table'.")));
-	names->dataset = pnstrdup(remote, dot - remote);
-	names->remote = pstrdup(dot + 1);
 }
 
 /* BigQuery's name in lower case, with _ for what an identifier without quotes cannot have. */
@@ -114,6 +123,10 @@ choose_names(const MirrorRequest *request)
 	{
 		RangeVar *range = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(request->target)));
 
+		if (range->catalogname != NULL && strcmp(range->catalogname, get_database_name(MyDatabaseId)) != 0)
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("\"%s\" is a table of another database", request->target),
+							errhint("Write the target as 'schema.table'.")));
 		names->target = range->relname;
 		names->schema = range->schemaname != NULL ? get_namespace_oid(range->schemaname, false) : current_schema_oid();
 	}
@@ -137,6 +150,15 @@ check_free(const Names *names)
 {
 	const char *const relations[] = {names->target, names->foreign};
 
+	/* calls without a source load that of set-up: a role with EXECUTE alone must not choose its tables */
+	if (strcmp(names->source, SETUP_SOURCE) == 0 &&
+		pg_class_aclcheck(extension_relation("contratos_sources"), GetUserId(), ACL_INSERT) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to register source \"%s\"", SETUP_SOURCE),
+				 errdetail("It is the built-in source, and the default of all calls."),
+				 errhint("SELECT contratos_setup() makes it. For another table, give the source another name: name "
+						 "=> '...'.")));
 	for (int i = 0; i < (int) lengthof(relations); i++)
 		if (OidIsValid(get_relname_relid(relations[i], names->schema)))
 			ereport(ERROR,

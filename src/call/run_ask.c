@@ -145,11 +145,13 @@ run_verify(const char *source, DateADT first, DateADT last, void (*emit)(void *a
 		agrees &= days[day - first].agrees;
 	if (writes)
 		ledger_bills_write_comparison(bill, agrees ? RUN_UNCHANGED : RUN_DIFFERS);
-	else if (bill->bytes_billed >= 0)
+	else
 		ereport(
 			NOTICE,
-			(errmsg("BigQuery bills " INT64_FORMAT " bytes for comparing source \"%s\"", bill->bytes_billed,
-					found->name),
+			(bill->bytes_processed >= 0
+				 ? errmsg("BigQuery bills " INT64_FORMAT " bytes for comparing source \"%s\"", bill->bytes_billed,
+						  found->name)
+				 : errmsg("BigQuery does not say what it bills for comparing source \"%s\"", found->name),
 			 errdetail("In a read-only transaction and on a standby they are not in the ledger, and do not count for "
 					   "contratos.max_bytes_per_day.")));
 	for (DateADT day = first; day <= last; day++)

@@ -122,7 +122,6 @@ run_load(const char *source, DateADT first, DateADT last, bool only_missing)
 	call.totals.skipped = last - first + 1 - at.total;
 	for (DateADT day = first; day <= last && stop == NULL; day++)
 	{
-		CHECK_FOR_INTERRUPTS();
 		if (loaded[day - first])
 			continue;
 		MemoryContextReset(per_day);
@@ -130,6 +129,7 @@ run_load(const char *source, DateADT first, DateADT last, bool only_missing)
 		at.day = day;
 		at.number++;
 		error_context_stack = &callback;
+		CHECK_FOR_INTERRUPTS();
 		EnsurePortalSnapshotExists();
 		run_begin(&call, FUNCTION, source, "backfill");
 		run_check_day(call.source, day);

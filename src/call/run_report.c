@@ -99,11 +99,12 @@ run_report_empty(EmptyDays *empty, const char *source)
 	if (empty->ndays == 0)
 		return;
 	append_empty_range(empty);
-	ereport(WARNING, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					  errmsg("empty days of source \"%s\" were refused: %s%s", source, empty->text.data,
-							 empty->nranges > MAX_EMPTY_RANGES ? ", and others" : ""),
-					  errdetail("BigQuery has no rows of them. Rows that were loaded before are kept."),
-					  errhint("Days that are really empty can be loaded with allow_empty => true.")));
+	ereport(WARNING,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("empty days of source \"%s\" were refused: %s%s", source, empty->text.data,
+					empty->nranges > MAX_EMPTY_RANGES ? ", and others" : ""),
+			 errdetail("BigQuery has no rows of them. Rows that were loaded before are kept."),
+			 errhint("contratos_backfill_range() loads days that are really empty with allow_empty => true.")));
 }
 
 void
@@ -111,6 +112,7 @@ run_report_stop(const char *source, int ndays, const char *why)
 {
 	if (ndays == 0)
 		return;
-	ereport(WARNING, (errmsg("backfill of source \"%s\" stopped: %d days were not tried", source, ndays),
+	ereport(WARNING, (errmsg("backfill of source \"%s\" stopped: %d %s not tried", source, ndays,
+							 ndays == 1 ? "day was" : "days were"),
 					  errdetail("They would fail for the same reason: %s", why)));
 }

@@ -4,11 +4,13 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/ilist.h"
 #include "storage/ipc.h"
+#include "storage/procarray.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -21,12 +23,16 @@
 #include "ledger/ledger_internal.h"
 #include "ledger/ledger_run.h"
 
+/* How long a session that ends waits for a worker, as a server that shuts down then does, too. */
+#define EXIT_TIMEOUT_MS 2000
+
 typedef struct SessionBill
 {
 	dlist_node node;
 	BillRow row;
 	int64 began; /* clock_ms() */
 	SubTransactionId recorded; /* by which its row was written; InvalidSubTransactionId: by none */
+	TransactionId prepared; /* its row is of this prepared transaction; InvalidTransactionId: of none */
 	bool kept; /* its transaction has ended, and no worker could be started */
 } SessionBill;
 
@@ -39,9 +45,9 @@ drop_bill(SessionBill *each)
 	pfree(each);
 }
 
-/* Give the bills without a row to a worker, or keep them. */
+/* Give the bills without a row to a worker, or keep them; deadline: see ledger_bills_start_worker(). */
 static void
-hand_over(void)
+hand_over(int64 deadline)
 {
 	const BillRow **rows;
 	int nrows = 0;
@@ -51,13 +57,20 @@ hand_over(void)
 	dlist_foreach_modify(iter, &bills) nrows++;
 	rows = MemoryContextAllocExtended(TopMemoryContext, nrows * sizeof(BillRow *), MCXT_ALLOC_NO_OOM);
 	nrows = 0;
-	if (rows != NULL)
-		dlist_foreach_modify(iter, &bills) rows[nrows++] = &dlist_container(SessionBill, node, iter.cur)->row;
-	started = rows != NULL && ledger_bills_start_worker(rows, nrows);
+	dlist_foreach_modify(iter, &bills)
+	{
+		const SessionBill *each = dlist_container(SessionBill, node, iter.cur);
+
+		if (rows != NULL && !TransactionIdIsValid(each->prepared))
+			rows[nrows++] = &each->row;
+	}
+	started = rows != NULL && ledger_bills_start_worker(rows, nrows, deadline);
 	dlist_foreach_modify(iter, &bills)
 	{
 		SessionBill *each = dlist_container(SessionBill, node, iter.cur);
 
+		if (TransactionIdIsValid(each->prepared))
+			continue;
 		each->kept = true;
 		if (started)
 			drop_bill(each);
@@ -66,15 +79,51 @@ hand_over(void)
 		pfree(rows);
 }
 
-/*
- * The transaction has ended, or with `again` the session.  Raises nothing.  A bill that
- * is kept is given to a worker again only after a transaction that has tried to write it.
- */
+/* The rows that this transaction has written are prepared: whether they will be there is not known yet. */
 static void
-settle_bills(bool committed, bool again)
+leave_prepared(TransactionId id)
+{
+	dlist_iter iter;
+
+	dlist_foreach (iter, &bills)
+	{
+		SessionBill *each = dlist_container(SessionBill, node, iter.cur);
+
+		if (each->recorded != InvalidSubTransactionId)
+			each->prepared = id;
+	}
+}
+
+/* Drop the bills of prepared transactions that were committed; those that were rolled back have no row. */
+static void
+resolve_prepared(void)
 {
 	dlist_mutable_iter iter;
 
+	dlist_foreach_modify(iter, &bills)
+	{
+		SessionBill *each = dlist_container(SessionBill, node, iter.cur);
+
+		if (!TransactionIdIsValid(each->prepared) || TransactionIdIsInProgress(each->prepared))
+			continue;
+		if (TransactionIdDidCommit(each->prepared))
+			drop_bill(each);
+		else
+			each->prepared = InvalidTransactionId;
+	}
+}
+
+/*
+ * The transaction has ended, or with a deadline the session.  Raises nothing.  A bill that
+ * is kept is given to a worker again only after a transaction that has tried to write it.
+ */
+static void
+settle_bills(bool committed, int64 deadline)
+{
+	bool again = deadline > 0;
+	dlist_mutable_iter iter;
+
+	resolve_prepared();
 	dlist_foreach_modify(iter, &bills)
 	{
 		SessionBill *each = dlist_container(SessionBill, node, iter.cur);
@@ -83,6 +132,8 @@ settle_bills(bool committed, bool again)
 		bool nothing = each->row.bill.job_id[0] == '\0' || each->row.bill.bytes_billed == 0;
 
 		each->recorded = InvalidSubTransactionId;
+		if (TransactionIdIsValid(each->prepared))
+			continue;
 		if ((tried && committed) || nothing)
 		{
 			drop_bill(each);
@@ -93,17 +144,22 @@ settle_bills(bool committed, bool again)
 			each->row.finished_at = each->row.started_at + (clock_ms() - each->began) * 1000;
 	}
 	if (again && !dlist_is_empty(&bills))
-		hand_over();
+		hand_over(deadline);
 }
 
 static void
 bills_at_transaction(XactEvent event, void *arg pg_attribute_unused())
 {
-	/* a prepared transaction has the rows that it will commit; if it is rolled back, they are lost */
+	static TransactionId id;
+
+	if (event == XACT_EVENT_PRE_PREPARE)
+		id = GetTopTransactionIdIfAny();
+	else if (event == XACT_EVENT_PREPARE)
+		leave_prepared(id);
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE)
-		settle_bills(true, false);
+		settle_bills(true, 0);
 	else if (event == XACT_EVENT_ABORT)
-		settle_bills(false, false);
+		settle_bills(false, 0);
 }
 
 static void
@@ -123,11 +179,27 @@ bills_at_subtransaction(SubXactEvent event, SubTransactionId id, SubTransactionI
 	}
 }
 
-/* The session ends: try once more. */
+/* The session ends: try once more, and wait a moment for a worker. */
 static void
 bills_at_exit(int code pg_attribute_unused(), Datum arg pg_attribute_unused())
 {
-	settle_bills(false, true);
+	dlist_iter iter;
+
+	settle_bills(false, clock_ms() + EXIT_TIMEOUT_MS);
+	dlist_foreach (iter, &bills)
+	{
+		const SessionBill *each = dlist_container(SessionBill, node, iter.cur);
+		const BillRow *row = &each->row;
+
+		if (TransactionIdIsValid(each->prepared))
+			continue;
+		ereport(LOG,
+				(errmsg(INT64_FORMAT " bytes that were billed for source \"%s\" are not in the ledger",
+						row->bill.bytes_billed, row->source),
+				 errdetail("The session of BigQuery job %s has ended, and no background worker could be started to "
+						   "record them.",
+						   row->bill.job_id)));
+	}
 }
 
 Bill *
@@ -231,17 +303,18 @@ ledger_bills_write_kept(void)
 }
 
 int64
-ledger_bills_kept_bytes(const char *source)
+ledger_bills_unwritten_bytes(const char *source)
 {
 	int64 bytes = 0;
 	dlist_iter iter;
+
+	resolve_prepared();
 
 	dlist_foreach (iter, &bills)
 	{
 		const SessionBill *each = dlist_container(SessionBill, node, iter.cur);
 
-		if (each->kept && each->recorded == InvalidSubTransactionId &&
-			(source == NULL || strcmp(each->row.source, source) == 0))
+		if (each->recorded == InvalidSubTransactionId && (source == NULL || strcmp(each->row.source, source) == 0))
 			bytes += Max(each->row.bill.bytes_billed, 0);
 	}
 	return bytes;

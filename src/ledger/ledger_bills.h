@@ -6,8 +6,9 @@
  * back, but not the bill.  The session therefore keeps each bill from before the job is
  * requested until a row with the job's id has committed.  When the transaction ends
  * otherwise, a background worker gets the bill: it writes a row `canceled`, and ends.
- * Only if no worker can be started, the session keeps the bill, and writes it in the
- * next call, or starts the worker when the session ends.
+ * The session sees later how a prepared transaction has ended.  Only if no worker can be
+ * started, the session keeps the bill, and writes it in the next call, or starts the
+ * worker when the session ends; if that fails too, the log has it.
  *
  * Such rows, and those of comparisons by call, have only_cost set: they are not attempts
  * at a day, and only the sums of bytes read them.
@@ -38,10 +39,13 @@ extern void ledger_bills_write_comparison(const Bill *bill, RunStatus status);
 extern void ledger_bills_write_kept(void);
 
 /*
- * The bytes of these bills, for a source or (NULL) for all; without those that the
- * current transaction has written.
+ * The bytes of this session's bills that no row is written for, for a source or (NULL)
+ * for all: those that are kept, and those of the transaction that it has taken back.
  */
-extern int64 ledger_bills_kept_bytes(const char *source);
+extern int64 ledger_bills_unwritten_bytes(const char *source);
+
+/* Wait until the worker that this session has started last has ended: a few seconds at most. */
+extern void ledger_bills_wait(void);
 
 /* Entry point of the worker, looked up by name. */
 extern PGDLLEXPORT void contratos_ledger_bills_main(Datum arg);

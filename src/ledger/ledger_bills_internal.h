@@ -31,8 +31,9 @@ extern void ledger_bills_insert(const BillRow *row, RunStatus status);
 
 /*
  * Start the worker that inserts the rows as `canceled`.  False when none can be started.
- * Raises nothing, and needs no transaction.
+ * deadline, by clock_ms(): how long to wait for a free slot, and for the worker to have
+ * the rows; 0: not at all.  Raises nothing, and needs no transaction.
  */
-extern bool ledger_bills_start_worker(const BillRow *const *rows, int nrows);
+extern bool ledger_bills_start_worker(const BillRow *const *rows, int nrows, int64 deadline);
 
 #endif /* CONTRATOS_LEDGER_BILLS_INTERNAL_H */

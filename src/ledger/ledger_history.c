@@ -289,6 +289,7 @@ ledger_billed_today(const char *source, TimestampTz now)
 	DateADT today = day_of(now);
 	int64 bytes = 0;
 
+	ledger_bills_wait();
 	ledger_text(&args, "source", source);
 	ledger_time(&args, "from", day_start(today), false);
 	ledger_time(&args, "to", day_start(today + 1), false);
@@ -296,7 +297,7 @@ ledger_billed_today(const char *source, TimestampTz now)
 				   "SELECT sum(bytes_billed)::bigint FROM %s.contratos_runs WHERE ($1 IS NULL OR source = $1) "
 				   "AND coalesce(finished_at, started_at) >= $2 AND coalesce(finished_at, started_at) < $3",
 				   &args, SPI_OK_SELECT, ledger_read_int64, &bytes);
-	return bytes + ledger_bills_kept_bytes(source);
+	return bytes + ledger_bills_unwritten_bytes(source);
 }
 
 bool

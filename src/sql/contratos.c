@@ -422,6 +422,7 @@ contratos_mirror(PG_FUNCTION_ARGS)
 		if (!nulls[i])
 			values[i] = CStringGetTextDatum(texts[i]);
 	}
+	nulls[4] = nulls[5] = mirror->estimate.bytes_processed < 0;
 	values[4] = Int64GetDatum(mirror->estimate.bytes_billed);
 	values[5] = price_of(&mirror->estimate, LIST_PRICE);
 	tuplestore_putvalues(set->setResult, set->setDesc, values, nulls);

@@ -42,6 +42,8 @@ like($f->fails(q(SET contratos.max_bytes_per_day = '1GB'; SELECT contratos_run('
 is($f->query(q(SELECT bool_and(agrees) FROM contratos_verify('2026-11-20', '2026-11-20'))), 't', 'days are compared whose cost is hidden');
 is($f->query(q(SELECT concat_ws(' ', cause, status, bytes_billed / 1048576) FROM contratos_runs WHERE only_cost)), 'verify unchanged 1024', 'a comparison of hidden cost counts as the byte cap');
 $f->query('DELETE FROM contratos_runs WHERE only_cost');
+like($f->messages(q(BEGIN READ ONLY; SELECT FROM contratos_verify('2026-11-20', '2026-11-20'); COMMIT)), qr/NOTICE:  00000: BigQuery does not say what it bills for comparing source "tokens"\n/,
+	'a comparison of hidden cost that writes nothing says that it is not known');
 
 # the worker's attempts: a load, a recheck, one that it stops waiting for
 $f->query(q(SELECT contratos_enqueue('2026-11-19', '2026-11-19')));

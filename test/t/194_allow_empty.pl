@@ -32,7 +32,7 @@ is(scalar(@warnings), 1, 'a backfill over empty days has one WARNING');
 is($warnings[0], <<'END' =~ s/\n\z//r, 'the WARNING of empty days has their ranges');
 WARNING:  55000: empty days of source "tokens" were refused: 2026-11-03 to 2026-11-04, 2026-11-06 to 2026-11-09, 2026-11-12 to 2026-11-15
 DETAIL:  BigQuery has no rows of them. Rows that were loaded before are kept.
-HINT:  Days that are really empty can be loaded with allow_empty => true.
+HINT:  contratos_backfill_range() loads days that are really empty with allow_empty => true.
 END
 is($f->query(q(SELECT count(*), count(DISTINCT error), min(sqlstate) FROM contratos_runs WHERE status = 'refused')), '10|10|55000',
 	'the ledger has the error of each empty day');

@@ -188,7 +188,8 @@ $session = Contratos::Session->new($node);
 $session->send(load(11, 14));
 $bq->wait(rule => $stall, state => 'stalled');
 my $other = $f->begin(q(SELECT status FROM contratos_run('2026-11-14')));
-ok($f->said($other, qr/waiting for another load/), 'another load waits for the day that is being loaded');
+ok($f->said($other, qr/waiting for another load/) && $node->poll_query_until('postgres', q(SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)),
+	'another load waits for the day that is being loaded');
 $bq->release;
 is(($f->finish($other))[1], 'succeeded', 'another load goes between two days');
 $answer = $session->finish;

@@ -2,6 +2,7 @@
 use strict;
 use warnings;
 
+use JSON::PP ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -63,6 +64,8 @@ is($f->query(q(SELECT rows_loaded FROM contratos_run(source => 'mine_b'))), 12, 
 like($f->fails(mirror("'$eth.blocks', '\"Mine2\"'")), qr/ERROR:  22023: "Mine2" cannot be the name of a source\n.*\nHINT:  .*name => /, 'refused: a target whose name cannot be a source\'s');
 like($f->fails(mirror("'$eth.blocks', name => 'a b'")), qr/ERROR:  22023: "a b" cannot be the name of a source/, 'refused: an impossible name');
 like($f->fails(mirror("'$lake." . 'x' x 60 . q('))), qr/ERROR:  22023: name "bigquery_x+" of the foreign table is too long\nHINT:  .*target => /, 'refused: a name that is too long');
+like($f->fails(mirror("'$_'")), qr/ERROR:  22023: "\Q$_\E" is not the name of a BigQuery table\nDETAIL:  .*\nHINT:  Write it as 'project\.dataset\.table'\./, "refused: $_") for ("`$eth.blocks`", $eth =~ s/\./:/r . '.blocks');
+like($f->fails(mirror("'$eth.blocks', 'other.public.blocks'")), qr/ERROR:  0A000: "other\.public\.blocks" is a table of another database\nHINT:  Write the target as 'schema\.table'/, 'refused: a target in another database');
 
 # ---- what is taken
 
@@ -131,6 +134,8 @@ $bq->table("$eth.blocks", bytes_processed => 2 << 30);
 ($code, $out, $err) = $f->psql("SELECT bytes_billed FROM contratos_mirror('$eth.blocks', 'mine_e')");
 is($out, 2 << 30, 'the estimate of a mirror is that of a day');
 like($err, qr/NOTICE:  00000: a load of 2026-11-20 would be refused/, 'a mirror over the byte cap is reported');
+$bq->rule({ kind => 'insert' }, { hide_cost => JSON::PP::true });
+is($f->query("SELECT source, bytes_billed IS NULL, price IS NULL FROM contratos_mirror('$eth.blocks', 'mine_h')"), 'mine_h|t|t', 'the estimate of a mirror is null where BigQuery hides it');
 
 # ---- by a role with nothing but what it needs
 
@@ -144,6 +149,9 @@ $f->query('GRANT USAGE ON FOREIGN SERVER bigquery TO anna');
 like($f->fails('SET ROLE anna; ' . mirror($hers)), qr/ERROR:  42501: permission denied to create a mirror\nDETAIL:  It needs CREATE on SCHEMA hers\.\nHINT:  GRANT CREATE ON SCHEMA hers TO anna;/, 'a mirror needs CREATE on the schema');
 is($f->requests, '', 'BigQuery is not asked without these privileges');
 $f->query('GRANT CREATE ON SCHEMA hers TO anna');
+like($f->fails('SET ROLE anna; ' . mirror("'$eth.transactions', 'hers.mine', name => 'tokens'")),
+	qr/ERROR:  42501: permission denied to register source "tokens"\nDETAIL:  It is the built-in source, and the default of all calls\.\nHINT:  .*contratos_setup\(\)/,
+	'the role cannot take the name of the built-in source');
 is($f->query('SET ROLE anna; ' . mirror($hers)), 'hers|hers.bigquery_transactions|hers.transactions|block_timestamp', 'a mirror of a role with EXECUTE, USAGE and CREATE');
 is($f->query(q(SELECT string_agg(DISTINCT tableowner, ' ') FROM (SELECT tableowner FROM pg_tables WHERE schemaname = 'hers' UNION SELECT pg_get_userbyid(relowner) FROM pg_class WHERE relname = 'bigquery_transactions' AND relnamespace = 'hers'::regnamespace) t)), 'anna', 'the tables belong to the role');
 like($f->query(q(SET ROLE anna; SELECT status || rows_loaded FROM contratos_run(source => 'hers'))), qr/^succeeded\d+$/, 'the role can load its mirror');
