@@ -17,8 +17,8 @@ sub day_runs { return $f->query("SELECT string_agg(cause || ' ' || status, ', ' 
 
 # ---- a day that BigQuery will never have
 
-$f->query(q(UPDATE contratos_sources SET start_date = '2026-11-19', ready_timeout = '1h'));
 $f->day('2026-11-19', 30);
+$f->query(q(UPDATE contratos_sources SET start_date = '2026-11-19', ready_timeout = '1h'));
 $bq->delete_day(undef, '2026-11-20');
 ok($f->at('2026-11-21 08:00'), 'the worker looks at a day that BigQuery does not have');
 is(state_of('2026-11-20'), 'waiting', 'a day that BigQuery does not have waits');
