@@ -38,7 +38,7 @@ sub enqueue
 sub ends
 {
 	my ($day, $status) = @_;
-	return $f->poll("SELECT coalesce((SELECT status FROM contratos_runs WHERE day = '2026-11-$day' ORDER BY id DESC LIMIT 1), '') = '$status'")
+	return $f->poll("SELECT coalesce((SELECT status FROM contratos_runs WHERE day = '2026-11-$day' AND NOT only_cost ORDER BY id DESC LIMIT 1), '') = '$status'")
 	  && $f->settle;
 }
 
@@ -121,7 +121,7 @@ $f->settle;
 is(status_of(20), 'succeeded succeeded', 'a busy worker finishes its day after a reload');
 $f->query("$plainly; SELECT contratos_enqueue('2026-11-20', '2026-11-20', only_missing => false)");
 ok($f->poll(q(SELECT count(*) = 3 FROM contratos_runs WHERE day = '2026-11-20' AND status = 'succeeded')), 'the worker after a reload loads days');
-is($f->query(q(SELECT pages FROM contratos_runs WHERE day = '2026-11-20' ORDER BY id DESC LIMIT 1)), 5, 'a worker uses the settings of the database');
+is($f->query(q(SELECT pages FROM contratos_runs WHERE day = '2026-11-20' AND NOT only_cost ORDER BY id DESC LIMIT 1)), 5, 'a worker uses the settings of the database');
 $f->query("$plainly; ALTER DATABASE postgres RESET ALL");
 ok($f->at('2026-11-21 06:02'), 'a worker starts without settings of the database');
 

@@ -61,7 +61,7 @@ sub hold
 sub ends
 {
 	my ($day, $status) = @_;
-	return $f->poll("SELECT coalesce((SELECT status FROM contratos_runs WHERE day = '2026-11-$day' ORDER BY id DESC LIMIT 1), '') = '$status'")
+	return $f->poll("SELECT coalesce((SELECT status FROM contratos_runs WHERE day = '2026-11-$day' AND NOT only_cost ORDER BY id DESC LIMIT 1), '') = '$status'")
 	  && $f->settle;
 }
 
@@ -72,7 +72,7 @@ sub outcome
 	return $f->query(
 		qq(SELECT status, rows_loaded, values_altered, (SELECT count(*) FROM contratos_rejects WHERE run = r.id),
 			(SELECT count(*) FROM tokens WHERE (block_timestamp AT TIME ZONE 'UTC')::date = r.day)
-		  FROM contratos_runs r WHERE day = '2026-11-$day' ORDER BY id DESC LIMIT 1));
+		  FROM contratos_runs r WHERE day = '2026-11-$day' AND NOT only_cost ORDER BY id DESC LIMIT 1));
 }
 
 # One more row of a day, with a value that cannot be kept.

@@ -31,7 +31,7 @@ sub last_attempt
 	my ($day) = @_;
 	return $f->query(
 		qq(SELECT concat_ws(' ', attempt, status, reason, to_char(next_attempt_at AT TIME ZONE 'UTC', 'HH24:MI'))
-		   FROM contratos_runs WHERE day = '2026-11-$day' ORDER BY id DESC LIMIT 1));
+		   FROM contratos_runs WHERE day = '2026-11-$day' AND NOT only_cost ORDER BY id DESC LIMIT 1));
 }
 
 sub enqueue
