@@ -33,8 +33,5 @@ docmoduledir = contratos
 $(OBJS): $(wildcard src/*/*.h) Makefile
 $(shlib): exports.map Makefile
 
-.PHONY: format lint
-format:
-	script/format
-lint:
-	script/lint
+# make help: not in the distribution, which has no script/
+-include script/targets.mk

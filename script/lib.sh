@@ -136,10 +136,9 @@ make_work() {
 	chmod 755 "$work"
 }
 
-# copy_checkout [OWNER]: the files of the checkout, what is ignored left out, to
-# $work/src; where root runs this, they become that unprivileged user's, or OWNER's
+# copy_checkout: the files of the checkout, what is ignored left out, to $work/src;
+# where root runs this they become that unprivileged user's, or $copy_owner's
 copy_checkout() {
-	local owner=${1-}
 	mkdir -p "$work/src"
 	if git -C "$root" rev-parse --git-dir >/dev/null 2>&1; then
 		(cd "$root" && git ls-files -z --cached --others --exclude-standard |
@@ -148,7 +147,7 @@ copy_checkout() {
 	else
 		tar -C "$root" --exclude=./.cache --exclude=./.demo --exclude=./.git -cf - .
 	fi | tar -x -C "$work/src" -f -
-	((EUID != 0)) || chown -R "${owner:-$(test_user)}" "$work/src"
+	((EUID != 0)) || chown -R "${copy_owner:-$(test_user)}" "$work/src"
 	chmod -R u+rwX,a+rX "$work/src"
 }
 

@@ -9,10 +9,11 @@
 #
 # shellcheck source=script/lib.sh disable=SC2154 # root is lib.sh's
 
-roots=${CONTRATOS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/contratos}/roots
+roots=${CONTRATOS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/contratos}/roots
 # days after which a root is made anew
 roots_age=30
 
+# shellcheck disable=SC2034 # of whom sources this
 # what a package is built, checked and packed with
 build_packages=(build-essential debhelper lintian libcurl4-openssl-dev libjansson-dev libssl-dev pkgconf
 	postgresql-all postgresql-server-dev-all pgxnclient rpm unzip)
@@ -29,13 +30,13 @@ in_namespace() {
 	fi
 	if ((EUID != 0)); then
 		command -v sudo >/dev/null || die 'needs root, to make and enter a root of Debian'
-		sudo=(sudo --preserve-env=CONTRATOS_CACHE,XDG_CACHE_HOME,HOME,OUT,KEEP,CONTRATOS_ZIP)
+		sudo=(sudo '--preserve-env=CONTRATOS_CACHE,XDG_CACHE_HOME,HOME,OUT,KEEP,CONTRATOS_ZIP')
 	fi
 	is_debian || die 'needs Debian or Ubuntu, whose mmdebstrap makes the roots'
 	install_packages mmdebstrap iproute2 util-linux
 	work=$(mktemp -d "/tmp/contratos-$name.XXXXXX")
 	chmod 755 "$work"
-	copy_checkout root # now: to another user's git, root is a stranger
+	copy_owner=root copy_checkout # now: to another user's git, root is a stranger
 	"${sudo[@]}" unshare --mount --pid --fork --kill-child --mount-proc env CONTRATOS_NAMESPACE="$work" "$0" "$@"
 	status=$?
 	"${sudo[@]}" rm -rf --one-file-system "$work"

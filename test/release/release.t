@@ -118,7 +118,7 @@ refused('a heading of one README', "README.pt-BR.md's number of headings is " . 
 refused('a tag that is there', 'there is a tag v1.0.0 already', sub { run_or_die('git', 'tag', 'v1.0.0', 'v0.9.0^{}') });
 run_or_die('git', 'tag', '-d', 'v1.0.0');
 
-edit('docs/errors.md', sub { s/^\| `extension "contratos" is not available`.*\n//m });
+edit('docs/errors.md', sub { s/^\| `extension "contratos" is not installed in this database`.*\n//m });
 commit();
 ($code, $said) = release('1.0.0');
 is($code, 1, 'a message without an entry in docs/errors.md: refused');
