@@ -33,7 +33,7 @@ in_namespace() {
 		sudo=(sudo '--preserve-env=CONTRATOS_CACHE,XDG_CACHE_HOME,HOME,OUT,KEEP,CONTRATOS_ZIP')
 	fi
 	is_debian || die 'needs Debian or Ubuntu, whose mmdebstrap makes the roots'
-	install_packages mmdebstrap iproute2 util-linux
+	install_packages mmdebstrap debian-archive-keyring iproute2 util-linux
 	work=$(mktemp -d "/tmp/contratos-$name.XXXXXX")
 	chmod 755 "$work"
 	copy_owner=root copy_checkout # now: to another user's git, root is a stranger
