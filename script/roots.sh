@@ -22,7 +22,8 @@ build_packages=(build-essential debhelper lintian libcurl4-openssl-dev libjansso
 # with ARGs, as root, with a work folder (the checkout's files in its src),
 # mounts and processes of its own, and end as it ends
 in_namespace() {
-	local sudo=() status name=$1
+	local status=0 name=$1
+	sudo=()
 	shift
 	if [[ -n ${CONTRATOS_NAMESPACE-} ]]; then
 		work=$CONTRATOS_NAMESPACE
@@ -36,10 +37,10 @@ in_namespace() {
 	install_packages mmdebstrap debian-archive-keyring iproute2 util-linux
 	work=$(mktemp -d "/tmp/contratos-$name.XXXXXX")
 	chmod 755 "$work"
+	# however the other one ends: then no mount of its is left
+	trap '"${sudo[@]}" rm -rf --one-file-system "$work"' EXIT
 	copy_owner=root copy_checkout # now: to another user's git, root is a stranger
-	"${sudo[@]}" unshare --mount --pid --fork --kill-child --mount-proc env CONTRATOS_NAMESPACE="$work" "$0" "$@"
-	status=$?
-	"${sudo[@]}" rm -rf --one-file-system "$work"
+	"${sudo[@]}" unshare --mount --pid --fork --kill-child --mount-proc env CONTRATOS_NAMESPACE="$work" "$0" "$@" || status=$?
 	exit $status
 }
 
