@@ -25,7 +25,7 @@ in_namespace() {
 	local status=0 name=$1
 	sudo=()
 	shift
-	if [[ -n ${CONTRATOS_NAMESPACE-} ]]; then
+	if [[ -n ${CONTRATOS_NAMESPACE-} ]] && (($$ == 1)); then
 		work=$CONTRATOS_NAMESPACE
 		return
 	fi
