@@ -136,7 +136,8 @@ make_work() {
 	chmod 755 "$work"
 }
 
-# copy_checkout: the files of the checkout, what is ignored left out, to $work/src
+# copy_checkout: the files of the checkout, what is ignored left out, to $work/src;
+# where root runs this they become that unprivileged user's, or $copy_owner's
 copy_checkout() {
 	mkdir -p "$work/src"
 	if git -C "$root" rev-parse --git-dir >/dev/null 2>&1; then
@@ -146,7 +147,7 @@ copy_checkout() {
 	else
 		tar -C "$root" --exclude=./.cache --exclude=./.demo --exclude=./.git -cf - .
 	fi | tar -x -C "$work/src" -f -
-	((EUID != 0)) || chown -R "$(test_user)" "$work/src"
+	((EUID != 0)) || chown -R "${copy_owner:-$(test_user)}" "$work/src"
 	chmod -R u+rwX,a+rX "$work/src"
 }
 

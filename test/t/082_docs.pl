@@ -186,9 +186,19 @@ typed(
 		'gcloud auth application-default login --impersonate-service-account=NAME@PROJECT.iam.gserviceaccount.com' => $gcloud,
 	});
 
+my $by_script = 'needs root; script/deb or script/dist --test does it in a root';
+typed(
+	'docs/install.md',
+	not_run => {
+		map { $_ => $by_script } 'make deb RELEASES=bookworm', 'apt-get install ./dist/postgresql-15-contratos_1.0.0-0contratos1_amd64.deb', 'make dist',
+		'pgxn install --pg_config /usr/lib/postgresql/15/bin/pg_config ./dist/contratos-1.0.0.zip',
+		q(rpmbuild -bb --define 'pgmajor 17' rpm/contratos.spec), 'apt-get purge postgresql-15-contratos'
+	});
+$f->query('CREATE EXTENSION contratos'); # that page removes it
+
 # (080_readme.pl types the READMEs)
 my %own_test = map { $_ => 1 } qw(README.md README.pt-BR.md ARCHITECTURE.md CONTRIBUTING.md),
-  map { "docs/$_.md" } qw(tutorial how-to reference explanation credentials);
+  map { "docs/$_.md" } qw(tutorial how-to reference explanation credentials install);
 typed($_) for grep { !$own_test{$_} } sort keys %pages;
 
 done_testing();
