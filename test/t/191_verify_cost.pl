@@ -16,19 +16,6 @@ my $status = q(SELECT last_success, last_day, lag_days, missing_days, provisiona
 
 sub verify { return $f->query("SELECT bool_and(agrees) FROM contratos_verify('2026-11-$_[0]', '2026-11-$_[1]')"); }
 
-sub eventually
-{
-	my ($sql, $wanted) = @_;
-	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
-	my $got = $f->query($sql);
-	while ($got ne $wanted && time < $until)
-	{
-		select undef, undef, undef, 0.05;
-		$got = $f->query($sql);
-	}
-	return $got;
-}
-
 $f->query('SELECT contratos_setup()');
 $f->day("2026-11-$_", 10 + $_) for 18 .. 20;
 $f->query(q(SELECT contratos_backfill_range('2026-11-18', '2026-11-19')));
@@ -82,11 +69,11 @@ is($f->query('SELECT count(*) FROM contratos_runs'), $count + 2, 'and is in the 
 
 $f->query('DELETE FROM contratos_runs WHERE only_cost');
 $f->query(q(BEGIN; SELECT FROM contratos_verify('2026-11-19', '2026-11-20'); ROLLBACK));
-is(eventually($rows, '2026-11-19 2026-11-20 verify canceled 0 10485760'), '2026-11-19 2026-11-20 verify canceled 0 10485760', 'a comparison that is rolled back: the ledger has its cost');
+is($f->eventually($rows, '2026-11-19 2026-11-20 verify canceled 0 10485760'), '2026-11-19 2026-11-20 verify canceled 0 10485760', 'a comparison that is rolled back: the ledger has its cost');
 $f->query('DELETE FROM contratos_runs WHERE only_cost');
 $bq->rule({ kind => 'insert' }, { job_pending => JSON::PP::true, bill_failed => JSON::PP::true });
 like($f->fails(q(SET statement_timeout = '1s'; SELECT FROM contratos_verify('2026-11-20', '2026-11-20'))), qr/ERROR:  57014/, 'a comparison is stopped');
-is(eventually($rows, '2026-11-20 verify canceled 0 10485760'), '2026-11-20 verify canceled 0 10485760', 'a comparison that is stopped: the ledger has its cost');
+is($f->eventually($rows, '2026-11-20 verify canceled 0 10485760'), '2026-11-20 verify canceled 0 10485760', 'a comparison that is stopped: the ledger has its cost');
 
 # ---- who calls
 

@@ -17,19 +17,6 @@ my $run = q(SELECT status FROM contratos_run('2026-11-20'));
 my $costs = q(SELECT count(*), sum(bytes_billed) FROM contratos_runs WHERE only_cost);
 my $writers = q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'contratos ledger writer');
 
-sub eventually
-{
-	my ($sql, $wanted) = @_;
-	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
-	my $got = $f->query($sql);
-	while ($got ne $wanted && time < $until)
-	{
-		select undef, undef, undef, 0.05;
-		$got = $f->query($sql);
-	}
-	return $got;
-}
-
 sub log_has
 {
 	my ($regex) = @_;
@@ -50,8 +37,8 @@ my $other = Contratos::Session->new($f->node);
 # ---- it leaves by itself
 
 $f->query("BEGIN; $run; ROLLBACK");
-is(eventually($costs, '1|10485760'), '1|10485760', 'the process writes what was billed');
-is(eventually($writers, 0), 0, 'and ends');
+is($f->eventually($costs, '1|10485760'), '1|10485760', 'the process writes what was billed');
+is($f->eventually($writers, 0), 0, 'and ends');
 $f->query('DELETE FROM contratos_runs');
 
 # ---- the ledger is locked
@@ -59,17 +46,17 @@ $f->query('DELETE FROM contratos_runs');
 $other->query('BEGIN; LOCK TABLE contratos_runs IN SHARE MODE');
 my $pending = $bq->rule({ kind => 'insert' }, { job_pending => JSON::PP::true, bill_failed => JSON::PP::true });
 like($f->fails("SET statement_timeout = '1s'; $run"), qr/ERROR:  57014/, 'a load is stopped while the ledger is locked');
-is(eventually($writers, 1), 1, 'the process waits for the lock');
+is($f->eventually($writers, 1), 1, 'the process waits for the lock');
 
 # the only slot is taken: the session keeps what the next call is billed
 $bq->rule({ kind => 'insert' }, { job_pending => JSON::PP::true, bill_failed => JSON::PP::true });
 like($session->query("SET statement_timeout = '1s'; $run")->{err}, qr/ERROR:  57014/, 'a load of another session is stopped');
 ok(log_has(qr/ERROR:  canceling statement due to statement timeout\n.*CONTEXT:  (?:.*\n)*?.*recording that 10485760 bytes were billed for source "tokens" \(job contratos_/), 'a lock that stays ends the process, and the log has the bytes');
-is(eventually($writers, 0), 0, 'the process does not wait for long');
+is($f->eventually($writers, 0), 0, 'the process does not wait for long');
 $other->query('COMMIT');
 is($f->query($costs), '0|', 'nothing is written');
 like($session->query("SET statement_timeout = 0; LOAD 'contratos'; SET contratos.max_bytes_per_day = '10MB'; $run")->{err}, qr/ERROR:  53400: daily byte budget/, 'the bytes that a session keeps count in it');
-is(eventually($costs, '1|10485760'), '1|10485760', 'they are written once the call that was refused has ended');
+is($f->eventually($costs, '1|10485760'), '1|10485760', 'they are written once the call that was refused has ended');
 $f->query('DELETE FROM contratos_runs');
 
 # ---- no slot at all
@@ -97,13 +84,13 @@ $other->query('BEGIN; LOCK TABLE contratos_runs IN SHARE MODE');
 $bq->reset(tables => 0);
 $bq->rule({ kind => 'insert', times => 0 }, { job_pending => JSON::PP::true, bill_failed => JSON::PP::true });
 like($f->fails("SET statement_timeout = '1s'; $run"), qr/ERROR:  57014/, 'a load is stopped, and its process waits for the lock');
-is(eventually($writers, 1), 1, 'the only slot is taken');
+is($f->eventually($writers, 1), 1, 'the only slot is taken');
 like($session->query("SET statement_timeout = '500ms'; $run")->{err}, qr/ERROR:  57014/, 'another load is stopped');
 $other->query('COMMIT');
-is(eventually($costs, '1|10485760'), '1|10485760', 'the first process goes on');
-is(eventually($writers, 0), 0, 'its slot is free again');
+is($f->eventually($costs, '1|10485760'), '1|10485760', 'the first process goes on');
+is($f->eventually($writers, 0), 0, 'its slot is free again');
 $session->quit;
-is(eventually($costs, '2|20971520'), '2|20971520', 'a session that ends passes on what it has kept');
+is($f->eventually($costs, '2|20971520'), '2|20971520', 'a session that ends passes on what it has kept');
 $f->query('DELETE FROM contratos_runs');
 $bq->reset(tables => 0);
 
@@ -111,7 +98,7 @@ $bq->reset(tables => 0);
 
 $f->query(q(ALTER DATABASE postgres SET default_transaction_read_only = on; ALTER DATABASE postgres SET search_path = 'nowhere'; ALTER DATABASE postgres SET statement_timeout = '1ms'));
 $f->query(q(SET statement_timeout = 0; SET search_path = public; BEGIN READ WRITE; SELECT FROM contratos_run('2026-11-20'); ROLLBACK));
-is(eventually(q(SET statement_timeout = 0; SET search_path = public; ) . $costs, '1|10485760'), '1|10485760', 'settings of the database do not stop the process');
+is($f->eventually(q(SET statement_timeout = 0; SET search_path = public; ) . $costs, '1|10485760'), '1|10485760', 'settings of the database do not stop the process');
 $f->query(q(SET statement_timeout = 0; BEGIN READ WRITE; ALTER DATABASE postgres RESET ALL; COMMIT));
 $f->query('DELETE FROM contratos_runs');
 
@@ -123,13 +110,13 @@ $session->send($run);
 $bq->wait(rule => $pending, state => 'answered');
 $other->query('SET client_min_messages = warning; BEGIN');
 $other->send('DROP EXTENSION contratos CASCADE; DROP TABLE tokens; CREATE EXTENSION contratos; SELECT contratos_setup()');
-is(eventually(q(SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DROP EXTENSION%' AND wait_event_type = 'Lock'), 1), 1, 'DROP EXTENSION waits for a load');
+is($f->eventually(q(SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DROP EXTENSION%' AND wait_event_type = 'Lock'), 1), 1, 'DROP EXTENSION waits for a load');
 $f->query('SELECT pg_cancel_backend(' . $session->pid . ')');
 like($session->finish->{err}, qr/ERROR:  57014/, 'the load is canceled');
 unlike($other->finish->{err}, qr/ERROR/, 'the extension is dropped and created again');
-is(eventually("$writers AND wait_event_type = 'Lock'", 1), 1, 'the process waits for the end of that transaction');
+is($f->eventually("$writers AND wait_event_type = 'Lock'", 1), 1, 'the process waits for the end of that transaction');
 $other->query('COMMIT');
-is(eventually($writers, 0), 0, 'the process has ended');
+is($f->eventually($writers, 0), 0, 'the process has ended');
 is($f->query('SELECT count(*) FROM contratos_runs'), 0, 'the new ledger has nothing of the old one');
 
 # ---- the database is dropped
@@ -141,7 +128,7 @@ $bq->reset(tables => 0);
 $f->query("BEGIN; $run; ROLLBACK");
 $f->use_database('postgres');
 is($f->query('DROP DATABASE shop; SELECT 1'), 1, 'the database is dropped at once');
-is(eventually($writers, 0), 0, 'the process has ended with it');
+is($f->eventually($writers, 0), 0, 'the process has ended with it');
 
 unlike(slurp_file($f->node->logfile), qr/background worker "contratos ledger writer" .* (?:crash|signal)/, 'no process has crashed');
 $_->quit for $session, $other;

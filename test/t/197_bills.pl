@@ -18,21 +18,6 @@ my $sums = q(SELECT count(*), count(DISTINCT job_id), sum(bytes_billed)::bigint 
 sub run { return "SELECT status FROM contratos_run('2026-11-20', '" . ($_[0] // 'tokens') . "')"; }
 sub clear { $bq->reset(tables => 0); $f->query('DELETE FROM contratos_runs'); return; }
 
-# Polls with a deadline; the last result.
-sub eventually
-{
-	my ($sql, $wanted, $session) = @_;
-	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
-	my $ask = sub { return $session ? $session->query($sql)->{out} : $f->query($sql) };
-	my $got = $ask->();
-	while ($got ne $wanted && time < $until)
-	{
-		select undef, undef, undef, 0.05;
-		$got = $ask->();
-	}
-	return $got;
-}
-
 $f->query('SELECT contratos_setup()');
 $f->day('2026-11-20', 50);
 $f->query("CREATE TABLE t$_ (LIKE tokens); INSERT INTO contratos_sources (name, remote_table, target_table, timestamp_column, enabled)
@@ -44,7 +29,7 @@ my @sessions = map { Contratos::Session->new($node) } 1 .. 12;
 $sessions[ $_ - 1 ]->send('BEGIN; ' . run("t$_")) for 1 .. 12;
 $_->finish for @sessions;
 $f->query(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'));
-is(eventually($sums, '12|12|120'), '12|12|120', 'twelve sessions are terminated at once with three slots: the ledger has the cost of each');
+is($f->eventually($sums, '12|12|120'), '12|12|120', 'twelve sessions are terminated at once with three slots: the ledger has the cost of each');
 clear();
 
 # ---- a cap
@@ -59,11 +44,11 @@ $session->quit;
 clear();
 my $loop = q(DO $$ BEGIN FOR i IN 1 .. 20 LOOP BEGIN PERFORM contratos_run('2026-11-20'); PERFORM 1/0; EXCEPTION WHEN division_by_zero THEN NULL; END; END LOOP; END $$);
 like($f->fails($capped . $loop), qr/ERROR:  53400: daily byte budget/, 'a cap acts on a loop over a block with EXCEPTION');
-is(eventually($sums, '4|4|40'), '4|4|40', 'the loop is billed for as many loads as the cap allows');
+is($f->eventually($sums, '4|4|40'), '4|4|40', 'the loop is billed for as many loads as the cap allows');
 clear();
 my @points = map { 'SAVEPOINT s; ' . run() . '; ROLLBACK TO s; ' } 1 .. 5;
 like($f->fails("${capped}BEGIN; @points COMMIT"), qr/ERROR:  53400/, 'a cap acts on loads that are rolled back to savepoints');
-is(eventually($sums, '4|4|40'), '4|4|40', 'as many of them are billed as the cap allows');
+is($f->eventually($sums, '4|4|40'), '4|4|40', 'as many of them are billed as the cap allows');
 clear();
 
 # ---- a ledger that is locked, a database that allows no connections
@@ -75,7 +60,7 @@ $caller->query('BEGIN; SAVEPOINT s; ' . run() . '; ROLLBACK TO s; ' . run() . ';
 $f->query('DROP TRIGGER no ON tokens');
 $locker->query('BEGIN; LOCK TABLE contratos_runs IN SHARE MODE');
 $caller->query('ROLLBACK');
-is(eventually(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'contratos ledger writer'), 1) . eventually(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'contratos ledger writer'), 0),
+is($f->eventually(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'contratos ledger writer'), 1) . $f->eventually(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'contratos ledger writer'), 0),
 	'10', 'the process does not wait for long for the lock of the ledger');
 $locker->query('COMMIT');
 is(() = slurp_file($node->logfile) =~ /recording that 10485760 bytes were billed for source "tokens"/g, 2, 'the log has all bills that it could not write');
@@ -86,7 +71,7 @@ my $inside = Contratos::Session->new($node, dbname => 'closed');
 $f->use_database('postgres');
 $f->query('ALTER DATABASE closed ALLOW_CONNECTIONS false');
 $inside->query('BEGIN; ' . run() . '; ROLLBACK');
-is(eventually($sums, '1|1|10', $inside), '1|1|10', 'a session of a database that allows no connections: the ledger has its cost');
+is($f->eventually($sums, '1|1|10', $inside), '1|1|10', 'a session of a database that allows no connections: the ledger has its cost');
 $_->quit for $caller, $locker, $inside;
 clear();
 
@@ -104,7 +89,7 @@ for my $by ('the session', 'another session')
 		($by eq 'the session' ? $session : $f)->query("$end PREPARED 'p'");
 		$session->query('SELECT 1');
 		my $wanted = $end eq 'COMMIT' ? '3|3|30|1' : '3|3|30|3';
-		is(eventually($ledger, $wanted), $wanted, "what a transaction was billed is in the ledger once after $end PREPARED by $by");
+		is($f->eventually($ledger, $wanted), $wanted, "what a transaction was billed is in the ledger once after $end PREPARED by $by");
 		$session->quit;
 		clear();
 	}

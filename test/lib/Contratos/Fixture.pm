@@ -75,6 +75,22 @@ sub query
 	return $out;
 }
 
+# Repeats a query until it returns what is wanted, or the deadline has passed; its last
+# result.  In $session (a Contratos::Session), if there is one.
+sub eventually
+{
+	my ($self, $sql, $wanted, $session) = @_;
+	my $until = time + $patience;
+	my $got;
+	while (1)
+	{
+		$got = $session ? $session->query($sql)->{out} : $self->query($sql);
+		last if $got eq $wanted || time >= $until;
+		select undef, undef, undef, 0.05;
+	}
+	return $got;
+}
+
 # Exit code, output and messages (with SQLSTATE) of statements.
 sub psql
 {
