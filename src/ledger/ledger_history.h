@@ -76,6 +76,14 @@ extern void ledger_set_baseline(int64 run, const DayFigures *remote);
 /* Set confirmed_at on the last success of a day. */
 extern void ledger_confirm(const char *source, DateADT day);
 
+/*
+ * Whether a load that has ended for good makes its day a failed one: its rows are
+ * not in the target, or are known to be wrong, and no load of the worker has failed
+ * for good, with the same error, since the day's last success.
+ * `unreported`: on_failure must be called, which is recorded.
+ */
+extern bool ledger_day_has_failed(int64 run, bool unreported);
+
 /* contratos_runs.reason of an attempt in which the server did not answer, or only that it is not available. */
 #define LEDGER_UNREACHABLE "unreachable"
 

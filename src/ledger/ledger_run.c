@@ -378,34 +378,6 @@ ledger_notify(const LedgerRun *run, int64 id)
  * Runs that on_failure must still be called for
  * -------------------------------------------------------------------------- */
 
-bool
-ledger_day_has_failed(int64 run, bool unreported)
-{
-	LedgerArgs args = {0};
-	bool found = false;
-
-	ledger_count(&args, "id", run);
-	ledger_arg(&args, "unreported", BOOLOID, BoolGetDatum(unreported), false);
-	ledger_execute(
-		"contratos_runs",
-		"UPDATE %1$s.contratos_runs r SET unreported = $2 WHERE id = $1 "
-		/* as in the view _contratos_days: no rows stand, or a check has found them wrong */
-		"AND (r.status = 'refused' OR (r.status IN ('failed', 'interrupted') "
-		"AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs g WHERE g.source = r.source AND g.day = r.day "
-		"AND NOT g.only_cost AND g.status IN ('succeeded', 'accepted', 'unchanged') AND NOT EXISTS (SELECT 1 "
-		"FROM %1$s.contratos_runs d WHERE d.source = r.source AND d.day = r.day AND d.id > g.id "
-		"AND NOT d.only_cost AND d.status = 'differs')))) "
-		"AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs p WHERE p.source = r.source AND p.day = r.day "
-		"AND p.id < r.id AND p.status IN ('failed', 'refused', 'interrupted') AND p.next_attempt_at IS NULL "
-		"AND p.cause NOT IN ('recheck', 'manual', 'backfill') AND NOT p.only_cost "
-		/* an outage is one, whatever the connection's last error was */
-		"AND (p.sqlstate = r.sqlstate OR (p.sqlstate LIKE '08%%' AND r.sqlstate LIKE '08%%')) "
-		"AND NOT EXISTS (SELECT 1 FROM %1$s.contratos_runs s WHERE s.source = r.source AND s.day = r.day "
-		"AND s.id > p.id AND s.status IN ('succeeded', 'accepted'))) RETURNING true",
-		&args, SPI_OK_UPDATE_RETURNING, ledger_read_found, &found);
-	return found;
-}
-
 void
 ledger_mark_reported(int64 run)
 {

@@ -123,14 +123,6 @@ extern bool ledger_end(int64 id, const LedgerRun *run, TimestampTz next_attempt_
  */
 extern void ledger_notify(const LedgerRun *run, int64 id);
 
-/*
- * Whether a load that has ended for good makes its day a failed one: its rows are
- * not in the target, or are known to be wrong, and no load of the worker has failed
- * for good, with the same error, since the day's last success.
- * `unreported`: on_failure must be called, which is recorded.
- */
-extern bool ledger_day_has_failed(int64 run, bool unreported);
-
 /* on_failure has been called for a run, successfully or not. */
 extern void ledger_mark_reported(int64 run);
 
