@@ -1,4 +1,4 @@
-/* extension/contratos--1.0.sql */
+/* extension/contratos--0.9.sql */
 
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION contratos" to load this file. \quit
