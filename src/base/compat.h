@@ -75,7 +75,7 @@ pg_b64_encode_compat(const void *src, int len, char *dst, int dstlen)
 
 /* 18 lets a module name itself and its version. */
 #if PG_VERSION_NUM >= 180000
-#define CONTRATOS_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "contratos", .version = "0.9")
+#define CONTRATOS_MODULE_MAGIC PG_MODULE_MAGIC_EXT(.name = "contratos", .version = "1.0")
 #else
 #define CONTRATOS_MODULE_MAGIC PG_MODULE_MAGIC
 #endif

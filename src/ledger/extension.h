@@ -8,7 +8,7 @@
 #include "postgres.h"
 
 /* Version of this library; the control file's default_version. */
-#define CONTRATOS_VERSION "0.9"
+#define CONTRATOS_VERSION "1.0"
 
 /*
  * Take AccessShareLock on the extension until the end of the transaction and make

@@ -43,32 +43,32 @@ sub release
 	return ($? >> 8, $said);
 }
 
-# ---- a repository that is ready: 0.8 was released, 0.9.0 is next
+# ---- a repository that is ready: 0.9 was released, 1.0.0 is next
 
 run_or_die('sh', '-c', qq(tar -C '$root' --exclude=./.git --exclude=./.cache --exclude=./dist -cf - . | tar -xf -));
 run_or_die('git', 'init', '-q');
-edit('contratos.control', sub { s/'0\.9'/'0.8'/ });
+edit('contratos.control', sub { s/'1\.0'/'0.9'/ });
 my $later = tempdir(CLEANUP => 1);
-run_or_die('sh', '-c', "cp extension/*.sql $later && rm extension/*--0.9.sql && touch extension/contratos--0.8.sql");
+run_or_die('sh', '-c', "cp extension/*.sql $later && rm extension/*--1.0.sql && touch extension/contratos--0.9.sql");
 commit();
-run_or_die('git', 'tag', 'v0.8.0');
+run_or_die('git', 'tag', 'v0.9.0');
 
-edit('contratos.control', sub { s/'0\.8'/'0.9'/ });
-run_or_die('sh', '-c', "cp $later/*--0.9.sql extension/ && touch extension/contratos--0.8--0.9.sql");
+edit('contratos.control', sub { s/'0\.9'/'1.0'/ });
+run_or_die('sh', '-c', "cp $later/*--1.0.sql extension/ && touch extension/contratos--0.9--1.0.sql");
 edit('META.json', sub { s/^   "license"/   "resources": {"repository": {"url": "https:\/\/code.example\/contratos.git", "type": "git"}},\n   "license"/m })
   unless qx(cat META.json) =~ /"resources"/;
-edit('CHANGELOG.md', sub { s/^## .*/## 0.9.0 (2000-01-01)/m });
+edit('CHANGELOG.md', sub { s/^## .*/## 1.0.0 (2000-01-01)/m });
 foreach my $file ('debian/changelog', 'debian/control.in', 'rpm/contratos.spec')
 {
 	edit($file, sub { s/\@example\.org/\@code.example/g }) if qx(cat $file) =~ /\@example\.org/;
 }
 commit();
 
-my ($code, $said) = release('0.9.0');
+my ($code, $said) = release('1.0.0');
 is($code, 0, 'a repository that is ready is said to be') or diag($said);
-like($said, qr/^  git tag -s -m 'contratos 0\.9\.0' v0\.9\.0$/m, 'the command that makes the tag is printed');
-is(qx(git tag), "v0.8.0\n", 'no tag is made');
-is((release('0.9'))[0], 2, 'a version of two numbers is refused');
+like($said, qr/^  git tag -s -m 'contratos 1\.0\.0' v1\.0\.0$/m, 'the command that makes the tag is printed');
+is(qx(git tag), "v0.9.0\n", 'no tag is made');
+is((release('1.0'))[0], 2, 'a version of two numbers is refused');
 
 # ---- one thing at a time that is not
 
@@ -76,7 +76,7 @@ sub refused
 {
 	my ($title, $problem, $change) = @_;
 	$change->();
-	my ($status, $text) = release('0.9.0');
+	my ($status, $text) = release('1.0.0');
 	is($status, 1, "$title: refused");
 	is(join('', $text =~ /^(not ready: .*\n)/mg), "not ready: $problem\n", "$title: it is named, and nothing else is");
 	run_or_die('git', 'reset', '-q', '--hard', 'ready');
@@ -94,33 +94,33 @@ sub changed
 run_or_die('git', 'branch', 'ready');
 refused('a change that is not committed', 'there are changes that are not committed',
 	sub { edit('LICENSE', sub { s/2026/2027/ }) });
-refused('a version in META.json', "META.json's version is 0.9.1, not 0.9.0", changed('META.json', sub { s/0\.9\.0/0.9.1/ }));
-refused("the extension's version in META.json", "META.json's version of the extension is 0.9.1, not 0.9.0",
-	changed('META.json', sub { s/("provides".*?"version": ")0\.9\.0/${1}0.9.1/s }));
+refused('a version in META.json', "META.json's version is 1.0.1, not 1.0.0", changed('META.json', sub { s/1\.0\.0/1.0.1/ }));
+refused("the extension's version in META.json", "META.json's version of the extension is 1.0.1, not 1.0.0",
+	changed('META.json', sub { s/("provides".*?"version": ")1\.0\.0/${1}1.0.1/s }));
 refused('a release_status', "META.json's release_status is testing, not stable", changed('META.json', sub { s/"stable"/"testing"/ }));
 refused('no repository', 'META.json has no resources.repository.url: where is contratos published?',
 	changed('META.json', sub { s/"repository"/"homepage"/ }));
-refused("Debian's version", "debian/changelog's version is 0.9.1, not 0.9.0", changed('debian/changelog', sub { s/\(0\.9\.0/(0.9.1/ }));
-refused("the RPM's version", "rpm/contratos.spec's version is 0.9.1, not 0.9.0", changed('rpm/contratos.spec', sub { s/^(Version: +)0\.9\.0/${1}0.9.1/m }));
-refused("the library's version", "the library's version (src/ledger/extension.h) is 1.1, not 0.9",
-	changed('src/ledger/extension.h', sub { s/(CONTRATOS_VERSION )"0\.9"/$1"1.1"/ }));
-refused("the module's version", "the module's version (src/base/compat.h) is 1.1, not 0.9",
-	changed('src/base/compat.h', sub { s/(\.version = )"0\.9"/$1"1.1"/ }));
-refused('a date', 'CHANGELOG.md does not begin with "## 0.9.0 (YYYY-MM-DD)"', changed('CHANGELOG.md', sub { s/^## .*/## 0.9.0 (unreleased)/m }));
-refused('no update script', 'there is no extension/contratos--0.8--0.9.sql, an update from v0.8.0',
-	sub { unlink 'extension/contratos--0.8--0.9.sql'; commit(); });
-refused('a released script', 'extension/contratos--0.8.sql is not as it was released in v0.8.0',
-	changed('extension/contratos--0.8.sql', sub { $_ .= "-- changed\n" }));
+refused("Debian's version", "debian/changelog's version is 1.0.1, not 1.0.0", changed('debian/changelog', sub { s/\(1\.0\.0/(1.0.1/ }));
+refused("the RPM's version", "rpm/contratos.spec's version is 1.0.1, not 1.0.0", changed('rpm/contratos.spec', sub { s/^(Version: +)1\.0\.0/${1}1.0.1/m }));
+refused("the library's version", "the library's version (src/ledger/extension.h) is 1.1, not 1.0",
+	changed('src/ledger/extension.h', sub { s/(CONTRATOS_VERSION )"1\.0"/$1"1.1"/ }));
+refused("the module's version", "the module's version (src/base/compat.h) is 1.1, not 1.0",
+	changed('src/base/compat.h', sub { s/(\.version = )"1\.0"/$1"1.1"/ }));
+refused('a date', 'CHANGELOG.md does not begin with "## 1.0.0 (YYYY-MM-DD)"', changed('CHANGELOG.md', sub { s/^## .*/## 1.0.0 (unreleased)/m }));
+refused('no update script', 'there is no extension/contratos--0.9--1.0.sql, an update from v0.9.0',
+	sub { unlink 'extension/contratos--0.9--1.0.sql'; commit(); });
+refused('a released script', 'extension/contratos--0.9.sql is not as it was released in v0.9.0',
+	changed('extension/contratos--0.9.sql', sub { $_ .= "-- changed\n" }));
 refused("a placeholder's address", 'debian/control.in names nobody that can be written to',
 	changed('debian/control.in', sub { s/\@[\w.]+>/\@example.org>/ }));
 refused('a heading of one README', "README.pt-BR.md's number of headings is " . qx(grep -c '^#' README.md) =~ s/\n//r . ', not ' . (1 + qx(grep -c '^#' README.md)),
 	changed('README.md', sub { s/\z/\n## One more\n/ }));
-refused('a tag that is there', 'there is a tag v0.9.0 already', sub { run_or_die('git', 'tag', 'v0.9.0', 'v0.8.0^{}') });
-run_or_die('git', 'tag', '-d', 'v0.9.0');
+refused('a tag that is there', 'there is a tag v1.0.0 already', sub { run_or_die('git', 'tag', 'v1.0.0', 'v0.9.0^{}') });
+run_or_die('git', 'tag', '-d', 'v1.0.0');
 
 edit('docs/errors.md', sub { s/^\| `extension "contratos" is not installed in this database`.*\n//m });
 commit();
-($code, $said) = release('0.9.0');
+($code, $said) = release('1.0.0');
 is($code, 1, 'a message without an entry in docs/errors.md: refused');
 like($said, qr/^not ready: not ok - /m, 'a message without an entry in docs/errors.md: what script/errors says is passed on');
 

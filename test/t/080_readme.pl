@@ -36,7 +36,7 @@ sub type_page
 		not_run => {
 			'script/demo' => '.ci/run runs it',
 			'script/demo --stop' => '.ci/run runs it',
-			'apt-get install ./dist/postgresql-15-contratos_0.9.0-0contratos1_amd64.deb' => 'script/deb installs it in a root',
+			'apt-get install ./dist/postgresql-15-contratos_1.0.0-0contratos1_amd64.deb' => 'script/deb installs it in a root',
 			'apt-get install postgresql-server-dev-15 libcurl4-openssl-dev libjansson-dev libssl-dev pkg-config gcc make' =>
 				'installs packages as root; script/test has built and installed this',
 			'install -o postgres -g postgres -m 0600 key.json /etc/postgresql/contratos-key.json' => 'needs root and a key',

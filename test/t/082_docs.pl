@@ -190,8 +190,8 @@ my $by_script = 'needs root; script/deb or script/dist --test does it in a root'
 typed(
 	'docs/install.md',
 	not_run => {
-		map { $_ => $by_script } 'make deb RELEASES=bookworm', 'apt-get install ./dist/postgresql-15-contratos_0.9.0-0contratos1_amd64.deb', 'make dist',
-		'pgxn install --pg_config /usr/lib/postgresql/15/bin/pg_config ./dist/contratos-0.9.0.zip',
+		map { $_ => $by_script } 'make deb RELEASES=bookworm', 'apt-get install ./dist/postgresql-15-contratos_1.0.0-0contratos1_amd64.deb', 'make dist',
+		'pgxn install --pg_config /usr/lib/postgresql/15/bin/pg_config ./dist/contratos-1.0.0.zip',
 		q(rpmbuild -bb --define 'pgmajor 17' rpm/contratos.spec), 'apt-get purge postgresql-15-contratos'
 	});
 $f->query('CREATE EXTENSION contratos'); # that page removes it

@@ -22,8 +22,8 @@ LOCK TABLE @extschema@.contratos_sources, @extschema@.contratos_runs, @extschema
 my $wake = 'DELETE FROM @extschema@.contratos_sources WHERE false;';
 my %columns = (contratos_sources => 'remark text', contratos_runs => "weather text NOT NULL DEFAULT 'fair'", contratos_rejects => 'remark text');
 my %scripts = (
-	"$share/extension/contratos--0.9--0.9.1.sql" => join("\n", $begin, (map { "ALTER TABLE \@extschema\@.$_ ADD COLUMN $columns{$_};" } sort keys %columns), $wake),
-	"$share/extension/contratos--0.9.1--0.9.sql" =>
+	"$share/extension/contratos--1.0--1.0.1.sql" => join("\n", $begin, (map { "ALTER TABLE \@extschema\@.$_ ADD COLUMN $columns{$_};" } sort keys %columns), $wake),
+	"$share/extension/contratos--1.0.1--1.0.sql" =>
 	  join("\n", $begin, (map { "ALTER TABLE \@extschema\@.$_ DROP COLUMN $1;" if $columns{$_} =~ /(\w+)/ } sort keys %columns), $wake));
 
 # also when the test is stopped
@@ -86,7 +86,7 @@ sub add_reject
 sub version { return $f->query(q(SELECT extversion FROM pg_extension WHERE extname = 'contratos')); }
 
 my $update = 'ALTER EXTENSION contratos UPDATE TO';
-my $says = qr/LOG:  database "postgres": extension "contratos" is of version 0\.9\.1, but the library is of version 0\.9\n/;
+my $says = qr/LOG:  database "postgres": extension "contratos" is of version 1\.0\.1, but the library is of version 1\.0\n/;
 
 # ---- while rows come in
 
@@ -94,13 +94,13 @@ $f->day('2026-11-17', 50);
 add_reject('17');
 my $rule = hold('17', { kind => 'results' }, { stall => 'mid_body' }, 'stalled');
 ok($f->poll(q(SELECT count(*) = 1 FROM pg_locks WHERE granted AND classid = 'pg_extension'::regclass)), 'update while rows come in: the load is in its transaction');
-$person->send("$update '0.9.1'");
+$person->send("$update '1.0.1'");
 ok($f->poll(q(SELECT count(*) = 1 FROM pg_locks WHERE NOT granted AND relation = 'contratos_runs'::regclass)), 'update while rows come in: it waits for the load');
 $bq->release($rule);
 is($person->finish->{err}, '', 'update while rows come in: it succeeds after the load');
 ok(ends('17', 'succeeded'), 'update while rows come in: the load succeeds');
 is(outcome('17'), 'succeeded|51|1|1|51', 'update while rows come in: the load has its rows and rejects');
-is(version(), '0.9.1', 'update while rows come in: the extension has the new version');
+is(version(), '1.0.1', 'update while rows come in: the extension has the new version');
 is($f->query(q(SELECT weather FROM contratos_runs WHERE day = '2026-11-17')), 'fair',
 	'update while rows come in: the ledger has the new column');
 ok($node->wait_for_log($says), 'update while rows come in: the worker logs that the library is older');
@@ -119,20 +119,20 @@ ok($f->settle, 'an older library\'s worker looks at the queue');
 is($f->query(q(SELECT status FROM contratos_runs WHERE day = '2026-11-16')), 'queued',
 	'an older library\'s worker leaves the day queued');
 is($f->logged($says), 1, 'an older library is logged once');
-my $warned = qr/WARNING:  55000: extension "contratos" is of version 0\.9\.1, but the library is of version 0\.9\nHINT:  Run ALTER EXTENSION contratos UPDATE; .*restart the server/;
+my $warned = qr/WARNING:  55000: extension "contratos" is of version 1\.0\.1, but the library is of version 1\.0\nHINT:  Run ALTER EXTENSION contratos UPDATE; .*restart the server/;
 my $versions = q(SET client_min_messages = warning; SELECT string_agg(version, ' ') FROM contratos_version() WHERE component IN ('extension', 'library'));
 my $told = $person->query($versions);
-is($told->{out}, '0.9.1 0.9', 'contratos_version() has both versions');
+is($told->{out}, '1.0.1 1.0', 'contratos_version() has both versions');
 like($told->{err}, $warned, 'contratos_version() warns that versions differ');
 
 # ---- to the library's own version
 
-is($person->query("$update '0.9'")->{err}, '', 'an update does not wait for an idle worker');
+is($person->query("$update '1.0'")->{err}, '', 'an update does not wait for an idle worker');
 ok(ends('16', 'succeeded'), 'an update to the library\'s version wakes the worker');
 is(outcome('16'), 'succeeded|50|0|0|50', 'an update to the library\'s version: the day is loaded');
 
 $told = $person->query($versions);
-is("$told->{out}$told->{err}", '0.9 0.9', 'contratos_version() has no warning when versions are equal');
+is("$told->{out}$told->{err}", '1.0 1.0', 'contratos_version() has no warning when versions are equal');
 $person->query('SET client_min_messages = error');
 
 # ---- while BigQuery thinks
@@ -140,7 +140,7 @@ $person->query('SET client_min_messages = error');
 $f->day('2026-11-14', 50);
 add_reject('14');
 $rule = hold('14', { kind => 'insert' }, { job_pending => 1 }, 'answered');
-is($person->query("$update '0.9.1'")->{err}, '', 'an update does not wait while BigQuery runs the job');
+is($person->query("$update '1.0.1'")->{err}, '', 'an update does not wait while BigQuery runs the job');
 is($f->query(q(SELECT status FROM contratos_runs WHERE day = '2026-11-14')), 'running',
 	'update during a job: the load is under way');
 $bq->release($rule);
@@ -161,7 +161,7 @@ my $expected = $f->query($sums);
 command_ok([ 'pg_dump', '-Fc', '-f', $file, '-d', $node->connstr('postgres') ], 'an updated extension is dumped');
 $f->query('CREATE DATABASE copy');
 $f->use_database('copy');
-$f->query(q(CREATE EXTENSION contratos VERSION '0.9.1'));
+$f->query(q(CREATE EXTENSION contratos VERSION '1.0.1'));
 command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('copy'), $file ], 'an updated extension is restored where it has that version');
 is($f->query($sums), $expected, 'an updated extension is restored with each row and new column');
 is($f->query(q(SET client_min_messages = error; SELECT status, rows_loaded, rows_replaced FROM contratos_run('2026-11-16'))), 'succeeded|50|50', 'days can be loaded after an updated extension was restored');
