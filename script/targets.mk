@@ -1,6 +1,6 @@
 # What people type: each target is a script, which also runs by itself.
 
-.PHONY: help demo test lint format deb dist bench soak
+.PHONY: help demo test lint format deb dist bench fuzz soak
 
 help: ## this list
 	@printf '  %-30s %s\n' make 'build; then make install, and make installcheck against a running server'
@@ -27,6 +27,9 @@ dist: ## dist/contratos-X.Y.Z.zip, as PGXN wants it
 
 bench: ## all measurements of bench/RESULTS.md, in half an hour
 	bench/run
+
+fuzz: ## SECONDS=60 of each fuzzer of test/fuzz
+	script/fuzz $(SECONDS)
 
 soak: ## half an hour of the worker against random faults
 	test/soak/run --minutes 30
