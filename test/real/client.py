@@ -169,6 +169,7 @@ class Service:
         self.token = None
         self.tokens = []  # every one there was: to be found should it be printed
         self.token_reply = None
+        self.requests = 0
 
     # -- the token -----------------------------------------------------------------------------------------------
 
@@ -198,6 +199,7 @@ class Service:
     def send(self, method, url, body=None, headers=None):
         """One request, without repetition."""
         parts = urllib.parse.urlsplit(url)
+        self.requests += 1
         connection = connect(url, self.context, self.timeout)
         began = time.monotonic()
         try:

@@ -52,7 +52,7 @@ def make_service(options):
 def tell_steps(report, asker, psql):
     report.heading("What contratos does", "step", "result", "status")
     context = Context(asker, Database(psql, asker.service))
-    for title, _, function in STEPS:
+    for title, function in STEPS:
         status, text = run_step(context, function)
         report.row(status, title, text)
 
