@@ -84,7 +84,9 @@ class Database:
 
     def pages(self):
         asked = [path for method, path, _, _ in self.requests if method == "GET" and "/queries/" in path]
-        return f"{len(self.requests)} requests, {len(asked)} of getQueryResults"
+        times = ", ".join(f"{method} {path.rsplit('/', 2)[-2 if '/queries/' in path else -1]} {outcome} in {ms} ms"
+                          for method, path, outcome, ms in self.requests[:10])
+        return f"{len(self.requests)} requests, {len(asked)} of getQueryResults: {times}"
 
 
 class Context:
