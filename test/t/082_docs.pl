@@ -195,10 +195,17 @@ typed(
 		q(rpmbuild -bb --define 'pgmajor 17' rpm/contratos.spec), 'apt-get purge postgresql-15-contratos'
 	});
 $f->query('CREATE EXTENSION contratos'); # that page removes it
+typed(
+	'docs/real-service.md',
+	not_run => {
+		'script/real key.json my-project' => 'needs a key; test/real/test_real.py runs it with one of the stand-in',
+		'script/real key.json my-project --yes' => 'the same',
+		'script/real --rehearse --yes' => 'builds the extension; the same does the rest',
+	});
 
 # (080_readme.pl types the READMEs)
 my %own_test = map { $_ => 1 } qw(README.md README.pt-BR.md ARCHITECTURE.md CONTRIBUTING.md),
-  map { "docs/$_.md" } qw(tutorial how-to reference explanation credentials install);
+  map { "docs/$_.md" } qw(tutorial how-to reference explanation credentials install real-service);
 typed($_) for grep { !$own_test{$_} } sort keys %pages;
 
 done_testing();
