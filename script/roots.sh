@@ -31,7 +31,7 @@ in_namespace() {
 	fi
 	if ((EUID != 0)); then
 		command -v sudo >/dev/null || die 'needs root, to make and enter a root of Debian'
-		sudo=(sudo '--preserve-env=CONTRATOS_CACHE,XDG_CACHE_HOME,HOME,OUT,KEEP,CONTRATOS_ZIP')
+		sudo=(sudo '--preserve-env=CONTRATOS_CACHE,XDG_CACHE_HOME,HOME,OUT,KEEP,PACKAGES,CONTRATOS_ZIP')
 	fi
 	is_debian || die 'needs Debian or Ubuntu, whose mmdebstrap makes the roots'
 	install_packages mmdebstrap debian-archive-keyring iproute2 util-linux

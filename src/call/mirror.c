@@ -299,7 +299,7 @@ mirror_create(const MirrorRequest *request)
 
 	PreventCommandDuringRecovery(FUNCTION);
 	PreventCommandIfReadOnly(FUNCTION);
-	extension_lock();
+	extension_lock_for_call();
 	if (request->snapshot && request->timestamp_column != NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("a full-table source has no timestamp_column"),
 						errhint("Give either snapshot => true or timestamp_column => '...'.")));

@@ -92,7 +92,7 @@ run_begin(Call *call, const char *function, const char *source, const char *caus
 	run_check_transaction(function);
 	/* now, because a backfill would catch the error, day by day, and go on */
 	load_refuse_nested();
-	extension_lock();
+	extension_lock_for_call();
 	setup_if_untouched();
 	call->context = CurrentMemoryContext;
 	call->cause = cause;

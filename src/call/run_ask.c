@@ -39,7 +39,7 @@ void
 run_estimate(const char *source, DateADT first, DateADT last, void (*emit)(void *arg, const RunEstimate *estimate),
 			 void *arg)
 {
-	extension_lock();
+	extension_lock_for_call();
 
 	LedgerSource *found = ledger_source(source);
 	run_check_days(found, first, last, "estimate", RUN_MAX_DAYS);
@@ -126,7 +126,7 @@ compare_hiding_rows(const LoadPlan *plan, Bigquery *bq, DateADT first, DateADT l
 void
 run_verify(const char *source, DateADT first, DateADT last, void (*emit)(void *arg, const VerifyDay *day), void *arg)
 {
-	extension_lock();
+	extension_lock_for_call();
 
 	LedgerSource *found = ledger_source(source);
 	run_check_days(found, first, last, "compare", MAX_VERIFIED_DAYS);
@@ -173,7 +173,7 @@ begin_queueing(const char *function)
 {
 	PreventCommandDuringRecovery(function);
 	PreventCommandIfReadOnly(function);
-	extension_lock();
+	extension_lock_for_call();
 }
 
 int
@@ -218,7 +218,7 @@ run_accept(const char *source, DateADT day, const char *why)
 	int64 run;
 
 	run_check_transaction("contratos_accept()");
-	extension_lock();
+	extension_lock_for_call();
 	found = ledger_source(source);
 	run_check_day(found, day);
 	ledger_claim(found->name);

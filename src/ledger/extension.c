@@ -12,6 +12,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_extension.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -20,6 +21,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
+#include "utils/timestamp.h"
 
 #include "ledger/extension.h"
 
@@ -131,6 +133,17 @@ extension_fits_library(int elevel)
 				 errhint("Run ALTER EXTENSION contratos UPDATE; when that is done already, restart the server, or "
 						 "where the library is not preloaded begin a new session, to load the new library.")));
 	return fits;
+}
+
+void
+extension_lock_for_call(void)
+{
+	static TimestampTz warned_at = 0;
+	TimestampTz statement = GetCurrentStatementStartTimestamp();
+
+	extension_lock();
+	if (warned_at != statement && !extension_fits_library(WARNING))
+		warned_at = statement;
 }
 
 char *

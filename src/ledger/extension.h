@@ -18,7 +18,13 @@
  */
 extern Oid extension_lock(void);
 
-/* The same, but InvalidOid when it is not installed. */
+/*
+ * The same for a function that a user calls, with a WARNING, one in each statement,
+ * when the extension is not of this library's version.
+ */
+extern void extension_lock_for_call(void);
+
+/* As extension_lock(), but InvalidOid when it is not installed. */
 extern Oid extension_try_lock(void);
 
 /* The extension's schema; its name is quoted and in CurrentMemoryContext. */

@@ -185,7 +185,7 @@ contratos_yesterday(PG_FUNCTION_ARGS pg_attribute_unused())
 Datum
 contratos_setup(PG_FUNCTION_ARGS pg_attribute_unused())
 {
-	extension_lock();
+	extension_lock_for_call();
 	setup_builtin();
 	PG_RETURN_VOID();
 }

@@ -120,6 +120,8 @@ $how_to = Contratos::DocsRun->new(
 		'install -o postgres -g postgres -m 0600 new-key.json /etc/postgresql/contratos-key.json.new' => 'needs root and a key',
 		'pg_basebackup -h production.example.com -D /srv/staging/data' => 'copies a server that is not there',
 		'pg_createcluster 17 staging' => 'the same',
+		map { $_ => 'needs root; script/deb --upgrade does it in a root' } 'apt-get install postgresql-17 ./dist/postgresql-17-contratos_1.0.0-0contratos1_amd64.deb',
+		'pg_dropcluster 17 main', 'pg_dropcluster 15 main'
 	},
 	pictures => { 'LOG:  contratos worker started for database "analytics"' => 1 },
 	other => {

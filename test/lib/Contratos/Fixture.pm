@@ -35,7 +35,8 @@ my $patience = $PostgreSQL::Test::Utils::timeout_default || 180;
 =head2 new(%options)
 
 C<standin>: options of the stand-in; C<conf>: more for postgresql.conf;
-C<init>: options of init().  The extension is created in database postgres.
+C<init>: options of init().  The extension is created in database postgres, in
+C<version>, by default the newest.
 
 =cut
 
@@ -56,7 +57,7 @@ timezone = 'UTC'
 ));
 	$node->start;
 	my $self = bless { bq => $bq, node => $node, database => 'postgres' }, $class;
-	$self->query('CREATE EXTENSION contratos');
+	$self->query('CREATE EXTENSION contratos' . ($options{version} ? " VERSION '$options{version}'" : ''));
 	return $self;
 }
 
