@@ -102,6 +102,7 @@ refused('no repository', 'META.json has no resources.repository.url: where is co
 	changed('META.json', sub { s/"repository"/"homepage"/ }));
 refused("Debian's version", "debian/changelog's version is 1.0.1, not 1.0.0", changed('debian/changelog', sub { s/\(1\.0\.0/(1.0.1/ }));
 refused("the RPM's version", "rpm/contratos.spec's version is 1.0.1, not 1.0.0", changed('rpm/contratos.spec', sub { s/^(Version: +)1\.0\.0/${1}1.0.1/m }));
+refused("the Dockerfile's version", "the Dockerfile's version is 1.0.1, not 1.0.0", changed('Dockerfile', sub { s/^(ARG VERSION=)1\.0\.0/${1}1.0.1/m }));
 refused("the library's version", "the library's version (src/ledger/extension.h) is 1.1, not 1.0",
 	changed('src/ledger/extension.h', sub { s/(CONTRATOS_VERSION )"1\.0"/$1"1.1"/ }));
 refused("the module's version", "the module's version (src/base/compat.h) is 1.1, not 1.0",
