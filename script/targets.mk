@@ -1,6 +1,6 @@
 # What people type: each target is a script, which also runs by itself.
 
-.PHONY: help demo test lint format deb dist bench fuzz soak
+.PHONY: help demo test lint format deb dist image up watch stop bench fuzz soak
 
 help: ## this list
 	@printf '  %-30s %s\n' make 'build; then make install, and make installcheck against a running server'
@@ -24,6 +24,18 @@ deb: ## Debian packages, built and tried; RELEASES='bookworm sid' for some; need
 
 dist: ## dist/contratos-X.Y.Z.zip, as PGXN wants it
 	script/dist
+
+image: ## container images, by docker, podman or buildah; PG_MAJOR=17 for another version
+	script/image
+
+up: ## contratos in a container, by compose.yaml
+	script/compose up
+
+watch: ## the same with an exporter and Prometheus
+	script/compose watch
+
+stop: ## ends these; the data stay
+	script/compose stop
 
 bench: ## all measurements of bench/RESULTS.md, in half an hour
 	bench/run

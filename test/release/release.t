@@ -90,6 +90,7 @@ my @cases = (
 		changed('META.json', sub { s/"repository"/"homepage"/ }) ],
 	[ "Debian's version", "debian/changelog's version is 1.0.1, not 1.0.0", changed('debian/changelog', sub { s/\(1\.0\.0/(1.0.1/ }) ],
 	[ "the RPM's version", "rpm/contratos.spec's version is 1.0.1, not 1.0.0", changed('rpm/contratos.spec', sub { s/^(Version: +)1\.0\.0/${1}1.0.1/m }) ],
+	[ "the Dockerfile's version", "the Dockerfile's version is 1.0.1, not 1.0.0", changed('Dockerfile', sub { s/^(ARG VERSION=)1\.0\.0/${1}1.0.1/m }) ],
 	[ "the library's version", "the library's version (src/ledger/extension.h) is 1.1, not 1.0",
 		changed('src/ledger/extension.h', sub { s/(CONTRATOS_VERSION )"1\.0"/$1"1.1"/ }) ],
 	[ "the module's version", "the module's version (src/base/compat.h) is 1.1, not 1.0",

@@ -192,6 +192,8 @@ my $by_script = 'needs root; script/deb or script/dist --test does it in a root'
 typed(
 	'docs/install.md',
 	not_run => {
+		'make image' => 'script/image --test does it with Podman',
+		(map { $_ => 'script/compose --test does it with podman-compose' } 'install -D -m 0600 key.json secrets/contratos-key.json', 'make watch', 'make stop'),
 		map { $_ => $by_script } 'make deb RELEASES=bookworm', 'apt-get install ./dist/postgresql-15-contratos_1.0.0-0contratos1_amd64.deb', 'make dist',
 		'pgxn install --pg_config /usr/lib/postgresql/15/bin/pg_config ./dist/contratos-1.0.0.zip',
 		q(rpmbuild -bb --define 'pgmajor 17' rpm/contratos.spec), 'apt-get purge postgresql-15-contratos'
