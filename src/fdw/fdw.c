@@ -102,9 +102,8 @@ get_upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *input, R
 		return;
 	local = pushdown_aggregates(root, input, output, extra, &private);
 	if (local != NULL)
-		add_path(output,
-				 (Path *) create_foreign_upper_path_compat(root, output, output->reltarget, 1, STARTUP_COST,
-														   STARTUP_COST + ROW_COST, local, private));
+		add_path(output, (Path *) create_foreign_upper_path_compat(root, output, output->reltarget, 1, STARTUP_COST,
+																   STARTUP_COST + ROW_COST, local, private));
 }
 
 /* The aggregates are the columns of the scan; expressions around them are the executor's. */
@@ -195,8 +194,8 @@ explain_relation(const ForeignScanState *node, ExplainState *es)
 	Oid relid = scan_aggregates_relid(node);
 	const char *schema = es->verbose ? get_namespace_name(get_rel_namespace(relid)) : NULL;
 
-	ExplainPropertyText(
-		"Relations", psprintf("Aggregate on (%s)", quote_qualified_identifier(schema, get_rel_name(relid))), es);
+	ExplainPropertyText("Relations",
+						psprintf("Aggregate on (%s)", quote_qualified_identifier(schema, get_rel_name(relid))), es);
 }
 
 static void

@@ -32,9 +32,9 @@
  * in BigQuery; and PostgreSQL has no min(boolean).  TIME has the same order, but its
  * comparisons are not known to pushdown.c; it is counted only.
  *
- * What only the execution shows (the value of a parameter that BigQuery cannot express,
- * a load that offers its job, another type in the answer) makes the scan use the local
- * plan below it, which is the plan that there would be without this file.
+ * Some obstacles are found only by the execution: the value of a parameter that BigQuery
+ * cannot express, a load that offers its job, another type in the answer.  Then the scan
+ * uses the local plan below it, which is the plan that there would be without this file.
  */
 #include "postgres.h"
 
@@ -133,7 +133,7 @@ condition_is_exact(const RemoteTable *table, const List *condition, const Expr *
 
 	if (!is_same(column) || (column->not_null && strcmp(remote.op, "IS NULL") == 0))
 		return false;
-	/* other values are known at execution, and examined there */
+	/* other values are known, and examined, at execution */
 	return !IsA(value, Const) || pushdown_condition(condition, known->consttype, known->constvalue, known->constisnull,
 													&remote) == PUSHDOWN_SENT;
 }

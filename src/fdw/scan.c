@@ -111,8 +111,8 @@ void
 scan_check_answer(const BqJob *job, int expected)
 {
 	if (job->nfields != expected)
-		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer has %d columns where %d were asked for",
-														   job->nfields, expected)));
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
+						errmsg("BigQuery's answer has %d columns where %d were asked for", job->nfields, expected)));
 }
 
 char *

@@ -31,7 +31,7 @@
 #include "rows/rows.h"
 #include "values/values.h"
 
-/* Who computes the aggregates. */
+/* The side that computes the aggregates. */
 typedef enum Place
 {
 	PLACE_UNDECIDED = 0,
@@ -183,7 +183,8 @@ read_item(AggregateScan *scan, int i, const RowsCell *cell)
 	/* it has shown its type */
 	if (item_kind(item) == PUSHDOWN_ANY)
 		return;
-	reader = values_reader(&scan->job->fields[i], count ? INT8OID : column->type, -1, count ? "count" : column->name, &f);
+	reader =
+		values_reader(&scan->job->fields[i], count ? INT8OID : column->type, -1, count ? "count" : column->name, &f);
 	if (reader == NULL)
 		failure_throw(&f);
 	if (values_read(reader, cell, &scan->values[i], &scan->nulls[i], &reason) != VALUE_OK)
@@ -271,7 +272,7 @@ ask(AggregateScan *scan)
 }
 
 static void
-decide(AggregateScan *scan)
+choose_place(AggregateScan *scan)
 {
 	MemoryContext old = MemoryContextSwitchTo(scan->context);
 	bool remote = ask(scan);
@@ -292,7 +293,7 @@ scan_aggregate_next(ForeignScanState *node)
 	if (scan->returned)
 		return slot;
 	if (scan->place == PLACE_UNDECIDED)
-		decide(scan);
+		choose_place(scan);
 	scan->returned = true;
 	if (scan->place == PLACE_LOCAL)
 		return ExecProcNode(scan->local);

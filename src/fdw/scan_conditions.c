@@ -134,8 +134,8 @@ scan_known_conditions(const BqScan *scan, int *n)
 		RemoteCondition *one = &conditions[*n];
 
 		*one = pushdown_unknown(pushed);
-		if (!IsA(value, Const) || pushdown_condition(pushed, value->consttype, value->constvalue, value->constisnull,
-													 one) != PUSHDOWN_LEFT)
+		if (!IsA(value, Const) ||
+			pushdown_condition(pushed, value->consttype, value->constvalue, value->constisnull, one) != PUSHDOWN_LEFT)
 			(*n)++;
 	}
 	return conditions;

@@ -1,7 +1,8 @@
 # Aggregates that BigQuery computes have the results of the local ones: of nasty
 # values and NULL, with conditions on them, as constants and as parameters.  The
-# local results are those of the same query when nothing can be sent.  The
-# conditions are random; the seed is printed, and CONTRATOS_SEED repeats a run.
+# local results are those of the same query when nothing can be sent, and of a
+# copy.  The conditions are random; the seed is printed, and CONTRATOS_SEED repeats
+# a run, CONTRATOS_CONDITIONS makes it longer.
 
 use strict;
 use warnings;
@@ -15,7 +16,7 @@ use Test::More;
 use Contratos::Emulator;
 
 my $seed = $ENV{CONTRATOS_SEED} // (time ^ $$) % 1_000_000;
-my $conditions = $ENV{CONTRATOS_CONDITIONS} // 60;
+my $conditions = $ENV{CONTRATOS_CONDITIONS} // 25;
 note "CONTRATOS_SEED=$seed";
 srand $seed;
 
@@ -95,22 +96,20 @@ BEGIN
 END $$]);
 
 my @each = ('count(*)', 'max(id)', map { my $c = $_; ("count($c)", $column{$c}{count} ? () : ("min($c)", "max($c)")) } @names);
-my $everything = join ', ', @each;
-# the same conditions, of which none can be sent
-my $here = q(SELECT %s FROM things WHERE (%s) OR random() < 0);
+# as one text, since a result has 1,664 columns at most
+sub text_of { my ($where) = @_; return 'ROW(' . join(', ', map { $where ? "$_ FILTER (WHERE $where)" : $_ } @each) . ')::text'; }
+my $everything = text_of();
 
 # ---- each aggregate by itself, and all at once
 
 is(query("SELECT sent('SELECT $everything FROM things')"), 't', 'all aggregates are sent');
-is(query(sprintf q(SELECT sent($$%s$$)), sprintf $here, $everything, 'true'), 'f', 'what they are compared with is not sent');
+my $unsent = "SELECT $everything FROM things WHERE id > 0 OR random() < 0";
+is(query("SELECT sent('$unsent')"), 'f', 'what they are compared with is not sent');
 is(query("SELECT $everything FROM things"), query("SELECT $everything FROM copy"), 'all aggregates at once');
-is(query("SELECT $everything FROM things"), query(sprintf $here, $everything, 'true'), 'all aggregates at once, and over rows that were read');
+is(query("SELECT $everything FROM things"), query($unsent), 'all aggregates at once, and over rows that were read');
 is(query("SELECT $everything FROM things WHERE id < 0"), query("SELECT $everything FROM copy WHERE id < 0"), 'all aggregates of no rows');
-is(query("SELECT $_ FROM things"), query("SELECT $_ FROM copy"), $_) for @each;
-for my $name (@names)
+for my $name (@compared)
 {
-	is(query("SELECT $everything FROM things WHERE id IN (SELECT unnest(array_agg(id)) FROM copy WHERE $name IS NULL)"), query("SELECT $everything FROM copy WHERE $name IS NULL"), "$name: rows where it is NULL, by a join");
-	next if $column{$name}{bare};
 	is(query("SELECT $everything FROM things WHERE $name IS NULL"), query("SELECT $everything FROM copy WHERE $name IS NULL"), "$name IS NULL");
 	is(query("SELECT sent('SELECT count(*) FROM things WHERE $name IS NULL')"), 't', "$name IS NULL is sent");
 }
@@ -157,7 +156,9 @@ for (1 .. $conditions)
 }
 my @got = split /\n/, query("SET plan_cache_mode = force_generic_plan;\n" . join "\n", @asked), -1;
 is(scalar(@got), 2 * @plain, 'an answer to each query');
-my @here = split /\n/, query(join "\n", map { sprintf("$here;", $everything, $_) } @plain), -1;
+# one scan of all rows
+my @here = split /\n/, query('SELECT unnest(ARRAY[' . join(', ', map { text_of($_) } @plain) . ']) FROM things'), -1;
+is(query("SELECT sent('SELECT count(*) FILTER (WHERE flag) FROM things')"), 'f', 'a FILTER is not sent');
 my @copied = split /\n/, query(join "\n", map { "SELECT $everything FROM copy WHERE $_;" } @plain), -1;
 my @differ = grep { $got[ 2 * $_ ] ne $copied[$_] || $got[ 2 * $_ + 1 ] ne $copied[$_] || $here[$_] ne $copied[$_] } 0 .. $#plain;
 is(scalar(@differ), 0, 'each of ' . @plain . ' conditions has the same aggregates from BigQuery, from rows that were read, and from a copy');
