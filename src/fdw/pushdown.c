@@ -388,9 +388,13 @@ pushdown_condition(const List *condition, Oid type, Datum value, bool isnull, Re
 	remote->value = text(type, value, &is_below);
 	if (remote->value == NULL || strlen(remote->value) > MAX_ELEMENT_BYTES)
 		return PUSHDOWN_LEFT;
-	if (is_below)
-		remote->op = operator_above(remote->op);
-	if (remote->op == NULL)
+	if (!is_below)
+		return PUSHDOWN_SENT;
+
+	const char *above = operator_above(remote->op);
+
+	if (above == NULL)
 		return PUSHDOWN_NO_ROWS;
+	remote->op = above;
 	return PUSHDOWN_SENT;
 }
