@@ -142,22 +142,15 @@ condition_is_exact(const RemoteTable *table, const List *condition, const Expr *
 static bool
 conditions_are_exact(Search *search)
 {
-	List *clauses = NIL;
+	List *all = search->rel->baserestrictinfo;
+	/* without those that compare no column: a node above the scan evaluates them */
+	List *clauses = extract_actual_clauses(all, false);
 	List *values;
 	ListCell *cell;
 	ListCell *value;
 
-	foreach (cell, search->rel->baserestrictinfo)
-	{
-		RestrictInfo *info = lfirst(cell);
-
-		/* it is evaluated by a node above the scan, which there would not be */
-		if (info->pseudoconstant)
-			return false;
-		clauses = lappend(clauses, info->clause);
-	}
 	search->conditions = pushdown_find(search->root, search->rel, search->table, clauses, &values);
-	if (list_length(search->conditions) != list_length(clauses))
+	if (list_length(search->conditions) != list_length(all))
 		return false;
 	forboth (cell, search->conditions, value, values)
 		if (!condition_is_exact(search->table, lfirst(cell), lfirst(value)))

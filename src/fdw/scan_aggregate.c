@@ -283,6 +283,18 @@ choose_place(AggregateScan *scan)
 	scan->place = remote ? PLACE_REMOTE : PLACE_LOCAL;
 }
 
+/* The caller's memory is that of one row; the local plan expects that of the query. */
+static TupleTableSlot *
+compute_locally(ForeignScanState *node)
+{
+	AggregateScan *scan = node->fdw_state;
+	MemoryContext old = MemoryContextSwitchTo(node->ss.ps.state->es_query_cxt);
+	TupleTableSlot *slot = ExecProcNode(scan->local);
+
+	MemoryContextSwitchTo(old);
+	return slot;
+}
+
 TupleTableSlot *
 scan_aggregate_next(ForeignScanState *node)
 {
@@ -296,7 +308,7 @@ scan_aggregate_next(ForeignScanState *node)
 		choose_place(scan);
 	scan->returned = true;
 	if (scan->place == PLACE_LOCAL)
-		return ExecProcNode(scan->local);
+		return compute_locally(node);
 	for (int i = 0; i < list_length(scan->outputs); i++)
 	{
 		int item = list_nth_int(scan->outputs, i);
