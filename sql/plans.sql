@@ -99,6 +99,40 @@ CREATE FOREIGN TABLE nulled (
 ) SERVER plans OPTIONS ("table" 'x.nulled', on_bad_value 'null');
 SELECT format('%s: %s', c, pushed(c, 'nulled')) FROM unnest(ARRAY['i2 = 1', 'i2 IS NULL', 'i2 IS NOT NULL', $$name = 'ab'$$, 'name IS NULL', 'name IS NOT NULL']) c;
 
+-- aggregates: the select list of the query for BigQuery
+CREATE FUNCTION asked(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	line text;
+	queries text[];
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (VERBOSE, COSTS OFF) ' || query LOOP
+		IF line ~ 'GoogleSQL: ' THEN
+			queries := queries || regexp_replace(line, '.*GoogleSQL: SELECT (.*) FROM `d\.x\.\w+`', '\1');
+		END IF;
+	END LOOP;
+	RETURN array_to_string(queries, ' | ');
+END $$;
+CREATE FOREIGN TABLE strict (
+	i8 bigint OPTIONS (type 'INT64') NOT NULL, at timestamptz NOT NULL, cents numeric(10, 2) OPTIONS (type 'NUMERIC'), millis timestamptz(3),
+	far timestamp OPTIONS (type 'TIMESTAMP'), x double precision, clock time, list bigint[]
+) SERVER plans OPTIONS ("table" 'x.strict');
+SELECT format('%s: %s', q, asked('SELECT ' || q)) FROM unnest(ARRAY['count(*) FROM many', 'count(1), count(*) + 1 FROM many', 'min(day), max(day), count(day) FROM many',
+	'max(at)::date - min(at)::date FROM many', 'min(clock), max(amount), max(big), count(flag) FROM many', 'max(i8) FROM many WHERE flag AND i8 > 7 HAVING count(*) > 1 LIMIT 3',
+	'count(*) FROM many WHERE i8 IN (1, 2) AND day IS NULL', 'max(at) FROM strict', 'max(at) FROM strict WHERE at < now()', 'max(at), count(*) FROM strict WHERE i8 = 7',
+	'count(x), count(clock) FROM strict', $$'a', max(i8) FROM many UNION ALL SELECT 'b', max(i8) FROM strict$$, 'count(*) FROM (SELECT * FROM many WHERE i8 > 1) s WHERE i8 < 9',
+	'count(*) FROM many WHERE i8 > (SELECT max(i8) FROM strict)', '(SELECT count(*) + g FROM many) FROM generate_series(1, 3) g']) q;
+-- … not sent
+SELECT format('%s: %s', q, asked('SELECT ' || q)) FROM unnest(ARRAY['max(i4) FROM many', 'count(i2) FROM many', 'max(name) FROM many', 'count(label) FROM many', 'max(cents) FROM strict', 'max(millis) FROM strict',
+	'max(far) FROM strict', 'max(x) FROM strict', 'max(clock) FROM strict', 'count(list) FROM strict', 'count(DISTINCT i8) FROM many', 'count(*) FILTER (WHERE flag) FROM many', 'max(i8 ORDER BY i4) FROM many',
+	'sum(i8), max(i8) FROM many', 'bool_or(flag) FROM many', 'count(*) FROM many GROUP BY i8', 'count(*), count(*) OVER () FROM many', 'max(i8 + 1) FROM many', 'count(many) FROM many', 'count(tableoid) FROM many', 'count(NULL) FROM many',
+	'count(*) FROM many WHERE i4 = 1', 'count(*) FROM many WHERE i8 = 1 OR i8 = 2', $$count(*) FROM many WHERE name = 'x'$$, $$count(*) FROM many WHERE day < 'infinity'$$, 'count(*) FROM many WHERE i8 < 1.5',
+	'count(*) FROM many WHERE i8 = random()', 'count(*) FROM many WHERE (SELECT true)', 'count(*) FROM many m JOIN strict s USING (i8)', 'count(*) FROM (SELECT * FROM many LIMIT 1) s', 'count(*), unnest(ARRAY[1, 2]) FROM many',
+	'(SELECT count(*) FROM many WHERE i8 > g) FROM generate_series(1, 3) g', '1 FROM many HAVING true']) q;
+\pset tuples_only off
+EXPLAIN (VERBOSE, COSTS OFF) SELECT 'x', max(at)::date, count(*) FROM many WHERE at >= '2026-01-01Z' HAVING count(*) > 0;
+EXPLAIN (COSTS OFF) SELECT count(*) FROM many;
+\pset tuples_only on
+
 -- generic plans: parameters of every type, known at execution
 SET plan_cache_mode = force_generic_plan;
 PREPARE every(smallint, integer, bigint, boolean, date, timestamptz, timestamp, numeric, text, bigint[], text[], date[]) AS
@@ -139,4 +173,4 @@ SET client_min_messages = error;
 DROP SERVER plans CASCADE;
 DROP TABLE parted;
 DROP DOMAIN positive;
-DROP FUNCTION pushed;
+DROP FUNCTION pushed, asked;

@@ -97,6 +97,20 @@ create_foreignscan_path_compat(PlannerInfo *root, RelOptInfo *rel, double rows, 
 #endif
 }
 
+/* A path of an upper relation, with the local path below it.  The arguments changed as above. */
+static inline ForeignPath *
+create_foreign_upper_path_compat(PlannerInfo *root, RelOptInfo *rel, PathTarget *target, double rows, Cost startup,
+								 Cost total, Path *outer_path, List *fdw_private)
+{
+#if PG_VERSION_NUM >= 180000
+	return create_foreign_upper_path(root, rel, target, rows, 0, startup, total, NIL, outer_path, NIL, fdw_private);
+#elif PG_VERSION_NUM >= 170000
+	return create_foreign_upper_path(root, rel, target, rows, startup, total, NIL, outer_path, NIL, fdw_private);
+#else
+	return create_foreign_upper_path(root, rel, target, rows, startup, total, NIL, outer_path, fdw_private);
+#endif
+}
+
 /* The role whose privileges a scan checks; 16 moved it from the range table to the plan. */
 static inline Oid
 foreign_scan_user_compat(ForeignScanState *node)

@@ -37,6 +37,7 @@ typedef struct BqField
 	BqType type;
 	bool repeated; /* an ARRAY of it */
 	bool required; /* only for a table's columns: never NULL */
+	bool finer; /* a TIMESTAMP of picoseconds, which is read in microseconds */
 	char *description; /* NULL: none */
 	BqType range_element; /* for a RANGE: DATE, DATETIME or TIMESTAMP */
 	char *unknown; /* BigQuery's name of the type, if it or the element's is unknown; else NULL */

@@ -390,12 +390,14 @@ static bool
 read_field(const JsonDoc *doc, const char *path, int depth, int *left, BqField *field, Failure *f)
 {
 	char *mode = copy_at(doc, path, "mode");
+	char *precision = copy_at(doc, path, "timestampPrecision");
 
 	field->name = copy_at(doc, path, "name");
 	if (field->name == NULL || !read_type(doc, path, field))
 		return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer describes a column without name or type");
 	field->repeated = mode != NULL && strcmp(mode, "REPEATED") == 0;
 	field->required = mode != NULL && strcmp(mode, "REQUIRED") == 0;
+	field->finer = precision != NULL && strcmp(precision, "6") != 0;
 	field->description = copy_at(doc, path, "description");
 	return read_level(doc, psprintf("%s.fields", path), depth + 1, left, &field->fields, &field->nfields, f);
 }

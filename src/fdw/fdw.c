@@ -5,7 +5,8 @@
  * A foreign table is read by one BigQuery query that names only the columns used (they
  * determine the bill) and the conditions that may be pushed down.  All conditions are
  * checked locally as well.  There is one path: BigQuery returns rows in no order, and
- * each parameterized scan would be a job and a bill.
+ * each parameterized scan would be a job and a bill.  Some aggregates over all rows are
+ * computed by BigQuery: then the query returns one row.
  */
 #include "postgres.h"
 
@@ -18,6 +19,7 @@
 #include "optimizer/pathnode.h"
 #include "optimizer/planmain.h"
 #include "optimizer/restrictinfo.h"
+#include "optimizer/tlist.h"
 #include "parser/parsetree.h"
 #include "storage/lmgr.h"
 #include "tcop/pquery.h"
@@ -89,10 +91,40 @@ used_columns(RelOptInfo *rel, const RemoteTable *table, List *clauses)
 	return columns;
 }
 
-static ForeignScan *
-get_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid pg_attribute_unused(),
-		 ForeignPath *best_path pg_attribute_unused(), List *tlist, List *scan_clauses, Plan *outer_plan)
+/* BigQuery returns one row instead of all that the local path would read, and the job takes no longer. */
+static void
+get_upper_paths(PlannerInfo *root, UpperRelationKind stage, RelOptInfo *input, RelOptInfo *output, void *extra)
 {
+	List *private;
+	Path *local;
+
+	if (stage != UPPERREL_GROUP_AGG)
+		return;
+	local = pushdown_aggregates(root, input, output, extra, &private);
+	if (local != NULL)
+		add_path(output, (Path *) create_foreign_upper_path_compat(root, output, output->reltarget, 1, STARTUP_COST,
+																   STARTUP_COST + ROW_COST, local, private));
+}
+
+/* The aggregates are the columns of the scan; expressions around them are the executor's. */
+static ForeignScan *
+get_aggregate_plan(List *private, List *tlist, Plan *local)
+{
+	List *aggregates = add_to_flat_tlist(NIL, list_nth(private, PUSHDOWN_AGGREGATES));
+
+	return make_foreignscan(tlist, list_nth(private, PUSHDOWN_HAVING), 0, NIL,
+							list_make3(list_nth(private, PUSHDOWN_ITEMS), list_nth(private, PUSHDOWN_OUTPUTS),
+									   list_nth(private, PUSHDOWN_GUARDED)),
+							aggregates, NIL, local);
+}
+
+static ForeignScan *
+get_plan(PlannerInfo *root, RelOptInfo *rel, Oid relid pg_attribute_unused(), ForeignPath *best_path, List *tlist,
+		 List *scan_clauses, Plan *outer_plan)
+{
+	if (IS_UPPER_REL(rel))
+		return get_aggregate_plan(best_path->fdw_private, tlist, outer_plan);
+
 	RemoteTable *table = rel->fdw_private;
 	List *clauses = extract_actual_clauses(scan_clauses, false);
 	List *values;
@@ -155,6 +187,17 @@ explain_parameter(const BqParam *param)
 	return buf.data;
 }
 
+/* The name of the foreign table: the executor knows none for a scan of aggregates. */
+static void
+explain_relation(const ForeignScanState *node, ExplainState *es)
+{
+	Oid relid = scan_aggregates_relid(node);
+	const char *schema = es->verbose ? get_namespace_name(get_rel_namespace(relid)) : NULL;
+
+	ExplainPropertyText("Relations",
+						psprintf("Aggregate on (%s)", quote_qualified_identifier(schema, get_rel_name(relid))), es);
+}
+
 static void
 explain_scan(ForeignScanState *node, ExplainState *es)
 {
@@ -162,6 +205,13 @@ explain_scan(ForeignScanState *node, ExplainState *es)
 	int64 bytes;
 	const BqJob *job;
 
+	if (scan_is_of_aggregates(node))
+	{
+		explain_relation(node, es);
+		/* the scan in the local plan has made the query */
+		if (scan_aggregates_locally(node))
+			return;
+	}
 	if (es->verbose)
 	{
 		BqQuery *query = scan_query(node);
@@ -267,6 +317,7 @@ fdw_routine(void)
 	routine->GetForeignRelSize = get_rel_size;
 	routine->GetForeignPaths = get_paths;
 	routine->GetForeignPlan = get_plan;
+	routine->GetForeignUpperPaths = get_upper_paths;
 	routine->BeginForeignScan = scan_begin;
 	routine->IterateForeignScan = scan_next;
 	routine->ReScanForeignScan = scan_again;

@@ -40,8 +40,8 @@
  * DATE as date: days of the same (proleptic Gregorian) calendar in order.  For a
  * timestamp its day is sent, whose midnight is not after it: a date equal to, on
  * or after the timestamp is so relative to its day, and a date before or on the
- * timestamp cannot be after its day.  Only "<" has to become "<=", unless the
- * timestamp is midnight.
+ * timestamp cannot be after its day.  Unless the timestamp is midnight, "<" becomes
+ * "<=", ">=" becomes ">", and no date is equal to it.
  *
  * TIMESTAMP as timestamptz: both are microseconds since an epoch in UTC, in
  * order; all six digits are sent.  A date or a timestamp without time zone is
@@ -321,6 +321,17 @@ pushdown_takes(BqType remote, Oid type)
 	return find_text(remote, type) != NULL;
 }
 
+/* A comparison with a value slightly above the one that is sent; NULL: no value satisfies it. */
+static const char *
+operator_above(const char *op)
+{
+	if (strcmp(op, "=") == 0)
+		return NULL;
+	if (strcmp(op, "<") == 0)
+		return "<=";
+	return strcmp(op, ">=") == 0 ? ">" : op;
+}
+
 static PushdownResult
 send_list(TextFunction text, Oid type, Datum value, RemoteCondition *remote)
 {
@@ -333,7 +344,6 @@ send_list(TextFunction text, Oid type, Datum value, RemoteCondition *remote)
 	bool *nulls;
 	int n;
 	size_t bytes = 0;
-	bool is_below = false;
 
 	get_typlenbyvalalign(element, &len, &byval, &align);
 	deconstruct_array(array, element, len, byval, align, &elements, &nulls, &n);
@@ -345,10 +355,13 @@ send_list(TextFunction text, Oid type, Datum value, RemoteCondition *remote)
 		if (remote->nvalues == MAX_ELEMENTS || bytes > MAX_ELEMENT_BYTES)
 			return PUSHDOWN_LEFT;
 
+		bool is_below = false;
 		char *one = text(type, elements[i], &is_below);
 
 		if (one == NULL)
 			return PUSHDOWN_LEFT;
+		if (is_below)
+			continue;
 		bytes += strlen(one);
 		remote->values[remote->nvalues++] = one;
 	}
@@ -373,9 +386,15 @@ pushdown_condition(const List *condition, Oid type, Datum value, bool isnull, Re
 	if (deparse_takes_list(remote->op))
 		return send_list(text, element, value, remote);
 	remote->value = text(type, value, &is_below);
-	if (is_below && strcmp(remote->op, "<") == 0)
-		remote->op = "<=";
 	if (remote->value == NULL || strlen(remote->value) > MAX_ELEMENT_BYTES)
 		return PUSHDOWN_LEFT;
+	if (!is_below)
+		return PUSHDOWN_SENT;
+
+	const char *above = operator_above(remote->op);
+
+	if (above == NULL)
+		return PUSHDOWN_NO_ROWS;
+	remote->op = above;
 	return PUSHDOWN_SENT;
 }

@@ -3,7 +3,8 @@
  *	  The conditions that may be sent to BigQuery, and their form.
  *
  * All conditions are checked locally again, so a condition sent to BigQuery may be too
- * wide, but never too narrow; pushdown.c explains for each type why none is.
+ * wide, but never too narrow; pushdown.c explains for each type why none is.  Aggregates
+ * are sent only if nothing needs to be checked; pushdown_aggregate.c explains when.
  */
 #ifndef CONTRATOS_PUSHDOWN_H
 #define CONTRATOS_PUSHDOWN_H
@@ -43,6 +44,34 @@ extern RemoteCondition pushdown_unknown(const List *condition);
 
 /* Whether the condition needs no value. */
 extern bool pushdown_is_null_test(const List *condition);
+
+/* A column of the query that computes aggregates; its column's number follows (0: none). */
+typedef enum PushdownItem
+{
+	PUSHDOWN_COUNT_ROWS,
+	PUSHDOWN_COUNT,
+	PUSHDOWN_MIN,
+	PUSHDOWN_MAX,
+	PUSHDOWN_ANY /* any value of the column, to see its type in the answer */
+} PushdownItem;
+
+/* The parts of pushdown_aggregates()'s *private, a List by position. */
+typedef enum PushdownAggregates
+{
+	PUSHDOWN_ITEMS, /* IntLists of two: PushdownItem, attribute number */
+	PUSHDOWN_OUTPUTS, /* IntList: for each aggregate the position of its item */
+	PUSHDOWN_GUARDED, /* IntList: attribute numbers; has items that count each and the rows, which must be equal */
+	PUSHDOWN_AGGREGATES, /* the Aggrefs, each once */
+	PUSHDOWN_HAVING /* the conditions on them, which are evaluated locally */
+} PushdownAggregates;
+
+/*
+ * If BigQuery can compute the aggregates of a query of the foreign table `input` with
+ * the same result: the path that computes them locally, for the cases in which only the
+ * execution shows that it cannot, and *private.  Else NULL.
+ */
+extern Path *pushdown_aggregates(PlannerInfo *root, RelOptInfo *input, RelOptInfo *grouped,
+								 const GroupPathExtraData *extra, List **private);
 
 /*
  * Whether a column of the table is mapped such that comparisons of it can be

@@ -38,8 +38,8 @@
 /* The part of a bad value that a message shows, in bytes. */
 #define SHOWN_BYTES 100
 
-void
-scan_begin(ForeignScanState *node, int eflags)
+static void
+begin_rows(ForeignScanState *node, int eflags)
 {
 	ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
 	MemoryContext context =
@@ -67,20 +67,58 @@ scan_begin(ForeignScanState *node, int eflags)
 	node->fdw_state = scan;
 }
 
-static void
-ask_for_rows(BqScan *scan)
+bool
+scan_is_of_aggregates(const ForeignScanState *node)
+{
+	return ((ForeignScan *) node->ss.ps.plan)->scan.scanrelid == 0;
+}
+
+void
+scan_begin(ForeignScanState *node, int eflags)
+{
+	if (scan_is_of_aggregates(node))
+		scan_aggregate_begin(node);
+	else
+		begin_rows(node, eflags);
+}
+
+BqJob *
+scan_ask(const BqScan *scan, const BqQuery *query, MemoryContext context, Bigquery **bq)
 {
 	/* report missing privileges first */
 	BqConnection *connection = options_connection(scan->table->relid, scan->userid);
-	BqQuery *query = deparse_query(scan->table, scan->attnums, scan->ncolumns, scan->conditions, scan->nconditions);
 	BqQuestion question = {.query = query, .max_jobs = BIGQUERY_MAX_JOBS};
+	BqJob *job;
 	Failure f;
 
 	scan_check_filter(scan, connection, query);
-	scan->bq = bigquery_open(connection, scan->context);
-	scan->job = bigquery_query(scan->bq, &question, scan->context, &f);
-	if (scan->job == NULL)
+	*bq = bigquery_open(connection, context);
+	job = bigquery_query(*bq, &question, context, &f);
+	if (job == NULL)
 		failure_throw(&f);
+	return job;
+}
+
+static void
+ask_for_rows(BqScan *scan)
+{
+	BqQuery *query = deparse_query(scan->table, scan->attnums, scan->ncolumns, scan->conditions, scan->nconditions);
+
+	scan->job = scan_ask(scan, query, scan->context, &scan->bq);
+}
+
+void
+scan_check_answer(const BqJob *job, int expected)
+{
+	if (job->nfields != expected)
+		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR),
+						errmsg("BigQuery's answer has %d columns where %d were asked for", job->nfields, expected)));
+}
+
+char *
+scan_table_name(const RemoteTable *table)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(table->relid)), get_rel_name(table->relid));
 }
 
 /* Before the first row: check that each column exists in BigQuery and has the expected type. */
@@ -88,15 +126,11 @@ static void
 prepare_columns(BqScan *scan)
 {
 	const RemoteTable *table = scan->table;
-	int expected = scan->adoption ? scan->adoption->ncolumns : Max(scan->ncolumns, 1);
-	const char *table_name =
-		quote_qualified_identifier(get_namespace_name(get_rel_namespace(table->relid)), get_rel_name(table->relid));
+	const char *table_name = scan_table_name(table);
 	const char *needed;
 	Failure f;
 
-	if (scan->job->nfields != expected)
-		ereport(ERROR, (errcode(ERRCODE_FDW_ERROR), errmsg("BigQuery's answer has %d columns where %d were asked for",
-														   scan->job->nfields, expected)));
+	scan_check_answer(scan->job, scan->adoption ? scan->adoption->ncolumns : Max(scan->ncolumns, 1));
 	scan->columns = palloc0(sizeof(ScanColumn) * Max(scan->ncolumns, 1));
 	for (int i = 0, c = 0; c < table->ncolumns && i < scan->ncolumns; c++)
 	{
@@ -292,6 +326,8 @@ scan_next(ForeignScanState *node)
 	BqScan *scan = node->fdw_state;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 
+	if (scan_is_of_aggregates(node))
+		return scan_aggregate_next(node);
 	if (scan->role == SCAN_ORPHANED)
 		scan_adopt_refuse_orphan(scan);
 	if (!scan->started)
@@ -328,6 +364,11 @@ scan_again(ForeignScanState *node)
 {
 	BqScan *scan = node->fdw_state;
 
+	if (scan_is_of_aggregates(node))
+	{
+		scan_aggregate_again(node);
+		return;
+	}
 	if (!scan->started || scan->role == SCAN_ORPHANED)
 		return;
 	/* if the query's rows change, it needs another job */
@@ -348,6 +389,11 @@ scan_end(ForeignScanState *node)
 	/* there is no scan to end if scan_begin() did not create one */
 	if (scan == NULL)
 		return;
+	if (scan_is_of_aggregates(node))
+	{
+		scan_aggregate_end(node);
+		return;
+	}
 	stop_reading(scan);
 	MemoryContextDelete(scan->context);
 	node->fdw_state = NULL;
@@ -358,6 +404,8 @@ scan_job(ForeignScanState *node, int *pages, int64 *bytes)
 {
 	BqScan *scan = node->fdw_state;
 
+	if (scan_is_of_aggregates(node))
+		return scan_aggregate_job(node, pages, bytes);
 	if (scan->reader == NULL)
 		return NULL;
 	*pages = reader_pages(scan->reader);

@@ -65,6 +65,20 @@ typedef enum ScanPrivate
 } ScanPrivate;
 
 /*
+ * A scan of aggregates (pushdown_aggregates()) has no table of its own: the plan below
+ * it computes the same aggregates locally.  ForeignScan.fdw_private are the first parts
+ * of that function's *private, ForeignScan.fdw_scan_tlist the aggregates.
+ */
+extern bool scan_is_of_aggregates(const ForeignScanState *node);
+
+/*
+ * For EXPLAIN of a scan of aggregates: the foreign table, and whether the local plan was
+ * used.  If it was not, it is hidden from EXPLAIN.
+ */
+extern Oid scan_aggregates_relid(const ForeignScanState *node);
+extern bool scan_aggregates_locally(ForeignScanState *node);
+
+/*
  * The executor callbacks.  No request is sent before the first row is needed, so
  * EXPLAIN never sends one.  Errors: those of options_connection() and bigquery_query();
  * 42804 when a column's type in BigQuery is not the one its option says; 22P02 and

@@ -94,12 +94,18 @@ scan_adopt_position(const ScanAdoption *adoption, AttrNumber attnum)
 }
 
 bool
+scan_adopt_is_offered(const BqScan *scan)
+{
+	return offered != NULL && offered->relid == scan->table->relid;
+}
+
+bool
 scan_adopt(BqScan *scan)
 {
 	ScanAdoption *adoption = offered;
 	bool held;
 
-	if (adoption == NULL || adoption->relid != scan->table->relid)
+	if (!scan_adopt_is_offered(scan))
 		return false;
 	/* the load's job must have all rows and columns that this scan reads */
 	held = strcmp(scan->rows_key, adoption->rows_key) == 0;

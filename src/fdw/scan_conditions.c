@@ -115,36 +115,42 @@ scan_check_pushed(const BqScan *scan, const RemoteColumn *column, const BqField 
  * -------------------------------------------------------------------------- */
 
 /* Without executing, only constants are known; conditions with other values are assumed to be sent. */
-static int
-known_conditions(const BqScan *scan, RemoteCondition *conditions)
+RemoteCondition *
+scan_known_conditions(const BqScan *scan, int *n)
 {
-	int n = 0;
+	RemoteCondition *conditions;
 
+	if (scan->conditions != NULL)
+	{
+		*n = scan->nconditions;
+		return scan->conditions;
+	}
+	conditions = palloc(sizeof(RemoteCondition) * Max(list_length(scan->pushed), 1));
+	*n = 0;
 	for (int i = 0; i < list_length(scan->pushed); i++)
 	{
 		List *pushed = list_nth(scan->pushed, i);
 		Const *value = (Const *) ((ExprState *) list_nth(scan->values, i))->expr;
+		RemoteCondition *one = &conditions[*n];
 
-		conditions[n] = pushdown_unknown(pushed);
-		if (!IsA(value, Const) || pushdown_condition(pushed, value->consttype, value->constvalue, value->constisnull,
-													 &conditions[n]) != PUSHDOWN_LEFT)
-			n++;
+		*one = pushdown_unknown(pushed);
+		if (!IsA(value, Const) ||
+			pushdown_condition(pushed, value->consttype, value->constvalue, value->constisnull, one) != PUSHDOWN_LEFT)
+			(*n)++;
 	}
-	return n;
+	return conditions;
 }
 
 BqQuery *
 scan_query(ForeignScanState *node)
 {
 	BqScan *scan = node->fdw_state;
-	RemoteCondition *conditions = scan->conditions;
-	int n = scan->nconditions;
+	RemoteCondition *conditions;
+	int n;
 
-	if (!scan->started)
-	{
-		conditions = palloc(sizeof(RemoteCondition) * Max(list_length(scan->pushed), 1));
-		n = known_conditions(scan, conditions);
-	}
+	if (scan_is_of_aggregates(node))
+		return scan_aggregate_query(node);
+	conditions = scan_known_conditions(scan, &n);
 	return deparse_query(scan->table, scan->attnums, scan->ncolumns, conditions, n);
 }
 

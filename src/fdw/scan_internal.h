@@ -1,7 +1,7 @@
 /*
  * scan_internal.h
- *	  Shared by scan.c (reading), scan_conditions.c (the scan's query) and scan_adopt.c
- *	  (loads) only.
+ *	  Shared by scan.c (reading), scan_conditions.c (the scan's query), scan_aggregate.c
+ *	  (aggregates that BigQuery computes) and scan_adopt.c (loads) only.
  */
 #ifndef CONTRATOS_SCAN_INTERNAL_H
 #define CONTRATOS_SCAN_INTERNAL_H
@@ -88,8 +88,37 @@ extern void scan_check_pushed(const BqScan *scan, const RemoteColumn *column, co
  */
 extern void scan_check_filter(const BqScan *scan, const BqConnection *connection, const BqQuery *query);
 
+/*
+ * Start a query with the conditions of a scan, and wait for its job, which lives in
+ * `context` like the connection *bq.
+ */
+extern BqJob *scan_ask(const BqScan *scan, const BqQuery *query, MemoryContext context, Bigquery **bq);
+
+/* HV000 unless the answer has that many columns. */
+extern void scan_check_answer(const BqJob *job, int expected);
+
+/* The table's name, qualified and quoted. */
+extern char *scan_table_name(const RemoteTable *table);
+
+/*
+ * The conditions as far as they are known: those sent, or, before the scan has evaluated
+ * them, those that may be; in *n their number.
+ */
+extern RemoteCondition *scan_known_conditions(const BqScan *scan, int *n);
+
+/* The callbacks for a scan of aggregates. */
+extern void scan_aggregate_begin(ForeignScanState *node);
+extern TupleTableSlot *scan_aggregate_next(ForeignScanState *node);
+extern void scan_aggregate_again(ForeignScanState *node);
+extern void scan_aggregate_end(ForeignScanState *node);
+extern BqQuery *scan_aggregate_query(ForeignScanState *node);
+extern const BqJob *scan_aggregate_job(ForeignScanState *node, int *pages, int64 *bytes);
+
 /* Scan begins: the first one of a load is the load's own. */
 extern void scan_adopt_begin(BqScan *scan);
+
+/* Whether a load offers its job to scans of this table. */
+extern bool scan_adopt_is_offered(const BqScan *scan);
 
 /* Adopt the load's job, if one is offered for this table; false if none is. */
 extern bool scan_adopt(BqScan *scan);

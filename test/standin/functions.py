@@ -132,7 +132,16 @@ class Min(Max):
         return one < other
 
 
+class Any(Max):
+    """ANY_VALUE(): here the last one; NULL without any."""
+
+    @staticmethod
+    def better(one, other):
+        return True
+
+
 AGGREGATES = {
+    "ANY_VALUE": Function([ANY], 1, 1, None, Any),
     "COUNT": Function([ANY], 0, 1, "INTEGER", Count),
     "SUM": Function([NUMBER], 1, 1, "INTEGER", Sum),
     "MAX": Function([ORDERED], 1, 1, None, Max),

@@ -210,6 +210,13 @@ class FunctionTest(StandinTest):
         self.assertEqual(cells(answer), [["2", "1", "-5", "-1", "é\u0000x", None]])
         self.assertEqual(answer["totalRows"], "1")
 
+    def test_any_value(self):
+        _, answer = self.c.run(f"SELECT ANY_VALUE(s), ANY_VALUE(t) FROM `{THINGS}`")
+        self.assertEqual(cells(answer)[0][0], "é\u0000x")
+        self.assertEqual([field["type"] for field in answer["schema"]["fields"]], ["STRING", "TIMESTAMP"])
+        _, answer = self.c.run(f"SELECT ANY_VALUE(s) FROM `{THINGS}` WHERE s IS NULL")
+        self.assertEqual(cells(answer), [[None]])
+
     def test_groups(self):
         rows = [dict(ROW, i=i, s=s, t=f"2026-11-{day} 00:00:00+00") for i, s, day in
                 ((1, "a", 19), (2, "b", 19), (3, None, 20), (4, None, 21), (5, "a", 19))]

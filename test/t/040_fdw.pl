@@ -51,7 +51,8 @@ sub parameters
 for my $case (
 	[ 'symbol', 'symbol, block_timestamp' ],
 	[ 'address, block_number', 'address, block_timestamp, block_number' ],
-	[ 'count(*)', 'block_timestamp' ],
+	[ 'count(*)', 'COUNT(*), ANY_VALUE(block_timestamp)' ],
+	[ '1', 'block_timestamp' ],
 	[ 'count(symbol)', 'symbol, block_timestamp' ],
 	[ 'length(block_hash)', 'block_timestamp, block_hash' ],
 	[ 'bigquery_tokens', 'address, symbol, name, decimals, total_supply, block_timestamp, block_number, block_hash' ],
@@ -90,7 +91,7 @@ for my $case (
 	[ 'more than can be pushed', "$window AND extract(hour FROM block_timestamp) < 12 AND (block_timestamp < '2026-11-20 01:00Z' OR symbol IS NULL)", ">= $from, < $to", 3 ])
 {
 	my ($name, $where, $parameters, $rows) = @$case;
-	my $got = logged("SELECT count(*) FROM bigquery_tokens WHERE $where");
+	my $got = logged("SELECT count(address) FROM bigquery_tokens WHERE $where");
 	is(parameters(), $parameters, "$name: the conditions are pushed");
 	is($got, $rows, "$name: the rows are right");
 	unlike(texts(), qr/2026|20000|infinity/i, "$name: no value is in the text of the query");
@@ -103,8 +104,8 @@ is(parameters(), ">= TIMESTAMP 2026-11-20 03:00:00.000000+00:00, < $to",
 # what the service sends besides is not believed
 $bq->reset(tables => 0);
 $bq->rule({ kind => 'results' },
-	{ envelope => { totalRows => '1' }, truncate_rows => 0, extra_rows => [ [ '1500000000000000' ] ] });
-is($f->query("SELECT count(*) FROM bigquery_tokens WHERE $window"), 0, 'conditions are checked locally as well');
+	{ envelope => { totalRows => '1' }, truncate_rows => 0, extra_rows => [ [ '0x', '1500000000000000' ] ] });
+is($f->query("SELECT count(address) FROM bigquery_tokens WHERE $window"), 0, 'conditions are checked locally as well');
 
 # ---- parameters of prepared statements, now()
 
@@ -178,9 +179,9 @@ like($f->fails("SELECT count(*) FROM bigquery_tokens WHERE address = '0x'"), qr/
 like($f->query('EXPLAIN SELECT count(*) FROM bigquery_tokens'), qr/Foreign Scan/,
 	'require_filter: EXPLAIN needs no condition');
 $f->query(q(ALTER FOREIGN TABLE bigquery_tokens OPTIONS (SET require_filter 'false')));
-cmp_ok(logged('SELECT count(*) FROM bigquery_tokens'), '>', 800,
+cmp_ok(logged('SELECT count(*) FROM (SELECT FROM bigquery_tokens OFFSET 0) b'), '>', 800,
 	'a foreign table without require_filter is read whole');
-is(columns(), '1 AS _1', 'count(*) without a condition asks for no column');
+is(columns(), '1 AS _1', 'rows without columns and conditions ask for no column');
 $f->query(q(ALTER FOREIGN TABLE bigquery_tokens OPTIONS (SET require_filter 'true', ADD row_filter 'decimals = ''6'' -- six')));
 is(logged("SELECT count(*) FROM bigquery_tokens WHERE $window"), 10, 'row_filter limits the rows');
 like(texts(), qr/ AND \(\ndecimals = '6' -- six\n\)$/, 'row_filter is part of the text of the query');
