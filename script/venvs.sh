@@ -10,7 +10,8 @@ find_python() {
 	local p
 	for p in /usr/bin/python3.11 python3.11 "$HOME"/.pyenv/versions/3.11*/bin/python3.11; do
 		# a pyenv shim may be there without a 3.11 behind it, and Debian's without venv
-		p=$(command -v "$p") && p=$("$p" -c 'import ensurepip, sys; print(sys.executable if sys.version_info[:2] == (3, 11) else "")' 2>/dev/null) || continue
+		p=$(command -v "$p") || continue
+		p=$("$p" -c 'import ensurepip, sys; print(sys.executable if sys.version_info[:2] == (3, 11) else "")' 2>/dev/null) || continue
 		[[ -z $p ]] || { printf '%s\n' "$p"; return; }
 	done
 	return 1
