@@ -18,6 +18,8 @@ my $f = Contratos::Worker->new(
 	init => { extra => [ '--encoding=UTF8', '--locale=C' ] },
 	conf => "contratos.databases = ''\ncontratos.now = '2026-11-21 09:00:00+00'");
 my $node = $f->node;
+# the real table has a few rows twice as well
+$f->bq->table(undef, append => 1, rows => [ map { $f->row(symbol => 'TWICE', block_timestamp => '2026-11-16 12:00:00+00:00') } 1 .. 2 ]);
 
 # ---- the table: the days of the stand-in, a plain column `block`, a narrow one, and three days that went wrong
 
