@@ -59,8 +59,9 @@ check("the runs are at 08:00 UTC, each after its interval, none left out",
 
 
 def rendered(task, start):
-    """The task's SQL, as the run of that interval has it."""
-    return task.render_template(task.sql, {"data_interval_start": pendulum.instance(start)})
+    """The task's SQL, as the run of the interval that begins then has it."""
+    start = pendulum.instance(start)
+    return task.render_template(task.sql, {"data_interval_start": start, "data_interval_end": start.add(days=1)})
 
 
 for task in (load, dag.get_task("day_is_there")):
