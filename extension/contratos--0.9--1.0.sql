@@ -322,7 +322,7 @@ AS $$
 				WHEN c.days = 0 THEN format('There are no days yet: the first is %s', to_char(s.start_date, 'YYYY-MM-DD'))
 				WHEN c.days = 1 THEN CASE c.here WHEN 1 THEN 'The one day is here' ELSE 'The one day is not here' END
 				ELSE format('%s of %s days are here', @extschema@._contratos_page_count(c.here), @extschema@._contratos_page_count(c.days)) END AS first,
-			CASE WHEN NOT s.is_snapshot THEN format(' (%s)', c.others) END AS others,
+			CASE WHEN NOT s.is_snapshot THEN ' (' || c.others || ')' END AS others,
 			coalesce('last success ' || @extschema@._contratos_page_time(t.last_success), 'no load has succeeded yet') AS success,
 			CASE WHEN NOT s.enabled THEN 'the source is disabled'
 				WHEN is_alone THEN 'no worker is running'
@@ -422,7 +422,7 @@ AS $$
 			format('<tr><th scope="row">%s</th><td class="keep">%s%s</td><td class="n">%s</td><td class="n tries">%s</td><td>%s</td></tr>',
 				to_char(d.day, 'YYYY-MM-DD'), @extschema@._contratos_page_mark(d.state), @extschema@._contratos_html(d.state),
 				@extschema@._contratos_page_count(d.rows), d.attempts,
-				coalesce(to_char(d.checked_at AT TIME ZONE 'UTC', '<span class="keep">YYYY-MM-DD</span> HH24:MI'), 'never')),
+				coalesce(regexp_replace(@extschema@._contratos_page_time(d.checked_at), '(.*) (.*) UTC', '<span class="keep">\1</span> \2'), 'never')),
 			CASE WHEN d.said <> '' THEN format(E'\n<tr class="said"><td></td><td colspan="4"><bdi>%s</bdi></td></tr>', @extschema@._contratos_html(d.said)) END), E'\n' ORDER BY d.day DESC))
 	FROM (SELECT d.day, d.state, d.rows, d.attempts, d.checked_at,
 			left(concat_ws('; ', d.error, 'check: ' || d.check_error, 'next attempt ' || @extschema@._contratos_page_time(d.next_attempt_at)), 500) AS said
