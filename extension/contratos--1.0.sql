@@ -999,7 +999,7 @@ body{margin:0;background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,
 main{max-width:992px;margin:0 auto;padding:28px 16px 40px}
 h1,h2,h3,p,figure,ul,dl{margin:0;padding:0}
 h1{font-size:26px;line-height:1.2;font-weight:650;letter-spacing:-.01em;overflow-wrap:anywhere}
-h2{font-size:15px;font-weight:650;margin:36px 0 12px}
+h2{font-size:15px;font-weight:650;margin:34px 0 10px}
 h3{font-size:14px;font-weight:650;display:inline}
 a{color:inherit}
 svg{display:block}
@@ -1008,7 +1008,7 @@ bdi{overflow-wrap:anywhere}
 .hidden{position:absolute;width:0;height:0}
 .mark{width:16px;height:16px;flex:none}
 .kind{color:var(--soft);font-size:13px}
-.verdict{margin-top:10px;max-width:44em}
+.verdict{margin-top:10px;max-width:56em}
 .verdict strong{font-weight:650}
 .standing{display:inline-flex;align-items:center;gap:6px;font-size:13px;font-weight:650}
 .standing.alarm{color:var(--bad)}
@@ -1181,7 +1181,7 @@ AS $$
 		FROM @extschema@.contratos_days d WHERE d.source = _contratos_page_verdict.source
 	), counts AS (
 		SELECT count(*) AS days, count(*) FILTER (WHERE is_here) AS here, max(day) FILTER (WHERE is_here) AS newest,
-			(SELECT string_agg(concat(o.days, ' ', o.state), ', ' ORDER BY k.rank DESC)
+			(SELECT string_agg(concat(o.days, '&#xA0;', k.state), ', ' ORDER BY k.rank DESC)
 				FROM (SELECT state, count(*) AS days FROM days WHERE NOT is_here GROUP BY state) o
 				JOIN @extschema@._contratos_page_states k ON k.state = o.state) AS others
 		FROM days
