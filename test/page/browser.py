@@ -12,8 +12,8 @@ JOB is {"page": path, "views": [view...]}, and may have "bypass_csp": true.  A v
 
 Prints a list: for each view its value, "requests" (what the browser wanted besides the
 page, also what the page's policy forbids), "served" (what it got), "complaints" (errors,
-and what the page wrote to the console), "loaded" (ms), and "busy" (ms of it that the
-page's thread had a processor).
+and what the page wrote to the console), "loaded" (ms), and "busy" (ms that the
+page's thread had a processor so far; a page usually has a process of its own).
 The page is served on a loopback port, as a web server does.
 
     browser.py --find     prints the browser's program, or fails
@@ -139,9 +139,8 @@ def look(browser, url, asked, bypassed, view):
         "Emulation.setDeviceMetricsOverride", width=view["width"], height=800, deviceScaleFactor=1, mobile=False
     )
     browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": view["scheme"]}])
-    before = browser.busy()
     browser.open(url)
-    busy = browser.busy() - before
+    busy = browser.busy()
     if "hover" in view:
         x, y = browser.evaluate(
             f"(() => {{ const e = document.querySelector({json.dumps(view['hover'])}); e.scrollIntoView();"

@@ -121,7 +121,10 @@ $how_to = Contratos::DocsRun->new(
 		'pg_basebackup -h production.example.com -D /srv/staging/data' => 'copies a server that is not there',
 		'pg_createcluster 17 staging' => 'the same',
 	},
-	pictures => { 'LOG:  contratos worker started for database "analytics"' => 1 },
+	pictures => {
+		'LOG:  contratos worker started for database "analytics"' => 1,
+		'*/5 * * * *  postgres  cd /var/www/contratos && PGCLIENTENCODING=UTF8 psql -XAt -d analytics -c "SELECT contratos_page()" >page.new && mv page.new page.html' => 1,
+	},
 	other => {
 		python => sub { python($_[0], sub { is($how_to->query("SELECT status FROM ($_[0]) AS r"), 'succeeded', "the Python example's query runs: $_[0]") }) },
 		yaml => sub { yaml($_[0], sub { $how_to->psql($_[0]) }) },

@@ -234,6 +234,28 @@ for my $try (1 .. 20)
 cmp_ok($fastest, '<', 1, 'the page of 1,086 days is made within a second');
 diag(sprintf 'the page of 1,086 days took %.2f s', $fastest) if $ENV{CONTRATOS_TIMES};
 
+# ---- the script that writes the pages
+
+my $write = dirname(__FILE__) . '/../../deploy/page/write-page';
+my $dir = PostgreSQL::Test::Utils::tempdir;
+$f->query('ALTER ROLE watcher LOGIN');
+my %database = (PGHOST => $f->node->host, PGPORT => $f->node->port, PGDATABASE => 'postgres', PGUSER => 'watcher', EVERY => 0);
+{
+	local @ENV{ keys %database } = values %database;
+	my ($out, $err) = run_command([ $write, $dir ]);
+	is("$out$err", '', 'write-page says nothing when all is well');
+}
+is(slurp_file("$dir/$_.html"), $f->query("SELECT contratos_page('$_')") . "\n", "write-page writes the page of $_, as a member of pg_monitor") for qw(tokens whole);
+is(join(' ', slurp_file("$dir/index.html") =~ /href="([^"]*)"/g), 'tokens.html whole.html', 'write-page writes an index');
+is(join(' ', sort map { s/.*\///r } glob("$dir/* $dir/.*.new")), 'index.html tokens.html whole.html', 'write-page leaves nothing behind');
+{
+	local @ENV{ keys %database } = values %database;
+	local $ENV{PGUSER} = 'guest';
+	$f->query('ALTER ROLE guest LOGIN');
+	isnt(system("$write $dir 2>/dev/null"), 0, 'write-page fails without privileges');
+}
+cmp_ok(-s "$dir/tokens.html", '>', 1000, 'write-page leaves the last page where it fails');
+
 # ---- another schema, which is not searched; another encoding
 
 $f->query(q(CREATE DATABASE elsewhere TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'));
