@@ -1196,12 +1196,12 @@ AS $$
 				WHEN c.days = 1 THEN CASE c.here WHEN 1 THEN 'The one day is here' ELSE 'The one day is not here' END
 				ELSE format('%s of %s days are here', @extschema@._contratos_page_count(c.here), @extschema@._contratos_page_count(c.days)) END AS first,
 			CASE WHEN NOT s.is_snapshot THEN ' (' || c.others || ')' END AS others,
-			coalesce('last success ' || @extschema@._contratos_page_time(t.last_success), 'no load has succeeded yet') AS success,
+			coalesce('last success <span class="keep">' || @extschema@._contratos_page_time(t.last_success) || '</span>', 'no load has succeeded yet') AS success,
 			CASE WHEN NOT s.enabled THEN 'the source is disabled'
 				WHEN is_alone THEN 'no worker is running'
 				WHEN t.next_wake IS NULL THEN 'nothing is due'
 				WHEN t.next_wake <= @extschema@._contratos_now() THEN 'next wake now'
-				ELSE 'next wake ' || @extschema@._contratos_page_time(t.next_wake) END AS wake
+				ELSE format('next wake <span class="keep">%s</span>', @extschema@._contratos_page_time(t.next_wake)) END AS wake
 		FROM @extschema@._contratos_page_sources s
 		JOIN @extschema@.contratos_status t ON t.source = s.source
 		CROSS JOIN counts c
