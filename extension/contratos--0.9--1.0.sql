@@ -145,7 +145,7 @@ bdi{overflow-wrap:anywhere}
 summary{cursor:pointer}
 .months{display:grid;grid-template-columns:repeat(auto-fill,minmax(128px,1fr));gap:16px 28px;margin-top:10px}
 .month figcaption{font-size:13px;color:var(--soft);margin-bottom:5px}
-.month svg{width:100%;height:auto;max-width:170px}
+.month svg{width:100%;height:auto;max-width:170px;overflow:visible}
 .legend{list-style:none;display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,290px),1fr));gap:4px 28px;margin-top:20px;font-size:13px}
 .legend li{display:flex;gap:8px;align-items:flex-start}
 .legend .mark{margin-top:2px}
