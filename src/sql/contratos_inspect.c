@@ -1,7 +1,7 @@
 /*
  * contratos_inspect.c
  *	  The SQL functions that change nothing: contratos_check(), contratos_verify(), and
- *	  the parts of the view contratos_status that SQL cannot compute.
+ *	  the parts of contratos_status and contratos_page that SQL cannot compute.
  *
  * The latter only read, and work on a standby and in a read-only transaction.
  */
@@ -80,9 +80,11 @@ contratos_check(PG_FUNCTION_ARGS)
 }
 
 /* --------------------------------------------------------------------------
- * For contratos_status and contratos_problems: the schedule, the time, and the worker
+ * For contratos_status, contratos_problems and contratos_page: the schedule, the time,
+ * the worker, and whether there is a source
  * -------------------------------------------------------------------------- */
 
+PG_FUNCTION_INFO_V1(contratos_known_source);
 PG_FUNCTION_INFO_V1(contratos_next);
 PG_FUNCTION_INFO_V1(contratos_now);
 PG_FUNCTION_INFO_V1(contratos_worker);
@@ -140,6 +142,15 @@ Datum
 contratos_now(PG_FUNCTION_ARGS pg_attribute_unused())
 {
 	PG_RETURN_TIMESTAMPTZ(settings_now());
+}
+
+/* The name itself; 22004 when it is NULL, 42704 when there is no such source. */
+Datum
+contratos_known_source(PG_FUNCTION_ARGS)
+{
+	contratos_refuse_null(fcinfo, 0, "source");
+	ledger_source(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 }
 
 Datum

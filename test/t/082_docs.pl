@@ -123,7 +123,10 @@ $how_to = Contratos::DocsRun->new(
 		map { $_ => 'needs root; script/deb --upgrade does it in a root' } 'apt-get install postgresql-17 ./dist/postgresql-17-contratos_1.0.0-0contratos1_amd64.deb',
 		'pg_dropcluster 17 main', 'pg_dropcluster 15 main'
 	},
-	pictures => { 'LOG:  contratos worker started for database "analytics"' => 1 },
+	pictures => {
+		'LOG:  contratos worker started for database "analytics"' => 1,
+		'*/5 * * * *  postgres  cd /var/www/contratos && PGCLIENTENCODING=UTF8 psql -XAt -d analytics -c "SELECT contratos_page()" >page.new && mv page.new page.html' => 1,
+	},
 	other => {
 		python => sub { python($_[0], sub { is($how_to->query("SELECT status FROM ($_[0]) AS r"), 'succeeded', "the Python example's query runs: $_[0]") }) },
 		yaml => sub { yaml($_[0], sub { $how_to->psql($_[0]) }) },
@@ -158,6 +161,7 @@ typed(
 		'script/test' => 'it is what runs this',
 		'script/test lint' => 'it is what runs this',
 		'bench/run' => 'script/test runs it with --quick',
+		'script/fuzz 60' => 'script/test runs it for a moment',
 		"PROVE_TESTS='t/020_load.pl t/021_pages.pl' script/test tap" => 'it is what runs this',
 		'make format' => 'lint runs it with --check',
 		'test/soak/run --minutes 30' => 'takes that long',
