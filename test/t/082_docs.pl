@@ -190,6 +190,7 @@ my $by_script = 'needs root; script/deb or script/dist --test does it in a root'
 typed(
 	'docs/install.md',
 	not_run => {
+		'kubectl apply -k deploy/kubernetes/overlays/kind' => 'script/cluster does it on a node of its own',
 		'make image' => 'script/image --test does it with Podman',
 		(map { $_ => 'script/compose --test does it with podman-compose' } 'install -D -m 0600 key.json secrets/contratos-key.json', 'make watch', 'make stop'),
 		map { $_ => $by_script } 'make deb RELEASES=bookworm', 'apt-get install ./dist/postgresql-15-contratos_1.0.0-0contratos1_amd64.deb', 'make dist',
