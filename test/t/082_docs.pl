@@ -158,6 +158,7 @@ typed(
 		'bench/run' => 'script/test runs it with --quick',
 		"PROVE_TESTS='t/020_load.pl t/021_pages.pl' script/test tap" => 'it is what runs this',
 		'make format' => 'lint runs it with --check',
+		'test/cluster/node bash' => 'script/cluster runs another command so',
 		'test/soak/run --minutes 30' => 'takes that long',
 	});
 
