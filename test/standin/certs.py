@@ -39,6 +39,7 @@ SUBJECT_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:jwt"
 # Looks like a JSON Web Token, as those that are exchanged.
 SUBJECT_TOKEN = "eyJhbGciOiJSUzI1NiJ9.c3RhbmRpbi1zdWJqZWN0.c3RhbmRpbi1zaWduYXR1cmU"
 OTHER_KEY_ID = "fedcba9876543210fedcba9876543210fedcba98"
+GOOGLE_NAMES = ("oauth2.googleapis.com", "bigquery.googleapis.com")
 RESERVED_NAMES = {"service", "unknown", "ec", "ca", "other_ca", "server", "contratos-test"}
 
 CONFIG = """
@@ -55,7 +56,7 @@ subjectKeyIdentifier = hash
 basicConstraints = CA:FALSE
 keyUsage = critical, digitalSignature
 extendedKeyUsage = serverAuth
-subjectAltName = DNS:localhost, IP:127.0.0.1
+subjectAltName = DNS:localhost, IP:127.0.0.1{names}
 """
 
 
@@ -72,10 +73,10 @@ def make_key(path, elliptic=False):
     openssl("genpkey", "-algorithm", *kind, "-out", path)
 
 
-def write_config(directory, name):
+def write_config(directory, name, names=()):
     path = os.path.join(directory, "openssl.cnf")
     with open(path, "w") as file:
-        file.write(CONFIG.format(name=name))
+        file.write(CONFIG.format(name=name, names="".join(f", DNS:{each}" for each in names)))
     return path
 
 
@@ -87,12 +88,12 @@ def make_ca(directory, stem, name):
             "-out", os.path.join(directory, stem + ".pem"))
 
 
-def make_server(directory):
+def make_server(directory, names):
     def path(name):
         return os.path.join(directory, name)
 
     make_key(path("server.key"), elliptic=True)
-    config = write_config(directory, "localhost")
+    config = write_config(directory, "localhost", names)
     openssl("req", "-new", "-key", path("server.key"), "-config", config, "-out", path("server.csr"))
     openssl("x509", "-req", "-in", path("server.csr"), "-CA", path("ca.pem"), "-CAkey", path("ca.key"), "-days", "3650",
             "-set_serial", str(int.from_bytes(os.urandom(8), "big")), "-sha256", "-extfile", config,
@@ -174,8 +175,10 @@ def add_account(directory, name, token_uri, project):
     return email, key_id, modulus(directory, pem), os.path.join(os.path.abspath(directory), key_file)
 
 
-def make(directory):
-    """Everything but the key files.  What is there already is kept, so that a restart needs no new keys."""
+def make(directory, names=()):
+    """Everything but the key files; the server's certificate is for these names, too.  What is there already is kept,
+    so that a restart needs no new keys.
+    """
     os.makedirs(directory, mode=0o700, exist_ok=True)
     if os.path.exists(os.path.join(directory, "complete")):
         return
@@ -183,7 +186,7 @@ def make(directory):
     try:
         make_ca(directory, "ca", "contratos test CA")
         make_ca(directory, "other_ca", "contratos other test CA")
-        make_server(directory)
+        make_server(directory, names)
         make_key(os.path.join(directory, "service.key"))
         make_key(os.path.join(directory, "unknown.key"))
         make_key(os.path.join(directory, "ec.key"), elliptic=True)

@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import certs
 from accounts import Accounts
 from api import Api, facts_of, route
-from auth import Auth
+from auth import AUDIENCE, Auth
 from chain import add_chain
 from control import Control
 from identity import Identity
@@ -122,7 +122,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     def __init__(self, port, standin, tls=None):
         self.standin = standin
         self.tls = tls
-        super().__init__(("127.0.0.1", port), Handler)
+        super().__init__((standin.address, port), Handler)
 
     def server_bind(self):
         # HTTPServer would look up a host name here, which can take seconds.
@@ -159,7 +159,7 @@ class MuteServer(socketserver.ThreadingTCPServer):
     def __init__(self, port, standin, kind):
         self.standin = standin
         self.kind = kind
-        super().__init__(("127.0.0.1", port), MuteHandler)
+        super().__init__((standin.address, port), MuteHandler)
 
     @property
     def port(self):
@@ -172,6 +172,7 @@ class Standin:
     def __init__(self, options):
         self.options = options
         self.verbose = options.verbose
+        self.address = "0.0.0.0" if options.as_google else "127.0.0.1"
         self.catalog = Catalog()
         self.auth = Auth(options.anonymous)
         self.accounts = Accounts(certs.EMAIL, options.project)
@@ -181,7 +182,7 @@ class Standin:
         self.api = Api(self.jobs, Listing(self.catalog, self.accounts), self.auth, self.identity)
         self.control = Control(self)
         self.stopping = threading.Event()
-        certs.make(options.certs)
+        certs.make(options.certs, certs.GOOGLE_NAMES if options.as_google else ())
         self.auth.add_key(certs.EMAIL, certs.KEY_ID, certs.modulus(options.certs))
         self.load_tables()
 
@@ -228,7 +229,7 @@ class Standin:
             threading.Thread(target=server.serve_forever, daemon=True).start()
         ready = {name: server.port for name, server in self.servers.items()}
         scheme, port = ("https", ready["https_port"]) if options.token_tls else ("http", ready["http_port"])
-        self.token_uri = f"{scheme}://127.0.0.1:{port}/token"
+        self.token_uri = AUDIENCE if options.as_google else f"{scheme}://127.0.0.1:{port}/token"
         certs.write_key_files(options.certs, self.token_uri, options.project)
         ready.update(pid=os.getpid(), certs=os.path.abspath(options.certs), project=options.project, table=TOKENS_NAME)
         return ready
@@ -260,6 +261,8 @@ def arguments():
     parser.add_argument("--dense-ends", metavar="YYYY-MM-DD", help="shift so that the sample's dense days end here")
     parser.add_argument("--generate", metavar="YYYY-MM-DD:ROWS", help="add generated rows for a day")
     parser.add_argument("--token-tls", action="store_true", help="the key's token_uri is the https port")
+    parser.add_argument("--as-google", action="store_true", help="listen on every address; the certificate has Google's "
+                        "names, and keys name Google's token endpoint: for who finds this server under these names")
     parser.add_argument("--anonymous", action="store_true", help="a request without a token is good too")
     parser.add_argument("--with-parent", action="store_true", help="stop when the parent process ends")
     parser.add_argument("--verbose", action="store_true")

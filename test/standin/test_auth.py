@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """The token endpoint and the bearer check: what is accepted, and each refusal."""
 import json
+import os
+import socket
 import time
 import unittest
 
 from base import StandinTest
+from client import Client
 
 INVALID_TIME = ("Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. "
                 "Check your iat and exp values in the JWT claim.")
@@ -102,6 +105,23 @@ class BearerTest(StandinTest):
         self.c.login(scope="https://www.googleapis.com/auth/bigquery.readonly")
         got = self.c.call("POST", "jobs", self.c.insert_body())
         self.assert_error(got, 403, "insufficientPermissions", "insufficient authentication scopes")
+
+
+class AsGoogleTest(unittest.TestCase):
+    """Under Google's names, for those whose hosts file has them for this server."""
+
+    def test_names_and_address(self):
+        client = Client("--as-google")
+        try:
+            with open(os.path.join(client.certs, "key.json")) as file:
+                self.assertEqual(json.load(file)["token_uri"], "https://oauth2.googleapis.com/token")
+            for name in ("oauth2.googleapis.com", "bigquery.googleapis.com", "localhost"):
+                # 127.0.0.2: an address that only who listens on every one has
+                with socket.create_connection(("127.0.0.2", client.ready["https_port"]), 10) as plain:
+                    with client.context.wrap_socket(plain, server_hostname=name) as tls:
+                        self.assertIsNotNone(tls.version())
+        finally:
+            client.stop()
 
 
 if __name__ == "__main__":

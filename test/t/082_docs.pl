@@ -164,6 +164,7 @@ typed(
 		'script/fuzz 60' => 'script/test runs it for a moment',
 		"PROVE_TESTS='t/020_load.pl t/021_pages.pl' script/test tap" => 'it is what runs this',
 		'make format' => 'lint runs it with --check',
+		'test/cluster/node bash' => 'script/cluster runs another command so',
 		'test/soak/run --minutes 30' => 'takes that long',
 	});
 
@@ -196,6 +197,7 @@ my $by_script = 'needs root; script/deb or script/dist --test does it in a root'
 typed(
 	'docs/install.md',
 	not_run => {
+		'kubectl apply -k deploy/kubernetes/overlays/kind' => 'script/cluster does it on a node of its own',
 		'make image' => 'script/image --test does it with Podman',
 		(map { $_ => 'script/compose --test does it with podman-compose' } 'install -D -m 0600 key.json secrets/contratos-key.json', 'make watch', 'make stop'),
 		map { $_ => $by_script } 'make deb RELEASES=bookworm', 'apt-get install ./dist/postgresql-15-contratos_1.0.0-0contratos1_amd64.deb', 'make dist',

@@ -1,0 +1,2 @@
+-- Run once, in the database POSTGRES_DB, when the volume is empty.
+CREATE EXTENSION contratos;
