@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """An image of one program, as an archive that `ctr images import` takes.
 
-    image.py NAME:TAG PROGRAM ARCHIVE
+    image.py NAME:TAG PROGRAM ARCHIVE [PATH...]
+
+PATHs are where the image has the program: /program by default.
 """
 import hashlib
 import io
@@ -17,13 +19,16 @@ def add(archive, name, content, mode=0o644):
 
 
 def main():
-    name, program, path = sys.argv[1:]
+    name, program, path = sys.argv[1:4]
+    paths = sys.argv[4:] or ["/program"]
     layer = io.BytesIO()
     with open(program, "rb") as file, tarfile.open(fileobj=layer, mode="w") as archive:
-        add(archive, "program", file.read(), 0o755)
+        content = file.read()
+        for each in paths:
+            add(archive, each.lstrip("/"), content, 0o755)
     layer = layer.getvalue()
     config = json.dumps({
-        "architecture": "amd64", "os": "linux", "config": {"Entrypoint": ["/program"], "User": "65535:65535"},
+        "architecture": "amd64", "os": "linux", "config": {"Entrypoint": [paths[0]], "User": "65535:65535"},
         "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]},
     }).encode()
     config_name = hashlib.sha256(config).hexdigest() + ".json"
