@@ -209,7 +209,7 @@ typed(
 
 # (080_readme.pl types the READMEs, 084_migration.pl that page)
 my %own_test = map { $_ => 1 } qw(README.md README.pt-BR.md ARCHITECTURE.md CONTRIBUTING.md),
-  map { "docs/$_.md" } qw(tutorial how-to reference explanation credentials install migration real-service);
+  map { "docs/$_.md" } qw(tutorial how-to reference explanation credentials install migration real-service scale);
 typed($_) for grep { !$own_test{$_} } sort keys %pages;
 
 done_testing();
