@@ -905,12 +905,12 @@ COMMENT ON FUNCTION @extschema@._contratos_byte_caps() IS
 CREATE FUNCTION @extschema@._contratos_metrics()
 RETURNS TABLE (source text, enabled integer, worker_up integer, failing_steps integer,
 	newest_day_age_seconds double precision, upstream_age_seconds double precision, late_seconds double precision, waiting_seconds double precision,
-	last_success_age_seconds double precision, last_check_age_seconds double precision, next_wake_seconds double precision, missing_days bigint,
-	queued_days bigint, running_days bigint, waiting_days bigint, provisional_days bigint,
-	confirmed_days bigint, differs_days bigint, failed_days bigint, empty_days bigint,
-	last_load_rows bigint, last_load_seconds double precision, last_load_bytes_billed bigint, last_load_rejects bigint,
-	loads_today bigint, checks_today bigint, failures_today bigint, rows_today bigint,
-	load_seconds_today double precision, bytes_billed_today bigint, confirmed_changed_today bigint, budget_used_ratio double precision)
+	last_success_age_seconds double precision, last_check_age_seconds double precision, missing_days bigint, queued_days bigint,
+	running_days bigint, waiting_days bigint, provisional_days bigint, confirmed_days bigint,
+	differs_days bigint, failed_days bigint, empty_days bigint, last_load_rows bigint,
+	last_load_seconds double precision, last_load_bytes_billed bigint, last_load_rejects bigint, loads_today bigint,
+	checks_today bigint, failures_today bigint, rows_today bigint, load_seconds_today double precision,
+	bytes_billed_today bigint, confirmed_changed_today bigint, budget_used_ratio double precision)
 LANGUAGE sql STABLE PARALLEL UNSAFE SECURITY DEFINER ROWS 10
 SET search_path = pg_catalog, pg_temp SET jit = off
 BEGIN ATOMIC
@@ -1051,7 +1051,6 @@ SELECT s.name AS source,
 	(SELECT extract(epoch FROM clock.now - max(r.finished_at)) FROM @extschema@.contratos_runs r
 	 WHERE r.source = s.name AND r.day > clock.yesterday - greatest(s.recheck_days, 60)
 		AND r.cause = 'recheck' AND r.status IN ('unchanged', 'differs'))::double precision AS last_check_age_seconds,
-	(SELECT extract(epoch FROM n.next_wake - clock.now) FROM @extschema@._contratos_next(s.name) n)::double precision AS next_wake_seconds,
 	greatest(CASE WHEN s.timestamp_column IS NOT NULL THEN clock.yesterday - s.start_date + 1
 		ELSE (s.start_date <= clock.yesterday)::integer END, 0) - coalesce(counted.in_range, 0) + coalesce(counted.missing, 0) AS missing_days,
 	coalesce(counted.queued, 0) AS queued_days,
@@ -1091,7 +1090,9 @@ GRANT EXECUTE ON FUNCTION @extschema@._contratos_metrics() TO pg_monitor;
 CREATE VIEW @extschema@.contratos_metrics AS
 SELECT m.source, m.enabled, m.worker_up, m.failing_steps, m.newest_day_age_seconds,
 	m.upstream_age_seconds, m.late_seconds, m.waiting_seconds, m.last_success_age_seconds, m.last_check_age_seconds,
-	m.next_wake_seconds, m.missing_days, m.queued_days, m.running_days, m.waiting_days,
+	(SELECT greatest(extract(epoch FROM n.next_wake - @extschema@._contratos_now()), 0)
+	 FROM @extschema@._contratos_next(m.source) n)::double precision AS next_wake_seconds,
+	m.missing_days, m.queued_days, m.running_days, m.waiting_days,
 	m.provisional_days, m.confirmed_days, m.differs_days, m.failed_days, m.empty_days,
 	m.last_load_rows, m.last_load_seconds, m.last_load_bytes_billed, m.last_load_rejects, m.loads_today,
 	m.checks_today, m.failures_today, m.rows_today, m.load_seconds_today, m.bytes_billed_today,
