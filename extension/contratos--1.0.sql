@@ -1113,7 +1113,7 @@ COMMENT ON COLUMN @extschema@.contratos_metrics.newest_day_age_seconds IS
 COMMENT ON COLUMN @extschema@.contratos_metrics.upstream_age_seconds IS
 'time since the end of the newest day that BigQuery is known to have rows of; before there is one, since the beginning of start_date';
 COMMENT ON COLUMN @extschema@.contratos_metrics.late_seconds IS
-'how long yesterday has been due (at run_at) without being there; 0: it is there, or not due yet';
+'how long yesterday has been due (at run_at) and is not loaded; 0: it is loaded or accepted, or not due yet';
 COMMENT ON COLUMN @extschema@.contratos_metrics.waiting_seconds IS
 'how long the day that has waited longest has waited, since its first attempt; 0: none waits';
 COMMENT ON COLUMN @extschema@.contratos_metrics.last_success_age_seconds IS

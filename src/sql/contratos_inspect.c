@@ -139,7 +139,7 @@ contratos_next(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
-/* The settings are not there before the library is, so that a query cannot ask for them itself. */
+/* The settings exist once the library is loaded, so that a query cannot ask for them itself. */
 Datum
 contratos_byte_caps(PG_FUNCTION_ARGS)
 {

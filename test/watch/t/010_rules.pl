@@ -11,6 +11,7 @@ use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+use Contratos::Docs;
 use Contratos::Worker;
 
 my $root = abs_path(dirname(__FILE__) . '/../../..');
@@ -30,6 +31,8 @@ is(promtool('test', 'rules', "$root/test/watch/rules_test.yaml"), '', 'each rule
 my @alerts = slurp_file($rules) =~ /^ +- alert: (\w+)$/mg;
 my %tested = map { $_ => 1 } slurp_file("$root/test/watch/rules_test.yaml") =~ /alertname="(\w+)"/g;
 is(join(' ', sort keys %tested), join(' ', sort @alerts), 'each alert has a test in which it fires');
+
+is(join(' ', sort map { $_->{alert} } Contratos::Docs->new("$root/docs/monitoring.md")->table('Alerts')), join(' ', sort @alerts), 'each alert is documented, and there are no others');
 
 # What Prometheus would have scraped: [ minutes, { metric => value } ], ...
 my @recorded;
