@@ -126,9 +126,9 @@ $f->set('contratos.max_bytes_per_day' => '10GB');
 ends('ContratosBudgetNearlyUsed');
 
 $f->day('2026-11-20', 60);
-ok($f->at('2026-11-24 20:00'), 'BigQuery has other rows of a day that was confirmed');
+ok($f->at('2026-11-25 08:00'), 'BigQuery has other rows of a day that was confirmed');
 fires('BigQuery changes a day after it was confirmed', 'ContratosConfirmedDayChanged');
-ok($f->at('2026-11-25 08:00'), 'the next day');
+ok($f->at('2026-11-26 00:30'), 'the next day');
 ends('ContratosConfirmedDayChanged');
 
 ok($f->at('2026-11-26 08:00'), 'the worker loads a day');
