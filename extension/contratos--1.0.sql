@@ -1091,7 +1091,7 @@ CREATE VIEW @extschema@.contratos_metrics AS
 SELECT m.source, m.enabled, m.worker_up, m.failing_steps, m.newest_day_age_seconds,
 	m.upstream_age_seconds, m.late_seconds, m.waiting_seconds, m.last_success_age_seconds, m.last_check_age_seconds,
 	(SELECT greatest(extract(epoch FROM n.next_wake - @extschema@._contratos_now()), 0)
-	 FROM @extschema@._contratos_next(m.source) n)::double precision AS next_wake_seconds,
+	 FROM @extschema@._contratos_next(m.source) n WHERE n.next_wake IS NOT NULL)::double precision AS next_wake_seconds,
 	m.missing_days, m.queued_days, m.running_days, m.waiting_days,
 	m.provisional_days, m.confirmed_days, m.differs_days, m.failed_days, m.empty_days,
 	m.last_load_rows, m.last_load_seconds, m.last_load_bytes_billed, m.last_load_rejects, m.loads_today,
