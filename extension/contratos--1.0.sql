@@ -913,7 +913,7 @@ RETURNS TABLE (source text, enabled integer, worker_up integer, failing_steps in
 	bytes_billed_today bigint, confirmed_changed_today bigint, budget_used_ratio double precision)
 LANGUAGE sql STABLE PARALLEL UNSAFE SECURITY DEFINER ROWS 10
 SET search_path = pg_catalog, pg_temp SET jit = off
-BEGIN ATOMIC
+AS $$
 WITH clock AS MATERIALIZED (
 	SELECT @extschema@._contratos_now() AS now, y.yesterday, (y.yesterday + 1)::timestamp AT TIME ZONE 'UTC' AS midnight
 	FROM (SELECT @extschema@.contratos_yesterday() AS yesterday) y
@@ -1080,8 +1080,8 @@ CROSS JOIN @extschema@._contratos_byte_caps() caps
 LEFT JOIN counted ON counted.source = s.name
 LEFT JOIN today ON today.source = s.name
 LEFT JOIN ended ON ended.source = s.name
-LEFT JOIN @extschema@.contratos_runs last_load ON last_load.id = ended.last_load;
-END;
+LEFT JOIN @extschema@.contratos_runs last_load ON last_load.id = ended.last_load
+$$;
 COMMENT ON FUNCTION @extschema@._contratos_metrics() IS
 'internal: what contratos_metrics shows';
 REVOKE ALL ON FUNCTION @extschema@._contratos_metrics() FROM PUBLIC;
