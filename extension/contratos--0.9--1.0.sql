@@ -47,12 +47,12 @@ WITH clock AS MATERIALIZED (
 ), runs AS MATERIALIZED (
 	SELECT r.id, r.source, r.day, r.cause, r.status, r.attempt, r.started_at, r.finished_at, r.next_attempt_at,
 		r.confirmed_at, r.rows_loaded, r.values_altered, r.bytes_billed, r.only_cost,
-		coalesce(r.finished_at, r.started_at) >= clock.midnight
-			AND coalesce(r.finished_at, r.started_at) < clock.midnight + interval '24 hours' AS is_today,
+		coalesce(r.finished_at, r.started_at) >= (SELECT c.midnight FROM clock c)
+			AND coalesce(r.finished_at, r.started_at) < (SELECT c.midnight FROM clock c) + interval '24 hours' AS is_today,
 		CASE r.status WHEN 'accepted' THEN r.target_rows ELSE r.rows_loaded END AS rows,
 		r.error LIKE 'BigQuery has no rows of %' AS is_empty
-	FROM @extschema@.contratos_runs r, clock
-	WHERE r.status <> 'unchanged' OR coalesce(r.finished_at, r.started_at) >= clock.midnight
+	FROM @extschema@.contratos_runs r
+	WHERE r.status <> 'unchanged' OR coalesce(r.finished_at, r.started_at) >= (SELECT c.midnight FROM clock c)
 ), by_day AS MATERIALIZED (
 	-- a run is of a kind if it is the newest of that kind
 	SELECT r.source, r.day,
