@@ -923,28 +923,30 @@ WITH clock AS MATERIALIZED (
 		coalesce(r.finished_at, r.started_at) >= (SELECT c.midnight FROM clock c)
 			AND coalesce(r.finished_at, r.started_at) < (SELECT c.midnight FROM clock c) + interval '24 hours' AS is_today,
 		CASE r.status WHEN 'accepted' THEN r.target_rows ELSE r.rows_loaded END AS rows,
-		r.error LIKE 'BigQuery has no rows of %' AS is_empty
+		r.error LIKE 'BigQuery has no rows of %' AS is_empty, r.cause <> 'recheck' AS is_load,
+		r.status IN ('queued', 'running', 'waiting') AS is_open, r.status IN ('succeeded', 'accepted') AS is_success,
+		r.status IN ('failed', 'interrupted') AS is_failed
 	FROM @extschema@.contratos_runs r
 	WHERE r.status <> 'unchanged' OR coalesce(r.finished_at, r.started_at) >= (SELECT c.midnight FROM clock c)
 ), by_day AS MATERIALIZED (
 	-- a run is of a kind if it is the newest of that kind
 	SELECT r.source, r.day,
-		bool_or(r.status IN ('queued', 'running', 'waiting')) AS is_open,
-		max(r.status) FILTER (WHERE r.cause <> 'recheck' AND r.status IN ('queued', 'running', 'waiting')) AS open,
-		max(r.id) FILTER (WHERE r.cause <> 'recheck' AND r.status IN ('queued', 'running', 'waiting')) AS open_id,
-		max(r.id) FILTER (WHERE r.status IN ('succeeded', 'accepted')) AS success,
+		bool_or(r.is_open) AS is_open,
+		max(r.status) FILTER (WHERE r.is_load AND r.is_open) AS open,
+		max(r.id) FILTER (WHERE r.is_load AND r.is_open) AS open_id,
+		max(r.id) FILTER (WHERE r.is_success) AS success,
 		max(r.id) FILTER (WHERE r.status = 'accepted') AS accepted,
 		max(r.id) FILTER (WHERE r.status = 'succeeded' AND r.confirmed_at IS NOT NULL) AS confirmed,
-		max(r.id) FILTER (WHERE r.status IN ('succeeded', 'accepted') AND r.rows > 0) AS with_rows,
-		max(r.id) FILTER (WHERE r.status IN ('succeeded', 'accepted') AND r.rows = 0) AS without_rows,
+		max(r.id) FILTER (WHERE r.is_success AND r.rows > 0) AS with_rows,
+		max(r.id) FILTER (WHERE r.is_success AND r.rows = 0) AS without_rows,
 		max(r.id) FILTER (WHERE r.status = 'differs') AS differs,
-		max(r.id) FILTER (WHERE r.cause <> 'recheck' AND r.status NOT IN ('queued', 'running', 'waiting')
+		max(r.id) FILTER (WHERE r.is_load AND NOT r.is_open
 						  AND (r.status <> 'canceled' OR r.started_at IS NOT NULL)) AS load,
 		max(r.id) FILTER (WHERE r.status = 'canceled' AND r.started_at IS NULL) AS taken_off,
-		max(r.id) FILTER (WHERE r.cause <> 'recheck' AND r.status = 'refused') AS refused,
-		max(r.id) FILTER (WHERE r.cause <> 'recheck' AND r.status IN ('failed', 'interrupted')) AS failed,
-		max(r.id) FILTER (WHERE r.cause <> 'recheck' AND r.status IN ('failed', 'interrupted') AND r.next_attempt_at IS NULL) AS given_up,
-		max(r.id) FILTER (WHERE r.cause <> 'recheck' AND r.is_empty) AS empty
+		max(r.id) FILTER (WHERE r.is_load AND r.status = 'refused') AS refused,
+		max(r.id) FILTER (WHERE r.is_load AND r.is_failed) AS failed,
+		max(r.id) FILTER (WHERE r.is_load AND r.is_failed AND r.next_attempt_at IS NULL) AS given_up,
+		max(r.id) FILTER (WHERE r.is_load AND r.is_empty) AS empty
 	FROM runs r WHERE NOT r.only_cost AND r.status <> 'unchanged' GROUP BY r.source, r.day
 ), disputed AS MATERIALIZED (
 	-- a later recheck that found nothing ends a difference, and what a failed load means
