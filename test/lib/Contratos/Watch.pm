@@ -11,7 +11,7 @@ Contratos::Watch - exporter, Prometheus and Alertmanager around a cluster, for T
   my @samples = $watch->samples('contratos_source_late_seconds');
 
 Debian's packages.  Each second is scraped and evaluated.  The processes end with
-the object.
+the test.
 
 =cut
 
@@ -29,6 +29,7 @@ use Time::HiRes qw(sleep time);
 
 my $patience = $PostgreSQL::Test::Utils::timeout_default || 180;
 my $folder = PostgreSQL::Test::Utils::tempdir;
+my @all;
 
 =head1 METHODS
 
@@ -44,6 +45,7 @@ sub new
 {
 	my ($class, %options) = @_;
 	my $self = bless { database => 'postgres', processes => {}, %options }, $class;
+	push @all, $self;
 	$self->{port}{$_} = PostgreSQL::Test::Cluster::get_free_port() for qw(exporter prometheus alertmanager);
 	append_to_file("$folder/rules.yaml", $self->{rules});
 	append_to_file("$folder/alertmanager.yml", "route: {receiver: nobody, group_by: [alertname], group_wait: 0s, group_interval: 1s}\nreceivers: [{name: nobody}]\n");
@@ -142,7 +144,8 @@ sub stop
 	return;
 }
 
-sub DESTROY { local $?; $_[0]->stop; return; }
+# Also when the test dies: before objects are destroyed, in whatever order.
+END { local $?; $_->stop for @all; }
 
 # -- inside --------------------------------------------------------------------
 
