@@ -1,6 +1,6 @@
 # What people type: each target is a script, which also runs by itself.
 
-.PHONY: help demo test lint format deb dist image up watch stop bench fuzz soak
+.PHONY: help demo test lint format screenshots deb dist image up watch stop bench fuzz soak
 
 help: ## this list
 	@printf '  %-30s %s\n' make 'build; then make install, and make installcheck against a running server'
@@ -18,6 +18,9 @@ lint: ## what can be said about the code without running it
 
 format: ## lay out the C code
 	script/format
+
+screenshots: ## the pictures in docs/
+	script/screenshots
 
 deb: ## Debian packages, built and tried; RELEASES='bookworm sid' for some; needs root
 	script/deb $(RELEASES)

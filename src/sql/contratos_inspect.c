@@ -1,7 +1,7 @@
 /*
  * contratos_inspect.c
  *	  The SQL functions that change nothing: contratos_check(), contratos_verify(), and
- *	  the parts of the view contratos_status that SQL cannot compute.
+ *	  the parts of contratos_status and contratos_page that SQL cannot compute.
  *
  * The latter only read, and work on a standby and in a read-only transaction.
  */
@@ -80,9 +80,12 @@ contratos_check(PG_FUNCTION_ARGS)
 }
 
 /* --------------------------------------------------------------------------
- * For contratos_status and contratos_problems: the schedule, the time, and the worker
+ * For contratos_status, contratos_problems, contratos_page and contratos_metrics: the
+ * schedule, the time, the caps, the worker, and whether there is a source
  * -------------------------------------------------------------------------- */
 
+PG_FUNCTION_INFO_V1(contratos_known_source);
+PG_FUNCTION_INFO_V1(contratos_byte_caps);
 PG_FUNCTION_INFO_V1(contratos_next);
 PG_FUNCTION_INFO_V1(contratos_now);
 PG_FUNCTION_INFO_V1(contratos_worker);
@@ -90,13 +93,14 @@ PG_FUNCTION_INFO_V1(contratos_worker_is_starting);
 
 /*
  * The functions of a view are called with the privileges of the role that reads it, so
- * these are executable by all.  A role that may read neither view learns nothing.
+ * these are executable by all.  A role that may read none of the views learns nothing.
  */
 static bool
 may_read_status(void)
 {
 	return pg_class_aclcheck(extension_relation("contratos_status"), GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
-		   pg_class_aclcheck(extension_relation("contratos_problems"), GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+		   pg_class_aclcheck(extension_relation("contratos_problems"), GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
+		   pg_class_aclcheck(extension_relation("contratos_metrics"), GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 }
 
 /*
@@ -136,10 +140,33 @@ contratos_next(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
+/* The settings exist once the library is loaded, so that a query cannot ask for them itself. */
+Datum
+contratos_byte_caps(PG_FUNCTION_ARGS)
+{
+	int64 caps[2] = {settings_bytes_per_day(), settings_bytes_per_day_total()};
+	Datum values[2] = {Int64GetDatum(caps[0]), Int64GetDatum(caps[1])};
+	bool nulls[2] = {caps[0] == 0, caps[1] == 0};
+	TupleDesc desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
 Datum
 contratos_now(PG_FUNCTION_ARGS pg_attribute_unused())
 {
 	PG_RETURN_TIMESTAMPTZ(settings_now());
+}
+
+/* The name itself; 22004 when it is NULL, 42704 when there is no such source. */
+Datum
+contratos_known_source(PG_FUNCTION_ARGS)
+{
+	contratos_refuse_null(fcinfo, 0, "source");
+	ledger_source(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_DATUM(PG_GETARG_DATUM(0));
 }
 
 Datum
