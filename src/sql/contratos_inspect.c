@@ -80,11 +80,12 @@ contratos_check(PG_FUNCTION_ARGS)
 }
 
 /* --------------------------------------------------------------------------
- * For contratos_status, contratos_problems and contratos_page: the schedule, the time,
- * the worker, and whether there is a source
+ * For contratos_status, contratos_problems, contratos_page and contratos_metrics: the
+ * schedule, the time, the caps, the worker, and whether there is a source
  * -------------------------------------------------------------------------- */
 
 PG_FUNCTION_INFO_V1(contratos_known_source);
+PG_FUNCTION_INFO_V1(contratos_byte_caps);
 PG_FUNCTION_INFO_V1(contratos_next);
 PG_FUNCTION_INFO_V1(contratos_now);
 PG_FUNCTION_INFO_V1(contratos_worker);
@@ -92,13 +93,14 @@ PG_FUNCTION_INFO_V1(contratos_worker_is_starting);
 
 /*
  * The functions of a view are called with the privileges of the role that reads it, so
- * these are executable by all.  A role that may read neither view learns nothing.
+ * these are executable by all.  A role that may read none of the views learns nothing.
  */
 static bool
 may_read_status(void)
 {
 	return pg_class_aclcheck(extension_relation("contratos_status"), GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
-		   pg_class_aclcheck(extension_relation("contratos_problems"), GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+		   pg_class_aclcheck(extension_relation("contratos_problems"), GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
+		   pg_class_aclcheck(extension_relation("contratos_metrics"), GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 }
 
 /*
@@ -135,6 +137,20 @@ contratos_next(PG_FUNCTION_ARGS)
 			nulls[0] = nulls[1] = false;
 		}
 	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* The settings exist once the library is loaded, so that a query cannot ask for them itself. */
+Datum
+contratos_byte_caps(PG_FUNCTION_ARGS)
+{
+	int64 caps[2] = {settings_bytes_per_day(), settings_bytes_per_day_total()};
+	Datum values[2] = {Int64GetDatum(caps[0]), Int64GetDatum(caps[1])};
+	bool nulls[2] = {caps[0] == 0, caps[1] == 0};
+	TupleDesc desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
