@@ -1,8 +1,9 @@
 /*
  * fuzz_json.c
  *	  libFuzzer target: a JSON document, which our reader must take exactly when jansson
- *	  takes it, but for what jansson cannot hold (numbers beyond its range), for documents
- *	  nested deeper than ours may be, and for a NUL byte, which jansson takes for the end.
+ *	  takes it, but for what jansson cannot hold (numbers beyond its range, U+0000 in a key),
+ *	  for documents nested deeper than ours may be, and for a NUL byte, which jansson takes
+ *	  for the end.
  */
 #include <jansson.h>
 #include <stdint.h>
@@ -59,8 +60,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool deep;
 	bool ours = takes(text, size, &deep);
 	json_t *theirs = json_loadb(text, size, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
-	bool beyond = theirs == NULL &&
-				  (json_error_code(&error) == json_error_numeric_overflow || json_error_code(&error) == json_error_stack_overflow);
+	enum json_error_code code = theirs == NULL ? json_error_code(&error) : json_error_unknown;
+	bool beyond = code == json_error_numeric_overflow || code == json_error_stack_overflow || code == json_error_null_byte_in_key;
 
 	if (ours != (theirs != NULL) && !deep && !beyond && memchr(text, 0, size) == NULL)
 	{
