@@ -332,7 +332,7 @@ test_again(void)
 	expect(run, SCHEDULE_LOAD, YESTERDAY - 3, "queue", 1, run, "a forced reload that finally failed comes at run_at");
 	day = on(YESTERDAY - 300);
 	*day = (ScheduleDay){.day = YESTERDAY - 300,
-						 .load = {SCHEDULE_FAILED, 4, now, 0},
+						 .load = {SCHEDULE_FAILED, 4, now, 0, false},
 						 .asked = true,
 						 .loaded = true,
 						 .confirmed = true,
