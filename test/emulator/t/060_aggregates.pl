@@ -16,7 +16,7 @@ use Test::More;
 use Contratos::Emulator;
 
 my $seed = $ENV{CONTRATOS_SEED} // (time ^ $$) % 1_000_000;
-my $conditions = $ENV{CONTRATOS_CONDITIONS} // 25;
+my $conditions = $ENV{CONTRATOS_CONDITIONS} // 10;
 note "CONTRATOS_SEED=$seed";
 srand $seed;
 
