@@ -10,9 +10,9 @@ as_postgres=(setpriv --reuid postgres --regid postgres --init-groups) # and not 
 # sql STATEMENT [DATABASE]
 sql() { "${as_postgres[@]}" psql -XAt -v ON_ERROR_STOP=1 -d "${2-postgres}" -c "$1"; }
 
-# until_true SQL: polled, for a minute
+# until_true SQL: polled, for three minutes
 until_true() {
-	local deadline=$((SECONDS + 60)) poll=0.2
+	local deadline=$((SECONDS + 180)) poll=0.2
 	until [[ $(sql "$1") == t ]]; do
 		((SECONDS < deadline)) || { printf 'not true: %s\n' "$1"; return 1; }
 		sleep "$poll"
@@ -21,7 +21,7 @@ until_true() {
 
 # start_standin: sets $port; it and the cluster end with this script
 start_standin() {
-	local deadline=$((SECONDS + 60)) poll=0.2
+	local deadline=$((SECONDS + 180)) poll=0.2
 	mkdir -p standin
 	rm -f standin/ready.json
 	chown -R postgres: standin test
