@@ -1,11 +1,13 @@
-# Two images of contratos.  script/image builds both; by hand:
+# Three images of contratos.  script/image builds them; by hand:
 #
 #   docker build --tag contratos:18 .
 #   docker build --tag contratos-extension:18 --target extension .
+#   docker build --tag contratos-page:18 --target page .
 #
 # contratos is the official image of PostgreSQL with the extension in it;
 # extension holds only files, which CloudNativePG mounts into a PostgreSQL of the
-# same major version, Debian release and architecture.
+# same major version, Debian release and architecture; page writes the pages of
+# contratos_page() with that official image's psql, and serves them.
 #
 # BASE pins the official image, as in BASE=docker.io/library/postgres@sha256:...
 
@@ -37,6 +39,28 @@ LABEL org.opencontainers.image.title="contratos (extension for PostgreSQL ${PG_M
       org.opencontainers.image.licenses="PostgreSQL"
 COPY --from=build /extension/ /
 USER 65532:65532
+
+FROM ${BASE} AS page
+ARG PG_MAJOR
+ARG VERSION
+LABEL org.opencontainers.image.title="contratos-page (psql ${PG_MAJOR})" \
+      org.opencontainers.image.description="Writes the pages of contratos_page(), and serves them at port 8080" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="PostgreSQL"
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends busybox \
+ && rm -rf /var/lib/apt/lists/* \
+ && install -d -o 999 -g 999 /page
+COPY LICENSE /usr/share/doc/contratos/copyright
+COPY deploy/page/write-page /usr/local/bin/
+ENV PORT=8080
+EXPOSE 8080
+USER 999:999
+STOPSIGNAL SIGTERM
+# the index is there when the pages have been written once
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["busybox", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:8080/"]
+ENTRYPOINT ["write-page"]
+CMD ["/page"]
 
 FROM ${BASE} AS contratos
 ARG PG_MAJOR
