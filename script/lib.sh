@@ -79,6 +79,15 @@ name_packages() {
 	TEXT
 }
 
+# published_at: the web address of the project: HOMEPAGE, or the remote `origin`
+# where that is at one (https://HOST/PATH, or git@HOST:PATH)
+published_at() {
+	local address=${HOMEPAGE-}
+	[[ -n $address ]] || address=$(git -C "$root" remote get-url origin 2>/dev/null | sed -nE 's,^(ssh://)?git@([^:/]+)[:/],https://\2/,; s,\.git/?$,,; /^https:/p')
+	# never with a user or a token in it
+	sed -E 's,^(https://)[^/@]*@,\1,' <<<"$address"
+}
+
 # need_build: PostgreSQL, compiler and libraries; sets PG_CONFIG
 need_build() {
 	local version tool library

@@ -9,6 +9,7 @@ use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use File::Path qw(make_path);
 use File::Temp qw(tempdir);
+use JSON::PP;
 use Test::More;
 
 my $root = abs_path(dirname(__FILE__) . '/../..');
@@ -55,6 +56,7 @@ run_or_die('git', 'tag', 'v0.9.0');
 
 edit('contratos.control', sub { s/'0\.9'/'1.0'/ });
 run_or_die('sh', '-c', "cp $later/*--1.0.sql extension/ && touch extension/contratos--0.9--1.0.sql");
+# one that it names itself, whatever the remote
 edit('META.json', sub { s/^   "license"/   "resources": {"repository": {"url": "https:\/\/code.example\/contratos.git", "type": "git"}},\n   "license"/m })
   unless qx(cat META.json) =~ /"resources"/;
 edit('CHANGELOG.md', sub { s/^## .*/## 1.0.0 (2000-01-01)/m });
@@ -86,7 +88,7 @@ my @cases = (
 	[ "the extension's version in META.json", "META.json's version of the extension is 1.0.1, not 1.0.0",
 		changed('META.json', sub { s/("provides".*?"version": ")1\.0\.0/${1}1.0.1/s }) ],
 	[ 'a release_status', "META.json's release_status is testing, not stable", changed('META.json', sub { s/"stable"/"testing"/ }) ],
-	[ 'no repository', 'META.json has no resources.repository.url: where is contratos published?',
+	[ 'no repository', qq(META.json has no resources.repository.url, and there is no remote "origin" at a public address: where is contratos published?),
 		changed('META.json', sub { s/"repository"/"homepage"/ }) ],
 	[ "Debian's version", "debian/changelog's version is 1.0.1, not 1.0.0", changed('debian/changelog', sub { s/\(1\.0\.0/(1.0.1/ }) ],
 	[ "the RPM's version", "rpm/contratos.spec's version is 1.0.1, not 1.0.0", changed('rpm/contratos.spec', sub { s/^(Version: +)1\.0\.0/${1}1.0.1/m }) ],
@@ -127,5 +129,30 @@ commit();
 ($code, $said) = release('1.0.0');
 is($code, 1, 'a message without an entry in docs/errors.md: refused');
 like($said, qr/^not ready: not ok - /m, 'a message without an entry in docs/errors.md: what script/errors says is passed on');
+
+# ---- where it is published, in the archive of it
+
+run_or_die('git', 'checkout', '-q', '-f', 'ready');
+sub resources
+{
+	my $to = tempdir(CLEANUP => 1);
+	run_or_die('sh', '-c', "OUT=$to script/dist >/dev/null");
+	my $meta = decode_json(scalar qx(unzip -p $to/*.zip '*/META.json'));
+	return $meta->{resources};
+}
+is(resources()->{repository}{url}, 'https://code.example/contratos.git', 'resources of META.json are kept');
+edit('META.json', sub { s/^   "resources".*\n//m });
+commit();
+is(resources(), undef, 'without a remote there are none');
+run_or_die('git', 'remote', 'add', 'origin', 'https://me:hidden@code.example/tokens.git');
+is_deeply(resources(), {
+	homepage => 'https://code.example/tokens', bugtracker => { web => 'https://code.example/tokens/issues' },
+	repository => { url => 'https://code.example/tokens.git', web => 'https://code.example/tokens', type => 'git' } },
+	'they are of the remote, without the password in its address');
+is((release('1.0.0'))[0], 0, 'that is where it is published');
+run_or_die('git', 'remote', 'set-url', 'origin', 'git@code.example:tokens');
+is(resources()->{homepage}, 'https://code.example/tokens', 'a remote by ssh');
+run_or_die('git', 'remote', 'set-url', 'origin', '/srv/tokens.git');
+is(resources(), undef, 'a folder is no address');
 
 done_testing();
