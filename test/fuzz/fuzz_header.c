@@ -54,7 +54,7 @@ same(const HttpExchange *a, const HttpExchange *b)
 }
 
 int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+fuzz_input(const uint8_t *data, size_t size)
 {
 	HttpExchange got = take_lines(data, size, false);
 	HttpExchange other = take_lines(data, size, true);
@@ -92,6 +92,5 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		property(one.retry_after_ms == Min(seconds, 24 * 60 * 60) * 1000, "%ld s give %d ms", seconds, one.retry_after_ms);
 	}
-	begin_input();
 	return 0;
 }

@@ -76,12 +76,10 @@ check_escape(const char *text)
 }
 
 int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+fuzz_input(const uint8_t *data, size_t size)
 {
 	HttpUrl parts, with_metadata;
 	Failure f = {0}, ignored;
-
-	begin_input();
 
 	const char *url = copy_of(data, size);
 	bool usable = http_url_parse(url, false, &parts, &f);

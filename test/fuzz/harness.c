@@ -8,6 +8,17 @@
 #undef fprintf
 #undef vfprintf
 
+extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	int result = fuzz_input(data, size);
+
+	end_input();
+	return result;
+}
+
 char *
 copy_of(const uint8_t *data, size_t size)
 {

@@ -13,10 +13,11 @@
 
 #include "base/failure.h"
 
-extern int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+/* The target's: libFuzzer's LLVMFuzzerTestOneInput(); -1: not an input of this target. */
+extern int fuzz_input(const uint8_t *data, size_t size);
 
-/* Free what the last input has allocated; its contexts' callbacks are called. */
-extern void begin_input(void);
+/* server.c: free what an input has allocated; its contexts' callbacks are called. */
+extern void end_input(void);
 
 /* A NUL-terminated copy of its exact size, so that the sanitizer sees who reads beyond it. */
 extern char *copy_of(const uint8_t *data, size_t size);

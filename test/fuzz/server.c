@@ -92,7 +92,7 @@ empty(Context *context)
 }
 
 void
-begin_input(void)
+end_input(void)
 {
 	empty(&top);
 	CurrentMemoryContext = (MemoryContext) &top;
