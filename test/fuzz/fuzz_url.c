@@ -56,6 +56,7 @@ check_parts(const char *url, bool metadata, const HttpUrl *parts)
 	property(parts->port >= 0 && parts->port <= 65535, "port %d", parts->port);
 	property(parts->tls || parts->loopback || (metadata && parts->metadata), "plain http to %s", parts->host);
 	property(again != NULL && http_url_parse(again, metadata, &same, &f), "libcurl's own form is refused: %s", again);
+	property(strcspn(strstr(again, "://") + 3, "@") >= strcspn(strstr(again, "://") + 3, "/?#"), "a user in %s", again);
 	property(strcmp(parts->host, same.host) == 0 && parts->port == same.port && parts->tls == same.tls &&
 				 parts->loopback == same.loopback && parts->metadata == same.metadata,
 			 "not the same as %s: %s, %s", again, parts->host, same.host);

@@ -29,6 +29,7 @@ use warnings;
 
 use Digest::MD5 ();
 use Exporter 'import';
+use FindBin ();
 use POSIX ();
 use Test::More;
 
@@ -99,8 +100,7 @@ END
 	my $status = $?;
 	unless (Test::More->builder->is_passing && $status == 0)
 	{
-		(my $file = $0) =~ s{.*/(?=[^/]+/t/)}{};
-		my $command = $file =~ m{^emulator/} ? 'script/test emulator' : 'PROVE_TESTS=' . ($0 =~ m{(t/[^/]+)$})[0] . ' script/test tap';
+		my $command = $FindBin::Bin =~ m{/emulator/t$} ? 'script/test emulator' : "PROVE_TESTS=t/$FindBin::Script script/test tap";
 		diag("the same random cases again: CONTRATOS_SEED=$seed $command");
 	}
 	$? = $status;
