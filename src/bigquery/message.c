@@ -145,7 +145,7 @@ message_estimate_body(const BqQuery *query, const char *project, const char *loc
 
 /* A number of rows, bytes or milliseconds; one below 0 is none, and *count is then unchanged. */
 static bool
-read_count(const JsonDoc *doc, const char *path, int64 *count)
+count_at(const JsonDoc *doc, const char *path, int64 *count)
 {
 	int64 number;
 
@@ -158,8 +158,8 @@ read_count(const JsonDoc *doc, const char *path, int64 *count)
 bool
 message_read_estimate(const JsonDoc *doc, int64 *bytes, Failure *f)
 {
-	if (read_count(doc, "statistics.totalBytesProcessed", bytes) ||
-		read_count(doc, "statistics.query.totalBytesProcessed", bytes))
+	if (count_at(doc, "statistics.totalBytesProcessed", bytes) ||
+		count_at(doc, "statistics.query.totalBytesProcessed", bytes))
 		return true;
 	*bytes = -1;
 	return json_has(doc, "statistics") ||
@@ -173,7 +173,7 @@ read_bill(BqJob *job, const JsonDoc *doc, const char *prefix, bool *done)
 	const char *status = json_string_at(doc, psprintf("%sstatus.state", prefix));
 
 	*done = status != NULL && strcmp(status, "DONE") == 0;
-	return *done && read_count(doc, psprintf("%sstatistics.query.totalBytesBilled", prefix), &job->bytes_billed);
+	return *done && count_at(doc, psprintf("%sstatistics.query.totalBytesBilled", prefix), &job->bytes_billed);
 }
 
 bool
@@ -182,7 +182,7 @@ message_read_job_cost(BqJob *job, const JsonDoc *doc, const char *prefix)
 	bool done;
 
 	if (read_bill(job, doc, prefix, &done))
-		(void) read_count(doc, psprintf("%sstatistics.query.totalBytesProcessed", prefix), &job->bytes_processed);
+		(void) count_at(doc, psprintf("%sstatistics.query.totalBytesProcessed", prefix), &job->bytes_processed);
 	return done;
 }
 
@@ -222,7 +222,7 @@ message_read_head(BqJob *job, const JsonDoc *doc, Failure *f)
 	MemoryContext old;
 	bool ok;
 
-	if (!read_count(doc, "totalRows", &job->total_rows))
+	if (!count_at(doc, "totalRows", &job->total_rows))
 		return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer does not say how many rows there are");
 	old = MemoryContextSwitchTo(job->context);
 	ok = message_read_fields(doc, "schema.fields", &job->fields, &job->nfields, f);
@@ -236,7 +236,7 @@ message_read_head(BqJob *job, const JsonDoc *doc, Failure *f)
 void
 message_read_cost(BqJob *job, const JsonDoc *doc)
 {
-	if (!read_count(doc, "totalBytesProcessed", &job->bytes_processed))
+	if (!count_at(doc, "totalBytesProcessed", &job->bytes_processed))
 		return;
 	job->cache_hit = json_bool_at(doc, "cacheHit", false);
 	/* if the answer has no bill, apply BigQuery's own rule for one table */
@@ -313,7 +313,7 @@ message_read_table(const JsonDoc *doc, BqTable *table, Failure *f)
 	/* a member of the table; the one in timePartitioning is deprecated */
 	table->require_filter = json_bool_at(doc, "requirePartitionFilter", false) ||
 							json_bool_at(doc, "timePartitioning.requirePartitionFilter", false);
-	(void) read_count(doc, "lastModifiedTime", &table->modified_ms);
+	(void) count_at(doc, "lastModifiedTime", &table->modified_ms);
 	return message_read_fields(doc, "schema.fields", &table->fields, &table->nfields, f);
 }
 

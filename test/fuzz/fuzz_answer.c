@@ -87,7 +87,8 @@ note_fields(Reading *r, const BqField *fields, int n, int depth, int *total)
 
 		property(field->name != NULL && is_utf8(field->name), "a field without a name");
 		property((field->type == BQ_UNKNOWN) <= (field->unknown != NULL), "an unknown type without its name");
-		property(field->unknown == NULL || field->unknown[0] != '\0' || field->type == BQ_UNKNOWN, "a type without a name");
+		property(field->unknown == NULL || field->unknown[0] != '\0' || field->type == BQ_UNKNOWN,
+				 "a type without a name");
 		property(!(field->repeated && field->required), "repeated and required");
 		note(r, "%d %s %s %s %d %d %s", depth, field->name, message_field_type(field), message_type_name(field),
 			 field->required, field->finer, field->description ? field->description : "-");
@@ -194,8 +195,10 @@ read_tables(Reading *r, const JsonDoc *doc)
 static void
 read_all(Reading *r, int status, const char *text, size_t len)
 {
-	static const BqConnection connection = {
-		.endpoint = "https://bigquery.googleapis.com", .max_bytes_billed = 1000, .request_timeout_ms = 400, .connect_timeout_ms = 1};
+	static const BqConnection connection = {.endpoint = "https://bigquery.googleapis.com",
+											.max_bytes_billed = 1000,
+											.request_timeout_ms = 400,
+											.connect_timeout_ms = 1};
 	Requester requester = {.connection = &connection};
 	HttpResponse response;
 	Failure f = {0};
@@ -253,8 +256,8 @@ fuzz_input(const uint8_t *data, size_t size)
 	if (other == NULL)
 		return 0;
 	read_all(&again, status, other, strlen(other));
-	property(strcmp(read.text.data, again.text.data) == 0, "%s\nreads\n%s\nbut\n%s\nreads\n%s", text, read.text.data, other,
-			 again.text.data);
+	property(strcmp(read.text.data, again.text.data) == 0, "%s\nreads\n%s\nbut\n%s\nreads\n%s", text, read.text.data,
+			 other, again.text.data);
 	free(other);
 	return 0;
 }

@@ -60,7 +60,8 @@ fuzz_input(const uint8_t *data, size_t size)
 	HttpExchange other = take_lines(data, size, true);
 	HttpExchange before;
 
-	property(got.retry_after_ms >= 0 && got.retry_after_ms <= 24 * 60 * 60 * 1000, "Retry-After %d ms", got.retry_after_ms);
+	property(got.retry_after_ms >= 0 && got.retry_after_ms <= 24 * 60 * 60 * 1000, "Retry-After %d ms",
+			 got.retry_after_ms);
 	property(got.date_s >= 0, "Date " INT64_FORMAT, got.date_s);
 	property(strspn(got.request_id, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_.:/+=") ==
 				 strlen(got.request_id),
@@ -90,7 +91,8 @@ fuzz_input(const uint8_t *data, size_t size)
 		long seconds = strtol(line + 13, NULL, 10);
 		HttpExchange one = take_lines((const uint8_t *) line, len, false);
 
-		property(one.retry_after_ms == Min(seconds, 24 * 60 * 60) * 1000, "%ld s give %d ms", seconds, one.retry_after_ms);
+		property(one.retry_after_ms == Min(seconds, 24 * 60 * 60) * 1000, "%ld s give %d ms", seconds,
+				 one.retry_after_ms);
 	}
 	return 0;
 }

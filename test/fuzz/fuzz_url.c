@@ -38,7 +38,8 @@ written_by_libcurl(const char *url)
 	char *text = NULL;
 	char *copy = NULL;
 
-	if (curl_url_set(handle, CURLUPART_URL, url, 0) == CURLUE_OK && curl_url_get(handle, CURLUPART_URL, &text, 0) == CURLUE_OK)
+	if (curl_url_set(handle, CURLUPART_URL, url, 0) == CURLUE_OK &&
+		curl_url_get(handle, CURLUPART_URL, &text, 0) == CURLUE_OK)
 		copy = pstrdup(text);
 	curl_free(text);
 	curl_url_cleanup(handle);

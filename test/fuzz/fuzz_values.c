@@ -231,7 +231,8 @@ check_integer(const Given *g, int64 number)
 	Exact want, got;
 
 	sprintf(shown, INT64_FORMAT, number);
-	property(exact_of(g->trimmed, g->trimmed_len, &want) && exact_of(shown, strlen(shown), &got) && same_exact(&want, &got),
+	property(exact_of(g->trimmed, g->trimmed_len, &want) && exact_of(shown, strlen(shown), &got) &&
+				 same_exact(&want, &got),
 			 "%s became %s", g->trimmed, shown);
 }
 
@@ -337,8 +338,8 @@ check_zoned(const Given *g, int64 micros)
 	const char *p = g->text;
 
 	property(values_parse_datetime(&p, g->text + g->len, true, &local, &exact) && exact, "%s", g->text);
-	property(llabs(local - micros) < 16 * USECS_PER_HOUR && (local - micros) % USECS_PER_MINUTE == 0, "%s is off by " INT64_FORMAT,
-			 g->text, local - micros);
+	property(llabs(local - micros) < 16 * USECS_PER_HOUR && (local - micros) % USECS_PER_MINUTE == 0,
+			 "%s is off by " INT64_FORMAT, g->text, local - micros);
 	property(p < g->text + g->len, "%s has no zone", g->text);
 }
 
@@ -351,7 +352,8 @@ check_interval(const Given *g, const Interval *i)
 	bool exact;
 	int len = sprintf(shown, "%s%d-%d %d %s" INT64_FORMAT ":%d:%d.%06d", i->month < 0 ? "-" : "", abs(i->month) / 12,
 					  abs(i->month) % 12, i->day, i->time < 0 ? "-" : "", clock / USECS_PER_HOUR,
-					  (int) (clock / USECS_PER_MINUTE % 60), (int) (clock / USECS_PER_SEC % 60), (int) (clock % USECS_PER_SEC));
+					  (int) (clock / USECS_PER_MINUTE % 60), (int) (clock / USECS_PER_SEC % 60),
+					  (int) (clock % USECS_PER_SEC));
 
 	property(strspn(g->text, "0123456789-:. ") == g->len, "%s", g->text);
 	property(values_parse_interval(shown, shown + len, &again, &exact) && exact && again.month == i->month &&
@@ -400,7 +402,8 @@ check_range(const Given *g, const text *made)
 	int len = (int) (VARSIZE(made) - VARHDRSZ);
 	const char *shown = VARDATA(made);
 
-	property(len >= 3 && strchr("[(", shown[0]) != NULL && shown[len - 1] == ')', "%s became %.*s", g->text, len, shown);
+	property(len >= 3 && strchr("[(", shown[0]) != NULL && shown[len - 1] == ')', "%s became %.*s", g->text, len,
+			 shown);
 	property(memchr(shown, ',', len) != NULL && memchr(shown, 'T', len) == NULL, "%s became %.*s", g->text, len, shown);
 }
 
@@ -462,7 +465,7 @@ check_value(const Case *c, const Given *g, Datum value)
  * The cases
  * -------------------------------------------------------------------------- */
 
-#define NUMERIC_TYPMOD(precision, scale) ((((precision) << 16) | ((scale) & 0x7ff)) + VARHDRSZ)
+#define NUMERIC_TYPMOD(precision, scale) ((((precision) << 16) | ((scale) &0x7ff)) + VARHDRSZ)
 
 static const Case cases[] = {
 	{BQ_INT64, INT8OID, -1},
@@ -534,9 +537,9 @@ check_simple(const Case *c, const RowsCell *cell, ValueResult result, Datum valu
 	Datum other;
 
 	/* not values_simple(), which would ask the server how it stores a numeric */
-	simple = c->typmod != -1			? VALUE_NOT_SIMPLE
-			 : c->local == NUMERICOID	? VALUE_SIMPLE_NUMERIC
-										: values_simple(&field, c->local, c->typmod);
+	simple = c->typmod != -1		  ? VALUE_NOT_SIMPLE
+			 : c->local == NUMERICOID ? VALUE_SIMPLE_NUMERIC
+									  : values_simple(&field, c->local, c->typmod);
 	if (!values_read_simple(simple, cell, &other))
 		return;
 	property(result == VALUE_OK, "refused, but not without a database");

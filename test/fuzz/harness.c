@@ -70,8 +70,9 @@ check_failure(const Failure *f)
 {
 	property(f->sqlstate != 0, "a refusal without SQLSTATE: %s", f->message);
 	property(f->message[0] != '\0', "a refusal without a message");
-	property(memchr(f->message, '\0', sizeof(f->message)) != NULL && memchr(f->detail, '\0', sizeof(f->detail)) != NULL &&
-				 memchr(f->hint, '\0', sizeof(f->hint)) != NULL && memchr(f->reason, '\0', sizeof(f->reason)) != NULL,
+	property(memchr(f->message, '\0', sizeof(f->message)) != NULL &&
+				 memchr(f->detail, '\0', sizeof(f->detail)) != NULL && memchr(f->hint, '\0', sizeof(f->hint)) != NULL &&
+				 memchr(f->reason, '\0', sizeof(f->reason)) != NULL,
 			 "a text without an end");
 	property(is_utf8(f->message) && is_utf8(f->detail) && is_utf8(f->hint) && is_utf8(f->reason),
 			 "not UTF-8: %s\n%s\n%s\n%s", f->message, f->detail, f->hint, f->reason);
