@@ -143,11 +143,23 @@ message_estimate_body(const BqQuery *query, const char *project, const char *loc
 	return buf.data;
 }
 
+/* A number of rows, bytes or milliseconds; one below 0 is none, and *count is then unchanged. */
+static bool
+count_at(const JsonDoc *doc, const char *path, int64 *count)
+{
+	int64 number;
+
+	if (!json_int64_at(doc, path, &number) || number < 0)
+		return false;
+	*count = number;
+	return true;
+}
+
 bool
 message_read_estimate(const JsonDoc *doc, int64 *bytes, Failure *f)
 {
-	if (json_int64_at(doc, "statistics.totalBytesProcessed", bytes) ||
-		json_int64_at(doc, "statistics.query.totalBytesProcessed", bytes))
+	if (count_at(doc, "statistics.totalBytesProcessed", bytes) ||
+		count_at(doc, "statistics.query.totalBytesProcessed", bytes))
 		return true;
 	*bytes = -1;
 	return json_has(doc, "statistics") ||
@@ -161,7 +173,7 @@ read_bill(BqJob *job, const JsonDoc *doc, const char *prefix, bool *done)
 	const char *status = json_string_at(doc, psprintf("%sstatus.state", prefix));
 
 	*done = status != NULL && strcmp(status, "DONE") == 0;
-	return *done && json_int64_at(doc, psprintf("%sstatistics.query.totalBytesBilled", prefix), &job->bytes_billed);
+	return *done && count_at(doc, psprintf("%sstatistics.query.totalBytesBilled", prefix), &job->bytes_billed);
 }
 
 bool
@@ -170,7 +182,7 @@ message_read_job_cost(BqJob *job, const JsonDoc *doc, const char *prefix)
 	bool done;
 
 	if (read_bill(job, doc, prefix, &done))
-		(void) json_int64_at(doc, psprintf("%sstatistics.query.totalBytesProcessed", prefix), &job->bytes_processed);
+		(void) count_at(doc, psprintf("%sstatistics.query.totalBytesProcessed", prefix), &job->bytes_processed);
 	return done;
 }
 
@@ -199,8 +211,9 @@ int64
 message_billed(int64 bytes_processed)
 {
 	int64 units = bytes_processed / BILLED_UNIT + (bytes_processed % BILLED_UNIT > 0);
+	int64 bytes = Min(units, PG_INT64_MAX / BILLED_UNIT) * BILLED_UNIT; /* of a number near the maximum */
 
-	return bytes_processed == 0 ? 0 : Max(units * BILLED_UNIT, BILLED_MIN);
+	return bytes_processed == 0 ? 0 : Max(bytes, BILLED_MIN);
 }
 
 bool
@@ -209,7 +222,7 @@ message_read_head(BqJob *job, const JsonDoc *doc, Failure *f)
 	MemoryContext old;
 	bool ok;
 
-	if (!json_int64_at(doc, "totalRows", &job->total_rows) || job->total_rows < 0)
+	if (!count_at(doc, "totalRows", &job->total_rows))
 		return failure_set(f, ERRCODE_FDW_ERROR, "BigQuery's answer does not say how many rows there are");
 	old = MemoryContextSwitchTo(job->context);
 	ok = message_read_fields(doc, "schema.fields", &job->fields, &job->nfields, f);
@@ -223,11 +236,11 @@ message_read_head(BqJob *job, const JsonDoc *doc, Failure *f)
 void
 message_read_cost(BqJob *job, const JsonDoc *doc)
 {
-	if (!json_int64_at(doc, "totalBytesProcessed", &job->bytes_processed))
+	if (!count_at(doc, "totalBytesProcessed", &job->bytes_processed))
 		return;
 	job->cache_hit = json_bool_at(doc, "cacheHit", false);
 	/* if the answer has no bill, apply BigQuery's own rule for one table */
-	if (job->bytes_billed < 0 && job->bytes_processed >= 0)
+	if (job->bytes_billed < 0)
 		job->bytes_billed = job->cache_hit ? 0 : message_billed(job->bytes_processed);
 }
 
@@ -300,7 +313,7 @@ message_read_table(const JsonDoc *doc, BqTable *table, Failure *f)
 	/* a member of the table; the one in timePartitioning is deprecated */
 	table->require_filter = json_bool_at(doc, "requirePartitionFilter", false) ||
 							json_bool_at(doc, "timePartitioning.requirePartitionFilter", false);
-	(void) json_int64_at(doc, "lastModifiedTime", &table->modified_ms);
+	(void) count_at(doc, "lastModifiedTime", &table->modified_ms);
 	return message_read_fields(doc, "schema.fields", &table->fields, &table->nfields, f);
 }
 

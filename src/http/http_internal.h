@@ -3,7 +3,8 @@
  *	  Shared by the files of the http module only.
  *
  *	  http.c        clients and exchanges: the interface, and who owns what
- *	  http_setup.c  one request as options of a libcurl handle, and its callbacks
+ *	  http_setup.c  one request as options of a libcurl handle; its body
+ *	  http_header.c what the header lines of an answer say
  *	  http_wait.c   the loop on the latch, the deadlines
  *	  http_error.c  what libcurl reports as a Failure
  *	  http_url.c    which URLs may be used
@@ -130,6 +131,9 @@ struct HttpExchange
 
 /* http_setup.c: set every option of exchange->easy; false with *f set. */
 extern bool http_setup(HttpExchange *exchange, const HttpRequest *request, Failure *f);
+
+/* http_header.c: one header line, or the empty one at their end (CURLOPT_HEADERFUNCTION). */
+extern size_t http_on_header(char *line, size_t size, size_t nitems, void *exchange);
 
 /* http_wait.c: record which sockets libcurl wants watched (CURLMOPT_SOCKETFUNCTION). */
 extern int http_wait_record_socket(CURL *easy, curl_socket_t fd, int what, void *client, void *socketp);

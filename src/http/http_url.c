@@ -72,7 +72,6 @@ take_url_apart(CURLU *url, bool metadata, HttpUrl *parts)
 	 * address, answered by the physical host, which speaks only plain http.
 	 */
 	parts->metadata = pg_strcasecmp(host, "metadata.google.internal") == 0 || strcmp(host, "169.254.169.254") == 0;
-	parts->has_extras = has_part(url, CURLUPART_QUERY) || has_part(url, CURLUPART_FRAGMENT);
 	if (!parts->tls && !parts->loopback && !(metadata && parts->metadata))
 		return "plain http is allowed to this machine only; use https";
 	return NULL;
@@ -87,6 +86,8 @@ http_url_parse(const char *url, bool metadata, HttpUrl *parts, Failure *f)
 	memset(parts, 0, sizeof(*parts));
 	if (handle != NULL && curl_url_set(handle, CURLUPART_URL, url, 0) == CURLUE_OK)
 		wrong = take_url_apart(handle, metadata, parts);
+	/* libcurl does not report an empty query, which would swallow a path that is appended */
+	parts->has_extras = strpbrk(url, "?#") != NULL;
 	curl_url_cleanup(handle);
 
 	/* the URL is left out: it may hold a password, or a query with secrets */

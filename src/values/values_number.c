@@ -205,12 +205,11 @@ values_read_float(ValueReader *reader, const RowsCell *cell, Datum *value, const
 	values_trim(&p, &end);
 	if (!values_parse_decimal(p, end, &d))
 	{
-		double special = *p == '-' ? -INFINITY : INFINITY;
-
 		if (!values_is_special_number(p, end))
 			return values_bad(reason, "not a number");
-		if (*p == 'n' || *p == 'N')
-			special = NAN;
+
+		double special = *p == 'n' || *p == 'N' ? NAN : *p == '-' ? -INFINITY : INFINITY;
+
 		*value = reader->type == FLOAT8OID ? Float8GetDatum(special) : Float4GetDatum((float4) special);
 		return VALUE_OK;
 	}

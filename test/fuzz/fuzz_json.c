@@ -61,7 +61,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool ours = takes(text, size, &deep);
 	json_t *theirs = json_loadb(text, size, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
 	enum json_error_code code = theirs == NULL ? json_error_code(&error) : json_error_unknown;
-	bool beyond = code == json_error_numeric_overflow || code == json_error_stack_overflow || code == json_error_null_byte_in_key;
+	bool beyond =
+		code == json_error_numeric_overflow || code == json_error_stack_overflow || code == json_error_null_byte_in_key;
 
 	if (ours != (theirs != NULL) && !deep && !beyond && memchr(text, 0, size) == NULL)
 	{

@@ -51,8 +51,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	rows_reset(d);
 	if (decode(d, page, size, random_cuts, &got) != result || !same(&expected, &got))
 	{
-		fprintf(stderr, "cut elsewhere, the page gives something else\n--- whole\n%.*s\n--- cut\n%.*s\n", (int) expected.len,
-				expected.data, (int) got.len, got.data);
+		fprintf(stderr, "cut elsewhere, the page gives something else\n--- whole\n%.*s\n--- cut\n%.*s\n",
+				(int) expected.len, expected.data, (int) got.len, got.data);
 		abort();
 	}
 

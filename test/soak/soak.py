@@ -288,7 +288,7 @@ class Soak:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=2)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=int(os.environ.get("CONTRATOS_SEED") or time.strftime("%Y%m%d", time.gmtime())))
     for name in ("cluster", "port", "bindir", "standin-port", "certs"):
         parser.add_argument("--" + name, required=True)
     soak = Soak(parser.parse_args())

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "rows_harness.h"
+#include "seed.h"
 
 static int tests, failures;
 
@@ -22,12 +23,8 @@ ok(bool good, const char *name)
 void
 seed_from_environment(void)
 {
-	const char *seed = getenv("ROWS_SEED");
-
-	if (seed == NULL)
-		seed = "1";
-	random_seed(strtoull(seed, NULL, 10));
-	printf("# ROWS_SEED=%s\n", seed);
+	random_seed(seed_of_run());
+	printf("# CONTRATOS_SEED=%llu\n", seed_of_run());
 }
 
 void
@@ -178,5 +175,7 @@ int
 done_testing(void)
 {
 	printf("1..%d\n", tests);
+	if (failures > 0)
+		printf("# " SEED_AGAIN "\n", seed_of_run());
 	return failures > 0;
 }

@@ -19,7 +19,7 @@
 /* TAP: a line; the plan and the exit code. */
 extern void ok(bool good, const char *name);
 extern int done_testing(void);
-/* Seed the random documents with ROWS_SEED, and say so: it repeats a run. */
+/* Seed the random documents with CONTRATOS_SEED, and say so: it repeats a run. */
 extern void seed_from_environment(void);
 /* Show the first few wrong cases of a test, not thousands. */
 extern void complain(const char *what, const char *doc, size_t len, const Text *expected, const Text *got);

@@ -1,24 +1,21 @@
 # What is pushed loses no row: conditions over nasty values, each as BigQuery
 # has judged it, as it is judged here when nothing is pushed, and as a local
-# copy of the rows has it.  The conditions are random; the seed is printed, and
-# CONTRATOS_SEED repeats a run, CONTRATOS_CONDITIONS makes it longer.
+# copy of the rows has it.  The conditions are random: CONTRATOS_SEED repeats a run,
+# CONTRATOS_CONDITIONS makes it longer.
 
 use strict;
 use warnings;
 use utf8;
 
 use JSON::PP ();
-use List::Util qw(shuffle);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 use Contratos::Emulator;
+use Contratos::Seed qw(rand shuffle);
 
-my $seed = $ENV{CONTRATOS_SEED} // (time ^ $$) % 1_000_000;
 my $conditions = $ENV{CONTRATOS_CONDITIONS} // 60;
-note "CONTRATOS_SEED=$seed";
-srand $seed;
 
 my $emulator = Contratos::Emulator->new;
 my $node = $emulator->node('pushdown', init => { extra => [ '--encoding=UTF8', '--no-locale' ] }, timezone => 'America/Sao_Paulo');
@@ -238,7 +235,7 @@ sub judged_there
 		my ($where, $named) = @{ $plans[$k] };
 		$where =~ s/\@(p\d+)/\@c${k}$1/g;
 		push @list, "$where AS c$k";
-		push @parameters, map { typed("c$k$_", @{ $named->{$_} }) } keys %$named;
+		push @parameters, map { typed("c$k$_", @{ $named->{$_} }) } sort keys %$named;
 	}
 	my $answer = $emulator->request('POST', 'projects/test-project/queries',
 		{ query => 'SELECT id, ' . join(', ', @list) . ' FROM `test-project.nasty.things`', useLegacySql => JSON::PP::false(), timeoutMs => 60000,
@@ -356,6 +353,7 @@ sub condition
 
 my $ids = q(coalesce(string_agg(id::text, ',' ORDER BY id), ''));
 my @cases = map { condition() } 1 .. $conditions;
+Contratos::Seed::note_cases(map { $_->{where} } @cases);
 
 # as BigQuery has judged it, and it is checked here
 my @asked = map {

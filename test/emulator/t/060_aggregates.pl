@@ -1,24 +1,21 @@
 # Aggregates that BigQuery computes have the results of the local ones: of nasty
 # values and NULL, with conditions on them, as constants and as parameters.  The
 # local results are those of the same query when nothing can be sent, and of a
-# copy.  The conditions are random; the seed is printed, and CONTRATOS_SEED repeats
-# a run, CONTRATOS_CONDITIONS makes it longer.
+# copy.  The conditions are random: CONTRATOS_SEED repeats a run, CONTRATOS_CONDITIONS
+# makes it longer.
 
 use strict;
 use warnings;
 
 use JSON::PP ();
-use List::Util qw(shuffle);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 use Contratos::Emulator;
+use Contratos::Seed qw(rand shuffle);
 
-my $seed = $ENV{CONTRATOS_SEED} // (time ^ $$) % 1_000_000;
 my $conditions = $ENV{CONTRATOS_CONDITIONS} // 10;
-note "CONTRATOS_SEED=$seed";
-srand $seed;
 
 my $emulator = Contratos::Emulator->new;
 my $node = $emulator->node('aggregates', init => { extra => [ '--encoding=UTF8', '--no-locale' ] }, timezone => 'America/Sao_Paulo');
@@ -154,6 +151,7 @@ for (1 .. $conditions)
 	push @asked, "SELECT $everything FROM things WHERE $plain[-1];"
 	  . "PREPARE q$types AS SELECT $everything FROM things WHERE " . join(' AND ', @where) . "; EXECUTE q$values; DEALLOCATE q;";
 }
+Contratos::Seed::note_cases(@asked);
 my @got = split /\n/, query("SET plan_cache_mode = force_generic_plan;\n" . join "\n", @asked), -1;
 is(scalar(@got), 2 * @plain, 'an answer to each query');
 # one scan of all rows
