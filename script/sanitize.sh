@@ -2,6 +2,8 @@
 #
 # A server in which the extension runs under AddressSanitizer and
 # UndefinedBehaviorSanitizer of gcc: sourced, after lib.sh.
+#
+# shellcheck source=script/lib.sh disable=SC2154 # what is not set here is lib.sh's
 
 # What postgres is told, and why, is in test/sanitizers.  PostgreSQL is built
 # with -fwrapv, under which no signed overflow is an error: not so here.
