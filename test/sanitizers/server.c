@@ -23,13 +23,39 @@
 #include "nodes/memnodes.h"
 #include "utils/memutils.h"
 
+static char undefined_options[1024];
+
 /*
- * The children of a server (archive_command, COPY FROM PROGRAM, ...) run
- * without all this.
+ * UBSan reads its options when it has something to say, and knows no log_path
+ * beside AddressSanitizer.  By then a server has written its title over the
+ * environment, where it would look for them.
  */
-__attribute__((constructor)) static void
-keep_from_children(void)
+const char *
+__ubsan_default_options(void)
 {
+	return undefined_options;
+}
+
+static void
+report_undefined_to(const char *path)
+{
+	void	   *library = dlopen("libubsan.so.1", RTLD_NOW | RTLD_NOLOAD);
+	void		(*set_path) (const char *) = library ? dlsym(library, "__sanitizer_set_report_path") : NULL;
+
+	if (set_path != NULL)
+		set_path(path);
+}
+
+__attribute__((constructor)) static void
+begin(void)
+{
+	const char *options = getenv("UBSAN_OPTIONS");
+	const char *path = getenv("SANITIZERS_REPORTS");
+
+	snprintf(undefined_options, sizeof(undefined_options), "%s", options ? options : "");
+	if (path != NULL)
+		report_undefined_to(path);
+	/* what a server calls (archive_command, ...) runs without all this */
 	unsetenv("LD_PRELOAD");
 }
 
