@@ -39,8 +39,8 @@ __ubsan_default_options(void)
 static void
 report_undefined_to(const char *path)
 {
-	void	   *library = dlopen("libubsan.so.1", RTLD_NOW | RTLD_NOLOAD);
-	void		(*set_path) (const char *) = library ? dlsym(library, "__sanitizer_set_report_path") : NULL;
+	void *library = dlopen("libubsan.so.1", RTLD_NOW | RTLD_NOLOAD);
+	void (*set_path)(const char *) = library ? dlsym(library, "__sanitizer_set_report_path") : NULL;
 
 	if (set_path != NULL)
 		set_path(path);
@@ -66,7 +66,7 @@ typedef struct Chunk
 {
 	struct Chunk *previous;
 	struct Chunk *next;
-	Size		size;			/* with OURS */
+	Size size; /* with OURS */
 	MemoryContext context;
 } Chunk;
 
@@ -76,19 +76,19 @@ typedef struct Chunk
 /* The chunks of a context, in a ring; in a hash table of contexts. */
 typedef struct Ring
 {
-	Chunk		head;
+	Chunk head;
 	struct Ring *next;
 } Ring;
 
 #define RINGS 4096
 
 static Ring *rings[RINGS];
-static MemoryContextMethods methods;	/* AllocSet's own */
+static MemoryContextMethods methods; /* AllocSet's own */
 
 static Ring **
 ring_of(MemoryContext context)
 {
-	Ring	  **ring = &rings[((uintptr_t) context >> 6) % RINGS];
+	Ring **ring = &rings[((uintptr_t) context >> 6) % RINGS];
 
 	while (*ring != NULL && (*ring)->head.context != context)
 		ring = &(*ring)->next;
@@ -110,8 +110,8 @@ is_ours(void *pointer)
 static void *
 chunk_alloc(MemoryContext context, Size size)
 {
-	Ring	  **ring = ring_of(context);
-	Chunk	   *chunk;
+	Ring **ring = ring_of(context);
+	Chunk *chunk;
 
 	if (*ring == NULL)
 	{
@@ -136,7 +136,7 @@ chunk_alloc(MemoryContext context, Size size)
 static void
 chunk_free(MemoryContext context, void *pointer)
 {
-	Chunk	   *chunk = chunk_of(pointer);
+	Chunk *chunk = chunk_of(pointer);
 
 	if (!is_ours(pointer))
 	{
@@ -152,8 +152,8 @@ chunk_free(MemoryContext context, void *pointer)
 static void *
 chunk_realloc(MemoryContext context, void *pointer, Size size)
 {
-	void	   *copy;
-	Size		old;
+	void *copy;
+	Size old;
 
 	if (!is_ours(pointer))
 		return methods.realloc(context, pointer, size);
@@ -169,8 +169,8 @@ chunk_realloc(MemoryContext context, void *pointer, Size size)
 static void
 free_chunks(MemoryContext context)
 {
-	Ring	  **place = ring_of(context);
-	Ring	   *ring = *place;
+	Ring **place = ring_of(context);
+	Ring *ring = *place;
 
 	if (ring == NULL)
 		return;
@@ -207,8 +207,8 @@ take_contexts(void)
 {
 	MemoryContext *top = dlsym(RTLD_DEFAULT, "TopMemoryContext");
 	MemoryContextMethods *own;
-	uintptr_t	page = sysconf(_SC_PAGESIZE);
-	uintptr_t	from;
+	uintptr_t page = sysconf(_SC_PAGESIZE);
+	uintptr_t from;
 
 	if (top == NULL || *top == NULL || methods.alloc != NULL)
 		return;
