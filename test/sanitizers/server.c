@@ -202,6 +202,37 @@ chunk_space(MemoryContext context, void *pointer)
 	return sizeof(Chunk) + (chunk_of(pointer)->size & ~OURS);
 }
 
+/* As AllocSet's, each chunk being a block. */
+static void
+context_stats(MemoryContext context, MemoryStatsPrintFunc print, void *arg, MemoryContextCounters *totals,
+			  bool print_to_stderr)
+{
+	MemoryContextCounters sum = {0};
+	Ring *ring = *ring_of(context);
+
+	methods.stats(context, NULL, NULL, &sum, print_to_stderr);
+	for (Chunk *chunk = ring ? ring->head.next : NULL; chunk != NULL && chunk != &ring->head; chunk = chunk->next)
+	{
+		sum.nblocks++;
+		sum.totalspace += sizeof(Chunk) + (chunk->size & ~OURS);
+	}
+	if (print != NULL)
+	{
+		char text[200];
+
+		snprintf(text, sizeof(text), "%zu total in %zu blocks; %zu free (%zu chunks); %zu used", sum.totalspace,
+				 sum.nblocks, sum.freespace, sum.freechunks, sum.totalspace - sum.freespace);
+		print(context, arg, text, print_to_stderr);
+	}
+	if (totals != NULL)
+	{
+		totals->nblocks += sum.nblocks;
+		totals->freechunks += sum.freechunks;
+		totals->totalspace += sum.totalspace;
+		totals->freespace += sum.freespace;
+	}
+}
+
 static void
 take_contexts(void)
 {
@@ -226,6 +257,7 @@ take_contexts(void)
 	own->reset = context_reset;
 	own->delete_context = context_delete;
 	own->get_chunk_space = chunk_space;
+	own->stats = context_stats;
 }
 
 #else
