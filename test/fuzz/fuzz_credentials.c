@@ -118,7 +118,7 @@ http_fetch(HttpClient *client, const HttpRequest *request, HttpResponse *respons
 	*response = (HttpResponse){.status = 200, .body = pstrdup("")};
 	if (len > 0)
 	{
-		response->status = statuses[(unsigned char) given.answers[0] % lengthof(statuses)];
+		response->status = statuses[((unsigned char) given.answers[0] + 2) % lengthof(statuses)] /* '0' is the first */;
 		response->body = pnstrdup(given.answers + 1, len - 1);
 		response->len = len - 1;
 	}
