@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """The lines of src/ that a build with --coverage has executed; called by script/coverage.
 
-A table of files, then what is missing by function.  test/coverage.tsv says why a function has lines that no test
-reaches: its rows are file, function, kind and reason, and one that has become unnecessary is an error.
+A table of files, then the lines that no test reaches, by kind: test/coverage.tsv has a pattern for each kind, which is
+held against "file:function: text of the line", and the reason why such lines are not reached.
 """
 import argparse
 import collections
-import csv
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -55,11 +55,11 @@ def missing(lines, functions):
     return found
 
 
-def explained():
-    """(file, function) -> (kind, reason), of test/coverage.tsv."""
-    with open(os.path.join(HERE, "coverage.tsv"), encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if row][1:]
-    return {(name, function): (kind, reason) for name, function, kind, reason in rows}
+def kinds():
+    """[(kind, pattern)] of test/coverage.tsv, in its order: the first that fits counts."""
+    with open(os.path.join(HERE, "coverage.tsv"), encoding="utf-8") as file:
+        rows = [line.rstrip("\n").split("\t") for line in file][1:]
+    return [(kind, re.compile(pattern)) for kind, pattern, _ in rows]
 
 
 def ratio(counts):
@@ -85,13 +85,24 @@ def main():
     reached, total = ratio([count for counts in lines.values() for count in counts.values()])
     print(f"{'src/':44} {reached:6} of {total:5} lines {percent(reached, total):6.1f} %")
 
-    found = missing(lines, functions)
-    if options.missing:
-        for (name, function), numbers in sorted(found.items()):
-            with open(os.path.join(options.tree, name), encoding="utf-8") as file:
-                text = file.read().splitlines()
-            for number in numbers:
-                print(f"{name}:{number}: {function}: {text[number - 1].strip()}")
+    known, per_kind, rest = kinds(), collections.Counter(), collections.Counter()
+    for (name, function), numbers in sorted(missing(lines, functions).items()):
+        with open(os.path.join(options.tree, name), encoding="utf-8") as file:
+            text = file.read().splitlines()
+        for number in numbers:
+            line = f"{name}:{function}: {text[number - 1].strip()}"
+            kind = next((kind for kind, pattern in known if pattern.search(line)), None)
+            if kind:
+                per_kind[kind] += 1
+            else:
+                rest[name, function] += 1
+            if options.missing:
+                print(f"{name}:{number}: {function}: {kind or '-'}: {text[number - 1].strip()}")
+    for kind, _ in known:
+        print(f"not executed, {kind + ':':20} {per_kind[kind]:5} lines")
+    print(f"not executed, of no kind:       {sum(rest.values()):5} lines of {len(rest)} functions; the longest:")
+    for (name, function), count in rest.most_common(20):
+        print(f"  {count:4} {name} {function}")
     verdict = percent(reached, total) >= options.minimum
     print(f"{'ok' if verdict else 'not ok'} - {percent(reached, total):.1f} % of the lines of src/ are executed, "
           f"{options.minimum:g} % or more")

@@ -236,9 +236,6 @@ class Load:
                 self.faults[self.upstreams[0].plant(self.rng)] += 1
             if self.rng.random() < 0.2:
                 self.write(self.rng.randrange(SOURCES), self.rng.choice(self.all_days()))
-            if self.rng.random() < 0.1:
-                # what stalls goes on, some of it when nobody listens any more
-                self.upstreams[0].control("release", {})
             self.look(self.rng.randrange(SOURCES))
             time.sleep(0.3)
 
@@ -326,7 +323,7 @@ class Load:
         return complaints
 
     def orphans(self):
-        """Jobs that run, that nobody waits for and that nobody has cancelled."""
+        """Jobs that run, that nobody waits for and that nobody has cancelled: none is released, so they stay."""
         return [f"job {job['job']} runs: {job['query'][:60]}" for job in self.upstreams[0].control("jobs", None, "GET")["jobs"]
                 if job["state"] != "DONE" and job["held"]]
 
