@@ -133,8 +133,8 @@ class Session(threading.Thread):
             "target": (1, f"ALTER TABLE {source} ADD COLUMN extra text; ALTER TABLE {source} DROP COLUMN extra;"),
             "pg_cancel_backend": (8, f"SELECT pg_cancel_backend(pid) {there};"),
             "pg_terminate_backend": (4, f"SELECT pg_terminate_backend(pid) {there.replace(other, victim)};"),
-            "cancel a worker": (1, f"SELECT pg_cancel_backend(pid) {worker};"),
-            # of the first database alone: the other worker must not grow
+            # of the first database alone, as a cancel may end it, too: the other worker must not grow
+            "cancel a worker": (1, f"SELECT pg_cancel_backend(pid) {worker} AND datname = '{DATABASES[0]}';"),
             "end a worker": (0.5, f"SELECT pg_terminate_backend(pid) {worker} AND datname = '{DATABASES[0]}';"),
         }
         name = rng.choices(list(choices), [weight for weight, _ in choices.values()])[0]
