@@ -1,6 +1,6 @@
 # What people type: each target is a script, which also runs by itself.
 
-.PHONY: help demo test lint format screenshots deb dist image up watch stop bench fuzz soak
+.PHONY: help demo test lint format screenshots deb dist image up watch stop bench fuzz soak coverage
 
 help: ## this list
 	@printf '  %-30s %s\n' make 'build; then make install, and make installcheck against a running server'
@@ -48,3 +48,6 @@ fuzz: ## SECONDS=60 of each fuzzer of test/fuzz
 
 soak: ## half an hour of the worker against random faults
 	test/soak/run --minutes 30
+
+coverage: ## the lines of src/ that the tests execute
+	script/coverage

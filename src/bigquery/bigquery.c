@@ -100,7 +100,7 @@ start_and_wait(BqJob *job, const BqQuestion *question, Failure *f)
 	Bill *bill = question->bill != NULL ? question->bill : &ignored;
 	volatile bool ok = false;
 
-	job->bq->requester.sent = false;
+	job->bq->requester.sent = job->bq->requester.lost = false;
 	bigquery_note_bill(job, bill);
 	PG_TRY();
 	{

@@ -97,15 +97,18 @@ bigquery_end_failed_job(BqJob *job, bool learn, const Failure *f)
 	bool given_up = f->retry == FAILURE_FINAL || f->retry == FAILURE_ASK_LATER;
 	bool unanswered = f->retry == FAILURE_ASK_AGAIN || (given_up && f->reason[0] == '\0');
 	bool unreachable = f->sqlstate == ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
+	/* an earlier try may have made the job that this answer refuses to make */
+	bool lost = job->bq->requester.lost && !job->started;
+	bool refused = !job->started && f->http_status >= 400;
 	int status = 0;
 
-	if (unanswered && !unreachable)
+	if ((unanswered || lost) && !unreachable)
 		status = bigquery_cancel_job(job, learn);
 	else if (learn && strcmp(f->reason, "stopped") == 0)
 		bigquery_learn_cost(job);
 	else if (!unanswered && f->http_status != 401)
 		job->bytes_billed = 0;
 	/* a request that was refused has made no job, and one that does not exist costs nothing */
-	if (!job->bq->requester.sent || (!job->started && f->http_status >= 400) || status == 404)
+	if (!job->bq->requester.sent || (refused && !lost && status != 200) || status == 404)
 		job->bytes_billed = 0;
 }

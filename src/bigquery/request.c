@@ -216,6 +216,9 @@ try_once(Requester *requester, RequestTry *attempt, uint64 *refused, int timeout
 		request = make_request(requester->connection, attempt, token, timeout_ms);
 		request.sent = request.body != NULL ? &requester->sent : NULL;
 		ok = attempt->parent ? try_open(requester, &request, attempt, f) : try_whole(requester, &request, attempt, f);
+		if (!ok && request.sent != NULL && f->http_status == 0 &&
+			f->sqlstate != ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION)
+			requester->lost = true;
 	}
 	if (!ok && f->retry == FAILURE_NEW_TOKEN)
 		*refused = *refused == 0 ? number : 0;

@@ -19,6 +19,7 @@ typedef struct Requester
 	const BqConnection *connection;
 	HttpClient *http;
 	bool sent; /* a request with a body may have reached BigQuery; cleared by whoever wants to know */
+	bool lost; /* one of these has had no answer; likewise */
 } Requester;
 
 /*

@@ -36,6 +36,19 @@ has_part(CURLU *url, CURLUPart part)
 	return has;
 }
 
+/*
+ * Whether there is a percent sign before the path.  libcurl decodes a host, and takes
+ * what comes out for an address only when it connects.
+ */
+static bool
+has_encoded_host(const char *url)
+{
+	const char *host = url + strcspn(url, ":");
+
+	host += strspn(host, ":/\\");
+	return memchr(host, '%', strcspn(host, "/\\?#")) != NULL;
+}
+
 /* Apply the rules to a URL that libcurl could parse; NULL, or the problem with it. */
 static const char *
 take_url_apart(CURLU *url, bool metadata, HttpUrl *parts)
@@ -85,7 +98,7 @@ http_url_parse(const char *url, bool metadata, HttpUrl *parts, Failure *f)
 
 	memset(parts, 0, sizeof(*parts));
 	if (handle != NULL && curl_url_set(handle, CURLUPART_URL, url, 0) == CURLUE_OK)
-		wrong = take_url_apart(handle, metadata, parts);
+		wrong = has_encoded_host(url) ? "its host must not be percent-encoded" : take_url_apart(handle, metadata, parts);
 	/* libcurl does not report an empty query, which would swallow a path that is appended */
 	parts->has_extras = strpbrk(url, "?#") != NULL;
 	curl_url_cleanup(handle);

@@ -34,10 +34,10 @@ COLUMNS = ("address, symbol, name, decimals, total_supply, (extract(epoch FROM b
 class Database:
     """psql, in a process each time: a cluster that has crashed is asked again until it is back."""
 
-    def __init__(self, options):
+    def __init__(self, options, database="postgres"):
         self.command = [os.path.join(options.bindir, "psql"), "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-P",
                         "null=\\N", "-F", "\t", "-h", options.cluster, "-p", options.port, "-U", "postgres", "-d",
-                        "postgres"]
+                        database]
 
     def try_sql(self, text):
         """(output, error), one of them None."""

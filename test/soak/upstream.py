@@ -58,8 +58,8 @@ def make_rows(day, version, count):
 class Upstream:
     """A stand-in process and the truth about its table, which outlives the process."""
 
-    def __init__(self, port, certs):
-        self.port, self.certs = port, certs
+    def __init__(self, port, certs, table=TABLE):
+        self.port, self.certs, self.table = port, certs, table
         self.days = {}  # day -> rows, as they are to be found upstream now
         self.versions = {}
         self.process = None
@@ -83,9 +83,9 @@ class Upstream:
         self.process.kill()
         self.process.wait()
 
-    def control(self, name, body):
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/_control/{name}",
-                                         data=json.dumps(body).encode(), method="POST")
+    def control(self, name, body, method="POST"):
+        data = None if method == "GET" else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/_control/{name}", data=data, method=method)
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return json.load(answer)
@@ -93,7 +93,7 @@ class Upstream:
             raise RuntimeError(f"{name}: {error.read().decode()}") from error
 
     def send(self, day):
-        self.control("table", {"table": TABLE, "replace_day": str(day), "rows": self.days[day]})
+        self.control("table", {"table": self.table, "replace_day": str(day), "rows": self.days[day]})
 
     def write(self, day, count):
         """Upstream writes the day, or writes it anew: all rows are others than before."""
@@ -103,7 +103,7 @@ class Upstream:
 
     def hide(self, day):
         """In the middle of being replaced, a day is empty for a while."""
-        self.control("table", {"table": TABLE, "replace_day": str(day), "rows": []})
+        self.control("table", {"table": self.table, "replace_day": str(day), "rows": []})
 
     def plant(self, rng):
         """One fault, or a few at a time."""

@@ -128,6 +128,7 @@ class Job:
             "held": self.held, "cancel_requested": self.cancel_requested,
             "error": self.error.error_proto() if self.error else None,
             "query": self.config["query"].get("query"), "bytes_billed": self.bytes_billed,
+            "timeout_ms": self.config.get("jobTimeoutMs"), "age_ms": int((time.monotonic() - self.started_at) * 1000),
         }
 
 

@@ -129,6 +129,10 @@ class Board:
             self.rules.append(rule)
             return rule
 
+    def forget_rules(self):
+        with self.changed:
+            self.rules = []
+
     def fire(self, entry):
         """The rule that this request falls under, or None.  Every rule counts every request it matches."""
         with self.changed:

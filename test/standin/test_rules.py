@@ -302,6 +302,17 @@ class RuleTest(StandinTest):
         self.c.control("POST", "reset", {})
         self.assertEqual(join()[1], self.good)
 
+    def test_forgotten_rules(self):
+        self.c.rule("insert", job_pending=True)
+        job, _, _ = self.c.insert()
+        self.c.rule("results", stall="before_headers")
+        join = self.in_background(lambda: self.c.results(self.job))
+        self.c.wait(kind="results", nth=2, state="stalled")
+        self.c.control("DELETE", "rule", {})
+        self.assertEqual(join()[1], self.good)
+        self.assertEqual(self.c.control("GET", "rules")["rules"], [])
+        self.assertEqual(self.c.results(job, timeoutMs=50)[1]["jobComplete"], False)
+
     def test_wait_has_a_deadline(self):
         with self.assertRaisesRegex(RuntimeError, "not reached within 0.1 s"):
             self.c.wait(kind="cancel", timeout=0.1)

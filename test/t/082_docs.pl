@@ -161,6 +161,8 @@ typed(
 		'make format' => 'lint runs it with --check',
 		'test/cluster/node bash' => 'script/cluster runs another command so',
 		'test/soak/run --minutes 30' => 'takes that long',
+		'CONTRATOS_LOAD_SECONDS=60 test/soak/run --load' => 'script/test load runs it, for longer',
+		'script/coverage' => 'script/test coverage runs it',
 	});
 
 # ---- ARCHITECTURE.md names what there is

@@ -34,6 +34,20 @@ sub cancel_when
 $f->query('SELECT contratos_setup()');
 $f->day("2026-11-$_", 50) for 16 .. 20;
 
+# ---- a job whose answer was lost, and that is then asked for in vain: it is there, and costs
+
+for my $case ([ 'is not answered', { status => 503, reason => 'backendError' } ], [ 'is refused', { status => 403, reason => 'accessDenied' } ])
+{
+	my ($what, $answer) = @$case;
+	# twice: libcurl itself repeats a request once, if a connection that was kept open is closed
+	$bq->rule({ kind => 'insert', times => 2 }, { lost_answer => JSON::PP::true, bill_failed => JSON::PP::true });
+	$bq->rule({ kind => 'insert', nth => 3, times => 0 }, $answer);
+	$f->fails("SET contratos.request_timeout = '5s'; $run");
+	is($f->eventually($costs, '20 canceled manual 10'), '20 canceled manual 10', "a lost answer, and the request $what again: the ledger has what BigQuery billed");
+	is(scalar $bq->requests('cancel'), 1, "a lost answer, and the request $what again: the job is canceled");
+	clear();
+}
+
 # ---- a job that is canceled
 
 my $pending = $bq->rule({ kind => 'insert' }, { job_pending => JSON::PP::true, bill_failed => JSON::PP::true });
