@@ -48,7 +48,7 @@ ssize_t
 pwrite64(int fd, const void *buf, size_t n, off64_t offset)
 {
 	ssize_t (*real)(int, const void *, size_t, off64_t) =
-		(ssize_t (*)(int, const void *, size_t, off64_t)) dlsym(RTLD_NEXT, "pwrite64");
+		(ssize_t(*)(int, const void *, size_t, off64_t)) dlsym(RTLD_NEXT, "pwrite64");
 	int saved = errno;
 
 	if (is_full(fd, offset + (off64_t) n))
@@ -70,7 +70,7 @@ ssize_t
 pwritev64(int fd, const struct iovec *iov, int count, off64_t offset)
 {
 	ssize_t (*real)(int, const struct iovec *, int, off64_t) =
-		(ssize_t (*)(int, const struct iovec *, int, off64_t)) dlsym(RTLD_NEXT, "pwritev64");
+		(ssize_t(*)(int, const struct iovec *, int, off64_t)) dlsym(RTLD_NEXT, "pwritev64");
 	int saved = errno;
 
 	if (count > 0 && is_full(fd, offset + (off64_t) iov[0].iov_len))

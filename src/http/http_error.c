@@ -181,8 +181,8 @@ has_long_header_line(const HttpExchange *exchange)
 static bool
 header_error(const HttpExchange *exchange, Failure *f)
 {
-	failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED, "answer of \"%s\" has more than %d kB of header lines", exchange->host,
-				HTTP_MAX_HEADER / 1024);
+	failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED, "answer of \"%s\" has more than %d kB of header lines",
+				exchange->host, HTTP_MAX_HEADER / 1024);
 	f->http_status = exchange->status;
 	return false;
 }
