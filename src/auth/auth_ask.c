@@ -189,9 +189,12 @@ static bool
 ask_once(AuthAsker *asker, const AuthEndpoint *endpoint, const HttpRequest *request, HttpResponse *answer, bool *again,
 		 Failure *f)
 {
-	*again = false;
 	if (!http_fetch(asker->http, request, answer, f))
+	{
+		*again = f->retry == FAILURE_ASK_AGAIN;
 		return false;
+	}
+	*again = false;
 	/* an answer with a status of 500 or more is only retried, so anything may send it */
 	if (endpoint->google_metadata && !answer->google_metadata && answer->status < 500)
 	{
@@ -228,6 +231,7 @@ auth_ask(AuthAsker *asker, const AuthEndpoint *endpoint, HttpRequest *request, H
 
 		request->timeout_ms = (int) Max(asker->until - clock_ms(), 1);
 		request->connect_timeout_ms = Min(connect_ms, request->timeout_ms);
+		*answer = (HttpResponse){0};
 		if (ask_once(asker, endpoint, request, answer, &again, f))
 			return true;
 		if (!again || attempt == MAX_ATTEMPTS)

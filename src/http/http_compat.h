@@ -36,4 +36,18 @@ curl_quick_exit_compat(CURL *easy pg_attribute_unused())
 #endif
 }
 
+/*
+ * 8.6 has a code for a header line that is longer than libcurl keeps (100 kB).  Older
+ * versions say that memory is out.
+ */
+static inline bool
+curl_may_mean_too_large_compat(CURLcode result)
+{
+#if LIBCURL_VERSION_NUM >= 0x080600
+	return result == CURLE_TOO_LARGE;
+#else
+	return result == CURLE_OUT_OF_MEMORY;
+#endif
+}
+
 #endif /* CONTRATOS_HTTP_COMPAT_H */

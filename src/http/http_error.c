@@ -7,7 +7,10 @@
  */
 #include "postgres.h"
 
+#include "utils/palloc.h"
+
 #include "base/failure.h"
+#include "http/http_compat.h"
 #include "http/http_internal.h"
 
 /* libcurl's text for its last error. */
@@ -155,9 +158,40 @@ broken_error(const HttpExchange *exchange, Failure *f)
 	f->retry = FAILURE_ASK_AGAIN;
 }
 
+/*
+ * Whether libcurl gave up on a header line for its length, before it handed it over: the
+ * answer had begun, and memory is not out.
+ */
+static bool
+has_long_header_line(const HttpExchange *exchange)
+{
+	curl_off_t began = 0;
+	void *probe;
+
+	if (!curl_may_mean_too_large_compat(exchange->result) || exchange->status != 0 ||
+		curl_easy_getinfo(exchange->easy, CURLINFO_STARTTRANSFER_TIME_T, &began) != CURLE_OK || began == 0)
+		return false;
+	probe = palloc_extended((Size) 4 * HTTP_MAX_HEADER, MCXT_ALLOC_NO_OOM);
+	if (probe == NULL)
+		return false;
+	pfree(probe);
+	return true;
+}
+
+static bool
+header_error(const HttpExchange *exchange, Failure *f)
+{
+	failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED, "answer of \"%s\" has more than %d kB of header lines",
+				exchange->host, HTTP_MAX_HEADER / 1024);
+	f->http_status = exchange->status;
+	return false;
+}
+
 bool
 http_error(const HttpExchange *exchange, Failure *f)
 {
+	if (exchange->cap == HTTP_CAP_HEADER || has_long_header_line(exchange))
+		return header_error(exchange, f);
 	switch (exchange->result)
 	{
 		case CURLE_OPERATION_TIMEDOUT:
@@ -187,10 +221,7 @@ http_error(const HttpExchange *exchange, Failure *f)
 			break;
 		default:
 			/* with a cap, one of our callbacks stopped the transfer */
-			if (exchange->cap == HTTP_CAP_HEADER)
-				failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED, "answer of \"%s\" has more than %d kB of header lines",
-							exchange->host, HTTP_MAX_HEADER / 1024);
-			else if (exchange->cap == HTTP_CAP_BODY)
+			if (exchange->cap == HTTP_CAP_BODY)
 				failure_set(f, ERRCODE_PROGRAM_LIMIT_EXCEEDED, "answer of \"%s\" is longer than %zu bytes",
 							exchange->host, exchange->max_body);
 			else

@@ -89,15 +89,34 @@ def make_ca(directory, stem, name):
 
 
 def make_server(directory, names):
+    make_key(os.path.join(directory, "server.key"), elliptic=True)
+    sign_server(directory, "server", write_config(directory, "localhost", names))
+
+
+def sign_server(directory, stem, config, days="3650"):
+    """A certificate for the server's key, by our authority."""
     def path(name):
         return os.path.join(directory, name)
 
-    make_key(path("server.key"), elliptic=True)
-    config = write_config(directory, "localhost", names)
     openssl("req", "-new", "-key", path("server.key"), "-config", config, "-out", path("server.csr"))
-    openssl("x509", "-req", "-in", path("server.csr"), "-CA", path("ca.pem"), "-CAkey", path("ca.key"), "-days", "3650",
+    openssl("x509", "-req", "-in", path("server.csr"), "-CA", path("ca.pem"), "-CAkey", path("ca.key"), "-days", days,
             "-set_serial", str(int.from_bytes(os.urandom(8), "big")), "-sha256", "-extfile", config,
-            "-extensions", "server", "-out", path("server.pem"))
+            "-extensions", "server", "-out", path(stem + ".pem"))
+
+
+def make_bad(directory):
+    """Certificates that no client may take: out of date, and for another host."""
+    if os.path.exists(os.path.join(directory, "wrong_name.pem")):
+        return
+    config = write_config(directory, "localhost")
+    sign_server(directory, "expired", config, days="-1")
+    with open(config) as file:
+        text = file.read()
+    with open(config, "w") as file:
+        file.write(text.replace("DNS:localhost, IP:127.0.0.1", "DNS:elsewhere.example"))
+    sign_server(directory, "wrong_name", config)
+    for name in ("openssl.cnf", "server.csr"):
+        os.unlink(os.path.join(directory, name))
 
 
 def write_key_file(directory, name, pem, token_uri, project, key_id=KEY_ID, email=EMAIL):

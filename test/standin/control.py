@@ -31,7 +31,7 @@ class Control:
 
     def post_reset(self, body):
         """Forget log, rules, jobs and tokens; the tables go back to what they were at the start."""
-        self.standin.reset(tables=body.get("tables", True))
+        self.standin.reset(tables=body.get("tables", True), tokens=body.get("tokens", True))
         return {}
 
     def get_requests(self, query):
@@ -39,6 +39,8 @@ class Control:
 
     def get_jobs(self, query):
         with self.standin.jobs.changed:
+            for job in self.standin.jobs.jobs.values():
+                self.standin.jobs.settle(job)
             return {"jobs": [job.summary() for job in self.standin.jobs.jobs.values()]}
 
     def get_rules(self, query):

@@ -15,6 +15,7 @@ ACTION_KEYS = {
     "drop_chunk", "chunked", "delay_ms", "garbage", "garbage_base64", "no_rows_key", "rows_first", "envelope",
     "extra_rows", "lost_answer", "gzip", "redirect", "huge_header", "expire_token", "expires_in", "job_error",
     "job_pending", "insert_state", "no_end", "swell", "bill_failed", "hide_cost",
+    "raw",
 }
 
 

@@ -19,6 +19,7 @@ import threading
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import certs
+import handshakes
 from accounts import Accounts
 from api import Api, facts_of, route
 from auth import AUDIENCE, Auth
@@ -197,11 +198,12 @@ class Standin:
             day, count = self.options.generate.split(":")
             table.add_generated(day, int(count))
 
-    def reset(self, tables=True):
+    def reset(self, tables=True, tokens=True):
         self.board.reset()
         self.jobs.release()
         self.jobs.reset()
-        self.auth.reset()
+        if tokens:
+            self.auth.reset()
         self.identity.reset()
         if tables:
             self.accounts.reset()
@@ -225,6 +227,13 @@ class Standin:
             "stall_tls_port": MuteServer(options.stall_tls_port, self, "stall_tls"),
             "mute_port": MuteServer(options.mute_port, self, "mute"),
         }
+        if options.bad_tls:
+            certs.make_bad(options.certs)
+            for name in handshakes.NAMES:
+                port = getattr(options, name + "_port")
+                self.servers[name + "_port"] = (
+                    handshakes.BadServer(port, self, name) if name in ("cut_tls", "not_tls")
+                    else Server(port, self, handshakes.context(options.certs, name)))
         for server in self.servers.values():
             threading.Thread(target=server.serve_forever, daemon=True).start()
         ready = {name: server.port for name, server in self.servers.items()}
@@ -254,6 +263,9 @@ def arguments():
     parser.add_argument("--https-port", type=int, default=0)
     parser.add_argument("--stall-tls-port", type=int, default=0, help="TLS handshakes here never end")
     parser.add_argument("--mute-port", type=int, default=0, help="accepts and never answers")
+    parser.add_argument("--bad-tls", action="store_true", help="more ports, at which TLS is not as it should be")
+    for name in handshakes.NAMES:
+        parser.add_argument(f"--{name.replace('_', '-')}-port", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--ready-file", help="written, whole, when everything listens")
     parser.add_argument("--project", default="test-project", help="the project that is billed")
     parser.add_argument("--csv", default=SAMPLE, help="rows of the tokens table; '' for none")

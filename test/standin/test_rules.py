@@ -6,8 +6,10 @@ import json
 import socket
 import ssl
 import threading
+import time
 import unittest
 
+import handshakes
 from base import StandinTest
 from client import TOKENS, Client, cells, select
 
@@ -410,6 +412,45 @@ class RuleTest(StandinTest):
             self.assertEqual(json.loads(connection.getresponse().read()), self.good)
         connection.close()
         self.assertEqual(len({entry["connection"] for entry in self.c.log("results")[-3:]}), 1)
+
+    def test_raw(self):
+        self.c.rule("results", raw="HTTP/1.1 2\u00ff")
+        with self.open() as raw:
+            self.assertEqual(self.read_all(raw), b"HTTP/1.1 2\xff")
+        self.assertEqual(self.c.results(self.job)[1], self.good)
+
+    def test_reset_keeps_tokens(self):
+        self.c.control("POST", "reset", {"tables": False, "tokens": False})
+        self.assertEqual(self.c.insert()[1], 200)
+        self.c.control("POST", "reset", {"tables": False})
+        self.assertEqual(self.c.insert()[1], 401)
+
+    def test_job_that_times_out_is_listed_as_done(self):
+        self.c.rule("insert", job_pending=True)
+        body = self.c.insert_body()
+        body["configuration"]["jobTimeoutMs"] = "100"
+        self.c.call("POST", "jobs", body)
+        job = body["jobReference"]["jobId"]
+        for _ in range(100):
+            state = {each["job"]: each["state"] for each in self.c.control("GET", "jobs")["jobs"]}[job]
+            if state == "DONE":
+                break
+            time.sleep(0.05)
+        self.assertEqual(state, "DONE")
+
+    def test_bad_tls(self):
+        other = Client("--bad-tls")
+        seen = {}
+        for name in handshakes.NAMES:
+            with socket.create_connection(("127.0.0.1", other.ready[name + "_port"]), timeout=60) as connection:
+                try:
+                    other.context.wrap_socket(connection, server_hostname="localhost")
+                except OSError as problem:
+                    seen[name] = str(problem)
+        other.stop()
+        for name, words in (("expired", "expired"), ("wrong_name", "Hostname mismatch"), ("old_tls", "(?i)version|alert"),
+                            ("cut_tls", "(?i)reset|EOF"), ("not_tls", "(?i)wrong version|record")):
+            self.assertRegex(seen[name], words)
 
     def test_quit(self):
         other = Client()

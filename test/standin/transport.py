@@ -100,6 +100,10 @@ class Sender:
 
     def send(self, answer):
         """Send everything, or raise Dropped."""
+        if "raw" in self.action:
+            self.phase("before_headers")
+            self.connection.sendall(self.action["raw"].encode("latin-1"))
+            self.drop()
         pieces = self.pieces(answer)
         headers = self.headers(answer)
         if "swell" in self.action:

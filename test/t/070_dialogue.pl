@@ -395,6 +395,7 @@ fails('a redirect of a page', [ {@second}, { redirect => $elsewhere } ], 'HV000'
 is(count('unknown'), 0, 'a redirect is not followed');
 fails('a huge header', [ { kind => 'insert', times => 0 }, { huge_header => 90000 } ], '54000', qr/header/);
 is(count('insert'), 1, 'a huge header: asked once');
+fails('a header line longer than libcurl keeps', [ { kind => 'insert', times => 0 }, { huge_header => 300000 } ], '54000', qr/header/);
 fails('a huge header of a page', [ {@second}, { huge_header => 90000 } ], '54000', qr/header/, page_rows => 40);
 fails('a job that is 11 MB long',
 	[ { kind => 'insert', times => 0 }, { garbage => '{"kind":"' . 'k' x (11 * 2**20) . '"}' } ], '54000', qr/longer than/);

@@ -156,6 +156,8 @@ typed(
 		'script/test' => 'it is what runs this',
 		'script/test lint' => 'it is what runs this',
 		'bench/run' => 'script/test runs it with --quick',
+		'CONTRATOS_SEED=20261201 script/test faults' => 'script/test runs it',
+		'CONTRATOS_FAULT=page-short script/test faults' => 'script/test runs all of them',
 		'script/fuzz 60' => 'script/test runs it for a moment',
 		"PROVE_TESTS='t/020_load.pl t/021_pages.pl' script/test tap" => 'it is what runs this',
 		'make format' => 'lint runs it with --check',

@@ -48,7 +48,7 @@ my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 
 Starts a server in a directory of its own and returns when it listens.
 Options: C<dense_ends>, C<shift_days>, C<csv>, C<generate> ("day:rows"),
-C<project>; true or false: C<anonymous>, C<token_tls>, C<verbose>.
+C<project>; true or false: C<anonymous>, C<bad_tls>, C<token_tls>, C<verbose>.
 
 =cut
 
@@ -77,6 +77,9 @@ sub localhost_url { return "https://localhost:$_[0]{ports}{https_port}"; }
 # An endpoint whose TLS handshake never ends, and one that never answers.
 sub stall_tls_url { return "https://127.0.0.1:$_[0]{ports}{stall_tls_port}"; }
 sub mute_url { return "http://127.0.0.1:$_[0]{ports}{mute_port}"; }
+
+# An endpoint of those that --bad-tls adds: expired, wrong_name, old_tls, cut_tls, not_tls.
+sub bad_url { return "https://127.0.0.1:$_[0]{ports}{ $_[1] . '_port' }"; }
 
 # Files: the authority that signed the server's certificate and one that did
 # not; the key file that is accepted, one with another key, one of another kind.
@@ -116,9 +119,9 @@ C<< kind => ..., nth => ... >>, and C<state> (seen, stalled, closed, answered).
 
 Lists of hashes: the log (of one kind of request), the jobs, the rules.
 
-=head2 reset(tables => 0|1)
+=head2 reset(tables => 0|1, tokens => 0|1)
 
-Forgets log, rules, jobs and tokens, and (unless told otherwise) puts the
+Forgets log, rules and jobs, and (unless told otherwise) tokens, and puts the
 tables back to what they were at the start.
 
 =head2 table($name, %content), delete_day($name, $day)
@@ -172,7 +175,8 @@ sub reset
 	my $tables = $what{tables} // 1;
 	# An account's key is known for good.
 	$self->{changes} = [ grep { $_->[1] eq 'account' } @{ $self->{changes} } ] if $tables;
-	$self->_control('POST', 'reset', { tables => $tables ? JSON::PP::true : JSON::PP::false });
+	my %body = (tables => $tables, tokens => $what{tokens} // 1);
+	$self->_control('POST', 'reset', { map { $_ => $body{$_} ? JSON::PP::true : JSON::PP::false } keys %body });
 	return;
 }
 
@@ -299,7 +303,7 @@ sub _command
 	{
 		my $value = $self->{options}{$name};
 		my $option = '--' . $name =~ tr/_/-/r;
-		my $switch = $name =~ /^(?:anonymous|token_tls|verbose)$/;
+		my $switch = $name =~ /^(?:anonymous|bad_tls|token_tls|verbose)$/;
 		push @command, $switch ? ($value ? $option : ()) : ($option, $value);
 	}
 	for my $name (grep { /_port$/ } sort keys %{ $self->{ports} })
