@@ -98,7 +98,9 @@ http_url_parse(const char *url, bool metadata, HttpUrl *parts, Failure *f)
 
 	memset(parts, 0, sizeof(*parts));
 	if (handle != NULL && curl_url_set(handle, CURLUPART_URL, url, 0) == CURLUE_OK)
-		wrong = has_encoded_host(url) ? "its host must not be percent-encoded" : take_url_apart(handle, metadata, parts);
+		wrong = take_url_apart(handle, metadata, parts);
+	if (wrong == NULL && has_encoded_host(url))
+		wrong = "its host must not be percent-encoded";
 	/* libcurl does not report an empty query, which would swallow a path that is appended */
 	parts->has_extras = strpbrk(url, "?#") != NULL;
 	curl_url_cleanup(handle);

@@ -422,6 +422,7 @@ fails('https with another authority', [], '58030', [ qr/certificate/, qr/HINT: .
 	ca_file => $bq->other_ca_file);
 fails('a ca_file that is not there', [], '58P01', qr/nowhere/, endpoint => $bq->https_url, ca_file => '/nowhere/ca.pem');
 fails('a ca_file that has no certificate', [], 'F0000', qr/certificates/, endpoint => $bq->https_url, ca_file => $bq->key_file);
+fails('a host that is percent-encoded', [], '22023', qr/its host must not be percent-encoded/, endpoint => 'https://2130706%3433');
 fails('https where http is spoken', [], '58030', qr/TLS/, endpoint => $bq->url =~ s/^http/https/r, request_timeout => '1s',
 	@ca);
 fails('http where https is spoken', [], '\w{5}', qr/\S/, endpoint => $bq->https_url =~ s/^https/http/r,
