@@ -160,6 +160,7 @@ typed(
 		'CONTRATOS_FAULT=page-short script/test faults' => 'script/test runs all of them',
 		'script/fuzz 60' => 'script/test runs it for a moment',
 		"PROVE_TESTS='t/020_load.pl t/021_pages.pl' script/test tap" => 'it is what runs this',
+		'CONTRATOS_SEED=20261201 PROVE_TESTS=t/034_random_types.pl script/test tap' => 'it is what runs this',
 		'make format' => 'lint runs it with --check',
 		'test/cluster/node bash' => 'script/cluster runs another command so',
 		'test/soak/run --minutes 30' => 'takes that long',
