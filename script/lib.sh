@@ -50,6 +50,12 @@ install_packages() {
 	fi
 }
 
+# install_clang: with its sanitizers, whose runtime is a package of clang's version
+install_clang() {
+	install_packages clang
+	install_packages "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"
+}
+
 # debian_version: the PostgreSQL version to use: the newest supported one that
 # is installed, else the distribution's
 debian_version() {
