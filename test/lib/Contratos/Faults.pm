@@ -18,7 +18,7 @@ argument.  C<promised>, with C< || > in between for different ways:
 
   loaded                     the fault is overcome: the day is the new one
   done                       the statement of a step "do" succeeds
-  SQLSTATE regex             an error; the day is the old one
+  SQLSTATE regex             an error; the day is the old one; each alternative of the regex has a word of the message
   STATUS SQLSTATE regex      the same, with a status of the ledger that is not "failed"
   way,way: one of these      for these ways alone; without it, for all
 
@@ -140,6 +140,7 @@ sub promise
 	my ($text) = @_;
 	return { is => $text } if $text =~ /^(?:loaded|done)$/;
 	my ($ends, $state, $regex) = $text =~ /^(?:($status) )?([0-9A-Z]{5}|-----|\.) (.+)$/ or die "no promise: $text\n";
+	for my $words (split /\|/, $regex) { die "not a word of the message: $text\n" if $words !~ /[A-Za-z]{3}/ || $words =~ /^[0-9HFPX][0-9A-Z]{4} /; }
 	return { is => 'error', status => $ends // 'failed', state => $state, regex => qr/$regex/s };
 }
 
