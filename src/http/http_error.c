@@ -42,7 +42,7 @@ http_error_connect_timeout(const HttpExchange *exchange, Failure *f)
 {
 	failure_set(f, ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
 				"could not connect to \"%s\" port %d: timeout after %d ms", exchange->host, exchange->port,
-				exchange->connect_timeout_ms);
+				Min(exchange->connect_timeout_ms, exchange->timeout_ms));
 	failure_detail(f, "%s", connect_phase(exchange));
 	failure_hint(f,
 				 "Check the network between this server and \"%s\"; contratos.connect_timeout (or the server's option "

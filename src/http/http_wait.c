@@ -268,7 +268,7 @@ next_deadline(const HttpExchange *exchange, int64 *left, Failure *f)
 {
 	*left = exchange->timeout_ms - exchange->waited_ms;
 	if (*left <= 0)
-		return http_error_timeout(exchange, f);
+		return is_connected(exchange) ? http_error_timeout(exchange, f) : http_error_connect_timeout(exchange, f);
 
 	if (is_connected(exchange))
 	{

@@ -43,6 +43,10 @@ for my $case (
 	[ "a\ttoken\tanswer token {no}\tloaded", qr/not JSON/, 'an answer that is no JSON' ],
 	[ "a\ttoken\tfresh-token\tboat: loaded", qr/no such way: boat/, 'an unknown way' ],
 	[ "a\ttoken\tfresh-token\tall is well", qr/no promise: all is well/, 'an unknown promise' ],
+	[ "a\ttoken\tfresh-token\tHV000 .", qr/not a word of the message/, 'a promise of any message' ],
+	[ "a\ttoken\tfresh-token\tHV000 broke off|08006 broke off", qr/not a word of the message/, 'a second SQLSTATE in a promise' ],
+	[ "a\ttoken\tsince then\tloaded", qr/not an argument of since/, 'a version that is no number' ],
+	[ "# a\nb\tmoon\tfresh-token\tloaded", qr/line 3: no such place: moon/, 'a wrong line after a comment' ],
 	[ "a\ttoken\tfresh-token", qr/not four columns/, 'a line of three columns' ],
 	[ "A b\ttoken\tfresh-token\tloaded", qr/no name: A b/, 'a name that is none' ])
 {

@@ -8,6 +8,7 @@ Contratos::FaultSteps - the words that test/faults.tsv describes its faults with
 
 Before the attempt:
 
+  since N              from PostgreSQL N on; skipped before
   answer KIND[@ROW] [always|nth N] JSON   a rule of the stand-in's (test/standin/README.md); @ROW: the page from there on
   fresh-token          the next request asks for a token
   key KIND             the credentials file is missing, open, empty, cut, elliptic, unknown, or names a closed port
@@ -32,6 +33,7 @@ While the attempt is held:
   immediate, fast      the server is stopped like this, and started
   gone                 the session's client is killed
   meanwhile TEXT       a statement in another session
+  drop-extension       with CASCADE; it is made again afterwards
   blocked TEXT         one that must wait for what is held, and may go on with it
   release              it goes on
 
@@ -53,9 +55,9 @@ my %argument = (
 	(map { $_ => qr/./ } qw(sql undo other do meanwhile blocked full)),
 	upstream => qr/^(?:rows \d+|\w+ \{.*\})$/,
 	restore => qr/^\w+ \{.*\}$/,
-	memory => qr/^\d+$/,
+	(map { $_ => qr/^\d+$/ } qw(memory since)),
 	hold => qr/^(?:token|insert|job|page|page2|reader|last|write|commit)$/,
-	(map { $_ => qr/^$/ } qw(cancel terminate stop immediate fast gone release resume)),
+	(map { $_ => qr/^$/ } qw(cancel terminate stop immediate fast gone release resume drop-extension)),
 	kill => qr/^(?:|launcher|reader|standin)$/,
 	end => qr/^(?:launcher|reader)$/,
 	halt => qr/^reader$/);

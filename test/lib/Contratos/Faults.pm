@@ -12,13 +12,13 @@ Contratos::Faults - the lines of test/faults.tsv, and by which ways each goes in
       for my $way ($faults->ways($fault)) { ... $fault->{steps}, $fault->{promised}{$way} ... }
   }
 
-A line has four columns.  C<name>.  C<where>: one of the places below.  C<what>:
+A line that begins with # is a comment; any other has four columns.  C<name>.  C<where>: one of the places below.  C<what>:
 steps with C< && > in between, each a word of Contratos::FaultSteps and its
 argument.  C<promised>, with C< || > in between for different ways:
 
   loaded                     the fault is overcome: the day is the new one
   done                       the statement of a step "do" succeeds
-  SQLSTATE regex             an error; the day is the old one
+  SQLSTATE regex             an error; the day is the old one; each alternative of the regex has a word of the message
   STATUS SQLSTATE regex      the same, with a status of the ledger that is not "failed"
   way,way: one of these      for these ways alone; without it, for all
 
@@ -50,8 +50,8 @@ my $status = qr/failed|refused|interrupted|waiting|canceled/;
 =head2 new(), at(@places), ways($fault), seed(), chosen()
 
 C<new> dies when a line is wrong: a name or a fault that comes twice, an unknown
-place, word or way.  C<at> gives the faults of these places; with $CONTRATOS_FAULT the
-one of that name alone.  C<ways>: one or two of its ways, by $CONTRATOS_SEED
+place, word or way.  C<at> gives the faults of these places; with $CONTRATOS_FAULT those
+of these names alone.  C<ways>: one or two of its ways, by $CONTRATOS_SEED
 (today's date, unless it is set); all with $CONTRATOS_EVERY_WAY or
 $CONTRATOS_FAULT.
 
@@ -63,11 +63,13 @@ sub new
 	my $seed = $ENV{CONTRATOS_SEED} || strftime('%Y%m%d', gmtime);
 	my $self = bless { seed => $seed, faults => [] }, $class;
 	open my $lines, '<:encoding(UTF-8)', $path // $file or die "faults.tsv: $!";
-	my $head = <$lines>;
+	my $head = <$lines> // '';
+	$head = <$lines> // '' while $head =~ /^#/;
 	die "faults.tsv: not the columns: $head" unless $head eq "name\twhere\twhat\tpromised\n";
 	my %seen;
 	while (my $line = <$lines>)
 	{
+		next if $line =~ /^#/;
 		chomp $line;
 		my $fault = eval { parse($line) } or die "faults.tsv, line $.: $@";
 		die "faults.tsv, line $.: a second $fault->{name}\n" if $seen{ $fault->{name} }++;
@@ -76,21 +78,21 @@ sub new
 		$seen{ join ' ', @$fault{qw(where what)} } = $fault->{name};
 		push @{ $self->{faults} }, $fault;
 	}
-	die 'no such fault: ' . $self->chosen . "\n" if $self->chosen && !$seen{ $self->chosen };
+	for my $name (split ' ', $self->chosen) { die "no such fault: $name\n" unless $seen{$name}; }
 	return $self;
 }
 
 sub seed { return $_[0]{seed}; }
 
-# The name that was asked for, if any.
+# The names that were asked for, if any.
 sub chosen { return $ENV{CONTRATOS_FAULT} // ''; }
 
 sub at
 {
 	my ($self, @wanted) = @_;
-	my $one = $self->chosen;
+	my %is_chosen = map { $_ => 1 } split ' ', $self->chosen;
 	my %is_wanted = map { $_ => 1 } @wanted ? @wanted : @places;
-	return grep { $is_wanted{ $_->{where} } && (!$one || $_->{name} eq $one) } @{ $self->{faults} };
+	return grep { $is_wanted{ $_->{where} } && (!%is_chosen || $is_chosen{ $_->{name} }) } @{ $self->{faults} };
 }
 
 sub ways
@@ -138,6 +140,7 @@ sub promise
 	my ($text) = @_;
 	return { is => $text } if $text =~ /^(?:loaded|done)$/;
 	my ($ends, $state, $regex) = $text =~ /^(?:($status) )?([0-9A-Z]{5}|-----|\.) (.+)$/ or die "no promise: $text\n";
+	for my $words (split /\|/, $regex) { die "not a word of the message: $text\n" if $words !~ /[A-Za-z]{3}/ || $words =~ /^[0-9HFPX][0-9A-Z]{4} /; }
 	return { is => 'error', status => $ends // 'failed', state => $state, regex => qr/$regex/s };
 }
 
