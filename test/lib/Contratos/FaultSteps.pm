@@ -8,7 +8,7 @@ Contratos::FaultSteps - the words that test/faults.tsv describes its faults with
 
 Before the attempt:
 
-  since N              from PostgreSQL N on; skipped before
+  since N              from PostgreSQL N on; left out before
   answer KIND[@ROW] [always|nth N] JSON   a rule of the stand-in's (test/standin/README.md); @ROW: the page from there on
   fresh-token          the next request asks for a token
   key KIND             the credentials file is missing, open, empty, cut, elliptic, unknown, or names a closed port
