@@ -449,23 +449,29 @@ read_running(void *result)
 		stale->attempt = DatumGetInt32(ledger_value(row, 4, &isnull));
 		stale->job_id = ledger_value_text(row, 5);
 		stale->check = DatumGetBool(ledger_value(row, 6, &isnull));
+		stale->canceled = DatumGetBool(ledger_value(row, 7, &isnull));
 		runs = lappend(runs, stale);
 	}
 	*(List **) result = runs;
 }
 
 List *
-ledger_stale_runs(void)
+ledger_stale_runs(bool *canceled)
 {
 	LedgerArgs args = {0};
 	List *running;
 	List *stale = NIL;
 
-	ledger_execute(
-		"contratos_runs",
-		"SELECT id, source, day, attempt, job_id, cause = 'recheck' FROM %s.contratos_runs WHERE status = 'running' "
-		"ORDER BY source, id",
-		&args, SPI_OK_SELECT, read_running, &running);
+	ledger_arg(&args, "canceled", BOOLOID, BoolGetDatum(*canceled), false);
+	ledger_time(&args, "from", settings_now() - USECS_PER_DAY, false);
+	/* contratos_cancel() gives a row no error, and the end of its attempt does */
+	ledger_execute("contratos_runs",
+				   "SELECT id, source, day, attempt, job_id, cause = 'recheck', status = 'canceled' "
+				   "FROM %s.contratos_runs WHERE status = 'running' OR ($1 AND status = 'canceled' AND NOT only_cost "
+				   "AND job_id IS NOT NULL AND bytes_billed IS NULL AND sqlstate IS NULL AND started_at > $2) "
+				   "ORDER BY source, id",
+				   &args, SPI_OK_SELECT, read_running, &running);
+	*canceled = false;
 
 	const char *source = "";
 	bool free_claim = false;
@@ -478,6 +484,8 @@ ledger_stale_runs(void)
 		source = run->source;
 		if (free_claim)
 			stale = lappend(stale, run);
+		else if (run->canceled)
+			*canceled = true;
 	}
 	return stale;
 }

@@ -73,13 +73,24 @@ typedef struct StaleRun
 	const LedgerStaleRun *stale;
 	const LedgerSchedule *schedule; /* NULL: it was deleted meanwhile */
 	const char *error; /* for on_failure; NULL: it is not called */
+	bool has_cost; /* its end has: its job has ended, too, and is not asked for twice */
 	MemoryContext context;
 } StaleRun;
+
+/* Whether to look for canceled runs, too: a process before this one may have left some. */
+static bool look_for_canceled = true;
+
+void
+attempt_recover_canceled(void)
+{
+	look_for_canceled = true;
+}
 
 /* End all stale runs, in one transaction. */
 static List *
 end_all(MemoryContext context)
 {
+	bool canceled = look_for_canceled;
 	List *runs = NIL;
 	List *schedules;
 	ListCell *cell;
@@ -87,7 +98,7 @@ end_all(MemoryContext context)
 	if (!attempt_begin_transaction())
 		return NIL;
 	MemoryContextSwitchTo(context);
-	foreach (cell, ledger_stale_runs())
+	foreach (cell, ledger_stale_runs(&canceled))
 	{
 		StaleRun *run = palloc0(sizeof(StaleRun));
 
@@ -99,11 +110,15 @@ end_all(MemoryContext context)
 	foreach (cell, runs)
 	{
 		StaleRun *run = lfirst(cell);
+		const AttemptUnrecorded *known;
 
 		run->schedule = schedule_of(schedules, run->stale->source);
 		run->error = end_stale(run->schedule, run->stale);
+		known = attempt_unrecorded(run->stale->run);
+		run->has_cost = known != NULL && known->end.bytes_billed >= 0;
 	}
 	attempt_commit(context);
+	look_for_canceled = canceled;
 	return runs;
 }
 
@@ -192,7 +207,7 @@ attempt_recover(MemoryContext context)
 		StaleRun *run = lfirst(cell);
 
 		/* if the source cannot be resolved any more, its day reports that */
-		if (run->schedule == NULL || run->stale->job_id == NULL)
+		if (run->schedule == NULL || run->stale->job_id == NULL || run->has_cost)
 			continue;
 		load_show_begin(run->stale->source, run->stale->day);
 		(void) catch_with_transactions(cancel_job, run, catch_emit);
