@@ -150,9 +150,9 @@ extern List *ledger_take_unreported(void);
  * `interrupted`) and have their jobs canceled.  Nobody can claim those sources
  * until the end of the transaction.
  *
- * With *canceled also runs of the last day that contratos_cancel() has ended and whose
- * process died, or failed, before their cost was recorded: no index leads to them.  It is
- * set to whether some are left because of a claim.
+ * With *ended also runs of the last day that have ended, by contratos_cancel() or as stale
+ * ones, and whose process died, or failed, before their cost was recorded: no index leads
+ * to them.  It is set to whether some are left because of a claim.
  */
 typedef struct LedgerStaleRun
 {
@@ -162,9 +162,9 @@ typedef struct LedgerStaleRun
 	bool check; /* a recheck, not a load */
 	int attempt;
 	char *job_id; /* NULL: none */
-	bool canceled; /* by contratos_cancel(), and its process has not recorded what it has cost */
+	RunStatus status; /* `running`, or `canceled` or `interrupted` without a cost */
 } LedgerStaleRun;
 
-extern List *ledger_stale_runs(bool *canceled);
+extern List *ledger_stale_runs(bool *ended);
 
 #endif /* CONTRATOS_LEDGER_RUN_H */

@@ -233,7 +233,7 @@ keep_unrecorded(int64 run, const LedgerRun *end, TimestampTz next)
 	unrecorded.end.message = pstrdup(end->message);
 	unrecorded.next = next;
 	unrecorded.run = run;
-	attempt_recover_canceled();
+	attempt_recover_costs();
 	MemoryContextSwitchTo(old);
 }
 

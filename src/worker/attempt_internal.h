@@ -73,8 +73,8 @@ typedef struct AttemptUnrecorded
 /* The one of a row; NULL when there is none, or another could not be recorded since. */
 extern const AttemptUnrecorded *attempt_unrecorded(int64 run);
 
-/* The next attempt_recover() looks for canceled runs, too: the end of one may not be recorded. */
-extern void attempt_recover_canceled(void);
+/* The next attempt_recover() looks for ended runs without a cost, too. */
+extern void attempt_recover_costs(void);
 
 /*
  * The line in the log at the end of a day, however it ended; called once it is

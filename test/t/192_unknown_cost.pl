@@ -92,6 +92,22 @@ is($f->query("SELECT concat_ws(' ', status, bytes_processed > 0, bytes_billed / 
 $bq->release;
 ok($f->settle, 'the worker is done with a canceled attempt');
 
+# two workers end, the second one before it knows what the job of the first has cost
+$bq->reset(tables => 0, tokens => JSON::PP::false);
+$pending = $bq->rule({ kind => 'insert' }, { job_pending => JSON::PP::true, bill_failed => JSON::PP::true });
+$cancel = $bq->rule({ kind => 'cancel' }, { stall => 'before_work' });
+$day = q(day = '2026-11-14' AND NOT only_cost);
+$f->query(q(SELECT contratos_enqueue('2026-11-14', '2026-11-14')));
+$bq->wait(rule => $pending, state => 'answered');
+$f->query('SELECT pg_terminate_backend(' . $f->worker . ')');
+$bq->wait(rule => $cancel, state => 'stalled');
+$f->query('SELECT pg_terminate_backend(' . $f->worker . ')');
+ok($f->poll("SELECT count(*) = 1 FROM contratos_runs WHERE $day AND bytes_billed IS NOT NULL"), 'the third worker cancels the job');
+is($f->query("SELECT concat_ws(' ', status, sqlstate, bytes_billed / 1048576) FROM contratos_runs WHERE $day"), 'interrupted 57P02 10', 'the cost of a job whose cancel was interrupted is in the ledger once');
+$f->query(q(SELECT contratos_cancel(id) FROM contratos_runs WHERE next_attempt_at IS NOT NULL));
+$bq->release;
+ok($f->settle, 'the worker is done with an interrupted attempt');
+
 # an attempt that contratos_cancel() has ended, whose end cannot be recorded at first
 $bq->reset(tables => 0, tokens => JSON::PP::false); # the worker has one
 $pending = $bq->rule({ kind => 'insert' }, { job_pending => JSON::PP::true, bill_failed => JSON::PP::true });
