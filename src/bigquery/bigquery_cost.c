@@ -100,12 +100,17 @@ bigquery_end_failed_job(BqJob *job, bool learn, const Failure *f)
 	/* an earlier try may have made the job that this answer refuses to make */
 	bool lost = job->bq->requester.lost && !job->started;
 	bool refused = !job->started && f->http_status >= 400;
+	/* a job may have failed for this reason, or have succeeded, and its result is refused */
+	bool unclear = job->started && given_up && (f->http_status == 403 || f->http_status == 404);
 	int status = 0;
 
 	if ((unanswered || lost) && !unreachable)
 		status = bigquery_cancel_job(job, learn);
-	else if (learn && strcmp(f->reason, "stopped") == 0)
-		bigquery_learn_cost(job);
+	else if (learn && (unclear || strcmp(f->reason, "stopped") == 0))
+	{
+		if (job->bytes_processed < 0)
+			(void) request_cost(job, false, SIDE_TIMEOUT_MS, &status);
+	}
 	else if (!unanswered && f->http_status != 401)
 		job->bytes_billed = 0;
 	/* a request that was refused has made no job, and one that does not exist costs nothing */

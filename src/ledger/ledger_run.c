@@ -449,23 +449,30 @@ read_running(void *result)
 		stale->attempt = DatumGetInt32(ledger_value(row, 4, &isnull));
 		stale->job_id = ledger_value_text(row, 5);
 		stale->check = DatumGetBool(ledger_value(row, 6, &isnull));
+		stale->status = ledger_status(ledger_value_text(row, 7));
 		runs = lappend(runs, stale);
 	}
 	*(List **) result = runs;
 }
 
 List *
-ledger_stale_runs(void)
+ledger_stale_runs(bool *ended)
 {
 	LedgerArgs args = {0};
 	List *running;
 	List *stale = NIL;
 
-	ledger_execute(
-		"contratos_runs",
-		"SELECT id, source, day, attempt, job_id, cause = 'recheck' FROM %s.contratos_runs WHERE status = 'running' "
-		"ORDER BY source, id",
-		&args, SPI_OK_SELECT, read_running, &running);
+	ledger_arg(&args, "ended", BOOLOID, BoolGetDatum(*ended), false);
+	ledger_time(&args, "from", settings_now() - USECS_PER_DAY, false);
+	/* contratos_cancel() gives a row no error, and the end of its attempt does; 57P02 is of a dead process */
+	ledger_execute("contratos_runs",
+				   "SELECT id, source, day, attempt, job_id, cause = 'recheck', status "
+				   "FROM %s.contratos_runs WHERE status = 'running' OR ($1 AND status IN ('canceled', 'interrupted') "
+				   "AND NOT only_cost AND job_id IS NOT NULL AND bytes_billed IS NULL "
+				   "AND coalesce(sqlstate, '57P02') = '57P02' AND started_at > $2) "
+				   "ORDER BY source, id",
+				   &args, SPI_OK_SELECT, read_running, &running);
+	*ended = false;
 
 	const char *source = "";
 	bool free_claim = false;
@@ -478,6 +485,8 @@ ledger_stale_runs(void)
 		source = run->source;
 		if (free_claim)
 			stale = lappend(stale, run);
+		else if (run->status != RUN_RUNNING)
+			*ended = true;
 	}
 	return stale;
 }

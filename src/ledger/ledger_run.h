@@ -149,6 +149,10 @@ extern List *ledger_take_unreported(void);
  * that the caller can end them in the same transaction (ledger_end(),
  * `interrupted`) and have their jobs canceled.  Nobody can claim those sources
  * until the end of the transaction.
+ *
+ * With *ended also runs of the last day that have ended, by contratos_cancel() or as stale
+ * ones, and whose process died, or failed, before their cost was recorded: no index leads
+ * to them.  It is set to whether some are left because of a claim.
  */
 typedef struct LedgerStaleRun
 {
@@ -158,8 +162,9 @@ typedef struct LedgerStaleRun
 	bool check; /* a recheck, not a load */
 	int attempt;
 	char *job_id; /* NULL: none */
+	RunStatus status; /* `running`, or `canceled` or `interrupted` without a cost */
 } LedgerStaleRun;
 
-extern List *ledger_stale_runs(void);
+extern List *ledger_stale_runs(bool *ended);
 
 #endif /* CONTRATOS_LEDGER_RUN_H */

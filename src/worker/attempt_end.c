@@ -192,7 +192,7 @@ attempt_report_failure(const LedgerSchedule *schedule, int64 run, DateADT day, c
  * -------------------------------------------------------------------------- */
 
 /*
- * The last end that could not be recorded: its row stays `running`, and is found
+ * The last end that could not be recorded: its row stays `running` (or `canceled`), and is found
  * together with stale runs.
  */
 static AttemptUnrecorded unrecorded;
@@ -233,6 +233,7 @@ keep_unrecorded(int64 run, const LedgerRun *end, TimestampTz next)
 	unrecorded.end.message = pstrdup(end->message);
 	unrecorded.next = next;
 	unrecorded.run = run;
+	attempt_recover_costs();
 	MemoryContextSwitchTo(old);
 }
 

@@ -65,13 +65,16 @@ extern void attempt_reports_now(void);
 /* An end of an attempt of this process that could not be recorded. */
 typedef struct AttemptUnrecorded
 {
-	int64 run; /* its row, which is still `running` */
+	int64 run; /* its row, which is still `running`, or was canceled */
 	LedgerRun end; /* without source and job */
 	TimestampTz next; /* when the next attempt is due; 0: never */
 } AttemptUnrecorded;
 
 /* The one of a row; NULL when there is none, or another could not be recorded since. */
 extern const AttemptUnrecorded *attempt_unrecorded(int64 run);
+
+/* The next attempt_recover() looks for ended runs without a cost, too. */
+extern void attempt_recover_costs(void);
 
 /*
  * The line in the log at the end of a day, however it ended; called once it is

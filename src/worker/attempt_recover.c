@@ -73,13 +73,24 @@ typedef struct StaleRun
 	const LedgerStaleRun *stale;
 	const LedgerSchedule *schedule; /* NULL: it was deleted meanwhile */
 	const char *error; /* for on_failure; NULL: it is not called */
+	bool has_cost; /* its end has: its job has ended, too, and is not asked for twice */
 	MemoryContext context;
 } StaleRun;
+
+/* Whether to look for ended runs without a cost, too: a process before this one may have left some. */
+static bool look_for_costs = true;
+
+void
+attempt_recover_costs(void)
+{
+	look_for_costs = true;
+}
 
 /* End all stale runs, in one transaction. */
 static List *
 end_all(MemoryContext context)
 {
+	bool ended = look_for_costs;
 	List *runs = NIL;
 	List *schedules;
 	ListCell *cell;
@@ -87,7 +98,7 @@ end_all(MemoryContext context)
 	if (!attempt_begin_transaction())
 		return NIL;
 	MemoryContextSwitchTo(context);
-	foreach (cell, ledger_stale_runs())
+	foreach (cell, ledger_stale_runs(&ended))
 	{
 		StaleRun *run = palloc0(sizeof(StaleRun));
 
@@ -99,11 +110,16 @@ end_all(MemoryContext context)
 	foreach (cell, runs)
 	{
 		StaleRun *run = lfirst(cell);
+		const AttemptUnrecorded *known;
 
 		run->schedule = schedule_of(schedules, run->stale->source);
-		run->error = end_stale(run->schedule, run->stale);
+		if (run->stale->status != RUN_INTERRUPTED)
+			run->error = end_stale(run->schedule, run->stale);
+		known = attempt_unrecorded(run->stale->run);
+		run->has_cost = known != NULL && known->end.bytes_billed >= 0;
 	}
 	attempt_commit(context);
+	look_for_costs = ended;
 	return runs;
 }
 
@@ -132,7 +148,8 @@ cancel_job(void *arg)
 	bq = bigquery_open(plan->connection, run->context);
 	bigquery_cancel_by_id(bq, run->stale->job_id, &bill);
 	bigquery_close(bq);
-	if (bill.bytes_billed <= 0 || !attempt_begin_transaction())
+	/* nothing is recorded, too: the run is not found again */
+	if (bill.bytes_billed < 0 || !attempt_begin_transaction())
 		return;
 	ledger_next_job(run->stale->run, run->stale->job_id, bill.bytes_processed, bill.bytes_billed);
 	attempt_commit(run->context);
@@ -190,12 +207,15 @@ attempt_recover(MemoryContext context)
 	foreach (cell, runs)
 	{
 		StaleRun *run = lfirst(cell);
+		ErrorData *edata;
 
 		/* if the source cannot be resolved any more, its day reports that */
-		if (run->schedule == NULL || run->stale->job_id == NULL)
+		if (run->schedule == NULL || run->stale->job_id == NULL || run->has_cost)
 			continue;
 		load_show_begin(run->stale->source, run->stale->day);
-		(void) catch_with_transactions(cancel_job, run, catch_emit);
+		edata = catch_with_transactions(cancel_job, run, catch_emit);
+		if (edata != NULL && edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			attempt_recover_costs();
 		load_show_end();
 	}
 }

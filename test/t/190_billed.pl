@@ -159,6 +159,23 @@ $f->query("BEGIN; $run; ROLLBACK");
 is($f->eventually($costs, '20 canceled manual 10'), '20 canceled manual 10', 'jobs that fail, or were never requested, leave no row');
 clear();
 
+# ---- a job that has succeeded, and whose result is refused
+
+$bq->rule({ kind => 'results' }, { status => 403, reason => 'accessDenied' });
+like($f->fails($run), qr/ERROR:  42501/, 'the result of a job is refused');
+is($f->eventually($costs, '20 canceled manual 10'), '20 canceled manual 10', 'a job whose result is refused: the ledger has what BigQuery billed');
+clear();
+$bq->rule({ kind => 'results' }, { status => 403, reason => 'accessDenied' });
+$bq->rule({ kind => 'get' }, { status => 403, reason => 'accessDenied' });
+like($f->fails($run), qr/ERROR:  42501/, 'the result of a job is refused, and its cost');
+is($f->eventually($costs, '20 canceled manual 1024'), '20 canceled manual 1024', 'a job whose cost is refused, too, counts as the byte cap');
+clear();
+$bq->rule({ kind => 'insert' }, { job_error => { reason => 'accessDenied', at => 'results' } });
+like($f->fails($run), qr/ERROR:  42501/, 'a job fails because access is denied');
+$f->query("BEGIN; SELECT status FROM contratos_run('2026-11-19'); ROLLBACK");
+is($f->eventually($costs, '19 canceled manual 10'), '19 canceled manual 10', 'a job that has failed leaves no row');
+clear();
+
 # ---- a session that ends
 
 my $session = Contratos::Session->new($f->node);

@@ -3,8 +3,10 @@ use strict;
 use warnings;
 
 use JSON::PP ();
+use PostgreSQL::Test::Utils;
 use Test::More;
 
+use Contratos::Session;
 use Contratos::Worker;
 
 my $f = Contratos::Worker->new(conf => 'contratos.retries = 1');
@@ -71,6 +73,62 @@ my $pid = $f->worker;
 $f->query("SELECT pg_terminate_backend($pid)");
 ok($f->poll(q(SELECT count(*) = 1 FROM contratos_runs WHERE day = '2026-11-17' AND status = 'interrupted' AND bytes_billed = 10485760)), 'the job of a worker that has ended is canceled, and its cost recorded');
 $bq->release;
+
+# an attempt that contratos_cancel() has ended, whose worker ends before it knows the cost
+$f->query(q(SELECT contratos_cancel(id) FROM contratos_runs WHERE next_attempt_at IS NOT NULL));
+ok($f->settle, 'the worker has nothing to do');
+$bq->reset(tables => 0, tokens => JSON::PP::false); # the worker has one
+$pending = $bq->rule({ kind => 'insert' }, { job_pending => JSON::PP::true, bill_failed => JSON::PP::true });
+my $cancel = $bq->rule({ kind => 'cancel' }, { stall => 'before_work' });
+my $day = q(day = '2026-11-16' AND NOT only_cost);
+$f->query(q(SELECT contratos_enqueue('2026-11-16', '2026-11-16')));
+$bq->wait(rule => $pending, state => 'answered');
+$pid = $f->worker;
+is($f->query("SELECT contratos_cancel(id) FROM contratos_runs WHERE status = 'running' AND $day"), 't', 'an attempt is canceled');
+$bq->wait(rule => $cancel, state => 'stalled');
+$f->query("SELECT pg_terminate_backend($pid)");
+ok($f->poll("SELECT count(*) = 1 FROM contratos_runs WHERE $day AND bytes_billed IS NOT NULL"), 'the job of a canceled attempt is canceled by the next worker');
+is($f->query("SELECT concat_ws(' ', status, bytes_processed > 0, bytes_billed / 1048576, next_attempt_at IS NULL) FROM contratos_runs WHERE $day"), 'canceled t 10 t', 'a canceled attempt whose worker has ended: the ledger has its cost once');
+$bq->release;
+ok($f->settle, 'the worker is done with a canceled attempt');
+
+# two workers end, the second one before it knows what the job of the first has cost
+$bq->reset(tables => 0, tokens => JSON::PP::false);
+$pending = $bq->rule({ kind => 'insert' }, { job_pending => JSON::PP::true, bill_failed => JSON::PP::true });
+$cancel = $bq->rule({ kind => 'cancel' }, { stall => 'before_work' });
+$day = q(day = '2026-11-14' AND NOT only_cost);
+$f->query(q(SELECT contratos_enqueue('2026-11-14', '2026-11-14')));
+$bq->wait(rule => $pending, state => 'answered');
+$f->query('SELECT pg_terminate_backend(' . $f->worker . ')');
+$bq->wait(rule => $cancel, state => 'stalled');
+$f->query('SELECT pg_terminate_backend(' . $f->worker . ')');
+ok($f->poll("SELECT count(*) = 1 FROM contratos_runs WHERE $day AND bytes_billed IS NOT NULL"), 'the third worker cancels the job');
+is($f->query("SELECT concat_ws(' ', status, sqlstate, bytes_billed / 1048576) FROM contratos_runs WHERE $day"), 'interrupted 57P02 10', 'the cost of a job whose cancel was interrupted is in the ledger once');
+$f->query(q(SELECT contratos_cancel(id) FROM contratos_runs WHERE next_attempt_at IS NOT NULL));
+$bq->release;
+ok($f->settle, 'the worker is done with an interrupted attempt');
+
+# an attempt that contratos_cancel() has ended, whose end cannot be recorded at first
+$bq->reset(tables => 0, tokens => JSON::PP::false); # the worker has one
+$pending = $bq->rule({ kind => 'insert' }, { job_pending => JSON::PP::true, bill_failed => JSON::PP::true });
+$cancel = $bq->rule({ kind => 'cancel' }, { stall => 'before_work' });
+$day = q(day = '2026-11-15' AND NOT only_cost);
+$f->query(q(SELECT contratos_enqueue('2026-11-15', '2026-11-15')));
+$bq->wait(rule => $pending, state => 'answered');
+$f->query("SELECT contratos_cancel(id) FROM contratos_runs WHERE status = 'running' AND $day");
+$bq->wait(rule => $cancel, state => 'stalled');
+my $locker = Contratos::Session->new($f->node);
+$locker->query('BEGIN; LOCK TABLE contratos_runs IN SHARE MODE');
+$bq->release($cancel);
+ok($f->poll(q(SELECT count(*) = 1 FROM pg_locks WHERE NOT granted AND relation = 'contratos_runs'::regclass)), 'the worker waits to record the end');
+my $stopped = qr/ERROR:  canceling statement due to user request/;
+my $before = $f->logged($stopped);
+$f->query('SELECT pg_cancel_backend(' . $f->worker . ')');
+for (my $until = time + $PostgreSQL::Test::Utils::timeout_default; $f->logged($stopped) == $before && time < $until;) { select undef, undef, undef, 0.05; }
+is($f->logged($stopped), $before + 1, 'it gives that up');
+$locker->quit;
+ok($f->poll("SELECT count(*) = 1 FROM contratos_runs WHERE $day AND bytes_billed IS NOT NULL") && $f->settle, 'the end is recorded later');
+is($f->query("SELECT concat_ws(' ', status, sqlstate, bytes_billed / 1048576) FROM contratos_runs WHERE $day"), 'canceled 57014 10', 'an end that was recorded later has its cost once');
 
 # ---- all sources together
 
