@@ -297,6 +297,11 @@ open_page(RowStream *stream)
 	stream->broke_off = false;
 	stream->request_rows = 0;
 	opening.begun = stream->page.exchange;
+	/*
+	 * From here on it is the request's, which finishes one that is refused and may then be
+	 * canceled in the pause before the next try: it must not be finished again.
+	 */
+	stream->page.exchange = NULL;
 	stream->page.exchange = bigquery_page(stream->job, first, (int) (stream->page.end - first), &opening, &f);
 	if (stream->page.exchange == NULL)
 		give_up_page(stream, &f);

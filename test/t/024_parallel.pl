@@ -117,6 +117,23 @@ like($session->finish->{err}, qr/canceling statement/, 'a query with pages under
 $bq->wait(rule => $held, state => 'closed');
 pass('connections of a canceled query are closed while the stall lasts');
 $bq->release;
+
+# ---- a page that came ahead, was refused, and is given up in the pause before it is asked for again
+
+my $run = "SELECT status, rows_loaded FROM contratos_run('$day')";
+for my $turn (1 .. 3)
+{
+	$bq->reset(tables => 0);
+	$bq->rule({ kind => 'results', start_index => 40, times => 0 }, { status => 503, reason => 'backendError' });
+	$session->send($run);
+	# nine, up to those ahead, and one of them again: its first answer was seen
+	$bq->wait(kind => 'results', nth => 10, state => 'answered');
+	$f->query("SELECT pg_cancel_backend($pid)");
+	like($session->finish->{err}, qr/canceling statement/, "a load is canceled while a page that was refused is tried again, turn $turn");
+	$bq->reset(tables => 0);
+	is($session->query($run)->{out}, 'succeeded|120', "its session loads all rows afterwards, turn $turn");
+}
+is($session->query('SELECT pg_backend_pid()')->{out}, $pid, 'and is the same one');
 $session->quit;
 
 done_testing();
