@@ -47,7 +47,7 @@ CREATE FUNCTION faults.wide() RETURNS trigger LANGUAGE plpgsql AS
 'BEGIN NEW.block_hash := faults.random_text(960); NEW.name := faults.random_text(800); RETURN NEW; END';
 
 CREATE FUNCTION faults.wide_run() RETURNS trigger LANGUAGE plpgsql AS
-'BEGIN NEW.why := faults.random_text(7200); RETURN NEW; END';
+'BEGIN NEW.why := faults.random_text(7744); RETURN NEW; END';
 
 CREATE FUNCTION faults.hook(text, date) RETURNS void LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION 'no, says the hook'; END $$;
