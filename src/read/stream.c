@@ -298,7 +298,7 @@ open_page(RowStream *stream)
 	stream->request_rows = 0;
 	opening.begun = stream->page.exchange;
 	/*
-	 * From here on it is the request's, which finishes one that is refused and may then be
+	 * It is now the request's, which finishes one that is refused and may then be
 	 * canceled in the pause before the next try: it must not be finished again.
 	 */
 	stream->page.exchange = NULL;
